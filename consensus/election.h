@@ -1,0 +1,57 @@
+// Fast leader election: a vote that ends when a quorum agrees (zookeeper-formats.md 4.4; Java:
+// FastLeaderElection). It is a hint only: safety rests on discovery and synchronisation.
+//
+// Pure; a part of Zab (zab.h).
+#pragma once
+
+#include <map>
+#include <optional>
+
+#include "consensus/protocol.h"
+
+namespace zabfs::consensus {
+
+class Election {
+ public:
+  explicit Election(const ZabConfig& config) : config_(config) {}
+
+  // A new round, voting for this node as it is on disk.
+  void start(int64_t now_ms, const ZabState& state, Actions& out);
+  // Takes a vote; returns the leader once the election has one.
+  std::optional<ServerId> receive(int64_t now_ms, ServerId from, const Notification& n,
+                                  Actions& out);
+  std::optional<ServerId> tick(int64_t now_ms, Actions& out);
+  int64_t deadline_ms() const;
+
+  // Outside an election: tells a node that is looking whom this one follows.
+  void answer(ServerId to, PeerState state, const Notification& n, Actions& out) const;
+  // The epoch that the elected leader established; answers carry it from then on.
+  void set_established(uint32_t epoch) { vote_.peer_epoch = epoch; }
+
+ private:
+  struct Received {
+    Vote vote;
+    int64_t round;
+    PeerState state;
+  };
+  void broadcast(Actions& out) const;
+  void send(ServerId to, PeerState state, int64_t round, Actions& out) const;
+  bool supported(const std::map<ServerId, Received>& votes, const Vote& vote, bool looking) const;
+  bool unanimous() const;
+  bool leader_confirms(ServerId leader, int64_t round) const;
+  std::optional<ServerId> receive_looking(int64_t now_ms, ServerId from, const Notification& n,
+                                          Actions& out);
+  std::optional<ServerId> receive_settled(ServerId from, const Notification& n);
+
+  const ZabConfig& config_;
+  Vote own_;        // for this node
+  Vote vote_;       // the best seen this round; after the election, the winner
+  int64_t round_ = 0;
+  std::map<ServerId, Received> votes_;    // of nodes in this round
+  std::map<ServerId, Received> settled_;  // of nodes that follow or lead
+  int64_t resend_ms_ = 0;
+  int64_t resend_at_ms_ = 0;
+  std::optional<int64_t> decide_at_ms_;  // a quorum agrees; waiting for a better vote until then
+};
+
+}  // namespace zabfs::consensus

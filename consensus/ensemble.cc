@@ -1,0 +1,119 @@
+#include "consensus/ensemble.h"
+
+#include <algorithm>
+#include <charconv>
+#include <vector>
+
+namespace zabfs::consensus {
+
+Ensemble::Ensemble(std::map<ServerId, Member> members, int64_t version)
+    : members_(std::move(members)), version_(version) {
+  for (const auto& [id, member] : members_) {
+    if (!member.observer) ++voter_count_;
+  }
+}
+
+const Member* Ensemble::find(ServerId id) const {
+  auto place = members_.find(id);
+  return place == members_.end() ? nullptr : &place->second;
+}
+
+bool Ensemble::is_voter(ServerId id) const {
+  const Member* member = find(id);
+  return member != nullptr && !member->observer;
+}
+
+bool Ensemble::is_quorum(const std::set<ServerId>& ids) const {
+  size_t voters = 0;
+  for (ServerId id : ids) {
+    if (is_voter(id)) ++voters;
+  }
+  return voters > voter_count_ / 2;
+}
+
+Zxid Ensemble::quorum_zxid(const std::map<ServerId, Zxid>& reached) const {
+  std::vector<Zxid> zxids;
+  for (auto [id, zxid] : reached) {
+    if (is_voter(id)) zxids.push_back(zxid);
+  }
+  size_t majority = voter_count_ / 2 + 1;
+  if (zxids.size() < majority) return Zxid{};
+  std::sort(zxids.begin(), zxids.end(), std::greater<>());
+  return zxids[majority - 1];
+}
+
+std::string Ensemble::text() const {
+  std::string text;
+  for (const auto& [id, member] : members_) {
+    bool ipv6 = member.host.find(':') != std::string::npos;
+    text += "server." + std::to_string(id.value) + "=";
+    text += ipv6 ? "[" + member.host + "]" : member.host;
+    text += ":" + std::to_string(member.quorum_port) + ":" + std::to_string(member.election_port);
+    text += member.observer ? ":observer" : ":participant";
+    if (!member.client_address.empty()) text += ";" + member.client_address;
+    text += "\n";
+  }
+  char digits[17];
+  auto [end, error] = std::to_chars(digits, digits + sizeof(digits), version_, 16);
+  return text + "version=" + std::string(digits, end);
+}
+
+namespace {
+
+bool parse_port(std::string_view text, uint16_t& port) {
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return error == std::errc() && end == text.data() + text.size() && port != 0;
+}
+
+}  // namespace
+
+std::variant<Member, MemberError> parse_member(std::string_view text) {
+  Member member;
+  size_t semicolon = text.find(';');
+  if (semicolon != std::string_view::npos) {
+    std::string_view client = text.substr(semicolon + 1);
+    text = text.substr(0, semicolon);
+    size_t colon = client.rfind(':');
+    uint16_t port = 0;
+    if (!parse_port(colon == std::string_view::npos ? client : client.substr(colon + 1), port)) {
+      return MemberError{"the client port after ';' is not a port number"};
+    }
+    member.client_address =
+        colon == std::string_view::npos ? "0.0.0.0:" + std::string(client) : std::string(client);
+  }
+  if (text.starts_with('[')) {
+    size_t close = text.find(']');
+    if (close == std::string_view::npos) return MemberError{"'[' without ']'"};
+    member.host = text.substr(1, close - 1);
+    text = text.substr(close + 1);
+  } else {
+    member.host = text.substr(0, text.find(':'));
+    text = text.substr(member.host.size());
+  }
+  if (member.host.empty()) return MemberError{"the host is missing"};
+  std::vector<std::string_view> parts;
+  while (!text.empty()) {
+    text.remove_prefix(1);  // the colon
+    parts.push_back(text.substr(0, text.find(':')));
+    text = text.substr(parts.back().size());
+  }
+  if (parts.size() < 2 || parts.size() > 3) {
+    return MemberError{"expected host:quorumPort:electionPort[:participant|observer]"};
+  }
+  if (!parse_port(parts[0], member.quorum_port)) return MemberError{"the quorum port is not a port"};
+  if (!parse_port(parts[1], member.election_port)) {
+    return MemberError{"the election port is not a port"};
+  }
+  if (member.quorum_port == member.election_port) {
+    return MemberError{"the quorum and the election port are the same"};
+  }
+  if (parts.size() == 3) {
+    if (parts[2] != "participant" && parts[2] != "observer") {
+      return MemberError{"the role is neither participant nor observer"};
+    }
+    member.observer = parts[2] == "observer";
+  }
+  return member;
+}
+
+}  // namespace zabfs::consensus

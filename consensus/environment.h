@@ -1,0 +1,46 @@
+// What a replica needs from the world, and nothing else: in production threads, sockets and clocks
+// (host.h), in the simulator a model of them (tests/sim). Both drive the same Replica.
+//
+// All calls are made on the replica's strand; what they start answers on it too.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "consensus/protocol.h"
+
+namespace zabfs::consensus {
+
+enum class LogLevel { kInfo, kWarning, kError };
+
+class Environment {
+ public:
+  virtual ~Environment() = default;
+  virtual int64_t now_ms() = 0;   // monotonic, and goes on while the machine sleeps
+  virtual int64_t wall_ms() = 0;  // since 1970
+  // Calls Replica::on_timer at that time; one timer, the last call counts.
+  virtual void wake_at(int64_t time_ms) = 0;
+  // Runs `job` where blocking is allowed, one after the other, then `done` on the strand.
+  virtual void run_io(std::function<void()> job, std::function<void()> done) = 0;
+  // The same for long work (snapshots), beside the I/O lane.
+  virtual void run_background(std::function<void()> job, std::function<void()> done) = 0;
+  virtual void log(LogLevel level, const std::string& line) = 0;
+  // The node can't go on: a failed sync, a broken invariant. Does not return in production.
+  virtual void die(const std::string& why) = 0;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  // The election mesh: the newest vote for a peer replaces one not yet sent.
+  virtual void send_vote(ServerId to, const Notification& notification) = 0;
+  // Learner links. A dial ends in Replica::on_link_up or on_link_down.
+  virtual void dial(ServerId leader, LinkId link) = 0;
+  virtual void send(LinkId link, const std::string& bytes) = 0;
+  virtual void close(LinkId link, const std::string& reason) = 0;
+  // The end of a batch of sends: whatever was buffered goes out.
+  virtual void flush() = 0;
+};
+
+}  // namespace zabfs::consensus

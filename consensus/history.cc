@@ -1,0 +1,40 @@
+#include "consensus/history.h"
+
+namespace zabfs::consensus {
+
+void History::reset(Zxid base) {
+  base_ = base;
+  last_counter_.clear();
+  if (base.counter() != 0) last_counter_[base.epoch()] = base.counter();
+}
+
+bool History::follows(Zxid zxid) const {
+  Zxid tail = last();
+  if (zxid.epoch() == tail.epoch()) return zxid.counter() == tail.counter() + 1;
+  return zxid.epoch() > tail.epoch() && zxid.counter() == 1;
+}
+
+void History::append(Zxid zxid) { last_counter_[zxid.epoch()] = zxid.counter(); }
+
+void History::truncate(Zxid zxid) {
+  last_counter_.erase(last_counter_.upper_bound(zxid.epoch()), last_counter_.end());
+  if (zxid.counter() != 0) last_counter_[zxid.epoch()] = zxid.counter();
+}
+
+Zxid History::last() const {
+  if (last_counter_.empty()) return base_;
+  auto [epoch, counter] = *last_counter_.rbegin();
+  return Zxid::make(epoch, counter);
+}
+
+bool History::contains(Zxid zxid) const {
+  if (zxid == Zxid{}) return true;
+  return zxid.counter() != 0 && zxid <= last_of_epoch(zxid.epoch());
+}
+
+Zxid History::last_of_epoch(uint32_t epoch) const {
+  auto place = last_counter_.find(epoch);
+  return place == last_counter_.end() ? Zxid{} : Zxid::make(epoch, place->second);
+}
+
+}  // namespace zabfs::consensus

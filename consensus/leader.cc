@@ -1,0 +1,393 @@
+#include "consensus/leader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "tree/jute.h"
+
+namespace zabfs::consensus {
+
+Leader::Leader(const ZabConfig& config, ZabState& state, Zxid committed, int64_t now_ms,
+               Actions& out)
+    : config_(config),
+      state_(state),
+      own_epoch_(state.current_epoch),
+      own_last_(state.history.last()),
+      committed_(committed),
+      started_ms_(now_ms),
+      next_tick_ms_(now_ms + config.tick_ms / 2),
+      quorum_seen_ms_(now_ms) {
+  try_choose_epoch(out);
+}
+
+int64_t Leader::deadline_ms() const { return next_tick_ms_; }
+
+void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
+  if (const auto* packet = std::get_if<event::PacketReceived>(&event)) {
+    on_packet(now_ms, packet->link, packet->packet, out);
+  } else if (const auto* proposal = std::get_if<event::Propose>(&event)) {
+    propose(*proposal, out);
+  } else if (std::holds_alternative<event::Synced>(event)) {
+    try_commit(out);
+  } else if (const auto* accepted = std::get_if<event::LinkAccepted>(&event)) {
+    Learner learner;
+    learner.heard_ms = now_ms;
+    learners_.emplace(accepted->link, learner);
+  } else if (const auto* down = std::get_if<event::LinkDown>(&event)) {
+    learners_.erase(down->link);
+    check_confirmation(out);
+  } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
+    phase_ = Phase::kEpochAcks;
+    for (const auto& [link, learner] : learners_) {
+      if (learner.known) send_leader_info(link, out);
+    }
+    epoch_ackers_.insert(config_.me);
+    try_save_epoch(out);
+  } else if (std::holds_alternative<event::EpochSaved>(event)) {
+    state_.current_epoch = epoch_;
+    phase_ = Phase::kSync;
+    for (auto& [link, learner] : learners_) {
+      if (learner.phase == LearnerPhase::kEpochAcked) synchronise(link, learner, out);
+    }
+    try_establish(out);
+  } else if (const auto* confirm = std::get_if<event::ConfirmLeadership>(&event)) {
+    waiting_tokens_.push_back(confirm->token);
+    if (round_tokens_.empty()) start_confirmation(out);
+  } else if (std::holds_alternative<event::Tick>(event)) {
+    on_tick(now_ms, out);
+  }
+}
+
+// ---- discovery
+
+void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Actions& out) {
+  auto place = learners_.find(link);
+  if (place == learners_.end()) return;
+  Learner& learner = place->second;
+  learner.heard_ms = now_ms;
+  bool is_info =
+      packet.type == PacketType::kFollowerInfo || packet.type == PacketType::kObserverInfo;
+  if (is_info != !learner.known) {
+    return drop(link, std::string("unexpected ") + packet_name(packet.type), out);
+  }
+  if (is_info) return on_info(link, learner, packet, out);
+  switch (packet.type) {
+    case PacketType::kAckEpoch: return on_ack_epoch(link, learner, packet, out);
+    case PacketType::kAck: return on_ack(link, learner, packet, out);
+    case PacketType::kPing: return on_ping(learner, packet, out);
+    case PacketType::kRequest:
+    case PacketType::kRevalidate:
+      out.push_back(action::Forwarded{link, learner.id, packet});
+      return;
+    case PacketType::kProposal:
+    case PacketType::kCommit:
+    case PacketType::kSync:
+    case PacketType::kInform:
+    case PacketType::kCommitAndActivate:
+    case PacketType::kNewLeader:
+    case PacketType::kFollowerInfo:
+    case PacketType::kUpToDate:
+    case PacketType::kDiff:
+    case PacketType::kTrunc:
+    case PacketType::kSnap:
+    case PacketType::kObserverInfo:
+    case PacketType::kLeaderInfo:
+    case PacketType::kInformAndActivate:
+      return drop(link, std::string("a learner sent ") + packet_name(packet.type), out);
+  }
+}
+
+void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
+  std::optional<LearnerInfo> info = decode_learner_info(packet.bytes());
+  if (!info) return drop(link, "malformed LearnerInfo", out);
+  if (info->id == config_.me) return drop(link, "a learner with this node's own id", out);
+  if (packet.type == PacketType::kFollowerInfo && !config_.ensemble.is_voter(info->id)) {
+    return drop(link, "server " + std::to_string(info->id.value) + " is no participant here", out);
+  }
+  // One link a learner: a new one ends the old, and with it what it had not prepared yet.
+  for (auto old = learners_.begin(); old != learners_.end();) {
+    if (old->first != link && old->second.known && old->second.id == info->id) {
+      out.push_back(action::Close{old->first, "the same server connected again"});
+      old = learners_.erase(old);
+    } else {
+      ++old;
+    }
+  }
+  learner.id = info->id;
+  learner.known = true;
+  learner.observer = packet.type == PacketType::kObserverInfo;
+  learner.is_zabfs = info->is_zabfs;
+  learner.phase = LearnerPhase::kInfo;
+  learner.last = packet.zxid;  // its accepted epoch, until ACKEPOCH says where its log ends
+  if (phase_ == Phase::kDiscovery) return try_choose_epoch(out);
+  if (phase_ != Phase::kSavingAccepted) send_leader_info(link, out);
+}
+
+void Leader::try_choose_epoch(Actions& out) {
+  std::set<ServerId> heard{config_.me};
+  uint32_t highest = state_.accepted_epoch;
+  for (const auto& [link, learner] : learners_) {
+    if (!learner.known) continue;
+    if (!learner.observer) heard.insert(learner.id);
+    highest = std::max(highest, learner.last.epoch());
+  }
+  if (!config_.ensemble.is_quorum(heard)) return;
+  epoch_ = highest + 1;
+  phase_ = Phase::kSavingAccepted;
+  out.push_back(action::SaveAcceptedEpoch{epoch_});
+}
+
+void Leader::send_leader_info(LinkId link, Actions& out) const {
+  out.push_back(action::Send{
+      {link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info())});
+}
+
+void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
+  if (learner.phase != LearnerPhase::kInfo || packet.bytes().size() != 4) {
+    return drop(link, "unexpected ACKEPOCH", out);
+  }
+  int32_t their_epoch = tree::jute::Reader(packet.bytes()).i32();
+  learner.last = packet.zxid;
+  learner.phase = LearnerPhase::kEpochAcked;
+  if (their_epoch != -1) {
+    bool ahead = std::pair(static_cast<uint32_t>(their_epoch), packet.zxid) >
+                 std::pair(own_epoch_, own_last_);
+    if (ahead && phase_ == Phase::kEpochAcks && !learner.observer) {
+      failure_ = "server " + std::to_string(learner.id.value) + " has a longer history";
+      return;
+    }
+    if (ahead && phase_ == Phase::kEpochAcks) return drop(link, "its history is ahead", out);
+    if (!learner.observer) epoch_ackers_.insert(learner.id);
+  }
+  if (phase_ == Phase::kEpochAcks) return try_save_epoch(out);
+  if (phase_ == Phase::kSync || phase_ == Phase::kBroadcast) synchronise(link, learner, out);
+}
+
+void Leader::try_save_epoch(Actions& out) {
+  if (!config_.ensemble.is_quorum(epoch_ackers_)) return;
+  phase_ = Phase::kSavingEpoch;
+  out.push_back(action::BeginSync{SyncMode::kDiff, own_last_, 0});
+  out.push_back(action::EndSync{epoch_});
+}
+
+// ---- synchronisation
+
+void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
+  const History& history = state_.history;
+  // What is sent as committed: before this leadership is established, its whole initial history.
+  Zxid limit = phase_ == Phase::kBroadcast ? committed_ : own_last_;
+  Zxid theirs = learner.last;
+  Zxid common = std::min(history.contains(theirs) ? theirs : history.last_of_epoch(theirs.epoch()),
+                         limit);
+  bool known = history.contains(theirs) || common != Zxid{};
+  if (!known || common < history.base()) {
+    out.push_back(action::SendSnapshot{link, limit});
+  } else if (common == theirs) {
+    out.push_back(action::Send{{link}, Packet(PacketType::kDiff, limit)});
+    out.push_back(action::SendHistory{link, common, limit, true});
+  } else {
+    out.push_back(action::Send{{link}, Packet(PacketType::kTrunc, common)});
+    out.push_back(action::SendHistory{link, common, limit, true});
+  }
+  if (!learner.observer) {
+    out.push_back(action::SendHistory{link, limit, history.last(), false});
+  }
+  out.push_back(action::Send{
+      {link}, Packet(PacketType::kNewLeader, epoch_start(), config_.ensemble.text())});
+  learner.last = Zxid{};
+  learner.phase = LearnerPhase::kSyncing;
+}
+
+void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
+  if (packet.zxid.counter() != 0) {
+    // Java 3.8.0 may acknowledge a proposal of the sync before NEWLEADER: noted, counted later.
+    bool was_sent = learner.phase >= LearnerPhase::kSyncing && packet.zxid <= state_.history.last();
+    if (!was_sent) return drop(link, "ACK of what was not sent", out);
+    learner.last = std::max(learner.last, packet.zxid);
+    return try_commit(out);
+  }
+  if (packet.zxid != epoch_start()) return drop(link, "ACK of another epoch's NEWLEADER", out);
+  if (learner.phase != LearnerPhase::kSyncing) return;  // the second ACK, after UPTODATE
+  learner.phase = LearnerPhase::kSynced;
+  if (phase_ == Phase::kBroadcast) {
+    out.push_back(action::Send{{link}, Packet(PacketType::kUpToDate, Zxid{-1})});
+    return;
+  }
+  try_establish(out);
+}
+
+void Leader::try_establish(Actions& out) {
+  if (phase_ != Phase::kSync) return;
+  if (!config_.ensemble.is_quorum(voters_at(LearnerPhase::kSynced))) return;
+  phase_ = Phase::kBroadcast;
+  committed_ = own_last_;
+  out.push_back(action::Commit{committed_});
+  out.push_back(action::Serve{epoch_, true, SyncMode::kDiff});
+  action::Send up_to_date{{}, Packet(PacketType::kUpToDate, Zxid{-1})};
+  for (const auto& [link, learner] : learners_) {
+    if (learner.phase == LearnerPhase::kSynced) up_to_date.links.push_back(link);
+  }
+  if (!up_to_date.links.empty()) out.push_back(std::move(up_to_date));
+}
+
+// ---- broadcast
+
+void Leader::propose(const event::Propose& proposal, Actions& out) {
+  if (phase_ != Phase::kBroadcast) return;
+  state_.history.append(proposal.zxid);
+  out.push_back(action::Append{proposal.zxid, proposal.txn});
+  action::Send send{{}, Packet(PacketType::kProposal, proposal.zxid, proposal.txn)};
+  for (const auto& [link, learner] : learners_) {
+    if (!learner.observer && learner.phase >= LearnerPhase::kSyncing) send.links.push_back(link);
+  }
+  if (!send.links.empty()) out.push_back(std::move(send));
+  // The next epoch begins before the counter runs out.
+  if (proposal.zxid.counter() >= 0xfffffff0) failure_ = "the zxid counter is used up";
+}
+
+void Leader::try_commit(Actions& out) {
+  if (phase_ != Phase::kBroadcast) return;
+  std::map<ServerId, Zxid> reached{{config_.me, state_.durable}};
+  std::vector<LinkId> followers, observers;
+  for (const auto& [link, learner] : learners_) {
+    if (learner.phase < LearnerPhase::kSyncing) continue;
+    if (learner.observer) {
+      observers.push_back(link);
+    } else {
+      followers.push_back(link);
+      if (learner.phase == LearnerPhase::kSynced) reached[learner.id] = learner.last;
+    }
+  }
+  Zxid target = config_.ensemble.quorum_zxid(reached);
+  // Only a txn of this epoch is committed by counting; it commits all before it.
+  if (target.epoch() != epoch_ || target <= committed_) return;
+  Zxid zxid = committed_.epoch() == epoch_ ? committed_ : epoch_start();
+  while (zxid < target) {
+    zxid = zxid.next();
+    if (!followers.empty()) {
+      out.push_back(action::Send{followers, Packet(PacketType::kCommit, zxid)});
+    }
+    if (!observers.empty()) out.push_back(action::Inform{observers, zxid});
+  }
+  committed_ = target;
+  out.push_back(action::Commit{committed_});
+}
+
+// ---- liveness and proofs of leadership
+
+void Leader::on_ping(Learner& learner, const Packet& packet, Actions& out) {
+  ++learner.pings_answered;
+  if (!packet.bytes().empty()) out.push_back(action::SessionsTouched{learner.id, packet.data});
+  check_confirmation(out);
+}
+
+void Leader::send_ping(LinkId link, Learner& learner, Actions& out) {
+  Packet ping(PacketType::kPing, state_.history.last());
+  if (learner.is_zabfs) ping.data = make_payload(status_text());
+  ++learner.pings_sent;
+  out.push_back(action::Send{{link}, std::move(ping)});
+}
+
+void Leader::on_tick(int64_t now_ms, Actions& out) {
+  if (now_ms < next_tick_ms_) return;
+  next_tick_ms_ = now_ms + config_.tick_ms / 2;
+  std::vector<LinkId> silent;
+  for (auto& [link, learner] : learners_) {
+    bool synced = learner.phase == LearnerPhase::kSynced;
+    int64_t limit_ms = config_.sync_ms() + (synced ? 0 : config_.init_ms());
+    if (now_ms - learner.heard_ms > limit_ms) {
+      silent.push_back(link);
+    } else if (synced || learner.phase == LearnerPhase::kSyncing) {
+      send_ping(link, learner, out);
+    }
+  }
+  for (LinkId link : silent) drop(link, "no word within syncLimit", out);
+  if (config_.ensemble.is_quorum(voters_at(LearnerPhase::kSynced))) quorum_seen_ms_ = now_ms;
+  if (phase_ == Phase::kBroadcast) {
+    // As Java: at a full tick without a synced quorum, the leader steps down.
+    if (now_ms - quorum_seen_ms_ >= config_.tick_ms / 2) failure_ = "lost its quorum";
+  } else if (now_ms - started_ms_ > config_.init_ms()) {
+    failure_ = "no quorum came within initLimit";
+  }
+}
+
+void Leader::start_confirmation(Actions& out) {
+  round_tokens_ = std::exchange(waiting_tokens_, {});
+  round_targets_.clear();
+  if (round_tokens_.empty()) return;
+  for (auto& [link, learner] : learners_) {
+    if (!is_counted(learner, LearnerPhase::kSynced)) continue;
+    send_ping(link, learner, out);
+    round_targets_[link] = learner.pings_sent;
+  }
+  check_confirmation(out);
+}
+
+void Leader::check_confirmation(Actions& out) {
+  if (round_tokens_.empty() || phase_ != Phase::kBroadcast) return;
+  std::set<ServerId> proven{config_.me};
+  for (auto [link, target] : round_targets_) {
+    auto place = learners_.find(link);
+    if (place != learners_.end() && place->second.pings_answered >= target) {
+      proven.insert(place->second.id);
+    }
+  }
+  if (!config_.ensemble.is_quorum(proven)) return;
+  for (uint64_t token : round_tokens_) out.push_back(action::Confirmed{token});
+  round_tokens_.clear();
+  start_confirmation(out);
+}
+
+void Leader::drop(LinkId link, const std::string& reason, Actions& out) {
+  learners_.erase(link);
+  out.push_back(action::Close{link, reason});
+}
+
+bool Leader::is_counted(const Learner& learner, LearnerPhase at_least) const {
+  return learner.known && !learner.observer && learner.phase >= at_least;
+}
+
+std::set<ServerId> Leader::voters_at(LearnerPhase at_least) const {
+  std::set<ServerId> ids{config_.me};
+  for (const auto& [link, learner] : learners_) {
+    if (is_counted(learner, at_least)) ids.insert(learner.id);
+  }
+  return ids;
+}
+
+size_t Leader::synced_voters() const { return voters_at(LearnerPhase::kSynced).size(); }
+
+std::vector<MemberStatus> Leader::member_status() const {
+  std::vector<MemberStatus> members;
+  for (const auto& [id, member] : config_.ensemble.members()) {
+    MemberStatus status;
+    status.id = id;
+    if (id == config_.me) {
+      status.role = Role::kLeading;
+      status.zxid = state_.durable;
+    }
+    for (const auto& [link, learner] : learners_) {
+      if (!learner.known || learner.id != id || learner.phase != LearnerPhase::kSynced) continue;
+      status.role = learner.observer ? Role::kObserving : Role::kFollowing;
+      status.zxid = learner.observer ? committed_ : std::max(learner.last, own_last_);
+    }
+    members.push_back(status);
+  }
+  return members;
+}
+
+// One `ID ROLE ZXID` a member, for zabfs learners' `@/cluster`.
+std::string Leader::status_text() const {
+  std::string text;
+  tree::jute::Writer out(text);
+  std::vector<MemberStatus> members = member_status();
+  out.count(members.size());
+  for (const MemberStatus& status : members) {
+    out.i64(status.id.value);
+    out.i32(static_cast<int32_t>(status.role));
+    out.i64(status.zxid.value);
+  }
+  return text;
+}
+
+}  // namespace zabfs::consensus

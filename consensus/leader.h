@@ -1,0 +1,94 @@
+// The leader's part of ZAB: discovery, synchronisation, broadcast (ZAB.md section 1; Java: Leader,
+// LearnerHandler). One object a leadership; when it is over, `failure` says why.
+//
+// Pure; a part of Zab (zab.h).
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "consensus/protocol.h"
+
+namespace zabfs::consensus {
+
+class Leader {
+ public:
+  Leader(const ZabConfig& config, ZabState& state, Zxid committed, int64_t now_ms, Actions& out);
+
+  void step(int64_t now_ms, const Event& event, Actions& out);
+  int64_t deadline_ms() const;
+  // Not empty once this leadership must end.
+  const std::string& failure() const { return failure_; }
+
+  bool is_established() const { return phase_ == Phase::kBroadcast; }
+  Zxid committed() const { return committed_; }
+  std::vector<MemberStatus> member_status() const;
+  size_t synced_voters() const;
+
+ private:
+  enum class Phase {
+    kDiscovery,     // until a quorum has said its accepted epoch
+    kSavingAccepted,
+    kEpochAcks,     // until a quorum has acknowledged the new epoch
+    kSavingEpoch,
+    kSync,          // until a quorum has acknowledged NEWLEADER
+    kBroadcast,
+  };
+  enum class LearnerPhase { kConnected, kInfo, kEpochAcked, kSyncing, kSynced };
+  struct Learner {
+    ServerId id;
+    bool known = false;  // has said who it is
+    bool observer = false;
+    bool is_zabfs = false;
+    LearnerPhase phase = LearnerPhase::kConnected;
+    Zxid last;   // where its log ends, then what it has acknowledged
+    int64_t heard_ms = 0;
+    uint64_t pings_sent = 0, pings_answered = 0;
+  };
+  using Links = std::map<LinkId, Learner>;
+
+  void on_packet(int64_t now_ms, LinkId link, const Packet& packet, Actions& out);
+  void on_info(LinkId link, Learner& learner, const Packet& packet, Actions& out);
+  void on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out);
+  void on_ack(LinkId link, Learner& learner, const Packet& packet, Actions& out);
+  void on_ping(Learner& learner, const Packet& packet, Actions& out);
+  void on_tick(int64_t now_ms, Actions& out);
+  void propose(const event::Propose& proposal, Actions& out);
+  void try_choose_epoch(Actions& out);
+  void try_save_epoch(Actions& out);
+  void try_establish(Actions& out);
+  void try_commit(Actions& out);
+  void send_leader_info(LinkId link, Actions& out) const;
+  // Brings a learner's log to ours and puts it into the forwarding set, in one step.
+  void synchronise(LinkId link, Learner& learner, Actions& out);
+  void send_ping(LinkId link, Learner& learner, Actions& out);
+  std::string status_text() const;
+  void start_confirmation(Actions& out);
+  void check_confirmation(Actions& out);
+  void drop(LinkId link, const std::string& reason, Actions& out);
+  bool is_counted(const Learner& learner, LearnerPhase at_least) const;
+  std::set<ServerId> voters_at(LearnerPhase at_least) const;
+  Zxid epoch_start() const { return Zxid::make(epoch_, 0); }
+
+  const ZabConfig& config_;
+  ZabState& state_;
+  Phase phase_ = Phase::kDiscovery;
+  std::string failure_;
+  Links learners_;
+  uint32_t epoch_ = 0;
+  uint32_t own_epoch_;      // the current epoch this leader was elected with
+  Zxid own_last_;           // the end of its initial history
+  Zxid committed_;
+  std::set<ServerId> epoch_ackers_;
+  int64_t started_ms_;
+  int64_t next_tick_ms_;
+  int64_t quorum_seen_ms_;
+  // Proofs of leadership: one round of pings at a time, for all who asked before it started.
+  std::vector<uint64_t> waiting_tokens_, round_tokens_;
+  std::map<LinkId, uint64_t> round_targets_;
+};
+
+}  // namespace zabfs::consensus

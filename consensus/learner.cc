@@ -1,0 +1,237 @@
+#include "consensus/learner.h"
+
+#include <algorithm>
+
+#include "tree/jute.h"
+
+namespace zabfs::consensus {
+namespace {
+
+constexpr int64_t kRedialMs = 20;  // the leader may not have decided yet
+
+}  // namespace
+
+Learner::Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader,
+                 int64_t now_ms, Actions& out)
+    : config_(config),
+      state_(state),
+      leader_(leader),
+      committed_(committed),
+      started_ms_(now_ms),
+      heard_ms_(now_ms) {
+  link_ = state_.next_link++;
+  out.push_back(action::Dial{leader_, link_});
+  set_deadline(now_ms);
+}
+
+void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
+  if (const auto* packet = std::get_if<event::PacketReceived>(&event)) {
+    if (packet->link != link_) return;
+    heard_ms_ = now_ms;
+    on_packet(packet->packet, out);
+  } else if (std::holds_alternative<event::Synced>(event)) {
+    acknowledge(out);
+  } else if (const auto* up = std::get_if<event::LinkUp>(&event)) {
+    if (up->link != link_ || phase_ != Phase::kDialling) return;
+    phase_ = Phase::kInfoSent;
+    heard_ms_ = now_ms;
+    LearnerInfo info{config_.me, config_.ensemble.version(), true};
+    send(Packet(observes() ? PacketType::kObserverInfo : PacketType::kFollowerInfo,
+                Zxid::make(state_.accepted_epoch, 0), encode_learner_info(info)),
+         out);
+  } else if (const auto* down = std::get_if<event::LinkDown>(&event)) {
+    if (down->link != link_) return;
+    // The elected leader may not be listening yet: try again, within initLimit.
+    if (phase_ == Phase::kDialling || phase_ == Phase::kInfoSent) {
+      phase_ = Phase::kDialling;
+      redial_at_ms_ = now_ms + kRedialMs;
+      link_ = 0;
+    } else {
+      failure_ = "lost the connection to the leader";
+    }
+  } else if (std::holds_alternative<event::SnapshotReceived>(event)) {
+    if (phase_ == Phase::kReceivingSnapshot) phase_ = Phase::kSyncing;
+  } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
+    state_.accepted_epoch = epoch_;
+    phase_ = Phase::kEpochAcked;
+    std::string data;
+    tree::jute::Writer(data).i32(static_cast<int32_t>(state_.current_epoch));
+    send(Packet(PacketType::kAckEpoch, state_.history.last(), std::move(data)), out);
+  } else if (std::holds_alternative<event::EpochSaved>(event)) {
+    state_.current_epoch = epoch_;
+    phase_ = Phase::kWaitingUpToDate;
+    send(Packet(PacketType::kAck, Zxid::make(epoch_, 0)), out);
+    acknowledge(out);
+  } else if (std::holds_alternative<event::Tick>(event)) {
+    on_tick(now_ms, out);
+  }
+  set_deadline(now_ms);
+}
+
+void Learner::set_deadline(int64_t now_ms) {
+  deadline_ms_ = phase_ == Phase::kServing ? heard_ms_ + config_.sync_ms()
+                                           : started_ms_ + config_.init_ms();
+  if (phase_ == Phase::kDialling && link_ == 0) deadline_ms_ = redial_at_ms_;
+  deadline_ms_ = std::max(deadline_ms_, now_ms + 1);
+}
+
+void Learner::on_tick(int64_t now_ms, Actions& out) {
+  if (phase_ == Phase::kServing) {
+    if (now_ms - heard_ms_ >= config_.sync_ms()) failure_ = "no word from the leader in syncLimit";
+    return;
+  }
+  // A long snapshot is progress; silence is not.
+  if (now_ms - std::max(started_ms_, heard_ms_) >= config_.init_ms()) {
+    failure_ = "could not join the leader within initLimit";
+    return;
+  }
+  if (phase_ == Phase::kDialling && link_ == 0 && now_ms >= redial_at_ms_) {
+    link_ = state_.next_link++;
+    out.push_back(action::Dial{leader_, link_});
+  }
+}
+
+bool Learner::expect(bool holds, const Packet& packet) {
+  if (!holds && failure_.empty()) {
+    failure_ = std::string("unexpected ") + packet_name(packet.type) + " from the leader";
+  }
+  return holds;
+}
+
+void Learner::on_packet(const Packet& packet, Actions& out) {
+  switch (packet.type) {
+    case PacketType::kLeaderInfo: return on_leader_info(packet, out);
+    case PacketType::kDiff:
+    case PacketType::kTrunc:
+    case PacketType::kSnap: return on_sync_mode(packet, out);
+    case PacketType::kProposal: return on_proposal(packet, out);
+    case PacketType::kCommit: return on_commit(packet.zxid, out);
+    case PacketType::kInform:
+      on_proposal(packet, out);
+      if (failure_.empty()) on_commit(packet.zxid, out);
+      return;
+    case PacketType::kNewLeader: return on_new_leader(packet, out);
+    case PacketType::kUpToDate:
+      if (expect(phase_ == Phase::kWaitingUpToDate, packet)) on_up_to_date(out);
+      return;
+    case PacketType::kPing:
+      out.push_back(action::AnswerPing{packet.zxid, packet.data});
+      return;
+    case PacketType::kSync:
+    case PacketType::kRevalidate:
+      out.push_back(action::Answered{packet});
+      return;
+    case PacketType::kCommitAndActivate:
+    case PacketType::kInformAndActivate:
+    case PacketType::kRequest:
+    case PacketType::kAck:
+    case PacketType::kFollowerInfo:
+    case PacketType::kObserverInfo:
+    case PacketType::kAckEpoch:
+      expect(false, packet);
+      return;
+  }
+}
+
+void Learner::on_leader_info(const Packet& packet, Actions& out) {
+  if (!expect(phase_ == Phase::kInfoSent, packet)) return;
+  leader_is_zabfs_ = leader_info_is_zabfs(packet.bytes());
+  epoch_ = packet.zxid.epoch();
+  if (epoch_ > state_.accepted_epoch) {
+    phase_ = Phase::kSavingAccepted;
+    out.push_back(action::SaveAcceptedEpoch{epoch_});
+  } else if (epoch_ == state_.accepted_epoch) {
+    // Promised before: the answer must not count twice (Java: ACKEPOCH with -1).
+    phase_ = Phase::kEpochAcked;
+    std::string data;
+    tree::jute::Writer(data).i32(-1);
+    send(Packet(PacketType::kAckEpoch, state_.history.last(), std::move(data)), out);
+  } else {
+    failure_ = "the leader's epoch " + std::to_string(epoch_) + " is behind the accepted " +
+               std::to_string(state_.accepted_epoch);
+  }
+}
+
+void Learner::on_sync_mode(const Packet& packet, Actions& out) {
+  if (!expect(phase_ == Phase::kEpochAcked, packet)) return;
+  phase_ = Phase::kSyncing;
+  if (packet.type == PacketType::kDiff) {
+    mode_ = SyncMode::kDiff;
+    committed_ = std::max(committed_, state_.history.last());
+    out.push_back(action::BeginSync{mode_, state_.history.last(), link_});
+  } else if (packet.type == PacketType::kTrunc) {
+    mode_ = SyncMode::kTrunc;
+    if (!expect(packet.zxid >= committed_ && state_.history.contains(packet.zxid), packet)) return;
+    committed_ = std::max(committed_, packet.zxid);
+    state_.history.truncate(packet.zxid);
+    state_.durable = std::min(state_.durable, packet.zxid);
+    out.push_back(action::BeginSync{mode_, packet.zxid, link_});
+  } else {
+    mode_ = SyncMode::kSnap;
+    if (!expect(packet.zxid >= committed_, packet)) return;
+    phase_ = Phase::kReceivingSnapshot;
+    committed_ = packet.zxid;
+    state_.history.reset(packet.zxid);
+    state_.durable = packet.zxid;
+    out.push_back(action::BeginSync{mode_, packet.zxid, link_});
+  }
+}
+
+void Learner::on_proposal(const Packet& packet, Actions& out) {
+  bool in_sync = phase_ == Phase::kSyncing;
+  bool after = phase_ == Phase::kSavingEpoch || phase_ == Phase::kWaitingUpToDate ||
+               phase_ == Phase::kServing;
+  if (!expect(in_sync || after, packet)) return;
+  if (!state_.history.follows(packet.zxid)) {
+    failure_ = "a gap in the leader's proposals";
+    return;
+  }
+  if (!packet.data) {
+    failure_ = "a proposal without a txn";
+    return;
+  }
+  state_.history.append(packet.zxid);
+  uncommitted_.push_back(packet.zxid);
+  if (packet.type == PacketType::kProposal && !observes()) unacknowledged_.push_back(packet.zxid);
+  out.push_back(action::Append{packet.zxid, packet.data});
+}
+
+void Learner::on_commit(Zxid zxid, Actions& out) {
+  if (uncommitted_.empty() || uncommitted_.front() != zxid) {
+    failure_ = "COMMIT out of order";
+    return;
+  }
+  uncommitted_.pop_front();
+  committed_ = zxid;
+  if (phase_ == Phase::kServing) out.push_back(action::Commit{committed_});
+}
+
+void Learner::on_new_leader(const Packet& packet, Actions& out) {
+  if (!expect(phase_ == Phase::kSyncing && packet.zxid.epoch() == epoch_, packet)) return;
+  // What the sync brought with its COMMIT needs no ACK of its own; NEWLEADER's stands for it.
+  std::erase_if(unacknowledged_, [this](Zxid zxid) { return zxid <= committed_; });
+  phase_ = Phase::kSavingEpoch;
+  out.push_back(action::EndSync{epoch_});
+}
+
+void Learner::on_up_to_date(Actions& out) {
+  phase_ = Phase::kServing;
+  send(Packet(PacketType::kAck, Zxid::make(epoch_, 0)), out);
+  out.push_back(action::Commit{committed_});
+  out.push_back(action::Serve{epoch_, leader_is_zabfs_, mode_});
+}
+
+// ACKs what is durable; only ever called for an event that said so.
+void Learner::acknowledge(Actions& out) {
+  if (phase_ != Phase::kWaitingUpToDate && phase_ != Phase::kServing) return;
+  Zxid last;
+  while (!unacknowledged_.empty() && unacknowledged_.front() <= state_.durable) {
+    last = unacknowledged_.front();
+    unacknowledged_.pop_front();
+    // A Java leader wants one ACK a proposal; for ours the last stands for all.
+    if (!leader_is_zabfs_) send(Packet(PacketType::kAck, last), out);
+  }
+  if (leader_is_zabfs_ && last != Zxid{}) send(Packet(PacketType::kAck, last), out);
+}
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,73 @@
+// A follower's or observer's part of ZAB: discovery, synchronisation, broadcast (ZAB.md section 1;
+// Java: Learner, Follower, Observer). One object a membership; `failure` says why it is over.
+//
+// Pure; a part of Zab (zab.h).
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "consensus/protocol.h"
+
+namespace zabfs::consensus {
+
+class Learner {
+ public:
+  Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader,
+          int64_t now_ms, Actions& out);
+
+  void step(int64_t now_ms, const Event& event, Actions& out);
+  int64_t deadline_ms() const { return deadline_ms_; }
+  const std::string& failure() const { return failure_; }
+  LinkId link() const { return link_; }
+
+  bool is_serving() const { return phase_ == Phase::kServing; }
+  Zxid committed() const { return committed_; }
+
+ private:
+  enum class Phase {
+    kDialling,
+    kInfoSent,        // until LEADERINFO
+    kSavingAccepted,
+    kEpochAcked,      // until DIFF, TRUNC or SNAP
+    kReceivingSnapshot,
+    kSyncing,         // until NEWLEADER
+    kSavingEpoch,
+    kWaitingUpToDate,
+    kServing,
+  };
+
+  void on_packet(const Packet& packet, Actions& out);
+  void on_leader_info(const Packet& packet, Actions& out);
+  void on_sync_mode(const Packet& packet, Actions& out);
+  void on_proposal(const Packet& packet, Actions& out);
+  void on_commit(Zxid zxid, Actions& out);
+  void on_new_leader(const Packet& packet, Actions& out);
+  void on_up_to_date(Actions& out);
+  void on_tick(int64_t now_ms, Actions& out);
+  void acknowledge(Actions& out);
+  void send(Packet packet, Actions& out) const { out.push_back(action::Send{{link_}, std::move(packet)}); }
+  bool expect(bool holds, const Packet& packet);
+  bool observes() const { return !config_.ensemble.is_voter(config_.me); }
+  void set_deadline(int64_t now_ms);
+
+  const ZabConfig& config_;
+  ZabState& state_;
+  ServerId leader_;
+  Phase phase_ = Phase::kDialling;
+  std::string failure_;
+  LinkId link_ = 0;
+  bool leader_is_zabfs_ = false;
+  uint32_t epoch_ = 0;
+  SyncMode mode_ = SyncMode::kDiff;
+  Zxid committed_;
+  std::deque<Zxid> uncommitted_;  // proposals without a COMMIT yet
+  std::deque<Zxid> unacknowledged_;
+  int64_t started_ms_;
+  int64_t heard_ms_;
+  int64_t redial_at_ms_ = 0;
+  int64_t deadline_ms_ = 0;
+};
+
+}  // namespace zabfs::consensus

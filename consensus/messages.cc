@@ -1,0 +1,202 @@
+#include "consensus/messages.h"
+
+#include <array>
+
+#include "tree/jute.h"
+
+namespace zabfs::consensus {
+
+using tree::jute::Reader;
+using tree::jute::Writer;
+
+namespace {
+
+constexpr int32_t kProtocolVersion = 0x10000;
+constexpr int64_t kHelloVersion = -65536;
+constexpr int32_t kNotificationVersion = 2;
+constexpr int32_t kMaxPacketType = 19;
+// Data of one packet: a txn or a request of up to jute.maxbuffer, and its headers.
+constexpr int32_t kMaxPacketData = static_cast<int32_t>(2 * tree::kJuteMaxBuffer);
+constexpr size_t kPacketHeadBytes = 16;
+
+// The capability bytes: a magic, then a bit set (bit 0: zabfs's own requests are understood).
+constexpr int32_t kCapabilityMagic = 0x5A414246;  // "ZABF"
+constexpr int32_t kCapabilities = 1;
+
+bool read_capabilities(Reader& in) {
+  if (in.rest().size() < 8) return false;
+  return in.i32() == kCapabilityMagic && (in.i32() & kCapabilities) != 0;
+}
+
+}  // namespace
+
+const char* packet_name(PacketType type) {
+  static constexpr std::array<const char*, kMaxPacketType + 1> kNames = {
+      "?",        "REQUEST",   "PROPOSAL",     "ACK",          "COMMIT",
+      "PING",     "REVALIDATE", "SYNC",        "INFORM",       "COMMITANDACTIVATE",
+      "NEWLEADER", "FOLLOWERINFO", "UPTODATE", "DIFF",         "TRUNC",
+      "SNAP",     "OBSERVERINFO", "LEADERINFO", "ACKEPOCH",    "INFORMANDACTIVATE"};
+  auto index = static_cast<size_t>(type);
+  return index < kNames.size() ? kNames[index] : "?";
+}
+
+void encode_packet(const Packet& packet, std::string& bytes) {
+  Writer out(bytes);
+  out.i32(static_cast<int32_t>(packet.type));
+  out.i64(packet.zxid.value);
+  out.buffer(packet.data ? std::optional<std::string_view>(*packet.data) : std::nullopt);
+  if (packet.identities.empty()) {
+    out.i32(-1);
+  } else {
+    tree::write_identities(out, packet.identities);
+  }
+}
+
+std::string encode_learner_info(const LearnerInfo& info) {
+  std::string bytes;
+  Writer out(bytes);
+  out.i64(info.id.value);
+  out.i32(kProtocolVersion);
+  out.i64(info.config_version);
+  out.i32(kCapabilityMagic);
+  out.i32(kCapabilities);
+  return bytes;
+}
+
+std::optional<LearnerInfo> decode_learner_info(std::string_view data) {
+  Reader in(data);
+  LearnerInfo info;
+  info.id.value = in.i64();
+  if (!in.at_end()) in.i32();
+  if (!in.at_end()) info.config_version = in.i64();
+  if (!in.ok()) return std::nullopt;
+  info.is_zabfs = read_capabilities(in);
+  return info;
+}
+
+std::string encode_leader_info() {
+  std::string bytes;
+  Writer out(bytes);
+  out.i32(kProtocolVersion);
+  out.i32(kCapabilityMagic);
+  out.i32(kCapabilities);
+  return bytes;
+}
+
+bool leader_info_is_zabfs(std::string_view data) {
+  Reader in(data);
+  in.i32();
+  return read_capabilities(in);
+}
+
+std::string encode_notification(const Notification& notification) {
+  std::string bytes;
+  Writer out(bytes);
+  out.i32(static_cast<int32_t>(notification.state));
+  out.i64(notification.vote.leader.value);
+  out.i64(notification.vote.zxid.value);
+  out.i64(notification.round);
+  out.i64(notification.vote.peer_epoch);
+  out.i32(kNotificationVersion);
+  out.string(notification.config);
+  return bytes;
+}
+
+std::optional<Notification> decode_notification(std::string_view payload) {
+  Reader in(payload);
+  Notification notification;
+  int32_t state = in.i32();
+  notification.vote.leader.value = in.i64();
+  notification.vote.zxid.value = in.i64();
+  notification.round = in.i64();
+  notification.vote.peer_epoch =
+      in.at_end() ? notification.vote.zxid.epoch() : in.i64();
+  if (!in.at_end() && in.i32() >= kNotificationVersion) notification.config = in.string();
+  if (!in.ok() || state < 0 || state > static_cast<int32_t>(PeerState::kObserving)) {
+    return std::nullopt;
+  }
+  notification.state = static_cast<PeerState>(state);
+  return notification;
+}
+
+std::string encode_hello(const ElectionHello& hello) {
+  std::string bytes;
+  Writer out(bytes);
+  out.i64(kHelloVersion);
+  out.i64(hello.from.value);
+  out.string(hello.address);
+  return bytes;
+}
+
+std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
+  buffer_.append(bytes);
+  std::string_view input = buffer_;
+  std::string error;
+  while (error.empty()) {
+    if (loader_ != nullptr || signature_next_) {
+      size_t before = input.size();
+      error = feed_snapshot(input, handlers);
+      if (error.empty() && input.size() == before && (loader_ != nullptr || signature_next_)) break;
+      continue;
+    }
+    if (input.size() < kPacketHeadBytes) break;
+    Reader head(input);
+    int32_t type = head.i32();
+    head.i64();
+    int32_t length = head.i32();
+    if (type < 1 || type > kMaxPacketType) {
+      error = "unknown packet type " + std::to_string(type);
+      break;
+    }
+    if (length < -1 || length > kMaxPacketData) {
+      error = "packet of " + std::to_string(length) + " bytes, the limit is " +
+              std::to_string(kMaxPacketData);
+      break;
+    }
+    Reader in(input);
+    Packet packet;
+    packet.type = static_cast<PacketType>(in.i32());
+    packet.zxid.value = in.i64();
+    std::optional<std::string_view> data = in.buffer();
+    if (!in.ok() || in.rest().size() < 4) break;
+    if (data) packet.data = make_payload(std::string(*data));
+    Reader count(in.rest());
+    if (count.i32() > 1'000) {
+      error = "more than 1,000 identities in a packet";
+      break;
+    }
+    packet.identities = tree::read_identities(in);
+    if (!in.ok()) {
+      if (input.size() > 4 * tree::kJuteMaxBuffer) error = "packet longer than any can be";
+      break;
+    }
+    input = in.rest();
+    if (packet.type == PacketType::kSnap) {
+      loader_ = std::make_unique<tree::SnapshotLoader>();
+      snapshot_zxid_ = packet.zxid;
+    }
+    handlers.packet(std::move(packet));
+  }
+  buffer_.erase(0, buffer_.size() - input.size());
+  return error;
+}
+
+std::string LinkReader::feed_snapshot(std::string_view& input, const Handlers& handlers) {
+  if (loader_ != nullptr && !signature_next_) {
+    switch (loader_->feed(input)) {
+      case tree::SnapshotLoader::State::kMore: return {};
+      case tree::SnapshotLoader::State::kBad: return "malformed snapshot stream";
+      case tree::SnapshotLoader::State::kDone: signature_next_ = true;
+    }
+  }
+  if (input.size() < 4 + kSnapshotSignature.size()) return {};
+  Reader in(input);
+  if (in.string() != kSnapshotSignature) return "the snapshot stream has no signature";
+  input = in.rest();
+  signature_next_ = false;
+  handlers.snapshot(loader_->finish(snapshot_zxid_, nullptr));
+  loader_.reset();
+  return {};
+}
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,127 @@
+// What members say to each other, in ZooKeeper 3.8's bytes: packets on the quorum port
+// (zookeeper-formats.md section 3) and notifications on the election port (section 4).
+//
+// LinkReader turns a learner link's bytes into packets and, behind a SNAP packet, into a tree.
+// Decoders never throw; what they refuse comes with a reason for the log.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "consensus/ensemble.h"
+#include "tree/acl.h"
+#include "tree/snapshot.h"
+#include "tree/types.h"
+
+namespace zabfs::consensus {
+
+enum class PacketType : int32_t {
+  kRequest = 1,
+  kProposal = 2,
+  kAck = 3,
+  kCommit = 4,
+  kPing = 5,
+  kRevalidate = 6,
+  kSync = 7,
+  kInform = 8,
+  kCommitAndActivate = 9,
+  kNewLeader = 10,
+  kFollowerInfo = 11,
+  kUpToDate = 12,
+  kDiff = 13,
+  kTrunc = 14,
+  kSnap = 15,
+  kObserverInfo = 16,
+  kLeaderInfo = 17,
+  kAckEpoch = 18,
+  kInformAndActivate = 19,
+};
+const char* packet_name(PacketType type);
+
+// Bytes that many hold and nobody changes: a txn on its way to peers, log and tree is one copy.
+using Payload = std::shared_ptr<const std::string>;
+inline Payload make_payload(std::string bytes) {
+  return std::make_shared<const std::string>(std::move(bytes));
+}
+
+struct Packet {
+  PacketType type = PacketType::kPing;
+  Zxid zxid;
+  Payload data;  // null data and empty data differ on the wire
+  tree::Identities identities;
+
+  Packet() = default;
+  Packet(PacketType packet_type, Zxid packet_zxid) : type(packet_type), zxid(packet_zxid) {}
+  Packet(PacketType packet_type, Zxid packet_zxid, Payload packet_data)
+      : type(packet_type), zxid(packet_zxid), data(std::move(packet_data)) {}
+  Packet(PacketType packet_type, Zxid packet_zxid, std::string packet_data)
+      : Packet(packet_type, packet_zxid, make_payload(std::move(packet_data))) {}
+
+  std::string_view bytes() const { return data ? std::string_view(*data) : std::string_view(); }
+};
+void encode_packet(const Packet& packet, std::string& out);
+
+// LearnerInfo and LEADERINFO's data, with zabfs's capability bytes trailing, which Java ignores.
+struct LearnerInfo {
+  ServerId id;
+  int64_t config_version = 0;
+  bool is_zabfs = false;
+};
+std::string encode_learner_info(const LearnerInfo& info);
+std::optional<LearnerInfo> decode_learner_info(std::string_view data);
+std::string encode_leader_info();
+bool leader_info_is_zabfs(std::string_view data);
+
+// The votes of fast leader election.
+enum class PeerState : int32_t { kLooking = 0, kFollowing = 1, kLeading = 2, kObserving = 3 };
+
+struct Vote {
+  ServerId leader;
+  Zxid zxid;
+  int64_t peer_epoch = 0;
+  bool operator==(const Vote&) const = default;
+};
+
+struct Notification {
+  PeerState state = PeerState::kLooking;
+  Vote vote;
+  int64_t round = 0;  // electionEpoch
+  std::string config;
+};
+std::string encode_notification(const Notification& notification);
+std::optional<Notification> decode_notification(std::string_view payload);
+inline constexpr size_t kMaxNotificationBytes = 524'288;
+
+// The first bytes on an election connection.
+struct ElectionHello {
+  ServerId from;
+  std::string address;  // host:port of its election address
+};
+std::string encode_hello(const ElectionHello& hello);
+
+// Incremental decoder of one direction of a learner link. Feed it what the socket gave.
+class LinkReader {
+ public:
+  struct Handlers {
+    std::function<void(Packet)> packet;
+    // The snapshot behind a SNAP packet, which was handed to `packet` before.
+    std::function<void(std::unique_ptr<tree::Tree>)> snapshot;
+  };
+  // An empty string, or why the connection must be closed. Handlers run inside.
+  std::string feed(std::string_view bytes, const Handlers& handlers);
+
+ private:
+  std::string feed_snapshot(std::string_view& input, const Handlers& handlers);
+
+  std::string buffer_;
+  std::unique_ptr<tree::SnapshotLoader> loader_;
+  Zxid snapshot_zxid_;
+  bool signature_next_ = false;
+};
+
+inline constexpr std::string_view kSnapshotSignature = "BenWasHere";
+
+}  // namespace zabfs::consensus

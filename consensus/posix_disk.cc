@@ -1,0 +1,96 @@
+#include "consensus/posix_disk.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+namespace zabfs::consensus {
+namespace {
+
+DiskStatus failure(const std::string& operation, const std::string& path) {
+  return DiskStatus{errno, operation + " " + path};
+}
+
+class PosixFile : public File {
+ public:
+  PosixFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  ~PosixFile() override { ::close(fd_); }
+
+  DiskStatus read_at(uint64_t offset, size_t size, std::string& out) override {
+    out.resize(size);
+    size_t done = 0;
+    while (done < size) {
+      ssize_t n = ::pread(fd_, out.data() + done, size - done, static_cast<off_t>(offset + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return failure("read", path_);
+      if (n == 0) break;
+      done += static_cast<size_t>(n);
+    }
+    out.resize(done);
+    return {};
+  }
+
+  DiskStatus write_at(uint64_t offset, std::string_view bytes) override {
+    while (!bytes.empty()) {
+      ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return failure("write", path_);
+      offset += static_cast<uint64_t>(n);
+      bytes.remove_prefix(static_cast<size_t>(n));
+    }
+    return {};
+  }
+
+  DiskStatus sync() override { return ::fdatasync(fd_) == 0 ? DiskStatus() : failure("fdatasync", path_); }
+
+  uint64_t size() const override {
+    struct stat st;
+    return ::fstat(fd_, &st) == 0 ? static_cast<uint64_t>(st.st_size) : 0;
+  }
+
+ private:
+  int fd_;
+  std::string path_;
+};
+
+}  // namespace
+
+DiskStatus PosixDisk::open(const std::string& name, bool create, std::unique_ptr<File>& file) {
+  int fd = ::open(path(name).c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+  if (fd < 0) return failure("open", path(name));
+  file = std::make_unique<PosixFile>(fd, path(name));
+  return {};
+}
+
+std::vector<std::string> PosixDisk::list() {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+DiskStatus PosixDisk::rename(const std::string& from, const std::string& to) {
+  if (::rename(path(from).c_str(), path(to).c_str()) == 0) return {};
+  return failure("rename", path(from));
+}
+
+DiskStatus PosixDisk::remove(const std::string& name) {
+  return ::unlink(path(name).c_str()) == 0 ? DiskStatus() : failure("remove", path(name));
+}
+
+DiskStatus PosixDisk::sync_directory() {
+  int fd = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return failure("open", directory_);
+  DiskStatus status = ::fsync(fd) == 0 ? DiskStatus() : failure("fsync", directory_);
+  ::close(fd);
+  return status;
+}
+
+}  // namespace zabfs::consensus

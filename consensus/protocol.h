@@ -1,0 +1,198 @@
+// The ZAB core's vocabulary: the events that go in, the actions that come out, and the state that
+// its parts share. zab.h is the core itself.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "consensus/ensemble.h"
+#include "consensus/history.h"
+#include "consensus/messages.h"
+
+namespace zabfs::consensus {
+
+using LinkId = uint64_t;  // one connection between a learner and a leader; never reused
+
+enum class Role { kSettling, kLooking, kFollowing, kObserving, kLeading };
+const char* role_name(Role role);
+
+enum class SyncMode { kDiff, kTrunc, kSnap };
+
+namespace event {
+struct Tick {};
+struct VoteReceived {
+  ServerId from;
+  Notification notification;
+};
+struct LinkUp {  // a dial of ours succeeded
+  LinkId link;
+};
+struct LinkAccepted {  // a learner dialled us
+  LinkId link;
+};
+struct LinkDown {  // closed by the peer, failed, or a dial came to nothing
+  LinkId link;
+};
+struct PacketReceived {
+  LinkId link;
+  Packet packet;
+};
+struct SnapshotReceived {  // the stream behind a SNAP packet arrived whole
+  LinkId link;
+};
+struct Synced {  // every append up to this zxid is durable
+  Zxid zxid;
+};
+struct AcceptedEpochSaved {
+  uint32_t epoch;
+};
+struct EpochSaved {  // current epoch, and all that was appended before its EndSync, are durable
+  uint32_t epoch;
+};
+struct Settled {
+  History history;
+  uint32_t current_epoch;
+};
+struct Propose {  // from the driver, of a leader that serves
+  Zxid zxid;
+  Payload txn;
+};
+struct ConfirmLeadership {  // answered by action::Confirmed once a quorum proves it
+  uint64_t token;
+};
+struct Purged {  // the log now begins after this zxid
+  Zxid base;
+};
+}  // namespace event
+
+using Event =
+    std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
+                 event::LinkDown, event::PacketReceived, event::SnapshotReceived, event::Synced,
+                 event::AcceptedEpochSaved, event::EpochSaved, event::Settled, event::Propose,
+                 event::ConfirmLeadership, event::Purged>;
+
+namespace action {
+struct SendVote {
+  ServerId to;
+  Notification notification;
+};
+struct Dial {
+  ServerId leader;
+  LinkId link;
+};
+struct Send {
+  std::vector<LinkId> links;
+  Packet packet;
+};
+// The txns in (after, through] to a learner: each as PROPOSAL, and COMMIT behind it if `commit`.
+struct SendHistory {
+  LinkId link;
+  Zxid after, through;
+  bool commit;
+};
+// SNAP and the stream of the newest snapshot, then PROPOSAL and COMMIT of all after it up to
+// `through`.
+struct SendSnapshot {
+  LinkId link;
+  Zxid through;
+};
+// INFORM with the txn of that zxid, to observers.
+struct Inform {
+  std::vector<LinkId> links;
+  Zxid zxid;
+};
+struct Close {
+  LinkId link;
+  std::string reason;
+};
+struct Append {
+  Zxid zxid;
+  Payload txn;
+};
+// Opens the group of a synchronisation in the log; for kSnap, the snapshot that was received on
+// `link` becomes the base.
+struct BeginSync {
+  SyncMode mode;
+  Zxid zxid;
+  LinkId link;
+};
+struct EndSync {  // closes the group; answered by event::EpochSaved
+  uint32_t epoch;
+};
+struct SaveAcceptedEpoch {
+  uint32_t epoch;
+};
+struct Commit {
+  Zxid through;
+};
+struct Settle {};
+struct RoleChanged {
+  Role role;
+  ServerId leader;  // of kFollowing, kObserving, kLeading
+  std::string why;
+};
+struct Serve {  // the role is established: requests are taken from here on
+  uint32_t epoch;
+  bool leader_is_zabfs;
+  SyncMode mode;
+};
+struct Forwarded {  // REQUEST or REVALIDATE from a learner, at the leader
+  LinkId link;
+  ServerId from;
+  Packet packet;
+};
+struct SessionsTouched {  // from a learner's answer to PING
+  ServerId from;
+  Payload data;
+};
+struct AnswerPing {
+  Zxid zxid;
+  Payload status;  // the leader's word on the members, if it is zabfs
+};
+struct Answered {  // SYNC or REVALIDATE from the leader, at a learner
+  Packet packet;
+};
+struct Confirmed {
+  uint64_t token;
+};
+}  // namespace action
+
+using Action =
+    std::variant<action::SendVote, action::Dial, action::Send, action::SendHistory,
+                 action::SendSnapshot, action::Inform, action::Close, action::Append,
+                 action::BeginSync, action::EndSync, action::SaveAcceptedEpoch, action::Commit,
+                 action::Settle, action::RoleChanged, action::Serve, action::Forwarded,
+                 action::SessionsTouched, action::AnswerPing, action::Answered, action::Confirmed>;
+using Actions = std::vector<Action>;
+
+struct ZabConfig {
+  ServerId me;
+  Ensemble ensemble;
+  int32_t tick_ms = 2000;
+  int32_t init_limit = 10;  // ticks
+  int32_t sync_limit = 5;   // ticks
+
+  int64_t init_ms() const { return int64_t{tick_ms} * init_limit; }
+  int64_t sync_ms() const { return int64_t{tick_ms} * sync_limit; }
+};
+
+// What election, leader and learner share: the node's place in the protocol.
+struct ZabState {
+  uint32_t accepted_epoch = 0;
+  uint32_t current_epoch = 0;
+  History history;      // appended, not necessarily durable
+  Zxid durable;         // appended and durable
+  Zxid committed;       // known committed when the node started
+  uint64_t next_link = 1;
+};
+
+// One member's standing, as the leader knows it.
+struct MemberStatus {
+  ServerId id;
+  Role role = Role::kLooking;
+  Zxid zxid;
+};
+
+}  // namespace zabfs::consensus

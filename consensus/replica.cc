@@ -1,0 +1,620 @@
+#include "consensus/replica.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "tree/jute.h"
+#include "tree/snapshot.h"
+
+namespace zabfs::consensus {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+// Recent txns kept in memory for learners that come back.
+constexpr size_t kWindowTxns = 2'000;
+constexpr size_t kWindowBytes = 4u << 20;
+constexpr size_t kSnapshotChunkBytes = 256u << 10;
+
+Outcome failed_outcome(OpCode type, Error error) {
+  Outcome outcome;
+  outcome.type = type;
+  outcome.error = error;
+  return outcome;
+}
+
+std::string status_message(const DiskStatus& status) {
+  return fmt::format("{}: {}", status.what, std::strerror(status.error));
+}
+
+}  // namespace
+
+Replica::Replica(ReplicaConfig config, Environment& environment, Transport& transport,
+                 Disk& log_disk, Disk& snapshot_disk)
+    : config_(std::move(config)),
+      environment_(environment),
+      transport_(transport),
+      log_disk_(log_disk),
+      snapshot_disk_(snapshot_disk),
+      log_(log_disk, Log::Options{config_.segment_bytes}),
+      snapshots_(snapshot_disk),
+      epochs_(snapshot_disk),
+      tree_(std::make_shared<tree::Tree>()),
+      tracker_(config_.zab.tick_ms) {
+  if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
+  if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
+}
+
+Replica::~Replica() = default;
+
+std::string Replica::place() const {
+  return fmt::format("node {} epoch {} zxid 0x{:x}", config_.zab.me.value, zab_ ? zab_->epoch() : 0,
+                     applied_.value);
+}
+
+// ---- recovery
+
+std::string Replica::recover() {
+  std::string notes;
+  std::string error = epochs_.open();
+  if (error.empty()) error = log_.open(notes);
+  if (!error.empty()) {
+    return error + "; move the data directory away to rejoin as an empty node, or restore it";
+  }
+  if (!notes.empty()) environment_.log(LogLevel::kWarning, notes);
+  snapshots_.remove_leftovers();
+  const History& history = log_.history();
+  for (Zxid zxid : snapshots_.list()) {
+    // One that the history does not cover was staged for a synchronisation that did not end.
+    if (!history.contains(zxid) && zxid != history.base()) continue;
+    if (zxid < history.base()) break;
+    std::string problem;
+    if (std::unique_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) {
+      tree_ = std::move(tree);
+      break;
+    }
+    environment_.log(LogLevel::kError, problem + "; trying an older snapshot");
+  }
+  applied_ = last_snapshot_ = tree_->last_zxid();
+  if (applied_ < history.base()) {
+    return fmt::format("no intact snapshot at or after 0x{:x}, where the log begins; restore one, "
+                       "or move the data directory away to rejoin as an empty node",
+                       history.base().value);
+  }
+  window_base_ = applied_;
+  if (history.last() > applied_ &&
+      (!Log::read(log_disk_, applied_, history.last(), window_) || window_.empty() ||
+       window_.back().zxid != history.last())) {
+    return "the log can't be read back";
+  }
+  for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
+  ZabState state;
+  state.accepted_epoch = std::max(epochs_.accepted(), log_.current_epoch());
+  state.current_epoch = log_.current_epoch();
+  state.history = history;
+  state.durable = history.last();
+  state.committed = std::max(std::min(log_.committed(), history.last()), applied_);
+  zab_.emplace(config_.zab, state);
+  apply_committed();
+  return {};
+}
+
+void Replica::start() {
+  // zookeeper-formats.md 1.3: the server's number on top, then the time, then a counter.
+  auto time = static_cast<uint64_t>(environment_.wall_ms());
+  next_session_ = static_cast<int64_t>(((time << 24) >> 8) |
+                                       (static_cast<uint64_t>(config_.zab.me.value) << 56));
+  Actions actions;
+  zab_->start(environment_.now_ms(), actions);
+  for (Action& action : actions) carry_out(action);
+  end_of_batch();
+}
+
+SessionId Replica::new_session_id() { return SessionId{++next_session_}; }
+
+// ---- events
+
+void Replica::step(const Event& event) {
+  Actions actions;
+  zab_->step(environment_.now_ms(), event, actions);
+  for (Action& action : actions) carry_out(action);
+}
+
+void Replica::on_timer() {
+  if (environment_.now_ms() >= zab_->deadline_ms()) step(event::Tick{});
+  if (ready_ && zab_->role() == Role::kLeading) {
+    expire_sessions();
+    reap();
+  }
+}
+
+void Replica::on_vote(ServerId from, const Notification& notification) {
+  step(event::VoteReceived{from, notification});
+}
+
+void Replica::on_link_up(LinkId link) {
+  links_.insert(link);
+  step(event::LinkUp{link});
+}
+
+void Replica::on_link_accepted(LinkId link) {
+  links_.insert(link);
+  step(event::LinkAccepted{link});
+}
+
+void Replica::on_link_down(LinkId link) {
+  links_.erase(link);
+  step(event::LinkDown{link});
+}
+
+void Replica::on_packet(LinkId link, Packet packet) {
+  if (links_.contains(link)) step(event::PacketReceived{link, std::move(packet)});
+}
+
+void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
+  if (!links_.contains(link) || link != staged_link_) return;
+  staged_tree_ = std::move(tree);
+  auto status = std::make_shared<DiskStatus>();
+  std::shared_ptr<tree::Tree> staged = staged_tree_;
+  environment_.log(LogLevel::kInfo,
+                   fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", place(),
+                               staged->node_count(), staged->last_zxid().value));
+  // The file is on disk before the log group that makes it the base.
+  environment_.run_io(
+      [this, staged, status] {
+        std::unique_ptr<tree::SnapshotCursor> cursor = staged->begin_snapshot();
+        *status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
+          return cursor->next(out, kSnapshotChunkBytes);
+        });
+      },
+      [this, link, status] {
+        if (!status->ok()) return environment_.die(status_message(*status));
+        if (links_.contains(link)) step(event::SnapshotReceived{link});
+      });
+}
+
+// ---- actions
+
+void Replica::send_packet(LinkId link, const Packet& packet) {
+  std::string bytes;
+  encode_packet(packet, bytes);
+  transport_.send(link, bytes);
+}
+
+void Replica::carry_out(Action& any) {
+  if (auto* send = std::get_if<action::Send>(&any)) {
+    std::string bytes;
+    encode_packet(send->packet, bytes);
+    for (LinkId link : send->links) transport_.send(link, bytes);
+  } else if (auto* append = std::get_if<action::Append>(&any)) {
+    on_append(*append);
+  } else if (std::holds_alternative<action::Commit>(any)) {
+    // What is committed is applied once a batch: apply_committed.
+  } else if (auto* inform = std::get_if<action::Inform>(&any)) {
+    for (const LogTxn& txn : history_between(Zxid{inform->zxid.value - 1}, inform->zxid)) {
+      for (LinkId link : inform->links) send_txn(link, PacketType::kInform, txn);
+    }
+  } else if (auto* forwarded = std::get_if<action::Forwarded>(&any)) {
+    on_forwarded(*forwarded);
+  } else if (auto* answered = std::get_if<action::Answered>(&any)) {
+    on_answered(answered->packet);
+  } else if (auto* ping = std::get_if<action::AnswerPing>(&any)) {
+    answer_ping(*ping);
+  } else if (auto* touched = std::get_if<action::SessionsTouched>(&any)) {
+    tree::jute::Reader in(*touched->data);
+    while (!in.at_end()) {
+      SessionId session{in.i64()};
+      int32_t timeout_ms = in.i32();
+      if (in.ok() && tracker_.contains(session)) {
+        tracker_.touch(session, timeout_ms, environment_.now_ms());
+      }
+    }
+  } else if (auto* confirmed = std::get_if<action::Confirmed>(&any)) {
+    auto place = confirmations_.find(confirmed->token);
+    if (place != confirmations_.end()) {
+      std::function<void()> proven = std::move(place->second);
+      confirmations_.erase(place);
+      proven();
+    }
+  } else if (auto* vote = std::get_if<action::SendVote>(&any)) {
+    transport_.send_vote(vote->to, vote->notification);
+  } else if (auto* dial = std::get_if<action::Dial>(&any)) {
+    transport_.dial(dial->leader, dial->link);
+  } else if (auto* close = std::get_if<action::Close>(&any)) {
+    links_.erase(close->link);
+    transport_.close(close->link, close->reason);
+  } else if (auto* history = std::get_if<action::SendHistory>(&any)) {
+    send_history(*history);
+  } else if (auto* snapshot = std::get_if<action::SendSnapshot>(&any)) {
+    send_snapshot(*snapshot);
+  } else if (auto* begin = std::get_if<action::BeginSync>(&any)) {
+    on_begin_sync(*begin);
+  } else if (auto* end = std::get_if<action::EndSync>(&any)) {
+    log_queue_.push_back({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
+  } else if (auto* save = std::get_if<action::SaveAcceptedEpoch>(&any)) {
+    auto status = std::make_shared<DiskStatus>();
+    environment_.run_io([this, status, epoch = save->epoch] { *status = epochs_.save(epoch); },
+                        [this, status, epoch = save->epoch] {
+                          if (!status->ok()) return environment_.die(status_message(*status));
+                          step(event::AcceptedEpochSaved{epoch});
+                        });
+  } else if (auto* change = std::get_if<action::RoleChanged>(&any)) {
+    on_role_changed(*change);
+  } else if (auto* serve = std::get_if<action::Serve>(&any)) {
+    on_serve(*serve);
+  } else if (std::holds_alternative<action::Settle>(any)) {
+    on_settle();
+  }
+}
+
+void Replica::on_append(const action::Append& append) {
+  log_queue_.push_back({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
+  window_.push_back({append.zxid, append.txn});
+  window_bytes_ += append.txn->size();
+}
+
+void Replica::on_begin_sync(const action::BeginSync& begin) {
+  if (begin.mode == SyncMode::kTrunc) {
+    if (begin.zxid < applied_) {
+      return environment_.die(fmt::format("{}: the leader wants to cut back to 0x{:x}, below what "
+                                          "was committed",
+                                          place(), begin.zxid.value));
+    }
+    while (!window_.empty() && window_.back().zxid > begin.zxid) {
+      window_bytes_ -= window_.back().txn->size();
+      window_.pop_back();
+    }
+  } else if (begin.mode == SyncMode::kSnap) {
+    staged_link_ = begin.link;
+    window_.clear();
+    window_bytes_ = 0;
+    window_base_ = begin.zxid;
+  }
+  log_queue_.push_back({log_format::RecordType::kBeginSync, begin.zxid,
+                        static_cast<uint32_t>(begin.mode), nullptr});
+}
+
+void Replica::on_role_changed(const action::RoleChanged& change) {
+  if (change.role == Role::kSettling) {
+    environment_.log(LogLevel::kWarning,
+                     fmt::format("{}: gives up its role: {}", place(), change.why));
+    ready_ = becoming_ready_ = false;
+    reported_members_.clear();
+    confirmations_.clear();
+    after_committed_.clear();
+    tracker_.clear();
+    for (Barrier& barrier : barriers_sent_) barriers_waiting_.push_back(std::move(barrier));
+    barriers_sent_.clear();
+    for (auto& [token, barrier] : barriers_confirming_) {
+      barriers_waiting_.push_back(std::move(barrier));
+    }
+    barriers_confirming_.clear();
+    if (listener_ != nullptr) listener_->standing_changed();
+    return;
+  }
+  if (change.role == Role::kLooking) {
+    environment_.log(LogLevel::kInfo, fmt::format("{}: looking for a leader", place()));
+  } else {
+    environment_.log(LogLevel::kInfo, fmt::format("{}: elected {}; becomes {}", place(),
+                                                  change.leader.value, role_name(change.role)));
+  }
+}
+
+void Replica::on_serve(const action::Serve& serve) {
+  becoming_ready_ = true;
+  leader_is_zabfs_ = serve.leader_is_zabfs;
+  sync_mode_ = serve.mode;
+}
+
+void Replica::on_settle() {
+  for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
+  // What was not handed to the disk is forgotten; what was is waited for.
+  log_queue_.clear();
+  settling_ = true;
+}
+
+// The end of a role: the log on disk is all there is, and the window says the same.
+void Replica::try_settled() {
+  if (!settling_ || io_busy_) return;
+  settling_ = false;
+  io_busy_ = true;
+  auto status = std::make_shared<DiskStatus>();
+  environment_.run_io([this, status] { *status = log_.roll_back_group(); },
+                      [this, status] {
+                        io_busy_ = false;
+                        if (!status->ok()) return environment_.die(status_message(*status));
+                        const History& history = log_.history();
+                        if (history.base() > applied_) install_staged_tree();
+                        staged_tree_.reset();
+                        staged_link_ = 0;
+                        // An abandoned SNAP emptied the window; the log has what it held.
+                        if (window_base_ > applied_) window_base_ = applied_;
+                        while (!window_.empty() && window_.back().zxid > history.last()) {
+                          window_bytes_ -= window_.back().txn->size();
+                          window_.pop_back();
+                        }
+                        Zxid have = window_.empty() ? window_base_ : window_.back().zxid;
+                        if (have != history.last() || window_base_ > applied_) {
+                          window_.clear();
+                          window_base_ = applied_;
+                          Log::read(log_disk_, applied_, history.last(), window_);
+                          window_bytes_ = 0;
+                          for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
+                        }
+                        step(event::Settled{history, log_.current_epoch()});
+                      });
+}
+
+// ---- synchronising learners
+
+std::deque<LogTxn> Replica::history_between(Zxid after, Zxid through) {
+  std::deque<LogTxn> txns;
+  if (after < window_base_) {
+    if (!Log::read(log_disk_, after, std::min(through, window_base_), txns)) return {};
+  }
+  auto first = std::partition_point(window_.begin(), window_.end(),
+                                    [after](const LogTxn& txn) { return txn.zxid <= after; });
+  for (; first != window_.end() && first->zxid <= through; ++first) txns.push_back(*first);
+  return txns;
+}
+
+void Replica::send_txn(LinkId link, PacketType type, const LogTxn& txn) {
+  send_packet(link, Packet(type, txn.zxid, txn.txn));
+}
+
+void Replica::send_history(const action::SendHistory& send) {
+  if (send.after >= send.through) return;
+  for (const LogTxn& txn : history_between(send.after, send.through)) {
+    send_txn(send.link, PacketType::kProposal, txn);
+    if (send.commit) send_packet(send.link, Packet(PacketType::kCommit, txn.zxid));
+  }
+}
+
+void Replica::send_snapshot(const action::SendSnapshot& send) {
+  std::vector<Zxid> stored = snapshots_.list();
+  std::erase_if(stored, [&](Zxid zxid) { return zxid > send.through; });
+  Zxid zxid = stored.empty() ? Zxid{} : stored.front();
+  send_packet(send.link, Packet(PacketType::kSnap, zxid));
+  std::string problem;
+  if (stored.empty()) {
+    tree::Tree empty;
+    std::string bytes;
+    std::unique_ptr<tree::SnapshotCursor> cursor = empty.begin_snapshot();
+    while (cursor->next(bytes, kSnapshotChunkBytes)) {
+    }
+    transport_.send(send.link, bytes);
+  } else {
+    problem = snapshots_.read(zxid, [&](std::string_view chunk) {
+      transport_.send(send.link, std::string(chunk));
+    });
+  }
+  if (!problem.empty()) {
+    environment_.log(LogLevel::kError, problem);
+    snapshots_.remove(zxid);
+    links_.erase(send.link);
+    return transport_.close(send.link, "the snapshot for this learner is corrupt");
+  }
+  std::string signature;
+  tree::jute::Writer(signature).string(kSnapshotSignature);
+  transport_.send(send.link, signature);
+  send_history({send.link, zxid, send.through, true});
+}
+
+// ---- the log
+
+void Replica::start_log_write() {
+  if (io_busy_ || log_queue_.empty() || settling_) return;
+  io_busy_ = true;
+  auto batch = std::make_shared<std::vector<LogEntry>>(std::exchange(log_queue_, {}));
+  auto status = std::make_shared<DiskStatus>();
+  environment_.run_io(
+      [this, batch, status, committed = applied_] { *status = log_.write(*batch, committed); },
+      [this, batch, status] { log_written(std::move(*batch), *status); });
+}
+
+void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status) {
+  io_busy_ = false;
+  if (!status.ok()) return environment_.die(status_message(status));
+  if (settling_) return;
+  Zxid synced;
+  for (const LogEntry& entry : batch) {
+    if (entry.type == log_format::RecordType::kTxn) synced = entry.zxid;
+  }
+  if (synced != Zxid{}) step(event::Synced{synced});
+  for (const LogEntry& entry : batch) {
+    if (entry.type == log_format::RecordType::kEndSync) step(event::EpochSaved{entry.extra});
+  }
+  if (log_.wants_spare() && !spare_wanted_) {
+    spare_wanted_ = true;
+    auto spare_status = std::make_shared<DiskStatus>();
+    environment_.run_background([this, spare_status] { *spare_status = log_.prepare_spare(); },
+                                [this] { spare_wanted_ = false; });
+  }
+}
+
+// ---- applying
+
+void Replica::apply_committed() {
+  const ZabState& state = zab_->state();
+  Zxid target = std::min(zab_->committed(), state.durable);
+  if (staged_tree_ && zab_->is_serving()) install_staged_tree();
+  if (target <= applied_) return;
+  auto first = std::partition_point(window_.begin(), window_.end(),
+                                    [this](const LogTxn& txn) { return txn.zxid <= applied_; });
+  std::vector<tree::Txn> txns;
+  for (; first != window_.end() && first->zxid <= target; ++first) {
+    std::optional<tree::Txn> txn = tree::decode_txn(*first->txn);
+    if (!txn || txn->header.zxid != first->zxid) {
+      return environment_.die(fmt::format("{}: committed txn 0x{:x} is not a transaction", place(),
+                                          first->zxid.value));
+    }
+    txns.push_back(std::move(*txn));
+  }
+  if (txns.empty()) return;
+  if (listener_ != nullptr) listener_->before_publish(txns);
+  std::vector<tree::Change> changes;
+  std::vector<Outcome> outcomes;
+  outcomes.reserve(txns.size());
+  {
+    std::unique_lock lock(tree_mutex_);
+    for (const tree::Txn& txn : txns) outcomes.push_back(tree_->apply(txn, &changes));
+  }
+  applied_ = txns.back().header.zxid;
+  txns_since_snapshot_ += static_cast<int64_t>(txns.size());
+  if (preparer_) preparer_->applied(applied_);
+  if (!tree_->digest_agrees() && !std::exchange(digest_complained_, true)) {
+    environment_.log(LogLevel::kError, fmt::format("{}: this tree differs from the leader's; stop "
+                                                   "this node and let it rejoin empty",
+                                                   place()));
+  }
+  std::vector<std::pair<Completion, const Outcome*>> completions;
+  for (size_t i = 0; i < txns.size(); ++i) {
+    const tree::TxnHeader& header = txns[i].header;
+    if (header.type == OpCode::kCloseSession) {
+      tracker_.remove(header.session);
+      environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
+                                                    static_cast<uint64_t>(header.session.value)));
+    }
+    auto key = pending_by_key_.find({header.session, header.cxid});
+    if (key == pending_by_key_.end()) continue;
+    auto pending = pending_.find(key->second);
+    completions.emplace_back(std::move(pending->second.done), &outcomes[i]);
+    pending_.erase(pending);
+    pending_by_key_.erase(key);
+  }
+  if (listener_ != nullptr) listener_->published(changes);
+  for (auto& [done, outcome] : completions) {
+    if (done) done(*outcome);
+  }
+  trim_window();
+}
+
+void Replica::install_staged_tree() {
+  if (!staged_tree_) return;
+  environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
+                                                place(), staged_tree_->last_zxid().value));
+  {
+    std::unique_lock lock(tree_mutex_);
+    tree_ = std::move(staged_tree_);
+  }
+  staged_tree_.reset();
+  staged_link_ = 0;
+  preparer_.reset();
+  applied_ = last_snapshot_ = tree_->last_zxid();
+  txns_since_snapshot_ = 0;
+  if (listener_ != nullptr) listener_->tree_replaced();
+}
+
+void Replica::trim_window() {
+  while (!window_.empty() && window_.front().zxid <= applied_ &&
+         (window_.size() > kWindowTxns || window_bytes_ > kWindowBytes)) {
+    window_base_ = window_.front().zxid;
+    window_bytes_ -= window_.front().txn->size();
+    window_.pop_front();
+  }
+}
+
+bool Replica::has_batch_work() const {
+  return std::min(zab_->committed(), zab_->state().durable) > applied_ ||
+         (ready_ && !barriers_waiting_.empty()) ||
+         (!after_applied_.empty() && after_applied_.begin()->first <= applied_);
+}
+
+void Replica::end_of_batch() {
+  if (in_batch_) return;
+  in_batch_ = true;
+  do {
+    apply_committed();
+    if (becoming_ready_ && applied_ >= std::min(zab_->committed(), zab_->state().durable)) {
+      become_ready();
+    }
+    // Committed at the leader: SYNC goes out behind the COMMITs it waited for.
+    while (!after_committed_.empty() && after_committed_.begin()->first <= zab_->committed()) {
+      std::function<void()> run = std::move(after_committed_.begin()->second);
+      after_committed_.erase(after_committed_.begin());
+      run();
+    }
+    while (!after_applied_.empty() && after_applied_.begin()->first <= applied_) {
+      std::function<void()> run = std::move(after_applied_.begin()->second);
+      after_applied_.erase(after_applied_.begin());
+      run();
+    }
+    flush_barriers();
+  } while (has_batch_work());
+  start_log_write();
+  try_settled();
+  transport_.flush();
+  maybe_snapshot();
+  environment_.wake_at(zab_->deadline_ms());
+  in_batch_ = false;
+}
+
+// ---- snapshots
+
+void Replica::maybe_snapshot() {
+  // Spread over the members by their number, so that they don't all write at once.
+  int64_t spread = config_.zab.me.value % 4 * config_.snapshot_txns / 16;
+  if (txns_since_snapshot_ >= config_.snapshot_txns * 3 / 4 + spread) take_snapshot();
+}
+
+void Replica::take_snapshot() {
+  if (snapshot_busy_ || applied_ == last_snapshot_) return;
+  snapshot_busy_ = true;
+  txns_since_snapshot_ = 0;
+  std::shared_ptr<tree::Tree> tree = tree_;
+  std::shared_ptr<tree::SnapshotCursor> cursor;
+  {
+    std::unique_lock lock(tree_mutex_);
+    cursor = tree->begin_snapshot();
+  }
+  auto status = std::make_shared<DiskStatus>();
+  Zxid zxid = cursor->zxid();
+  environment_.run_background(
+      [this, cursor, status] {
+        *status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
+          std::shared_lock lock(tree_mutex_);
+          return cursor->next(out, kSnapshotChunkBytes);
+        });
+      },
+      [this, cursor, tree, status, zxid]() mutable {
+        {
+          std::unique_lock lock(tree_mutex_);
+          cursor.reset();
+        }
+        snapshot_done(*status, zxid);
+      });
+}
+
+void Replica::snapshot_done(const DiskStatus& status, Zxid zxid) {
+  snapshot_busy_ = false;
+  if (!status.ok()) {
+    environment_.log(LogLevel::kError,
+                     fmt::format("{}: no snapshot: {}", place(), status_message(status)));
+    return;
+  }
+  last_snapshot_ = std::max(last_snapshot_, zxid);
+  environment_.log(LogLevel::kInfo, fmt::format("{}: snapshot at 0x{:x}", place(), zxid.value));
+  std::vector<Zxid> stored = snapshots_.list();
+  std::erase_if(stored, [this](Zxid stored_zxid) { return stored_zxid > applied_; });
+  if (stored.size() < config_.snapshot_retain) return;
+  Zxid oldest = stored[config_.snapshot_retain - 1];
+  auto base = std::make_shared<Zxid>();
+  environment_.run_io(
+      [this, oldest, base, stored] {
+        for (size_t i = config_.snapshot_retain; i < stored.size(); ++i) {
+          snapshots_.remove(stored[i]);
+        }
+        *base = log_.purge(oldest);
+      },
+      [this, base] {
+        if (*base > zab_->state().history.base()) step(event::Purged{*base});
+      });
+}
+
+}  // namespace zabfs::consensus

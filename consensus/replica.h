@@ -1,0 +1,232 @@
+// A replica: one member's tree, log and part in ZAB, and the only driver of the ZAB core.
+//
+// The path of a write is here, as one line:
+//   submit -> (follower: REQUEST to the leader) -> prepare -> Zab::step(Propose) -> append to log +
+//   PROPOSAL -> synced -> ACK -> quorum -> COMMIT -> apply -> caches invalidated, watches fired ->
+//   completion on the node it came from
+//
+// Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
+// time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
+// once: apply what is committed, start a log write, flush the network. `read` may be called from
+// any thread; it holds the tree's lock shared, and the strand takes it once a batch.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "consensus/environment.h"
+#include "consensus/epoch_store.h"
+#include "consensus/log.h"
+#include "consensus/snapshot_store.h"
+#include "consensus/zab.h"
+#include "tree/prepare.h"
+#include "tree/session_tracker.h"
+#include "tree/tree.h"
+
+namespace zabfs::consensus {
+
+// Is told of commits as they become visible. All calls are on the strand, without locks.
+class ReplicaListener {
+ public:
+  virtual ~ReplicaListener() = default;
+  // These txns are about to become visible: caches that contradict them must go now.
+  virtual void before_publish(const std::vector<tree::Txn>& txns) = 0;
+  virtual void published(const std::vector<tree::Change>& changes) = 0;
+  // The whole tree was replaced by a snapshot of the leader's.
+  virtual void tree_replaced() = 0;
+  // Serving, lost the leader, or new word on the members.
+  virtual void standing_changed() = 0;
+};
+
+struct ReplicaConfig {
+  ZabConfig zab;
+  int64_t snapshot_txns = 100'000;  // a snapshot after about so many (Java: snapCount)
+  size_t snapshot_retain = 3;
+  size_t max_pending = 20'000;      // requests under way from this node
+  uint64_t segment_bytes = 16u << 20;
+  int32_t min_session_ms = 0;       // 0: 2 ticks
+  int32_t max_session_ms = 0;       // 0: 20 ticks
+};
+
+class Replica {
+ public:
+  // The outcome; kConnectionLoss means unknown: it may still be committed.
+  using Completion = std::function<void(const tree::Outcome&)>;
+
+  Replica(ReplicaConfig config, Environment& environment, Transport& transport, Disk& log_disk,
+          Disk& snapshot_disk);
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+  ~Replica();
+
+  // Recovers from disk. An empty string, or why the node can't start; nothing was changed then.
+  std::string recover();
+  void start();
+  void set_listener(ReplicaListener* listener) { listener_ = listener; }
+
+  // ---- for fsd
+  // A write. `request.cxid` is given by the caller, rising within its session.
+  void submit(tree::Request request, Completion done);
+  // A barrier: `done` runs once this node has applied everything committed before the call, with a
+  // quorum's word for it. It renews `session` (if not 0) as of the call, too.
+  void sync(SessionId session, Completion done);
+  // A fresh session id of this node's.
+  SessionId new_session_id();
+  void touch_session(SessionId session, int32_t timeout_ms) { touched_[session] = timeout_ms; }
+
+  template <class Read>
+  auto read(const Read& body) const {
+    std::shared_lock lock(tree_mutex_);
+    return body(static_cast<const tree::Tree&>(*tree_));
+  }
+  // On the strand only: no lock is needed there.
+  const tree::Tree& tree() const { return *tree_; }
+
+  bool is_serving() const { return ready_; }
+  const Zab& zab() const { return *zab_; }
+  std::vector<MemberStatus> member_status() const;
+  size_t pending_count() const { return pending_.size(); }
+  const ReplicaConfig& config() const { return config_; }
+
+  // ---- for the strand
+  void on_timer();
+  void on_vote(ServerId from, const Notification& notification);
+  void on_link_up(LinkId link);
+  void on_link_accepted(LinkId link);
+  void on_link_down(LinkId link);
+  void on_packet(LinkId link, Packet packet);
+  void on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree);
+  void end_of_batch();
+  LinkId new_link_id() { return next_accepted_link_++; }
+  // A snapshot now; for tests and for shutdown.
+  void take_snapshot();
+
+ private:
+  struct Pending {
+    tree::Request request;
+    Completion done;
+    bool sent = false;
+  };
+  struct Barrier {
+    SessionId session;
+    Completion done;
+  };
+  using PendingKey = std::pair<SessionId, int32_t>;
+
+  // Core.
+  void step(const Event& event);
+  void carry_out(Action& action);
+  void on_append(const action::Append& append);
+  void on_begin_sync(const action::BeginSync& begin);
+  void on_role_changed(const action::RoleChanged& change);
+  void on_serve(const action::Serve& serve);
+  void on_settle();
+  void try_settled();
+  void send_history(const action::SendHistory& send);
+  void send_snapshot(const action::SendSnapshot& send);
+  void send_txn(LinkId link, PacketType type, const LogTxn& txn);
+  std::deque<LogTxn> history_between(Zxid after, Zxid through);
+  void send_packet(LinkId link, const Packet& packet);
+
+  // Log and snapshots.
+  void start_log_write();
+  void log_written(std::vector<LogEntry> batch, const DiskStatus& status);
+  void maybe_snapshot();
+  void snapshot_done(const DiskStatus& status, Zxid zxid);
+
+  // Requests.
+  void process(const tree::Request& request);  // as the leader
+  void propose(tree::PreparedTxn txn);
+  void send_request(const Pending& pending);
+  void on_forwarded(const action::Forwarded& forwarded);
+  void on_answered(const Packet& packet);
+  void answer_ping(const action::AnswerPing& ping);
+  void become_ready();
+  void resend_pending();
+  void fail_pending(Pending& pending, tree::Error error);
+  void confirm(std::function<void()> proven);
+  void flush_barriers();
+  bool has_batch_work() const;
+  // The last txn that a barrier or SYNC has to wait for, at the leader.
+  Zxid last_txn() const { return last_proposed_.counter() == 0 ? applied_ : last_proposed_; }
+  void expire_sessions();
+  void reap();
+
+  void apply_committed();
+  void install_staged_tree();
+  void trim_window();
+  std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
+
+  ReplicaConfig config_;
+  Environment& environment_;
+  Transport& transport_;
+  Disk& log_disk_;
+  Disk& snapshot_disk_;
+  ReplicaListener* listener_ = nullptr;
+  Log log_;
+  SnapshotStore snapshots_;
+  EpochStore epochs_;
+  std::optional<Zab> zab_;
+
+  // Guards the tree's contents against readers of other threads. Taken exclusively by the strand
+  // alone, for the time of applying one batch; no other lock is taken under it.
+  mutable std::shared_mutex tree_mutex_;
+  std::shared_ptr<tree::Tree> tree_;
+
+  // The recent history: txns after window_base_, applied ones first.
+  std::deque<LogTxn> window_;
+  Zxid window_base_;
+  size_t window_bytes_ = 0;
+  Zxid applied_;
+
+  // The log write under way, and what goes with the next.
+  std::vector<LogEntry> log_queue_;
+  bool io_busy_ = false;
+  bool settling_ = false;
+  bool spare_wanted_ = false;
+  bool snapshot_busy_ = false;
+  Zxid last_snapshot_;
+  int64_t txns_since_snapshot_ = 0;
+
+  // A synchronisation by SNAP: the leader's tree, until it is committed to.
+  std::shared_ptr<tree::Tree> staged_tree_;
+  LinkId staged_link_ = 0;
+
+  bool ready_ = false;
+  bool becoming_ready_ = false;
+  bool leader_is_zabfs_ = false;
+  SyncMode sync_mode_ = SyncMode::kDiff;
+  std::optional<tree::Preparer> preparer_;
+  tree::SessionTracker tracker_;
+  Zxid last_proposed_;
+  int64_t next_reap_ms_ = 0;
+
+  std::map<uint64_t, Pending> pending_;  // in order of submission
+  std::map<PendingKey, uint64_t> pending_by_key_;
+  uint64_t next_pending_ = 1;
+  std::deque<Barrier> barriers_waiting_;   // not yet sent
+  std::deque<Barrier> barriers_sent_;      // to the leader, answers come in this order
+  std::multimap<Zxid, std::function<void()>> after_applied_;    // run once that is applied
+  std::multimap<Zxid, std::function<void()>> after_committed_;  // at the leader
+  std::map<uint64_t, std::function<void()>> confirmations_;
+  std::map<uint64_t, Barrier> barriers_confirming_;  // this node's own, while it leads
+  uint64_t next_token_ = 1;
+  std::map<SessionId, int32_t> touched_;  // since the last PING, ms
+  int64_t next_session_ = 0;
+  std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
+  std::set<LinkId> links_;
+  LinkId next_accepted_link_ = LinkId{1} << 62;
+  bool in_batch_ = false;
+  bool digest_complained_ = false;
+};
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,316 @@
+// The replica's half that deals in requests: forwarding, preparing, barriers, sessions.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "consensus/replica.h"
+#include "tree/jute.h"
+
+namespace zabfs::consensus {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+constexpr int64_t kReapIntervalMs = 60'000;
+
+// REQUEST's data (zookeeper-formats.md 3.8).
+Packet request_packet(const tree::Request& request) {
+  std::string data;
+  tree::jute::Writer out(data);
+  out.i64(request.session.value);
+  out.i32(request.cxid);
+  out.i32(static_cast<int32_t>(request.type));
+  out.raw(request.body);
+  Packet packet(PacketType::kRequest, Zxid{-1}, std::move(data));
+  packet.identities = request.identities;
+  return packet;
+}
+
+// Requests that say themselves which state they are for can be sent again without knowing their
+// fate: the second time they fail.
+bool is_conditional(const tree::Request& request) {
+  if (request.type == OpCode::kExtWrite) {
+    std::optional<tree::ExtWrite> write = tree::decode_ext_write(request.body);
+    return write && write->version != tree::kAnyVersion;
+  }
+  return request.type == OpCode::kExtSetPosix;
+}
+
+}  // namespace
+
+// ---- from this node
+
+void Replica::submit(tree::Request request, Completion done) {
+  if (pending_.size() >= config_.max_pending) {
+    Outcome outcome;
+    outcome.type = request.type;
+    outcome.error = Error::kBadLimit;
+    return done(outcome);
+  }
+  uint64_t number = next_pending_++;
+  pending_by_key_[{request.session, request.cxid}] = number;
+  auto place = pending_.emplace(number, Pending{std::move(request), std::move(done), false}).first;
+  if (!ready_) return;  // goes out when there is a leader
+  place->second.sent = true;
+  if (zab_->role() == Role::kLeading) {
+    process(place->second.request);
+  } else {
+    send_request(place->second);
+  }
+}
+
+void Replica::send_request(const Pending& pending) {
+  for (LinkId link : links_) send_packet(link, request_packet(pending.request));
+}
+
+void Replica::fail_pending(Pending& pending, Error error) {
+  Outcome outcome;
+  outcome.type = pending.request.type;
+  outcome.error = error;
+  if (pending.done) pending.done(outcome);
+}
+
+void Replica::sync(SessionId session, Completion done) {
+  barriers_waiting_.push_back({session, std::move(done)});
+}
+
+void Replica::flush_barriers() {
+  if (!ready_) return;
+  while (!barriers_waiting_.empty()) {
+    Barrier barrier = std::move(barriers_waiting_.front());
+    barriers_waiting_.pop_front();
+    if (zab_->role() != Role::kLeading) {
+      tree::Request request;
+      request.session = barrier.session;
+      request.type = OpCode::kSync;
+      tree::jute::Writer(request.body).string("/");
+      barriers_sent_.push_back(std::move(barrier));
+      for (LinkId link : links_) send_packet(link, request_packet(request));
+      continue;
+    }
+    if (barrier.session != SessionId{}) tracker_.touch(barrier.session, environment_.now_ms());
+    uint64_t token = next_token_;
+    barriers_confirming_[token] = std::move(barrier);
+    confirm([this, token] {
+      auto done = std::move(barriers_confirming_[token].done);
+      barriers_confirming_.erase(token);
+      // Everything proposed so far counts as begun before: wait for all of it.
+      after_applied_.emplace(last_txn(), [done] { done(Outcome{}); });
+    });
+  }
+}
+
+void Replica::confirm(std::function<void()> proven) {
+  uint64_t token = next_token_++;
+  confirmations_[token] = std::move(proven);
+  step(event::ConfirmLeadership{token});
+}
+
+// ---- a role begins
+
+void Replica::become_ready() {
+  becoming_ready_ = false;
+  ready_ = true;
+  int64_t now_ms = environment_.now_ms();
+  bool leads = zab_->role() == Role::kLeading;
+  environment_.log(LogLevel::kInfo, fmt::format("{}: serving as {}{}", place(),
+                                                role_name(zab_->role()),
+                                                leads ? fmt::format(" with {} of {} voters",
+                                                                    zab_->synced_voters(),
+                                                                    config_.zab.ensemble.voter_count())
+                                                      : ""));
+  if (leads) {
+    preparer_.emplace(*tree_);
+    preparer_->reset();
+    last_proposed_ = Zxid::make(zab_->epoch(), 0);
+    tracker_.clear();
+    for (auto [session, timeout_ms] : tree_->sessions()) tracker_.touch(session, timeout_ms, now_ms);
+    next_reap_ms_ = now_ms + kReapIntervalMs;
+  }
+  // Barriers that waited for txns of older epochs: what of those exists is applied now.
+  std::vector<std::function<void()>> over;
+  while (!after_applied_.empty() && after_applied_.begin()->first.epoch() < zab_->epoch()) {
+    over.push_back(std::move(after_applied_.begin()->second));
+    after_applied_.erase(after_applied_.begin());
+  }
+  for (const std::function<void()>& run : over) run();
+  resend_pending();
+  if (listener_ != nullptr) listener_->standing_changed();
+}
+
+// What was under way when the last leader went (ZAB.md section 4). All that the new leader has was
+// applied just now, but for what is outstanding in our log.
+void Replica::resend_pending() {
+  std::set<PendingKey> outstanding;
+  for (const LogTxn& txn : window_) {
+    if (txn.zxid <= applied_) continue;
+    if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn.txn)) {
+      outstanding.insert({header->session, header->cxid});
+    }
+  }
+  bool certain = sync_mode_ != SyncMode::kSnap && leader_is_zabfs_;
+  std::vector<Pending> lost;
+  for (auto place = pending_.begin(); place != pending_.end();) {
+    Pending& pending = place->second;
+    PendingKey key{pending.request.session, pending.request.cxid};
+    if (outstanding.contains(key)) {
+      ++place;
+    } else if (pending.sent && !certain && !is_conditional(pending.request)) {
+      pending_by_key_.erase(key);
+      lost.push_back(std::move(pending));
+      place = pending_.erase(place);
+    } else {
+      pending.sent = true;
+      if (zab_->role() == Role::kLeading) {
+        process(pending.request);
+      } else {
+        send_request(pending);
+      }
+      ++place;
+    }
+  }
+  for (Pending& pending : lost) fail_pending(pending, Error::kConnectionLoss);
+}
+
+// ---- as the leader
+
+void Replica::process(const tree::Request& request) {
+  int64_t now_ms = environment_.now_ms();
+  if (request.type == OpCode::kCreateSession) {
+    int32_t timeout_ms = tree::jute::Reader(request.body).i32();
+    tracker_.touch(request.session, timeout_ms, now_ms);
+  } else {
+    tracker_.touch(request.session, now_ms);
+  }
+  for (tree::PreparedTxn& txn :
+       preparer_->prepare(request, last_proposed_.next(), environment_.wall_ms())) {
+    propose(std::move(txn));
+  }
+}
+
+void Replica::propose(tree::PreparedTxn txn) {
+  last_proposed_ = txn.zxid;
+  step(event::Propose{txn.zxid, make_payload(std::move(txn.bytes))});
+}
+
+void Replica::on_forwarded(const action::Forwarded& forwarded) {
+  if (!ready_) return;  // resent by the learner once we serve it
+  tree::jute::Reader in(forwarded.packet.bytes());
+  if (forwarded.packet.type == PacketType::kRevalidate) {
+    SessionId session{in.i64()};
+    int32_t timeout_ms = in.i32();
+    bool valid = tracker_.contains(session);
+    if (valid) tracker_.touch(session, timeout_ms, environment_.now_ms());
+    std::string answer;
+    tree::jute::Writer out(answer);
+    out.i64(session.value);
+    out.boolean(valid);
+    return send_packet(forwarded.link, Packet(PacketType::kRevalidate, Zxid{-1}, std::move(answer)));
+  }
+  tree::Request request;
+  request.session.value = in.i64();
+  request.cxid = in.i32();
+  request.type = static_cast<OpCode>(in.i32());
+  if (!in.ok()) {
+    links_.erase(forwarded.link);
+    transport_.close(forwarded.link, "malformed REQUEST");
+    return step(event::LinkDown{forwarded.link});
+  }
+  request.body = in.rest();
+  request.identities = forwarded.packet.identities;
+  if (request.type != OpCode::kSync) return process(request);
+  tracker_.touch(request.session, environment_.now_ms());
+  confirm([this, link = forwarded.link] {
+    after_committed_.emplace(last_txn(), [this, link] {
+      if (links_.contains(link)) send_packet(link, Packet(PacketType::kSync, Zxid{}));
+    });
+  });
+}
+
+void Replica::expire_sessions() {
+  for (SessionId session : tracker_.take_expired(environment_.now_ms())) {
+    environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", place(),
+                                                  static_cast<uint64_t>(session.value)));
+    tree::Request request;
+    request.session = session;
+    request.type = OpCode::kCloseSession;
+    process(request);
+  }
+}
+
+// Empty containers and outlived TTL nodes (zookeeper-formats.md 2.3).
+void Replica::reap() {
+  int64_t now_ms = environment_.now_ms();
+  if (now_ms < next_reap_ms_) return;
+  next_reap_ms_ = now_ms + kReapIntervalMs;
+  std::vector<std::string> paths;
+  int64_t wall_ms = environment_.wall_ms();
+  for (tree::NodeId id : tree_->containers()) {
+    const tree::ZNode& node = tree_->node(id);
+    if (node.children.size() == 0 && node.stat.cversion > 0) paths.push_back(tree_->path_of(node));
+  }
+  for (tree::NodeId id : tree_->ttl_nodes()) {
+    const tree::ZNode& node = tree_->node(id);
+    bool outlived = wall_ms - node.stat.mtime_ms > tree::owner_ttl_ms(node.stat.owner);
+    if (node.children.size() == 0 && outlived) paths.push_back(tree_->path_of(node));
+  }
+  for (std::string& path : paths) {
+    tree::Request request;
+    request.type = OpCode::kDeleteContainer;
+    request.body = std::move(path);
+    process(request);
+  }
+}
+
+// ---- as a learner
+
+void Replica::on_answered(const Packet& packet) {
+  if (packet.type != PacketType::kSync || barriers_sent_.empty()) return;
+  auto barrier = std::make_shared<Barrier>(std::move(barriers_sent_.front()));
+  barriers_sent_.pop_front();
+  after_applied_.emplace(zab_->committed(), [barrier] { barrier->done(Outcome{}); });
+}
+
+void Replica::answer_ping(const action::AnswerPing& ping) {
+  std::string data;
+  tree::jute::Writer out(data);
+  for (auto [session, timeout_ms] : std::exchange(touched_, {})) {
+    out.i64(session.value);
+    out.i32(timeout_ms);
+  }
+  for (LinkId link : links_) {
+    send_packet(link, Packet(PacketType::kPing, ping.zxid, std::move(data)));
+    break;
+  }
+  if (!ping.status || ping.status->empty()) return;
+  tree::jute::Reader in(*ping.status);
+  std::vector<MemberStatus> members(in.count(20));
+  for (MemberStatus& member : members) {
+    member.id.value = in.i64();
+    int32_t role = in.i32();
+    if (role < 0 || role > static_cast<int32_t>(Role::kLeading)) in.fail();
+    member.role = static_cast<Role>(role);
+    member.zxid.value = in.i64();
+  }
+  if (in.ok()) reported_members_ = std::move(members);
+}
+
+std::vector<MemberStatus> Replica::member_status() const {
+  if (zab_->role() == Role::kLeading) return zab_->member_status();
+  std::vector<MemberStatus> members = reported_members_;
+  if (members.empty()) {
+    for (const auto& [id, member] : config_.zab.ensemble.members()) members.push_back({id, {}, {}});
+  }
+  for (MemberStatus& member : members) {
+    if (member.id != config_.zab.me) continue;
+    member.role = zab_->role();
+    member.zxid = applied_;
+  }
+  return members;
+}
+
+}  // namespace zabfs::consensus

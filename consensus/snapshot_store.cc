@@ -1,0 +1,147 @@
+#include "consensus/snapshot_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "consensus/log_format.h"
+#include "tree/snapshot.h"
+
+namespace zabfs::consensus {
+
+using log_format::get;
+using log_format::put;
+using tree::Zxid;
+
+namespace {
+
+constexpr uint64_t kMagic = 0x50414E534642415A;  // "ZABFSNAP"
+constexpr uint32_t kVersion = 1;
+constexpr size_t kHeaderBytes = 40;
+constexpr size_t kChunkHeaderBytes = 8;
+constexpr size_t kMaxChunkBytes = 64u << 20;
+constexpr std::string_view kPrefix = "snapshot.";
+constexpr const char* kTemporaryName = "snapshot.tmp";
+
+std::string file_name(Zxid zxid) {
+  return fmt::format("snapshot.{:016x}", static_cast<uint64_t>(zxid.value));
+}
+
+std::string chunk_header(size_t length, uint32_t sum) {
+  std::string bytes(kChunkHeaderBytes, '\0');
+  put(&bytes[0], static_cast<uint32_t>(length));
+  put(&bytes[4], sum);
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<Zxid> SnapshotStore::list() {
+  std::vector<Zxid> zxids;
+  for (const std::string& name : disk_.list()) {
+    if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + 16) continue;
+    zxids.push_back(Zxid{
+        static_cast<int64_t>(std::strtoull(name.c_str() + kPrefix.size(), nullptr, 16))});
+  }
+  std::sort(zxids.begin(), zxids.end(), std::greater<>());
+  return zxids;
+}
+
+DiskStatus SnapshotStore::write(Zxid zxid, int64_t digest,
+                                const std::function<bool(std::string& out)>& next) {
+  static_cast<void>(disk_.remove(kTemporaryName));
+  std::unique_ptr<File> file;
+  DiskStatus status = disk_.open(kTemporaryName, true, file);
+  if (!status.ok()) return status;
+  std::string header(kHeaderBytes, '\0');
+  put(&header[0], kMagic);
+  put(&header[8], kVersion);
+  put(&header[16], zxid.value);
+  put(&header[24], digest);
+  put(&header[12], crc32c(0, std::string_view(header).substr(16)));
+  status = file->write_at(0, header);
+  uint64_t offset = kHeaderBytes;
+  uint32_t sum = 0;
+  std::string chunk(kChunkHeaderBytes, '\0');
+  while (status.ok() && next(chunk)) {
+    std::string_view body = std::string_view(chunk).substr(kChunkHeaderBytes);
+    sum = crc32c(sum, body);
+    put(&chunk[0], static_cast<uint32_t>(body.size()));
+    put(&chunk[4], sum);
+    status = file->write_at(offset, chunk);
+    offset += chunk.size();
+    chunk.resize(kChunkHeaderBytes);
+  }
+  if (status.ok()) status = file->write_at(offset, chunk_header(0, sum));
+  if (status.ok()) status = file->sync();
+  if (status.ok()) status = disk_.rename(kTemporaryName, file_name(zxid));
+  if (status.ok()) status = disk_.sync_directory();
+  return status;
+}
+
+std::string SnapshotStore::read(Zxid zxid, const std::function<void(std::string_view)>& chunk,
+                                int64_t* digest) {
+  std::string name = file_name(zxid);
+  std::unique_ptr<File> file;
+  std::string bytes;
+  DiskStatus status = disk_.open(name, false, file);
+  if (status.ok()) status = file->read_at(0, kHeaderBytes, bytes);
+  if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+  if (bytes.size() != kHeaderBytes || get<uint64_t>(bytes.data()) != kMagic ||
+      get<uint32_t>(&bytes[8]) != kVersion || get<int64_t>(&bytes[16]) != zxid.value ||
+      get<uint32_t>(&bytes[12]) != crc32c(0, std::string_view(bytes).substr(16))) {
+    return name + " has a corrupt header";
+  }
+  if (digest != nullptr) *digest = get<int64_t>(&bytes[24]);
+  uint64_t offset = kHeaderBytes;
+  uint32_t sum = 0;
+  while (true) {
+    status = file->read_at(offset, kChunkHeaderBytes, bytes);
+    if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+    if (bytes.size() != kChunkHeaderBytes) return fmt::format("{} ends at {}", name, offset);
+    auto length = get<uint32_t>(bytes.data());
+    auto expected = get<uint32_t>(&bytes[4]);
+    if (length > kMaxChunkBytes) return fmt::format("{} offset {} is corrupt", name, offset);
+    status = file->read_at(offset + kChunkHeaderBytes, length, bytes);
+    if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+    sum = crc32c(sum, bytes);
+    if (bytes.size() != length || sum != expected) {
+      return fmt::format("{} offset {} is corrupt", name, offset);
+    }
+    if (length == 0) return {};
+    chunk(bytes);
+    offset += kChunkHeaderBytes + length;
+  }
+}
+
+std::unique_ptr<tree::Tree> SnapshotStore::load(Zxid zxid, std::string& error) {
+  tree::SnapshotLoader loader;
+  auto state = tree::SnapshotLoader::State::kMore;
+  int64_t digest = 0;
+  std::string pending;
+  error = read(
+      zxid,
+      [&](std::string_view chunk) {
+        std::string_view input = chunk;
+        if (!pending.empty()) {
+          pending.append(chunk);
+          input = pending;
+        }
+        if (state == tree::SnapshotLoader::State::kMore) state = loader.feed(input);
+        pending = std::string(input);
+      },
+      &digest);
+  if (error.empty() && state != tree::SnapshotLoader::State::kDone) {
+    error = file_name(zxid) + " does not hold a whole tree";
+  }
+  if (!error.empty()) return nullptr;
+  return loader.finish(zxid, &digest);
+}
+
+void SnapshotStore::remove(Zxid zxid) { static_cast<void>(disk_.remove(file_name(zxid))); }
+
+void SnapshotStore::remove_leftovers() { static_cast<void>(disk_.remove(kTemporaryName)); }
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,41 @@
+// Snapshots on disk: `snapshot.ZXID` (16 hex digits), each exact at its zxid and checksummed.
+//
+//   header, 40 bytes, little-endian: u64 magic, u32 version, u32 CRC-32C of bytes 16..40,
+//     i64 zxid, i64 tree digest, u64 0
+//   chunks: u32 length, u32 CRC-32C of the chunk chained on the one before, bytes; the last has
+//     length 0
+//   the chunks together: ZooKeeper's SNAP stream (tree/snapshot.h)
+//
+// A file has its final name only once it is whole and synced, and its directory too.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "consensus/disk.h"
+#include "tree/tree.h"
+
+namespace zabfs::consensus {
+
+class SnapshotStore {
+ public:
+  explicit SnapshotStore(Disk& disk) : disk_(disk) {}
+
+  std::vector<tree::Zxid> list();  // newest first
+  // `next` appends bytes of the stream and returns false at its end. Returns what failed.
+  DiskStatus write(tree::Zxid zxid, int64_t digest,
+                   const std::function<bool(std::string& out)>& next);
+  // The stream, chunk by chunk. An empty string, or what is wrong with the file.
+  std::string read(tree::Zxid zxid, const std::function<void(std::string_view)>& chunk,
+                   int64_t* digest = nullptr);
+  std::unique_ptr<tree::Tree> load(tree::Zxid zxid, std::string& error);
+  void remove(tree::Zxid zxid);
+  void remove_leftovers();
+
+ private:
+  Disk& disk_;
+};
+
+}  // namespace zabfs::consensus

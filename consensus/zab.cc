@@ -1,0 +1,144 @@
+#include "consensus/zab.h"
+
+#include <algorithm>
+
+namespace zabfs::consensus {
+
+const char* role_name(Role role) {
+  switch (role) {
+    case Role::kSettling:
+    case Role::kLooking: return "looking";
+    case Role::kFollowing: return "follower";
+    case Role::kObserving: return "observer";
+    case Role::kLeading: return "leader";
+  }
+  return "?";
+}
+
+Zab::Zab(ZabConfig config, ZabState state)
+    : config_(std::move(config)), state_(std::move(state)), election_(config_) {
+  committed_ = state_.committed;
+}
+
+void Zab::start(int64_t now_ms, Actions& out) { look(now_ms, out); }
+
+void Zab::look(int64_t now_ms, Actions& out) {
+  role_ = Role::kLooking;
+  leader_id_ = ServerId{};
+  out.push_back(action::RoleChanged{role_, leader_id_, ""});
+  election_.start(now_ms, state_, out);
+  if (std::optional<ServerId> leader = election_.tick(now_ms, out)) enter(*leader, now_ms, out);
+  if (role_ == Role::kLooking) deadline_ms_ = election_.deadline_ms();
+}
+
+void Zab::enter(ServerId leader, int64_t now_ms, Actions& out) {
+  leader_id_ = leader;
+  if (leader == config_.me) {
+    role_ = Role::kLeading;
+    out.push_back(action::RoleChanged{role_, leader_id_, ""});
+    leader_.emplace(config_, state_, committed_, now_ms, out);
+    deadline_ms_ = leader_->deadline_ms();
+  } else {
+    role_ = config_.ensemble.is_voter(config_.me) ? Role::kFollowing : Role::kObserving;
+    out.push_back(action::RoleChanged{role_, leader_id_, ""});
+    learner_.emplace(config_, state_, committed_, leader, now_ms, out);
+    deadline_ms_ = learner_->deadline_ms();
+  }
+}
+
+void Zab::leave(const std::string& why, Actions& out) {
+  committed_ = committed();
+  leader_.reset();
+  learner_.reset();
+  role_ = Role::kSettling;
+  leader_id_ = ServerId{};
+  deadline_ms_ = INT64_MAX;
+  out.push_back(action::RoleChanged{role_, leader_id_, why});
+  out.push_back(action::Settle{});
+}
+
+void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
+  if (const auto* synced = std::get_if<event::Synced>(&event)) {
+    state_.durable = std::max(state_.durable, synced->zxid);
+  } else if (const auto* accepted = std::get_if<event::AcceptedEpochSaved>(&event)) {
+    state_.accepted_epoch = std::max(state_.accepted_epoch, accepted->epoch);
+  } else if (const auto* purged = std::get_if<event::Purged>(&event)) {
+    state_.history.purge(purged->base);
+    return;
+  } else if (const auto* settled = std::get_if<event::Settled>(&event)) {
+    state_.history = settled->history;
+    state_.durable = settled->history.last();
+    state_.current_epoch = settled->current_epoch;
+    return look(now_ms, out);
+  }
+  step_role(now_ms, event, out);
+}
+
+void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
+  const auto* vote = std::get_if<event::VoteReceived>(&event);
+  if (role_ == Role::kLooking) {
+    std::optional<ServerId> leader;
+    if (vote != nullptr) {
+      leader = election_.receive(now_ms, vote->from, vote->notification, out);
+    } else if (std::holds_alternative<event::Tick>(event)) {
+      leader = election_.tick(now_ms, out);
+    } else if (const auto* accepted = std::get_if<event::LinkAccepted>(&event)) {
+      out.push_back(action::Close{accepted->link, "this node does not lead (yet)"});
+    }
+    if (leader) {
+      enter(*leader, now_ms, out);
+    } else {
+      deadline_ms_ = election_.deadline_ms();
+    }
+    return;
+  }
+  if (role_ == Role::kSettling) {
+    if (const auto* accepted = std::get_if<event::LinkAccepted>(&event)) {
+      out.push_back(action::Close{accepted->link, "this node does not lead"});
+    }
+    return;
+  }
+  if (vote != nullptr) {
+    PeerState state = role_ == Role::kLeading     ? PeerState::kLeading
+                      : role_ == Role::kFollowing ? PeerState::kFollowing
+                                                  : PeerState::kObserving;
+    if (role_ != Role::kObserving) election_.answer(vote->from, state, vote->notification, out);
+    return;
+  }
+  bool was_serving = is_serving();
+  std::string failure;
+  if (leader_) {
+    leader_->step(now_ms, event, out);
+    failure = leader_->failure();
+    deadline_ms_ = leader_->deadline_ms();
+  } else {
+    if (const auto* accepted = std::get_if<event::LinkAccepted>(&event)) {
+      out.push_back(action::Close{accepted->link, "this node does not lead"});
+      return;
+    }
+    learner_->step(now_ms, event, out);
+    failure = learner_->failure();
+    deadline_ms_ = learner_->deadline_ms();
+  }
+  if (!was_serving && is_serving()) election_.set_established(state_.current_epoch);
+  if (!failure.empty()) leave(failure, out);
+}
+
+bool Zab::is_serving() const {
+  return (leader_ && leader_->is_established()) || (learner_ && learner_->is_serving());
+}
+
+Zxid Zab::committed() const {
+  // What a learner hears before UPTODATE is a promise of the leader's, not yet a commit.
+  if (leader_ && leader_->is_established()) return leader_->committed();
+  if (learner_ && learner_->is_serving()) return learner_->committed();
+  return committed_;
+}
+
+std::vector<MemberStatus> Zab::member_status() const {
+  return leader_ ? leader_->member_status() : std::vector<MemberStatus>();
+}
+
+size_t Zab::synced_voters() const { return leader_ ? leader_->synced_voters() : 0; }
+
+}  // namespace zabfs::consensus

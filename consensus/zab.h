@@ -1,0 +1,63 @@
+// The ZAB core: one event in, actions out. Election, leader and learner are its parts.
+//
+// Pure: no clock, thread, randomness or I/O. Time is an argument (monotonic milliseconds). The
+// driver (replica.h) carries the actions out in order and reports what came of them as events.
+// Rules: ZAB.md section 1; Java: FastLeaderElection, Leader, LearnerHandler, Learner.
+//
+// Two rules that the rest leans on:
+//   - an ACK leaves only in answer to an event that says "synced";
+//   - leaving a role ends in kSettling: the driver waits for log writes under way, drops what was
+//     not written, and says `Settled`. So what is voted for is durable, and no completion outlives
+//     the role it was started for.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "consensus/election.h"
+#include "consensus/leader.h"
+#include "consensus/learner.h"
+#include "consensus/protocol.h"
+
+namespace zabfs::consensus {
+
+class Zab {
+ public:
+  Zab(ZabConfig config, ZabState state);
+
+  // Starts looking for a leader.
+  void start(int64_t now_ms, Actions& out);
+  void step(int64_t now_ms, const Event& event, Actions& out);
+  // When a Tick is due, if nothing else happens before.
+  int64_t deadline_ms() const { return deadline_ms_; }
+
+  Role role() const { return role_; }
+  ServerId leader() const { return leader_id_; }
+  bool is_serving() const;
+  const ZabState& state() const { return state_; }
+  const ZabConfig& config() const { return config_; }
+  uint32_t epoch() const { return state_.current_epoch; }
+  Zxid committed() const;
+  // Of a leader: its learners, itself included.
+  std::vector<MemberStatus> member_status() const;
+  size_t synced_voters() const;
+
+ private:
+  void leave(const std::string& why, Actions& out);
+  void enter(ServerId leader, int64_t now_ms, Actions& out);
+  void look(int64_t now_ms, Actions& out);
+  void step_role(int64_t now_ms, const Event& event, Actions& out);
+
+  ZabConfig config_;
+  ZabState state_;
+  Role role_ = Role::kSettling;
+  ServerId leader_id_;
+  Zxid committed_;
+  Election election_;
+  std::optional<Leader> leader_;
+  std::optional<Learner> learner_;
+  int64_t deadline_ms_ = 0;
+};
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,78 @@
+// ACLs: ZooKeeper's lists of (perms, scheme, id), their checks, and the table that interns them.
+//
+// Rules: zookeeper-formats.md 1.15; Java: PrepRequestProcessor.checkACL and fixupACL.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "tree/jute.h"
+#include "tree/types.h"
+
+namespace zabfs::tree {
+
+enum Perms : int32_t {
+  kPermRead = 1,
+  kPermWrite = 2,
+  kPermCreate = 4,
+  kPermDelete = 8,
+  kPermAdmin = 16,
+  kPermAll = 31,
+};
+
+struct Id {
+  std::string scheme;
+  std::string id;
+  bool operator==(const Id&) const = default;
+};
+
+struct Acl {
+  int32_t perms = 0;
+  Id who;
+  bool operator==(const Acl&) const = default;
+};
+
+using AclList = std::vector<Acl>;
+using Identities = std::vector<Id>;
+
+const AclList& open_acl();          // world:anyone, all permissions
+const Identities& superuser();      // what the mount acts as
+
+std::string encode_acl(const AclList& acl);
+void write_acl(jute::Writer& out, const AclList& acl);
+AclList read_acl(jute::Reader& in);
+void write_identities(jute::Writer& out, const Identities& ids);
+Identities read_identities(jute::Reader& in);
+
+// Whether one of `identities` has one of the permissions in `wanted` by this list.
+bool acl_allows(const AclList& acl, int32_t wanted, const Identities& identities);
+
+// The list as it is stored: duplicates dropped, `auth` expanded, every entry valid. InvalidACL if
+// it is empty or an entry's scheme or id is not acceptable.
+Result<AclList> fix_acl(const AclList& wanted, const Identities& identities);
+
+// One text line an entry, `scheme:id:perms` with perms in the letters cdrwa; and back.
+std::string acl_text(const AclList& acl);
+std::optional<AclList> parse_acl_text(std::string_view text);
+
+// Interns ACL lists: a million znodes with one ACL hold one copy. Number 0 is world:anyone ALL, for
+// ZooKeeper's built-in -1. Not thread-safe; the tree's owner guards it.
+class AclTable {
+ public:
+  using Number = uint32_t;
+  AclTable();
+  Number intern(const AclList& acl);
+  const AclList& list(Number number) const { return *lists_[number]; }
+  size_t size() const { return lists_.size(); }
+
+ private:
+  std::vector<std::unique_ptr<AclList>> lists_;
+  std::unordered_map<std::string, Number> numbers_;  // by encoding; looked up, never iterated
+};
+
+}  // namespace zabfs::tree

@@ -1,0 +1,129 @@
+#include "tree/outstanding.h"
+
+#include <algorithm>
+
+#include "tree/path.h"
+
+namespace zabfs::tree {
+namespace {
+
+int64_t add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+
+}  // namespace
+
+Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, bool has_data,
+                bool is_ephemeral) {
+  if (has_children) return Kind::kDirectory;
+  if (posix) return posix->kind;
+  return has_data || is_ephemeral ? Kind::kFile : Kind::kDirectory;
+}
+
+Kind shown_kind(const Record& record) {
+  return shown_kind(find_posix(*record.acl), record.children > 0, record.data.size() > 0,
+                    is_ephemeral(record));
+}
+
+Time shown_mtime(const NodeStat& stat) {
+  return Time{stat.mtime_ms / 1000,
+              static_cast<int32_t>(stat.mtime_ms % 1000 * 1'000'000 + stat.mzxid.value % 1'000'000)};
+}
+
+bool is_ephemeral(const Record& record) {
+  return owner_kind(record.stat.owner) == OwnerKind::kEphemeral;
+}
+
+std::optional<Record> Outstanding::find(std::string_view path) const {
+  auto place = records_.find(std::string(path));
+  if (place != records_.end()) {
+    if (!place->second.exists) return std::nullopt;
+    return place->second;
+  }
+  const ZNode* node = tree_.find(path);
+  if (node == nullptr) return std::nullopt;
+  Record record;
+  record.stat = node->stat;
+  record.children = static_cast<int32_t>(node->children.size());
+  record.data = node->data;
+  // The tree's ACL lists are interned for good, so a record may borrow one.
+  record.acl = std::shared_ptr<const AclList>(std::shared_ptr<void>(), &tree_.acl_of(*node));
+  record.digest = node_digest(path, node->data, node->stat);
+  return record;
+}
+
+void Outstanding::put(std::string_view path, Record record) {
+  std::string key(path);
+  std::optional<Record> visible = find(path);
+  if (visible) digest_ = add(digest_, -visible->digest);
+  record.digest = record.exists ? node_digest(path, record.data, record.stat) : 0;
+  digest_ = add(digest_, record.digest);
+  Undo undo{key, std::nullopt};
+  auto place = records_.find(key);
+  if (place != records_.end()) undo.before = place->second;
+  undo_.push_back(std::move(undo));
+  order_.emplace_back(record.zxid, key);
+  records_.insert_or_assign(std::move(key), std::move(record));
+}
+
+void Outstanding::roll_back() {
+  for (auto undo = undo_.rbegin(); undo != undo_.rend(); ++undo) {
+    std::optional<Record> now = find(undo->path);
+    if (now) digest_ = add(digest_, -now->digest);
+    if (undo->before) {
+      records_.insert_or_assign(undo->path, std::move(*undo->before));
+    } else {
+      records_.erase(undo->path);
+    }
+    std::optional<Record> then = find(undo->path);
+    if (then) digest_ = add(digest_, then->digest);
+    order_.pop_back();
+  }
+  undo_.clear();
+}
+
+void Outstanding::applied(Zxid zxid) {
+  while (!order_.empty() && order_.front().first <= zxid) {
+    auto place = records_.find(order_.front().second);
+    if (place != records_.end() && place->second.zxid <= zxid) records_.erase(place);
+    order_.pop_front();
+  }
+}
+
+void Outstanding::reset() {
+  records_.clear();
+  order_.clear();
+  undo_.clear();
+  digest_ = tree_.digest();
+}
+
+std::vector<std::string> Outstanding::children(std::string_view path) const {
+  std::vector<std::string> names;
+  if (const ZNode* node = tree_.find(path)) {
+    tree_.for_each_child(*node, [&](const ZNode& child) {
+      std::string child_path = join_path(path, child.name.view());
+      if (!records_.contains(child_path)) names.emplace_back(child.name.view());
+    });
+  }
+  for (const auto& [key, record] : records_) {
+    if (record.exists && key != "/" && parent_path(key) == path) {
+      names.emplace_back(base_name(key));
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<std::string> Outstanding::ephemerals(SessionId session) const {
+  std::vector<std::string> paths;
+  for (std::string& path : tree_.ephemerals_of(session)) {
+    if (!records_.contains(path)) paths.push_back(std::move(path));
+  }
+  for (const auto& [key, record] : records_) {
+    if (record.exists && record.stat.owner == session.value) paths.push_back(key);
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+}  // namespace zabfs::tree

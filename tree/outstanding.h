@@ -1,0 +1,69 @@
+// What the leader has prepared and the tree has not yet applied: the state that the next request is
+// checked against (Java: ZooKeeperServer.outstandingChanges).
+//
+// Lookups see outstanding records first, the tree below. A request's changes can be taken back
+// (`roll_back`), records are dropped once the tree has them (`applied`).
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "tree/posix.h"
+#include "tree/tree.h"
+
+namespace zabfs::tree {
+
+// A znode as the next request sees it.
+struct Record {
+  Zxid zxid;  // of the txn that made it so
+  bool exists = true;
+  NodeStat stat;
+  int32_t children = 0;
+  Bytes data;
+  std::shared_ptr<const AclList> acl;
+  int64_t digest = 0;
+};
+
+// How a mount shows a znode (DESIGN.md, "Znodes as files").
+Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, bool has_data,
+                bool is_ephemeral);
+Kind shown_kind(const Record& record);
+// The time of the last data, with nanoseconds from the zxid: every version's mtime differs.
+Time shown_mtime(const NodeStat& stat);
+bool is_ephemeral(const Record& record);
+
+class Outstanding {
+ public:
+  explicit Outstanding(const Tree& tree) : tree_(tree) {}
+
+  std::optional<Record> find(std::string_view path) const;
+  // Records the new state of `path`; its digest is computed here.
+  void put(std::string_view path, Record record);
+  // Names of the children of `path`, sorted.
+  std::vector<std::string> children(std::string_view path) const;
+  // Paths of a session's ephemerals, sorted.
+  std::vector<std::string> ephemerals(SessionId session) const;
+
+  void begin_request() { undo_.clear(); }
+  void roll_back();
+  void applied(Zxid zxid);
+  void reset();  // forget everything: leadership is new
+  int64_t digest() const { return digest_; }
+
+ private:
+  struct Undo {
+    std::string path;
+    std::optional<Record> before;
+  };
+  const Tree& tree_;
+  std::unordered_map<std::string, Record> records_;  // looked up; iterated only to collect and sort
+  std::deque<std::pair<Zxid, std::string>> order_;
+  std::vector<Undo> undo_;
+  int64_t digest_ = 0;
+};
+
+}  // namespace zabfs::tree

@@ -1,0 +1,47 @@
+// The posix ACL entry: how a mount's kinds, modes, owners and times travel in a znode's ACL.
+//
+//   scheme digest, no permissions, id  zabfs-posix,KIND,MODE,UID,GID[,MTIME@VERSION]:x
+//   KIND f, d or l; MODE octal without others' r and w, which the world entry says;
+//   MTIME seconds.nanoseconds, valid while the znode's version is VERSION.
+//
+// Java stores the entry and grants nothing by it: no password hashes to it. DESIGN.md section 1.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "tree/acl.h"
+
+namespace zabfs::tree {
+
+enum class Kind { kFile, kDirectory, kSymlink };
+
+struct Time {
+  int64_t seconds = 0;
+  int32_t nanoseconds = 0;  // 0 .. 999,999,999
+  bool operator==(const Time&) const = default;
+};
+
+struct PosixEntry {
+  Kind kind = Kind::kFile;
+  uint32_t mode = 0;  // permission bits; others' r and w are always those of the world entry
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  std::optional<Time> mtime;
+  int32_t mtime_version = 0;
+  bool operator==(const PosixEntry&) const = default;
+};
+
+inline constexpr uint32_t kOthersRead = 04;
+inline constexpr uint32_t kOthersWrite = 02;
+
+// The r and w bits of others that an ACL's world entry stands for.
+uint32_t world_mode(const AclList& acl);
+// The posix entry with its mode completed by the world entry; nullopt if there is none.
+std::optional<PosixEntry> find_posix(const AclList& acl);
+// `acl` with the posix entry put in or replaced, and the world entry brought into line with its
+// mode. The world entry is left as it is when it agrees already, and goes when it grants nothing.
+AclList with_posix(const AclList& acl, const PosixEntry& posix);
+
+}  // namespace zabfs::tree

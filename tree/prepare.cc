@@ -1,0 +1,341 @@
+#include "tree/prepare.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "tree/path.h"
+
+namespace zabfs::tree {
+namespace {
+
+bool is_protected(std::string_view path) {
+  return path == "/" || path == "/zookeeper" || path == "/zookeeper/quota" ||
+         path == "/zookeeper/config";
+}
+
+bool has_nul(std::string_view path) { return path.find('\0') != std::string_view::npos; }
+
+std::string sequence_suffix(int32_t number) {
+  char text[16];
+  std::snprintf(text, sizeof(text), "%010d", number);
+  return text;
+}
+
+}  // namespace
+
+void Preparer::reset() {
+  outstanding_.reset();
+  session_changes_.clear();
+}
+
+void Preparer::applied(Zxid zxid) {
+  outstanding_.applied(zxid);
+  std::erase_if(session_changes_, [zxid](const auto& entry) { return entry.second.zxid <= zxid; });
+}
+
+bool Preparer::session_is_open(SessionId session) const {
+  auto change = session_changes_.find(session);
+  if (change != session_changes_.end()) return change->second.open;
+  return tree_.sessions().contains(session);
+}
+
+std::vector<PreparedTxn> Preparer::prepare(const Request& request, Zxid first, int64_t time_ms) {
+  std::vector<PreparedTxn> out;
+  out_ = &out;
+  zxid_ = first;
+  time_ms_ = time_ms;
+  arena_.clear();
+  outstanding_.begin_request();
+  Txn txn;
+  txn.header.type = request.type;
+  Error error = prepare_body(request, txn);
+  if (error != Error::kOk) {
+    outstanding_.roll_back();
+    out.clear();
+    zxid_ = first;
+    txn.header.type = OpCode::kError;
+    txn.body = ErrorTxn{error};
+  } else {
+    txn.digest = outstanding_.digest();
+  }
+  txn.header.session = request.session;
+  txn.header.cxid = request.cxid;
+  txn.header.zxid = zxid_;
+  txn.header.time_ms = time_ms;
+  PreparedTxn& last = out.emplace_back();
+  last.zxid = zxid_;
+  encode_txn(txn, last.bytes);
+  out_ = nullptr;
+  return out;
+}
+
+void Preparer::emit_first(Op op) {
+  Txn txn;
+  txn.header.type = op.type;
+  txn.header.zxid = zxid_;
+  txn.header.time_ms = time_ms_;
+  std::visit([&txn](auto& body) { txn.body = std::move(body); }, op.body);
+  txn.digest = outstanding_.digest();
+  PreparedTxn& prepared = out_->emplace_back();
+  prepared.zxid = zxid_;
+  encode_txn(txn, prepared.bytes);
+  zxid_ = zxid_.next();
+}
+
+Error Preparer::prepare_body(const Request& request, Txn& txn) {
+  if (request.type == OpCode::kCreateSession) {
+    jute::Reader in(request.body);
+    CreateSessionTxn body{in.i32()};
+    if (!in.done()) return Error::kMarshallingError;
+    session_changes_[request.session] = {zxid_, true};
+    txn.body = body;
+    return Error::kOk;
+  }
+  if (request.type == OpCode::kCloseSession) return prepare_close_session(request, txn);
+  if (request.type == OpCode::kMulti) return prepare_multi(request, txn);
+  if (request.session.value != 0 && !session_is_open(request.session)) return Error::kSessionExpired;
+  if (static_cast<int32_t>(request.type) >= static_cast<int32_t>(OpCode::kExtWrite)) {
+    return prepare_ext(request, txn);
+  }
+  Op op{request.type, ErrorTxn{}};
+  jute::Reader in(request.body);
+  Error error = request.type == OpCode::kDeleteContainer ? prepare_delete_container(request, op)
+                                                         : prepare_op(request, request.type, in, op);
+  if (error != Error::kOk) return error;
+  txn.header.type = op.type;
+  std::visit([&txn](auto& body) { txn.body = std::move(body); }, op.body);
+  return Error::kOk;
+}
+
+Error Preparer::prepare_op(const Request& request, OpCode type, jute::Reader& in, Op& op) {
+  op.type = type;
+  if (is_create(type)) return prepare_create(request, type, in, op);
+  if (type == OpCode::kDelete) return prepare_delete(request, in, op);
+  if (type == OpCode::kSetData) return prepare_set_data(request, in, op);
+  if (type == OpCode::kSetAcl) return prepare_set_acl(request, in, op);
+  // A bare check kills a Java server (zookeeper-formats.md 7.2), so it never becomes a txn.
+  return Error::kUnimplemented;
+}
+
+Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader& in, Op& op) {
+  std::string_view path = in.string();
+  std::optional<std::string_view> data = in.buffer();
+  AclList wanted_acl = read_acl(in);
+  int32_t flags = in.i32();
+  int64_t ttl_ms = type == OpCode::kCreateTtl ? in.i64() : -1;
+  if (!in.ok()) return Error::kMarshallingError;
+  bool ttl_flags = flags == kCreateTtlFlag || flags == kCreateTtlSequentialFlag;
+  if (flags < 0 || flags > kCreateTtlSequentialFlag) return Error::kBadArguments;
+  if (ttl_flags != (type == OpCode::kCreateTtl)) return Error::kBadArguments;
+  if (ttl_flags && (ttl_ms <= 0 || ttl_ms > kMaxTtlMs)) return Error::kBadArguments;
+  if (type == OpCode::kCreateContainer && flags != kCreateContainerFlag) {
+    return Error::kBadArguments;
+  }
+  if (path.find('/') == std::string_view::npos || has_nul(path)) return Error::kBadArguments;
+  Result<AclList> acl = fix_acl(wanted_acl, request.identities);
+  if (!acl.ok()) return acl.error();
+  std::optional<Record> parent = outstanding_.find(parent_path(path));
+  if (!parent) return Error::kNoNode;
+  if (!acl_allows(*parent->acl, kPermCreate, request.identities)) return Error::kNoAuth;
+  if (flags == kCreateSequential || flags == kCreateEphemeralSequential ||
+      flags == kCreateTtlSequentialFlag) {
+    path = keep(std::string(path) + sequence_suffix(parent->stat.cversion));
+  }
+  if (!is_valid_path(path) || path.size() > kMaxPathBytes) return Error::kBadArguments;
+  if (data && data->size() > kJuteMaxBuffer) return Error::kBadArguments;
+  if (outstanding_.find(path)) return Error::kNodeExists;
+  if (is_ephemeral(*parent)) return Error::kNoChildrenForEphemerals;
+
+  int64_t owner = 0;
+  if (flags == kCreateEphemeral || flags == kCreateEphemeralSequential) {
+    owner = request.session.value;
+  } else if (ttl_flags) {
+    owner = ttl_owner(ttl_ms);
+  } else if (flags == kCreateContainerFlag) {
+    owner = kContainerOwner;
+    type = OpCode::kCreateContainer;
+  }
+  op = make_create(path, data, *acl, type, owner);
+  return Error::kOk;
+}
+
+Error Preparer::prepare_delete(const Request& request, jute::Reader& in, Op& op) {
+  std::string_view path = in.string();
+  int32_t version = in.i32();
+  if (!in.ok()) return Error::kMarshallingError;
+  if (path.find('/') == std::string_view::npos || has_nul(path) || is_protected(path)) {
+    return Error::kBadArguments;
+  }
+  std::optional<Record> parent = outstanding_.find(parent_path(path));
+  if (!parent) return Error::kNoNode;
+  if (!acl_allows(*parent->acl, kPermDelete, request.identities)) return Error::kNoAuth;
+  std::optional<Record> record = outstanding_.find(path);
+  if (!record) return Error::kNoNode;
+  if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
+  if (record->children > 0) return Error::kNotEmpty;
+  op = make_delete(path);
+  return Error::kOk;
+}
+
+// From the reaper: the body is the bare path.
+Error Preparer::prepare_delete_container(const Request& request, Op& op) {
+  std::string_view path = request.body;
+  if (is_protected(path)) return Error::kBadArguments;
+  std::optional<Record> record = outstanding_.find(path);
+  if (!record) return Error::kNoNode;
+  if (record->children > 0) return Error::kNotEmpty;
+  if (is_ephemeral(*record)) return Error::kBadVersion;
+  op = make_delete(path);
+  op.type = OpCode::kDeleteContainer;
+  return Error::kOk;
+}
+
+Error Preparer::prepare_set_data(const Request& request, jute::Reader& in, Op& op) {
+  std::string_view path = in.string();
+  std::optional<std::string_view> data = in.buffer();
+  int32_t version = in.i32();
+  if (!in.ok()) return Error::kMarshallingError;
+  if (!is_valid_path(path)) return Error::kBadArguments;
+  std::optional<Record> record = outstanding_.find(path);
+  if (!record) return Error::kNoNode;
+  if (!acl_allows(*record->acl, kPermWrite, request.identities)) return Error::kNoAuth;
+  if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
+  op = make_set_data(path, std::move(*record), data);
+  return Error::kOk;
+}
+
+Error Preparer::prepare_set_acl(const Request& request, jute::Reader& in, Op& op) {
+  std::string_view path = in.string();
+  AclList wanted_acl = read_acl(in);
+  int32_t version = in.i32();
+  if (!in.ok()) return Error::kMarshallingError;
+  if (!is_valid_path(path)) return Error::kBadArguments;
+  Result<AclList> acl = fix_acl(wanted_acl, request.identities);
+  if (!acl.ok()) return acl.error();
+  std::optional<Record> record = outstanding_.find(path);
+  if (!record) return Error::kNoNode;
+  if (!acl_allows(*record->acl, kPermAdmin, request.identities)) return Error::kNoAuth;
+  if (version != kAnyVersion && version != record->stat.aversion) return Error::kBadVersion;
+  op = make_set_acl(path, std::move(*record), std::move(*acl));
+  return Error::kOk;
+}
+
+Error Preparer::prepare_check(const Request& request, jute::Reader& in, Op& op) {
+  std::string_view path = in.string();
+  int32_t version = in.i32();
+  if (!in.ok()) return Error::kMarshallingError;
+  if (!is_valid_path(path)) return Error::kBadArguments;
+  std::optional<Record> record = outstanding_.find(path);
+  if (!record) return Error::kNoNode;
+  if (!acl_allows(*record->acl, kPermRead, request.identities)) return Error::kNoAuth;
+  if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
+  op = Op{OpCode::kCheck, CheckTxn{path, record->stat.version + 1}};
+  return Error::kOk;
+}
+
+Error Preparer::prepare_multi(const Request& request, Txn& txn) {
+  if (request.session.value != 0 && !session_is_open(request.session)) return Error::kSessionExpired;
+  MultiTxn multi;
+  Error failure = Error::kOk;
+  jute::Reader in(request.body);
+  while (true) {
+    auto type = static_cast<OpCode>(in.i32());
+    bool done = in.boolean();
+    in.i32();
+    if (!in.ok()) return Error::kMarshallingError;
+    if (done) break;
+    bool allowed = is_create(type) || type == OpCode::kDelete || type == OpCode::kSetData ||
+                   type == OpCode::kCheck;
+    if (!allowed) return Error::kMarshallingError;
+    if (type == OpCode::kCreate2) type = OpCode::kCreate;  // as 3.8.0 logs it (7.4)
+    Op op{type, ErrorTxn{}};
+    Error error = type == OpCode::kCheck ? prepare_check(request, in, op)
+                                         : prepare_op(request, type, in, op);
+    if (error == Error::kMarshallingError) return error;
+    if (failure != Error::kOk) {
+      op = Op{OpCode::kError, ErrorTxn{Error::kRuntimeInconsistency}};
+    } else if (error != Error::kOk) {
+      failure = error;
+      op = Op{OpCode::kError, ErrorTxn{error}};
+    }
+    multi.ops.push_back(std::move(op));
+  }
+  if (failure != Error::kOk) outstanding_.roll_back();
+  txn.body = std::move(multi);
+  return Error::kOk;
+}
+
+Error Preparer::prepare_close_session(const Request& request, Txn& txn) {
+  CloseSessionTxn body;
+  for (std::string& path : outstanding_.ephemerals(request.session)) {
+    std::string_view kept = keep(std::move(path));
+    make_delete(kept);
+    body.paths.push_back(kept);
+  }
+  session_changes_[request.session] = {zxid_, false};
+  txn.body = std::move(body);
+  return Error::kOk;
+}
+
+Op Preparer::make_create(std::string_view path, std::optional<std::string_view> data,
+                         const AclList& acl, OpCode type, int64_t owner) {
+  Record parent = *outstanding_.find(parent_path(path));
+  parent.zxid = zxid_;
+  parent.stat.pzxid = zxid_;
+  parent.stat.cversion += 1;
+  parent.children += 1;
+  CreateTxn txn;
+  txn.path = path;
+  txn.data = data;
+  txn.acl = acl;
+  txn.ephemeral = owner_kind(owner) == OwnerKind::kEphemeral;
+  txn.parent_cversion = parent.stat.cversion;
+  if (type == OpCode::kCreateTtl) txn.ttl_ms = owner_ttl_ms(owner);
+  outstanding_.put(parent_path(path), std::move(parent));
+
+  Record record;
+  record.zxid = zxid_;
+  record.stat.czxid = record.stat.mzxid = record.stat.pzxid = zxid_;
+  record.stat.ctime_ms = record.stat.mtime_ms = time_ms_;
+  record.stat.owner = owner;
+  if (data) record.data = Bytes(*data);
+  record.acl = std::make_shared<const AclList>(acl);
+  outstanding_.put(path, std::move(record));
+  return Op{type, std::move(txn)};
+}
+
+Op Preparer::make_delete(std::string_view path) {
+  Record parent = *outstanding_.find(parent_path(path));
+  parent.zxid = zxid_;
+  parent.stat.pzxid = zxid_;
+  parent.children -= 1;
+  outstanding_.put(parent_path(path), std::move(parent));
+  Record record;
+  record.zxid = zxid_;
+  record.exists = false;
+  outstanding_.put(path, std::move(record));
+  return Op{OpCode::kDelete, DeleteTxn{path}};
+}
+
+Op Preparer::make_set_data(std::string_view path, Record record,
+                           std::optional<std::string_view> data) {
+  record.zxid = zxid_;
+  record.stat.mzxid = zxid_;
+  record.stat.mtime_ms = time_ms_;
+  record.stat.version += 1;
+  record.data = data ? Bytes(*data) : Bytes();
+  SetDataTxn txn{path, data, record.stat.version};
+  outstanding_.put(path, std::move(record));
+  return Op{OpCode::kSetData, txn};
+}
+
+Op Preparer::make_set_acl(std::string_view path, Record record, AclList acl) {
+  record.zxid = zxid_;
+  record.stat.aversion += 1;
+  record.acl = std::make_shared<const AclList>(acl);
+  SetAclTxn txn{path, std::move(acl), record.stat.aversion};
+  outstanding_.put(path, std::move(record));
+  return Op{OpCode::kSetAcl, std::move(txn)};
+}
+
+}  // namespace zabfs::tree

@@ -1,0 +1,87 @@
+// The leader's half of a write: a request in, the transactions that every node will apply out.
+//
+// Each request becomes one txn (an error txn if it fails), with two exceptions that become two: a
+// rename over a file and a write that sets times change an ACL first, which ZooKeeper has no way
+// to do inside a multi. The last txn carries the request's session and cxid.
+// Order of checks and codes: zookeeper-formats.md 2.1, 5.3; Java: PrepRequestProcessor.
+// Pure; called by the replica's driver only, while it leads.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tree/outstanding.h"
+#include "tree/request.h"
+#include "tree/tree.h"
+
+namespace zabfs::tree {
+
+struct PreparedTxn {
+  Zxid zxid;
+  std::string bytes;
+};
+
+class Preparer {
+ public:
+  explicit Preparer(const Tree& tree) : outstanding_(tree), tree_(tree) {}
+
+  // Prepares one request; its first txn gets the zxid `first`, at the leader's wall clock `time_ms`.
+  std::vector<PreparedTxn> prepare(const Request& request, Zxid first, int64_t time_ms);
+  // The tree has applied everything up to `zxid`.
+  void applied(Zxid zxid);
+  // A new leadership: nothing is outstanding but what the tree has.
+  void reset();
+
+ private:
+  struct SessionChange {
+    Zxid zxid;
+    bool open;
+  };
+
+  Error prepare_body(const Request& request, Txn& txn);
+  Error prepare_op(const Request& request, OpCode type, jute::Reader& in, Op& op);
+  Error prepare_create(const Request& request, OpCode type, jute::Reader& in, Op& op);
+  Error prepare_delete(const Request& request, jute::Reader& in, Op& op);
+  Error prepare_delete_container(const Request& request, Op& op);
+  Error prepare_set_data(const Request& request, jute::Reader& in, Op& op);
+  Error prepare_set_acl(const Request& request, jute::Reader& in, Op& op);
+  Error prepare_check(const Request& request, jute::Reader& in, Op& op);
+  Error prepare_multi(const Request& request, Txn& txn);
+  Error prepare_close_session(const Request& request, Txn& txn);
+  Error prepare_ext(const Request& request, Txn& txn);
+  Error prepare_ext_write(const ExtWrite& ext, Txn& txn);
+  Error prepare_ext_append(const ExtAppend& ext, Txn& txn);
+  Error prepare_ext_set_posix(const ExtSetPosix& ext, Txn& txn);
+  Error prepare_ext_remove(const ExtRemove& ext, Txn& txn);
+  Error prepare_ext_rename(const ExtRename& ext, Txn& txn);
+  Error rename_over_file(const ExtRename& ext, Record source, Record target, Txn& txn);
+  Error exchange(const ExtRename& ext, Record source, Record target, Txn& txn);
+
+  // The effects of one op on the outstanding state, and the op that says so.
+  Op make_create(std::string_view path, std::optional<std::string_view> data, const AclList& acl,
+                 OpCode type, int64_t owner);
+  Op make_delete(std::string_view path);
+  Op make_set_data(std::string_view path, Record record, std::optional<std::string_view> data);
+  Op make_set_acl(std::string_view path, Record record, AclList acl);
+  // Emits a txn of its own, before the request's.
+  void emit_first(Op op);
+  Error copy_subtree(std::string_view from, std::string_view to, MultiTxn& multi, size_t& size);
+  Error delete_subtree(std::string_view top, MultiTxn& multi, size_t& size);
+  AclList moved_acl(const Record& record, int32_t new_version) const;
+
+  bool session_is_open(SessionId session) const;
+  std::string_view keep(std::string text) { return arena_.emplace_back(std::move(text)); }
+
+  Outstanding outstanding_;
+  const Tree& tree_;
+  std::map<SessionId, SessionChange> session_changes_;
+  // Of the request being prepared:
+  Zxid zxid_;
+  int64_t time_ms_ = 0;
+  std::deque<std::string> arena_;  // backs the views in its txns
+  std::vector<PreparedTxn>* out_ = nullptr;
+};
+
+}  // namespace zabfs::tree

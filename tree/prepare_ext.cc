@@ -1,0 +1,249 @@
+// The preparation of zabfs's own requests (request.h): each becomes ZooKeeper's txns.
+#include <algorithm>
+
+#include "tree/path.h"
+#include "tree/prepare.h"
+
+namespace zabfs::tree {
+namespace {
+
+// A txn must fit in one record with its headers, as a proposal too.
+constexpr size_t kMaxTxnBytes = kJuteMaxBuffer - 4'096;
+constexpr std::string_view kHiddenChild = "@";
+
+Error check_identity(const std::optional<Record>& record, Zxid czxid) {
+  if (!record) return Error::kNoNode;
+  return czxid == kAnyCzxid || record->stat.czxid == czxid ? Error::kOk : Error::kStale;
+}
+
+std::optional<std::string_view> view_of(const Bytes& bytes) {
+  if (bytes.is_null()) return std::nullopt;
+  return bytes.view();
+}
+
+PosixEntry changed_posix(const AclList& acl, const PosixChange& change, int32_t version) {
+  PosixEntry posix = find_posix(acl).value_or(change.base);
+  if (change.mode) posix.mode = *change.mode;
+  if (change.uid) posix.uid = *change.uid;
+  if (change.gid) posix.gid = *change.gid;
+  if (change.mtime) {
+    posix.mtime = change.mtime;
+    posix.mtime_version = version;
+  }
+  return posix;
+}
+
+void set_body(Txn& txn, Op op) {
+  txn.header.type = op.type;
+  std::visit([&txn](auto& body) { txn.body = std::move(body); }, op.body);
+}
+
+// A multi of one op is that op.
+void set_body(Txn& txn, MultiTxn multi) {
+  if (multi.ops.size() == 1) return set_body(txn, std::move(multi.ops[0]));
+  txn.header.type = OpCode::kMulti;
+  txn.body = std::move(multi);
+}
+
+}  // namespace
+
+Error Preparer::prepare_ext(const Request& request, Txn& txn) {
+  if (!acl_allows({{0, {"super", ""}}}, kPermAll, request.identities)) return Error::kNoAuth;
+  auto run = [&](auto decoded, auto preparation) {
+    return decoded ? (this->*preparation)(*decoded, txn) : Error::kMarshallingError;
+  };
+  if (request.type == OpCode::kExtWrite) {
+    return run(decode_ext_write(request.body), &Preparer::prepare_ext_write);
+  }
+  if (request.type == OpCode::kExtAppend) {
+    return run(decode_ext_append(request.body), &Preparer::prepare_ext_append);
+  }
+  if (request.type == OpCode::kExtRename) {
+    return run(decode_ext_rename(request.body), &Preparer::prepare_ext_rename);
+  }
+  if (request.type == OpCode::kExtRemove) {
+    return run(decode_ext_remove(request.body), &Preparer::prepare_ext_remove);
+  }
+  if (request.type == OpCode::kExtSetPosix) {
+    return run(decode_ext_set_posix(request.body), &Preparer::prepare_ext_set_posix);
+  }
+  return Error::kUnimplemented;
+}
+
+Error Preparer::prepare_ext_write(const ExtWrite& ext, Txn& txn) {
+  std::optional<Record> record = outstanding_.find(ext.path);
+  Error identity = check_identity(record, ext.czxid);
+  if (identity != Error::kOk) return identity;
+  if (ext.version != kAnyVersion && ext.version != record->stat.version) return Error::kStale;
+  if (ext.data.size() > kMaxDataBytes) return Error::kTooLarge;
+  std::string_view path = keep(ext.path);
+  if (ext.posix) {
+    PosixEntry posix = changed_posix(*record->acl, *ext.posix, record->stat.version + 1);
+    emit_first(make_set_acl(path, *record, with_posix(*record->acl, posix)));
+    record = outstanding_.find(path);
+  }
+  set_body(txn, make_set_data(path, std::move(*record), keep(ext.data)));
+  return Error::kOk;
+}
+
+Error Preparer::prepare_ext_append(const ExtAppend& ext, Txn& txn) {
+  std::optional<Record> record = outstanding_.find(ext.path);
+  Error identity = check_identity(record, ext.czxid);
+  if (identity != Error::kOk) return identity;
+  if (record->data.size() + ext.data.size() > kMaxDataBytes) return Error::kTooLarge;
+  std::string_view whole = keep(std::string(record->data.view()) + ext.data);
+  set_body(txn, make_set_data(keep(ext.path), std::move(*record), whole));
+  return Error::kOk;
+}
+
+Error Preparer::prepare_ext_set_posix(const ExtSetPosix& ext, Txn& txn) {
+  std::optional<Record> record = outstanding_.find(ext.path);
+  Error identity = check_identity(record, ext.czxid);
+  if (identity != Error::kOk) return identity;
+  PosixEntry posix = changed_posix(*record->acl, ext.change, record->stat.version);
+  AclList acl = with_posix(*record->acl, posix);
+  set_body(txn, make_set_acl(keep(ext.path), std::move(*record), std::move(acl)));
+  return Error::kOk;
+}
+
+Error Preparer::prepare_ext_remove(const ExtRemove& ext, Txn& txn) {
+  std::optional<Record> record = outstanding_.find(ext.path);
+  Error identity = check_identity(record, ext.czxid);
+  if (identity != Error::kOk) return identity;
+  if (ext.path == "/" || is_within(ext.path, "/zookeeper")) return Error::kNoAuth;
+  MultiTxn multi;
+  if (record->children > 0) {
+    // Only the hidden child, which goes with its directory, may be left.
+    std::string hidden = join_path(ext.path, kHiddenChild);
+    if (!ext.directory || record->children > 1 || !outstanding_.find(hidden)) {
+      return Error::kNotEmpty;
+    }
+    size_t size = 0;
+    Error error = delete_subtree(hidden, multi, size);
+    if (error != Error::kOk) return error;
+  }
+  multi.ops.push_back(make_delete(keep(ext.path)));
+  set_body(txn, std::move(multi));
+  return Error::kOk;
+}
+
+Error Preparer::delete_subtree(std::string_view top, MultiTxn& multi, size_t& size) {
+  for (const std::string& name : outstanding_.children(top)) {
+    Error error = delete_subtree(join_path(top, name), multi, size);
+    if (error != Error::kOk) return error;
+  }
+  size += top.size() + 16;
+  if (size > kMaxTxnBytes) return Error::kTooLarge;
+  multi.ops.push_back(make_delete(keep(std::string(top))));
+  return Error::kOk;
+}
+
+// The ACL a moved znode gets: its own, with the times it shows pinned to the version it will have.
+AclList Preparer::moved_acl(const Record& record, int32_t new_version) const {
+  std::optional<PosixEntry> posix = find_posix(*record.acl);
+  if (!posix) return *record.acl;
+  if (!posix->mtime || posix->mtime_version != record.stat.version) {
+    posix->mtime = shown_mtime(record.stat);
+  }
+  posix->mtime_version = new_version;
+  return with_posix(*record.acl, *posix);
+}
+
+Error Preparer::copy_subtree(std::string_view from, std::string_view to, MultiTxn& multi,
+                             size_t& size) {
+  Record record = *outstanding_.find(from);
+  if (is_ephemeral(record)) return Error::kBusy;
+  std::vector<std::string> names = outstanding_.children(from);
+  AclList acl = moved_acl(record, 0);
+  size += to.size() + record.data.size() + encode_acl(acl).size() + 64;
+  if (size > kMaxTxnBytes) return Error::kTooLarge;
+  OpCode type = OpCode::kCreate;
+  if (owner_kind(record.stat.owner) == OwnerKind::kContainer) type = OpCode::kCreateContainer;
+  if (owner_kind(record.stat.owner) == OwnerKind::kTtl) type = OpCode::kCreateTtl;
+  std::optional<std::string_view> data;
+  if (!record.data.is_null()) data = keep(std::string(record.data.view()));
+  multi.ops.push_back(make_create(keep(std::string(to)), data, acl, type, record.stat.owner));
+  for (const std::string& name : names) {
+    Error error = copy_subtree(join_path(from, name), join_path(to, name), multi, size);
+    if (error != Error::kOk) return error;
+  }
+  return Error::kOk;
+}
+
+Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
+  std::optional<Record> source = outstanding_.find(ext.from);
+  Error identity = check_identity(source, ext.from_czxid);
+  if (identity != Error::kOk) return identity;
+  if (!outstanding_.find(parent_path(ext.to))) return Error::kNoNode;
+  if (!is_valid_path(ext.to) || ext.to.size() > kMaxPathBytes) return Error::kBadArguments;
+  if (ext.from == "/" || is_within(ext.to, ext.from) || is_within(ext.from, "/zookeeper") ||
+      is_within(ext.to, "/zookeeper")) {
+    return Error::kBadArguments;
+  }
+  if (is_ephemeral(*source)) return Error::kBusy;
+  std::optional<Record> target = outstanding_.find(ext.to);
+  if (target) {
+    if (ext.to_czxid == kAbsent) return Error::kNodeExists;
+    if (ext.to_czxid != kAnyCzxid && target->stat.czxid != ext.to_czxid) return Error::kStale;
+  }
+  if (ext.exchange) {
+    if (!target) return Error::kNoNode;
+    return exchange(ext, std::move(*source), std::move(*target), txn);
+  }
+  if (target && shown_kind(*source) == Kind::kFile && shown_kind(*target) == Kind::kFile &&
+      !is_ephemeral(*target)) {
+    return rename_over_file(ext, std::move(*source), std::move(*target), txn);
+  }
+  MultiTxn multi;
+  size_t size = 0;
+  if (target) {
+    std::vector<std::string> names = outstanding_.children(ext.to);
+    if (!names.empty() && !(names.size() == 1 && names[0] == kHiddenChild)) return Error::kNotEmpty;
+    if (is_ephemeral(*target)) return Error::kBusy;
+    Error error = delete_subtree(ext.to, multi, size);
+    if (error != Error::kOk) return error;
+  }
+  Error error = copy_subtree(ext.from, ext.to, multi, size);
+  if (error == Error::kOk) error = delete_subtree(ext.from, multi, size);
+  if (error != Error::kOk) return error;
+  set_body(txn, std::move(multi));
+  return Error::kOk;
+}
+
+// The target keeps its identity (czxid) and takes the source's data, mode, owner and times. The ACL
+// goes first: the new data is never readable under the old mode.
+Error Preparer::rename_over_file(const ExtRename& ext, Record source, Record target, Txn& txn) {
+  std::string_view to = keep(ext.to);
+  AclList acl = moved_acl(source, target.stat.version + 1);
+  if (acl != *target.acl) {
+    emit_first(make_set_acl(to, target, std::move(acl)));
+    target = *outstanding_.find(to);
+  }
+  std::optional<std::string_view> data = view_of(source.data);
+  if (data) data = keep(std::string(*data));
+  MultiTxn multi;
+  multi.ops.push_back(make_set_data(to, std::move(target), data));
+  multi.ops.push_back(make_delete(keep(ext.from)));
+  set_body(txn, std::move(multi));
+  return Error::kOk;
+}
+
+// RENAME_EXCHANGE: both subtrees are taken down and put up again under each other's names.
+Error Preparer::exchange(const ExtRename& ext, Record source, Record target, Txn& txn) {
+  if (is_within(ext.from, ext.to)) return Error::kBadArguments;
+  if (is_ephemeral(source) || is_ephemeral(target)) return Error::kBusy;
+  std::string aside = ext.to + ".zabfs-exchange";
+  if (outstanding_.find(aside)) return Error::kNodeExists;
+  MultiTxn multi;
+  size_t size = 0;
+  for (auto [from, to] : {std::pair(ext.to, aside), std::pair(ext.from, ext.to),
+                          std::pair(aside, ext.from)}) {
+    Error error = copy_subtree(from, to, multi, size);
+    if (error == Error::kOk) error = delete_subtree(from, multi, size);
+    if (error != Error::kOk) return error;
+  }
+  set_body(txn, std::move(multi));
+  return Error::kOk;
+}
+
+}  // namespace zabfs::tree

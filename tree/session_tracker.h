@@ -1,0 +1,40 @@
+// When sessions expire: the leader's view, rebuilt with full timeouts at the start of every
+// leadership (zookeeper-formats.md 1.13; Java: SessionTrackerImpl).
+//
+// Pure: the time is an argument, monotonic milliseconds. Deadlines are rounded up to a tick.
+#pragma once
+
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "tree/types.h"
+
+namespace zabfs::tree {
+
+class SessionTracker {
+ public:
+  explicit SessionTracker(int32_t tick_ms) : tick_ms_(tick_ms) {}
+
+  // Starts or renews a session. A session that is expiring stays so.
+  void touch(SessionId session, int32_t timeout_ms, int64_t now_ms);
+  // Renews a session that is tracked; false if it is not.
+  bool touch(SessionId session, int64_t now_ms);
+  void remove(SessionId session);
+  void clear();
+  // Sessions whose time has run out; each is handed out once, and can't be touched any more.
+  std::vector<SessionId> take_expired(int64_t now_ms);
+  bool contains(SessionId session) const { return sessions_.contains(session); }
+
+ private:
+  struct Entry {
+    int64_t deadline_ms;
+    int32_t timeout_ms;
+  };
+  int32_t tick_ms_;
+  std::map<SessionId, Entry> sessions_;
+  std::set<std::pair<int64_t, SessionId>> by_deadline_;
+};
+
+}  // namespace zabfs::tree

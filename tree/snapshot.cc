@@ -1,0 +1,267 @@
+#include "tree/snapshot.h"
+
+#include <algorithm>
+
+#include "tree/path.h"
+
+namespace zabfs::tree {
+namespace {
+
+// Java keeps world:anyone ALL under -1, outside the map; so do we, for our number 0.
+constexpr int64_t kOpenAclId = -1;
+
+int64_t acl_id(AclTable::Number number) { return number == 0 ? kOpenAclId : int64_t{number}; }
+
+void write_node_stat(jute::Writer& out, const NodeStat& stat) {
+  out.i64(stat.czxid.value);
+  out.i64(stat.mzxid.value);
+  out.i64(stat.ctime_ms);
+  out.i64(stat.mtime_ms);
+  out.i32(stat.version);
+  out.i32(stat.cversion);
+  out.i32(stat.aversion);
+  out.i64(stat.owner);
+  out.i64(stat.pzxid.value);
+}
+
+NodeStat read_node_stat(jute::Reader& in) {
+  NodeStat stat;
+  stat.czxid.value = in.i64();
+  stat.mzxid.value = in.i64();
+  stat.ctime_ms = in.i64();
+  stat.mtime_ms = in.i64();
+  stat.version = in.i32();
+  stat.cversion = in.i32();
+  stat.aversion = in.i32();
+  stat.owner = in.i64();
+  stat.pzxid.value = in.i64();
+  return stat;
+}
+
+// No element of a snapshot is longer: a path, data and a Stat.
+constexpr size_t kMaxElementBytes = 2 * (kJuteMaxBuffer + 1024);
+
+}  // namespace
+
+void write_stat(jute::Writer& out, const Stat& stat) {
+  out.i64(stat.czxid.value);
+  out.i64(stat.mzxid.value);
+  out.i64(stat.ctime_ms);
+  out.i64(stat.mtime_ms);
+  out.i32(stat.version);
+  out.i32(stat.cversion);
+  out.i32(stat.aversion);
+  out.i64(stat.ephemeral_owner);
+  out.i32(stat.data_length);
+  out.i32(stat.num_children);
+  out.i64(stat.pzxid.value);
+}
+
+SnapshotCursor::SnapshotCursor(Tree& tree)
+    : tree_(tree), zxid_(tree.last_zxid_), digest_(tree.digest_) {
+  tree_.snapshot_ = this;
+  ++tree_.snapshot_mark_;
+  stack_.push_back(tree_.root_);
+  jute::Writer out(head_);
+  out.count(tree_.sessions_.size());
+  for (auto [id, timeout_ms] : tree_.sessions_) {
+    out.i64(id.value);
+    out.i32(timeout_ms);
+  }
+  out.count(tree_.acls_.size() - 1);
+  for (AclTable::Number number = 1; number < tree_.acls_.size(); ++number) {
+    out.i64(acl_id(number));
+    write_acl(out, tree_.acls_.list(number));
+  }
+}
+
+SnapshotCursor::~SnapshotCursor() {
+  tree_.snapshot_ = nullptr;
+  for (NodeId id : tree_.graveyard_) tree_.release(id);
+  tree_.graveyard_.clear();
+}
+
+void SnapshotCursor::keep(NodeId id) {
+  const ZNode& node = tree_.node(id);
+  if (node.snapshot_mark == tree_.snapshot_mark_) return;
+  auto [place, added] = kept_.try_emplace(id);
+  if (!added) return;
+  Kept& kept = place->second;
+  kept.stat = node.stat;
+  kept.data = node.data;
+  kept.acl = node.acl;
+  kept.children.reserve(node.children.size());
+  node.children.for_each([&kept](NodeId child) { kept.children.push_back(child); });
+}
+
+void SnapshotCursor::write_node(std::string& bytes, NodeId id) {
+  const ZNode& node = tree_.node(id);
+  jute::Writer out(bytes);
+  out.string(node.parent == kNoNodeId ? std::string() : tree_.path_of(node));
+  auto write_rest = [&](const Bytes& data, AclTable::Number acl, const NodeStat& stat) {
+    out.buffer(data.is_null() ? std::nullopt : std::optional(data.view()));
+    out.i64(acl_id(acl));
+    write_node_stat(out, stat);
+  };
+  auto kept = kept_.find(id);
+  if (kept != kept_.end()) {
+    write_rest(kept->second.data, kept->second.acl, kept->second.stat);
+    stack_.insert(stack_.end(), kept->second.children.begin(), kept->second.children.end());
+    kept_.erase(kept);
+  } else {
+    write_rest(node.data, node.acl, node.stat);
+    node.children.for_each([this](NodeId child) { stack_.push_back(child); });
+  }
+  node.snapshot_mark = tree_.snapshot_mark_;
+}
+
+bool SnapshotCursor::next(std::string& out, size_t limit_bytes) {
+  if (ended_) return false;
+  size_t end = out.size() + limit_bytes;
+  out += std::exchange(head_, std::string());
+  while (!stack_.empty() && out.size() < end) {
+    NodeId id = stack_.back();
+    stack_.pop_back();
+    write_node(out, id);
+  }
+  if (stack_.empty()) {
+    jute::Writer(out).string("/");
+    ended_ = true;
+  }
+  return true;
+}
+
+SnapshotLoader::SnapshotLoader() : tree_(std::make_unique<Tree>()) {
+  // An empty tree without even the root's own children.
+  tree_->slab_.clear();
+  tree_->next_unused_ = 0;
+  tree_->node_count_ = 0;
+  tree_->data_bytes_ = 0;
+  tree_->digest_ = 0;
+  tree_->root_ = tree_->allocate();
+  acl_numbers_[kOpenAclId] = 0;
+}
+
+SnapshotLoader::State SnapshotLoader::feed(std::string_view& input) {
+  while (!done_ && !bad_) {
+    jute::Reader in(input);
+    bool whole = read_element(in);
+    if (!whole) {
+      if (input.size() > kMaxElementBytes) bad_ = true;
+      break;
+    }
+    input = in.rest();
+  }
+  if (bad_) return State::kBad;
+  return done_ ? State::kDone : State::kMore;
+}
+
+bool SnapshotLoader::read_element(jute::Reader& in) {
+  switch (section_) {
+    case Section::kSessionCount:
+    case Section::kAclCount: {
+      int32_t n = in.i32();
+      if (!in.ok()) return false;
+      left_ = n < 0 ? 0 : static_cast<size_t>(n);
+      section_ = section_ == Section::kSessionCount ? Section::kSessions : Section::kAcls;
+      return true;
+    }
+    case Section::kSessions: {
+      if (left_ == 0) {
+        section_ = Section::kAclCount;
+        return true;
+      }
+      SessionId session{in.i64()};
+      int32_t timeout_ms = in.i32();
+      if (!in.ok()) return false;
+      tree_->sessions_[session] = timeout_ms;
+      --left_;
+      return true;
+    }
+    case Section::kAcls: {
+      if (left_ == 0) {
+        section_ = Section::kNodes;
+        return true;
+      }
+      int64_t id = in.i64();
+      AclList acl = read_acl(in);
+      if (!in.ok()) return false;
+      acl_numbers_[id] = tree_->acls_.intern(acl);
+      --left_;
+      return true;
+    }
+    case Section::kNodes:
+      read_node(in);
+      return in.ok();
+  }
+  return false;
+}
+
+void SnapshotLoader::read_node(jute::Reader& in) {
+  std::string_view path = in.string();
+  if (!in.ok()) return;
+  if (path == "/") {
+    done_ = true;
+    bad_ = !saw_root_;
+    return;
+  }
+  std::optional<std::string_view> data = in.buffer();
+  int64_t acl = in.i64();
+  NodeStat stat = read_node_stat(in);
+  if (!in.ok()) return;
+  auto number = acl_numbers_.find(acl);
+  if (number == acl_numbers_.end()) {
+    bad_ = true;
+    return;
+  }
+  Bytes bytes = data ? Bytes(*data) : Bytes();
+  if (path.empty()) {
+    ZNode& root = tree_->mutable_node(tree_->root_);
+    root.stat = stat;
+    root.data = std::move(bytes);
+    root.acl = number->second;
+    tree_->node_count_ = 1;
+    saw_root_ = true;
+    return;
+  }
+  std::string_view parent = parent_path(path);
+  if (last_parent_id_ == kNoNodeId || parent != last_parent_) {
+    last_parent_ = parent;
+    last_parent_id_ = tree_->find_id(parent);
+  }
+  std::string_view name = base_name(path);
+  if (!saw_root_ || path[0] != '/' || name.empty() || last_parent_id_ == kNoNodeId ||
+      tree_->node(last_parent_id_).children.find(name, tree_->name_of()) != kNoNodeId) {
+    bad_ = true;
+    return;
+  }
+  NodeId id = tree_->allocate();
+  ZNode& node = tree_->mutable_node(id);
+  node.name = Name(name);
+  node.parent = last_parent_id_;
+  node.stat = stat;
+  tree_->data_bytes_ += bytes.size();
+  node.data = std::move(bytes);
+  node.acl = number->second;
+  tree_->mutable_node(last_parent_id_).children.insert(id, tree_->name_of());
+  ++tree_->node_count_;
+  tree_->enlist_owner(id, true);
+}
+
+std::unique_ptr<Tree> SnapshotLoader::finish(Zxid zxid, const int64_t* digest) {
+  tree_->last_zxid_ = zxid;
+  if (digest != nullptr) {
+    tree_->digest_ = *digest;
+  } else {
+    std::vector<NodeId> stack{tree_->root_};
+    while (!stack.empty()) {
+      NodeId id = stack.back();
+      stack.pop_back();
+      tree_->add_digest(id, +1);
+      tree_->node(id).children.for_each([&stack](NodeId child) { stack.push_back(child); });
+    }
+  }
+  return std::move(tree_);
+}
+
+}  // namespace zabfs::tree

@@ -1,0 +1,393 @@
+#include "tree/tree.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+
+#include "tree/path.h"
+#include "tree/snapshot.h"
+
+namespace zabfs::tree {
+
+namespace {
+
+constexpr uint64_t kTtlTag = 0xFF00000000000000;
+
+Bytes to_bytes(std::optional<std::string_view> data) { return data ? Bytes(*data) : Bytes(); }
+
+void append_change(std::vector<Change>* changes, ChangeType type, std::string_view path,
+                   Zxid zxid) {
+  if (changes != nullptr) changes->push_back(Change{type, std::string(path), zxid});
+}
+
+}  // namespace
+
+OwnerKind owner_kind(int64_t owner) {
+  if (owner == 0) return OwnerKind::kPersistent;
+  if (owner == kContainerOwner) return OwnerKind::kContainer;
+  if ((static_cast<uint64_t>(owner) & kTtlTag) == kTtlTag) return OwnerKind::kTtl;
+  return OwnerKind::kEphemeral;
+}
+
+int64_t ttl_owner(int64_t ttl_ms) {
+  return static_cast<int64_t>(kTtlTag | static_cast<uint64_t>(ttl_ms));
+}
+
+int64_t owner_ttl_ms(int64_t owner) { return owner & kMaxTtlMs; }
+
+int64_t node_digest(std::string_view path, const Bytes& data, const NodeStat& stat) {
+  if (path.starts_with("/zookeeper/")) return 0;
+  if (path == "/") path = {};
+  char fields[60];
+  char* place = fields;
+  auto put = [&place](auto value) {
+    value = jute::to_big_endian(value);
+    std::memcpy(place, &value, sizeof(value));
+    place += sizeof(value);
+  };
+  for (int64_t value : {stat.czxid.value, stat.mzxid.value, stat.pzxid.value, stat.ctime_ms,
+                        stat.mtime_ms}) {
+    put(value);
+  }
+  for (int32_t value : {stat.version, stat.cversion, stat.aversion}) put(value);
+  put(stat.owner);
+  auto extend = [](uLong crc, std::string_view bytes) {
+    return ::crc32(crc, reinterpret_cast<const Bytef*>(bytes.data()),
+                   static_cast<uInt>(bytes.size()));
+  };
+  uLong crc = ::crc32(0, nullptr, 0);
+  if (!path.empty()) crc = extend(crc, path);
+  if (data.size() > 0) crc = extend(crc, data.view());
+  return static_cast<int64_t>(extend(crc, {fields, sizeof(fields)}));
+}
+
+Tree::Tree() {
+  root_ = allocate();
+  mutable_node(root_).name = Name("");
+  node_count_ = 1;
+  add_digest(root_, +1);
+  NodeId zookeeper = attach(root_, "zookeeper", NodeStat{}, Bytes(""), 0);
+  attach(zookeeper, "quota", NodeStat{}, Bytes(""), 0);
+  NodeStat config;
+  config.aversion = -1;
+  attach(zookeeper, "config", config, Bytes(""),
+         acls_.intern({{kPermRead, {"world", "anyone"}}}));
+}
+
+Tree::~Tree() = default;
+
+NodeId Tree::allocate() {
+  NodeId id;
+  if (!free_.empty()) {
+    id = free_.back();
+    free_.pop_back();
+  } else {
+    id = next_unused_++;
+    if ((id >> kChunkBits) == slab_.size()) slab_.push_back(std::make_unique<ZNode[]>(kChunkSize));
+  }
+  mutable_node(id).snapshot_mark = snapshot_mark_;
+  return id;
+}
+
+void Tree::release(NodeId id) {
+  if (snapshot_ != nullptr) {
+    graveyard_.push_back(id);  // a snapshot may still need its name and parent
+    return;
+  }
+  mutable_node(id) = ZNode();
+  free_.push_back(id);
+}
+
+NodeId Tree::attach(NodeId parent, std::string_view name, const NodeStat& stat, Bytes data,
+                    AclTable::Number acl) {
+  NodeId id = allocate();
+  ZNode& child = mutable_node(id);
+  child.name = Name(name);
+  child.parent = parent;
+  child.stat = stat;
+  child.data = std::move(data);
+  child.acl = acl;
+  mutable_node(parent).children.insert(id, name_of());
+  ++node_count_;
+  data_bytes_ += child.data.size();
+  enlist_owner(id, true);
+  add_digest(id, +1);
+  return id;
+}
+
+void Tree::detach(NodeId id) {
+  add_digest(id, -1);
+  enlist_owner(id, false);
+  ZNode& child = mutable_node(id);
+  data_bytes_ -= child.data.size();
+  --node_count_;
+  mutable_node(child.parent).children.erase(id, name_of());
+  release(id);
+}
+
+void Tree::enlist_owner(NodeId id, bool enlist) {
+  int64_t owner = node(id).stat.owner;
+  auto update = [&](std::set<NodeId>& ids) {
+    if (enlist) {
+      ids.insert(id);
+    } else {
+      ids.erase(id);
+    }
+  };
+  switch (owner_kind(owner)) {
+    case OwnerKind::kPersistent: return;
+    case OwnerKind::kContainer: return update(containers_);
+    case OwnerKind::kTtl: return update(ttls_);
+    case OwnerKind::kEphemeral: {
+      auto place = ephemerals_.try_emplace(SessionId{owner}).first;
+      update(place->second);
+      if (place->second.empty()) ephemerals_.erase(place);
+      return;
+    }
+  }
+}
+
+void Tree::before_change(NodeId id) {
+  if (snapshot_ != nullptr) snapshot_->keep(id);
+}
+
+void Tree::add_digest(NodeId id, int64_t sign) {
+  const ZNode& subject = node(id);
+  digest_ = static_cast<int64_t>(
+      static_cast<uint64_t>(digest_) +
+      static_cast<uint64_t>(sign * node_digest(path_of(subject), subject.data, subject.stat)));
+}
+
+const ZNode* Tree::child(const ZNode& parent, std::string_view name) const {
+  NodeId id = parent.children.find(name, name_of());
+  return id == kNoNodeId ? nullptr : &node(id);
+}
+
+NodeId Tree::find_id(std::string_view path) const {
+  if (path == "/") return root_;
+  if (path.empty() || path[0] != '/') return kNoNodeId;
+  NodeId id = root_;
+  while (!path.empty()) {
+    path.remove_prefix(1);
+    size_t end = path.find('/');
+    id = node(id).children.find(path.substr(0, end), name_of());
+    if (id == kNoNodeId) return kNoNodeId;
+    path = end == std::string_view::npos ? std::string_view() : path.substr(end);
+  }
+  return id;
+}
+
+const ZNode* Tree::find(std::string_view path) const {
+  NodeId id = find_id(path);
+  return id == kNoNodeId ? nullptr : &node(id);
+}
+
+std::string Tree::path_of(const ZNode& subject) const {
+  if (subject.parent == kNoNodeId) return "/";
+  size_t size = 0;
+  for (const ZNode* at = &subject; at->parent != kNoNodeId; at = &node(at->parent)) {
+    size += at->name.view().size() + 1;
+  }
+  std::string path(size, '/');
+  for (const ZNode* at = &subject; at->parent != kNoNodeId; at = &node(at->parent)) {
+    std::string_view name = at->name.view();
+    size -= name.size();
+    path.replace(size, name.size(), name);
+    --size;
+  }
+  return path;
+}
+
+Stat Tree::stat_of(const ZNode& subject) const {
+  const NodeStat& s = subject.stat;
+  Stat stat;
+  stat.czxid = s.czxid;
+  stat.mzxid = s.mzxid;
+  stat.ctime_ms = s.ctime_ms;
+  stat.mtime_ms = s.mtime_ms;
+  stat.version = s.version;
+  stat.num_children = static_cast<int32_t>(subject.children.size());
+  stat.cversion = static_cast<int32_t>(static_cast<uint32_t>(s.cversion) * 2 -
+                                       static_cast<uint32_t>(stat.num_children));
+  stat.aversion = s.aversion;
+  stat.ephemeral_owner = owner_kind(s.owner) == OwnerKind::kEphemeral ? s.owner : 0;
+  stat.data_length = static_cast<int32_t>(subject.data.size());
+  stat.pzxid = s.pzxid;
+  return stat;
+}
+
+std::vector<std::string> Tree::ephemerals_of(SessionId session) const {
+  std::vector<std::string> paths;
+  auto place = ephemerals_.find(session);
+  if (place == ephemerals_.end()) return paths;
+  for (NodeId id : place->second) paths.push_back(path_of(node(id)));
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+void Tree::note_epoch(Zxid start) {
+  if (start > last_zxid_) last_zxid_ = start;
+}
+
+std::unique_ptr<SnapshotCursor> Tree::begin_snapshot() {
+  return std::unique_ptr<SnapshotCursor>(new SnapshotCursor(*this));
+}
+
+Outcome Tree::apply(const Txn& txn, std::vector<Change>* changes) {
+  const TxnHeader& header = txn.header;
+  Outcome outcome;
+  outcome.type = header.type;
+  outcome.zxid = header.zxid;
+  if (const auto* session = std::get_if<CreateSessionTxn>(&txn.body)) {
+    sessions_[header.session] = session->timeout_ms;
+  } else if (const auto* close = std::get_if<CloseSessionTxn>(&txn.body)) {
+    apply_close_session(header, *close, changes);
+  } else if (const auto* multi = std::get_if<MultiTxn>(&txn.body)) {
+    apply_multi(header, *multi, outcome, changes);
+  } else {
+    std::visit(
+        [&](const auto& body) {
+          if constexpr (std::is_constructible_v<OpBody, decltype(body)>) {
+            apply_op(header, header.type, OpBody(body), outcome, changes);
+          }
+        },
+        txn.body);
+  }
+  last_zxid_ = header.zxid;
+  if (txn.digest && *txn.digest != digest_) digest_agrees_ = false;
+  return outcome;
+}
+
+void Tree::apply_op(const TxnHeader& header, OpCode type, const OpBody& body, OpOutcome& outcome,
+                    std::vector<Change>* changes) {
+  outcome.type = type;
+  if (const auto* create = std::get_if<CreateTxn>(&body)) {
+    outcome.error = apply_create(header, type, *create, outcome, changes);
+  } else if (const auto* remove = std::get_if<DeleteTxn>(&body)) {
+    outcome.error = apply_delete(header, remove->path, changes);
+  } else if (const auto* set_data = std::get_if<SetDataTxn>(&body)) {
+    outcome.error = apply_set_data(header, *set_data, outcome, changes);
+  } else if (const auto* set_acl = std::get_if<SetAclTxn>(&body)) {
+    outcome.error = apply_set_acl(header, *set_acl, outcome, changes);
+  } else if (const auto* error = std::get_if<ErrorTxn>(&body)) {
+    outcome.error = error->error;
+  }
+}
+
+Error Tree::apply_create(const TxnHeader& header, OpCode type, const CreateTxn& txn,
+                         OpOutcome& outcome, std::vector<Change>* changes) {
+  outcome.path = txn.path;
+  NodeId parent_id = find_id(parent_path(txn.path));
+  if (parent_id == kNoNodeId) return Error::kNoNode;
+  before_change(parent_id);
+  ZNode& parent = mutable_node(parent_id);
+  NodeId existing = parent.children.find(base_name(txn.path), name_of());
+  if (existing == kNoNodeId || type == OpCode::kCreate) {
+    int32_t cversion = txn.parent_cversion == -1 ? parent.stat.cversion + 1 : txn.parent_cversion;
+    if (cversion > parent.stat.cversion) {
+      add_digest(parent_id, -1);
+      parent.stat.cversion = cversion;
+      parent.stat.pzxid = header.zxid;
+      add_digest(parent_id, +1);
+    }
+  }
+  if (existing != kNoNodeId) return Error::kNodeExists;
+
+  NodeStat stat;
+  stat.czxid = stat.mzxid = stat.pzxid = header.zxid;
+  stat.ctime_ms = stat.mtime_ms = header.time_ms;
+  if (type == OpCode::kCreateContainer) {
+    stat.owner = kContainerOwner;
+  } else if (type == OpCode::kCreateTtl) {
+    stat.owner = ttl_owner(txn.ttl_ms);
+  } else if (txn.ephemeral) {
+    stat.owner = header.session.value;
+  }
+  NodeId id = attach(parent_id, base_name(txn.path), stat, to_bytes(txn.data),
+                     acls_.intern(txn.acl));
+  outcome.stat = stat_of(node(id));
+  append_change(changes, ChangeType::kCreated, txn.path, header.zxid);
+  return Error::kOk;
+}
+
+Error Tree::apply_delete(const TxnHeader& header, std::string_view path,
+                         std::vector<Change>* changes) {
+  NodeId parent_id = find_id(parent_path(path));
+  if (parent_id == kNoNodeId || path == "/") return Error::kNoNode;
+  before_change(parent_id);
+  ZNode& parent = mutable_node(parent_id);
+  if (header.zxid > parent.stat.pzxid) {
+    add_digest(parent_id, -1);
+    parent.stat.pzxid = header.zxid;
+    add_digest(parent_id, +1);
+  }
+  NodeId id = parent.children.find(base_name(path), name_of());
+  if (id == kNoNodeId) return Error::kNoNode;
+  before_change(id);
+  detach(id);
+  append_change(changes, ChangeType::kDeleted, path, header.zxid);
+  return Error::kOk;
+}
+
+Error Tree::apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOutcome& outcome,
+                           std::vector<Change>* changes) {
+  NodeId id = find_id(txn.path);
+  if (id == kNoNodeId) return Error::kNoNode;
+  before_change(id);
+  ZNode& subject = mutable_node(id);
+  add_digest(id, -1);
+  data_bytes_ -= subject.data.size();
+  subject.data = to_bytes(txn.data);
+  data_bytes_ += subject.data.size();
+  subject.stat.mzxid = header.zxid;
+  subject.stat.mtime_ms = header.time_ms;
+  subject.stat.version = txn.version;
+  add_digest(id, +1);
+  outcome.stat = stat_of(subject);
+  append_change(changes, ChangeType::kDataChanged, txn.path, header.zxid);
+  return Error::kOk;
+}
+
+Error Tree::apply_set_acl(const TxnHeader& header, const SetAclTxn& txn, OpOutcome& outcome,
+                          std::vector<Change>* changes) {
+  NodeId id = find_id(txn.path);
+  if (id == kNoNodeId) return Error::kNoNode;
+  before_change(id);
+  ZNode& subject = mutable_node(id);
+  add_digest(id, -1);
+  subject.stat.aversion = txn.version;
+  subject.acl = acls_.intern(txn.acl);
+  add_digest(id, +1);
+  outcome.stat = stat_of(subject);
+  append_change(changes, ChangeType::kAclChanged, txn.path, header.zxid);
+  return Error::kOk;
+}
+
+void Tree::apply_multi(const TxnHeader& header, const MultiTxn& multi, Outcome& outcome,
+                       std::vector<Change>* changes) {
+  bool failed = multi.failed();
+  for (const Op& op : multi.ops) {
+    OpOutcome& result = outcome.ops.emplace_back();
+    result.type = op.type;
+    if (!failed) {
+      apply_op(header, op.type, op.body, result, changes);
+    } else if (op.type == OpCode::kError) {
+      result.error = std::get<ErrorTxn>(op.body).error;
+    } else {
+      result.type = OpCode::kError;
+    }
+    if (outcome.error == Error::kOk) outcome.error = result.error;
+  }
+}
+
+void Tree::apply_close_session(const TxnHeader& header, const CloseSessionTxn& txn,
+                               std::vector<Change>* changes) {
+  sessions_.erase(header.session);
+  for (std::string_view path : txn.paths) apply_delete(header, path, changes);
+  // The list is complete; what it lacks can only come from a log without lists (3.5).
+  for (const std::string& path : ephemerals_of(header.session)) {
+    apply_delete(header, path, changes);
+  }
+}
+
+}  // namespace zabfs::tree

@@ -1,0 +1,149 @@
+// The replicated state machine: the znodes, the session table and the ephemerals, changed by
+// nothing but `apply`.
+//
+// Pure: no clock, thread, randomness or I/O. Not thread-safe: the owner gives `apply` exclusive
+// access and everything const shared access. References into the tree last until the next apply.
+// Rules: zookeeper-formats.md 1.10, 5.3, 5.5; Java: DataTree.processTxn.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "tree/txn.h"
+#include "tree/znode.h"
+
+namespace zabfs::tree {
+
+class SnapshotCursor;
+
+enum class ChangeType { kCreated, kDeleted, kDataChanged, kAclChanged };
+
+// One effect of a txn.
+struct Change {
+  ChangeType type;
+  std::string path;
+  Zxid zxid;
+};
+
+// What a txn came to: for the client that asked, and for the checks of the simulator.
+struct OpOutcome {
+  OpCode type = OpCode::kError;
+  Error error = Error::kOk;
+  std::string path;  // of creates
+  Stat stat;         // of creates, setData and setACL
+};
+struct Outcome : OpOutcome {
+  Zxid zxid;
+  std::vector<OpOutcome> ops;  // of a multi
+};
+
+class Tree {
+ public:
+  Tree();  // "/", "/zookeeper", "/zookeeper/quota" and "/zookeeper/config"
+  Tree(const Tree&) = delete;
+  Tree& operator=(const Tree&) = delete;
+  ~Tree();
+
+  // Applies one committed txn. Never fails: what the leader found wrong is an error txn. Appends
+  // what changed to `changes` if it is not null.
+  Outcome apply(const Txn& txn, std::vector<Change>* changes);
+
+  // The zxid of the last txn applied; an epoch's start (counter 0) counts (`note_epoch`).
+  Zxid last_zxid() const { return last_zxid_; }
+  void note_epoch(Zxid start);
+
+  const ZNode* find(std::string_view path) const;
+  const ZNode* child(const ZNode& parent, std::string_view name) const;
+  const ZNode& root() const { return node(root_); }
+  const ZNode& node(NodeId id) const { return slab_[id >> kChunkBits][id & (kChunkSize - 1)]; }
+  std::string path_of(const ZNode& node) const;
+  Stat stat_of(const ZNode& node) const;
+  const AclList& acl_of(const ZNode& node) const { return acls_.list(node.acl); }
+  // Visits children as (const ZNode&), in no particular but a repeatable order.
+  template <class Visit>
+  void for_each_child(const ZNode& parent, const Visit& visit) const {
+    parent.children.for_each([&](NodeId id) { visit(node(id)); });
+  }
+
+  size_t node_count() const { return node_count_; }
+  size_t data_bytes() const { return data_bytes_; }
+  int64_t digest() const { return digest_; }
+  // Whether every txn that carried a digest so far agreed with this tree's.
+  bool digest_agrees() const { return digest_agrees_; }
+
+  const std::map<SessionId, int32_t>& sessions() const { return sessions_; }  // to timeout, ms
+  // Paths of a session's ephemerals, sorted.
+  std::vector<std::string> ephemerals_of(SessionId session) const;
+  const std::set<NodeId>& containers() const { return containers_; }
+  const std::set<NodeId>& ttl_nodes() const { return ttls_; }
+
+  // Starts an exact snapshot of the tree as it is now. At most one is under way at a time.
+  std::unique_ptr<SnapshotCursor> begin_snapshot();
+
+ private:
+  friend class SnapshotCursor;
+  friend class SnapshotLoader;
+
+  static constexpr uint32_t kChunkBits = 12;
+  static constexpr uint32_t kChunkSize = 1u << kChunkBits;
+
+  ZNode& mutable_node(NodeId id) { return slab_[id >> kChunkBits][id & (kChunkSize - 1)]; }
+  NodeId find_id(std::string_view path) const;
+  auto name_of() const {
+    return [this](NodeId id) { return node(id).name.view(); };
+  }
+  NodeId allocate();
+  void release(NodeId id);
+  // Links a new znode under `parent` and into the owner sets. Everything but linking is the caller's.
+  NodeId attach(NodeId parent, std::string_view name, const NodeStat& stat, Bytes data,
+                AclTable::Number acl);
+  void detach(NodeId id);
+  void enlist_owner(NodeId id, bool enlist);
+  // To be called before any change of a znode: an unfinished snapshot keeps its old state.
+  void before_change(NodeId id);
+  void add_digest(NodeId id, int64_t sign);
+
+  Error apply_create(const TxnHeader& header, OpCode type, const CreateTxn& txn, OpOutcome& outcome,
+                     std::vector<Change>* changes);
+  Error apply_delete(const TxnHeader& header, std::string_view path, std::vector<Change>* changes);
+  Error apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOutcome& outcome,
+                       std::vector<Change>* changes);
+  Error apply_set_acl(const TxnHeader& header, const SetAclTxn& txn, OpOutcome& outcome,
+                      std::vector<Change>* changes);
+  void apply_op(const TxnHeader& header, OpCode type, const OpBody& body, OpOutcome& outcome,
+                std::vector<Change>* changes);
+  void apply_multi(const TxnHeader& header, const MultiTxn& multi, Outcome& outcome,
+                   std::vector<Change>* changes);
+  void apply_close_session(const TxnHeader& header, const CloseSessionTxn& txn,
+                           std::vector<Change>* changes);
+
+  std::vector<std::unique_ptr<ZNode[]>> slab_;
+  std::vector<NodeId> free_;
+  NodeId next_unused_ = 0;
+  NodeId root_ = 0;
+  size_t node_count_ = 0;
+  size_t data_bytes_ = 0;
+  AclTable acls_;
+  std::map<SessionId, int32_t> sessions_;
+  std::unordered_map<SessionId, std::set<NodeId>> ephemerals_;
+  std::set<NodeId> containers_;
+  std::set<NodeId> ttls_;
+  Zxid last_zxid_;
+  int64_t digest_ = 0;
+  bool digest_agrees_ = true;
+
+  SnapshotCursor* snapshot_ = nullptr;
+  uint32_t snapshot_mark_ = 0;
+  std::vector<NodeId> graveyard_;  // freed during a snapshot; reusable after it
+};
+
+// ZooKeeper's digest of one znode, version 2 (zookeeper-formats.md 5.5).
+int64_t node_digest(std::string_view path, const Bytes& data, const NodeStat& stat);
+
+}  // namespace zabfs::tree

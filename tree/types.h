@@ -1,0 +1,139 @@
+// The words every module speaks: identifiers, ZooKeeper's error codes and operation codes, Result.
+//
+// Identifiers are distinct types so that a zxid can't be passed where a session is meant.
+// Everything here is a value; nothing allocates or throws.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <variant>
+
+namespace zabfs::tree {
+
+// A transaction's place in the total order: epoch in the high 32 bits, counter in the low 32.
+struct Zxid {
+  int64_t value = 0;
+
+  static constexpr Zxid make(uint32_t epoch, uint32_t counter) {
+    return Zxid{static_cast<int64_t>((uint64_t{epoch} << 32) | counter)};
+  }
+  constexpr uint32_t epoch() const { return static_cast<uint32_t>(static_cast<uint64_t>(value) >> 32); }
+  constexpr uint32_t counter() const { return static_cast<uint32_t>(value & 0xffffffff); }
+  constexpr Zxid next() const { return Zxid{value + 1}; }
+  auto operator<=>(const Zxid&) const = default;
+};
+
+// An ensemble member, the N of server.N.
+struct ServerId {
+  int64_t value = 0;
+  auto operator<=>(const ServerId&) const = default;
+};
+
+// A session; 0 is no session.
+struct SessionId {
+  int64_t value = 0;
+  auto operator<=>(const SessionId&) const = default;
+};
+
+// ZooKeeper's error codes (KeeperException.Code), as they travel on the wire.
+enum class Error : int32_t {
+  kOk = 0,
+  kSystemError = -1,
+  kRuntimeInconsistency = -2,
+  kConnectionLoss = -4,
+  kMarshallingError = -5,
+  kUnimplemented = -6,
+  kOperationTimeout = -7,
+  kBadArguments = -8,
+  kNoNode = -101,
+  kNoAuth = -102,
+  kBadVersion = -103,
+  kNoChildrenForEphemerals = -108,
+  kNodeExists = -110,
+  kNotEmpty = -111,
+  kSessionExpired = -112,
+  kInvalidAcl = -114,
+  kSessionMoved = -118,
+  kNotReadOnly = -119,
+  // zabfs's own requests only; they never reach a ZooKeeper client.
+  kStale = -1001,      // the znode is not the one (czxid) or the version the caller had read
+  kTooLarge = -1002,   // the result would pass the limit of one znode or one transaction
+  kBusy = -1003,       // an ephemeral below a directory that was to be moved
+  kBadLimit = -1004,   // a queue or table is full
+};
+
+// Operation codes, in requests and in txn headers (ZooDefs.OpCode). The kExt ones are requests to a
+// zabfs leader; what they become in the log are ZooKeeper's own txns.
+enum class OpCode : int32_t {
+  kError = -1,
+  kCreateSession = -10,
+  kCloseSession = -11,
+  kNotification = 0,
+  kCreate = 1,
+  kDelete = 2,
+  kExists = 3,
+  kGetData = 4,
+  kSetData = 5,
+  kGetAcl = 6,
+  kSetAcl = 7,
+  kGetChildren = 8,
+  kSync = 9,
+  kPing = 11,
+  kGetChildren2 = 12,
+  kCheck = 13,
+  kMulti = 14,
+  kCreate2 = 15,
+  kReconfig = 16,
+  kCreateContainer = 19,
+  kDeleteContainer = 20,
+  kCreateTtl = 21,
+  kExtWrite = 9001,
+  kExtAppend = 9002,
+  kExtRename = 9003,
+  kExtRemove = 9004,
+  kExtSetPosix = 9005,
+};
+
+constexpr bool is_create(OpCode op) {
+  return op == OpCode::kCreate || op == OpCode::kCreate2 || op == OpCode::kCreateContainer ||
+         op == OpCode::kCreateTtl;
+}
+
+// A value or an Error. `value()` on an error is a programming error and throws bad_variant_access.
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
+  Result(Error error) : state_(std::in_place_index<1>, error) {}         // NOLINT: implicit on purpose
+
+  bool ok() const { return state_.index() == 0; }
+  Error error() const { return ok() ? Error::kOk : std::get<1>(state_); }
+  T& value() { return std::get<0>(state_); }
+  const T& value() const { return std::get<0>(state_); }
+  T& operator*() { return value(); }
+  const T& operator*() const { return value(); }
+  T* operator->() { return &value(); }
+  const T* operator->() const { return &value(); }
+
+ private:
+  std::variant<T, Error> state_;
+};
+
+const char* error_name(Error error);
+
+// Limits (DESIGN.md section 3).
+inline constexpr size_t kJuteMaxBuffer = 1'048'575;  // one record or request, bytes
+inline constexpr size_t kMaxDataBytes = kJuteMaxBuffer - 16'384;
+inline constexpr size_t kMaxNameBytes = 255;
+inline constexpr size_t kMaxPathBytes = 4'095;
+
+}  // namespace zabfs::tree
+
+template <>
+struct std::hash<zabfs::tree::SessionId> {
+  size_t operator()(zabfs::tree::SessionId id) const noexcept {
+    return std::hash<int64_t>()(id.value);
+  }
+};
