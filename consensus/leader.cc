@@ -211,6 +211,8 @@ void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions
   learner.phase = LearnerPhase::kSynced;
   if (phase_ == Phase::kBroadcast) {
     out.push_back(action::Send{{link}, Packet(PacketType::kUpToDate, Zxid{-1})});
+    // It may stand in for one that left before it could prove a leadership under question.
+    if (!round_tokens_.empty() && !learner.observer) ask_for_proof(link, learner, out);
     return;
   }
   try_establish(out);
@@ -316,11 +318,14 @@ void Leader::start_confirmation(Actions& out) {
   round_targets_.clear();
   if (round_tokens_.empty()) return;
   for (auto& [link, learner] : learners_) {
-    if (!is_counted(learner, LearnerPhase::kSynced)) continue;
-    send_ping(link, learner, out);
-    round_targets_[link] = learner.pings_sent;
+    if (is_counted(learner, LearnerPhase::kSynced)) ask_for_proof(link, learner, out);
   }
   check_confirmation(out);
+}
+
+void Leader::ask_for_proof(LinkId link, Learner& learner, Actions& out) {
+  send_ping(link, learner, out);
+  round_targets_[link] = learner.pings_sent;
 }
 
 void Leader::check_confirmation(Actions& out) {

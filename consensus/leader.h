@@ -67,6 +67,7 @@ class Leader {
   void send_ping(LinkId link, Learner& learner, Actions& out);
   std::string status_text() const;
   void start_confirmation(Actions& out);
+  void ask_for_proof(LinkId link, Learner& learner, Actions& out);
   void check_confirmation(Actions& out);
   void drop(LinkId link, const std::string& reason, Actions& out);
   bool is_counted(const Learner& learner, LearnerPhase at_least) const;

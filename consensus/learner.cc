@@ -8,6 +8,7 @@ namespace zabfs::consensus {
 namespace {
 
 constexpr int64_t kRedialMs = 20;  // the leader may not have decided yet
+constexpr int64_t kDialTicks = 2;  // a leader that turns learners away for so long is none
 
 }  // namespace
 
@@ -34,7 +35,6 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
   } else if (const auto* up = std::get_if<event::LinkUp>(&event)) {
     if (up->link != link_ || phase_ != Phase::kDialling) return;
     phase_ = Phase::kInfoSent;
-    heard_ms_ = now_ms;
     LearnerInfo info{config_.me, config_.ensemble.version(), true};
     send(Packet(observes() ? PacketType::kObserverInfo : PacketType::kFollowerInfo,
                 Zxid::make(state_.accepted_epoch, 0), encode_learner_info(info)),
@@ -50,7 +50,9 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
       failure_ = "lost the connection to the leader";
     }
   } else if (std::holds_alternative<event::SnapshotReceived>(event)) {
-    if (phase_ == Phase::kReceivingSnapshot) phase_ = Phase::kSyncing;
+    if (phase_ != Phase::kReceivingSnapshot) return;
+    phase_ = Phase::kSyncing;
+    if (new_leader_waits_) end_sync(out);
   } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
     state_.accepted_epoch = epoch_;
     phase_ = Phase::kEpochAcked;
@@ -83,6 +85,10 @@ void Learner::on_tick(int64_t now_ms, Actions& out) {
   // A long snapshot is progress; silence is not.
   if (now_ms - std::max(started_ms_, heard_ms_) >= config_.init_ms()) {
     failure_ = "could not join the leader within initLimit";
+    return;
+  }
+  if (phase_ == Phase::kDialling && now_ms - started_ms_ > kDialTicks * config_.tick_ms) {
+    failure_ = "the elected leader does not lead";
     return;
   }
   if (phase_ == Phase::kDialling && link_ == 0 && now_ms >= redial_at_ms_) {
@@ -178,7 +184,7 @@ void Learner::on_sync_mode(const Packet& packet, Actions& out) {
 }
 
 void Learner::on_proposal(const Packet& packet, Actions& out) {
-  bool in_sync = phase_ == Phase::kSyncing;
+  bool in_sync = phase_ == Phase::kSyncing || phase_ == Phase::kReceivingSnapshot;
   bool after = phase_ == Phase::kSavingEpoch || phase_ == Phase::kWaitingUpToDate ||
                phase_ == Phase::kServing;
   if (!expect(in_sync || after, packet)) return;
@@ -207,7 +213,14 @@ void Learner::on_commit(Zxid zxid, Actions& out) {
 }
 
 void Learner::on_new_leader(const Packet& packet, Actions& out) {
-  if (!expect(phase_ == Phase::kSyncing && packet.zxid.epoch() == epoch_, packet)) return;
+  bool in_sync = phase_ == Phase::kSyncing || phase_ == Phase::kReceivingSnapshot;
+  if (!expect(in_sync && packet.zxid.epoch() == epoch_, packet)) return;
+  // The group in the log ends only when the snapshot it refers to is on disk.
+  new_leader_waits_ = phase_ == Phase::kReceivingSnapshot;
+  if (!new_leader_waits_) end_sync(out);
+}
+
+void Learner::end_sync(Actions& out) {
   // What the sync brought with its COMMIT needs no ACK of its own; NEWLEADER's stands for it.
   std::erase_if(unacknowledged_, [this](Zxid zxid) { return zxid <= committed_; });
   phase_ = Phase::kSavingEpoch;

@@ -44,6 +44,7 @@ class Learner {
   void on_proposal(const Packet& packet, Actions& out);
   void on_commit(Zxid zxid, Actions& out);
   void on_new_leader(const Packet& packet, Actions& out);
+  void end_sync(Actions& out);
   void on_up_to_date(Actions& out);
   void on_tick(int64_t now_ms, Actions& out);
   void acknowledge(Actions& out);
@@ -61,6 +62,7 @@ class Learner {
   bool leader_is_zabfs_ = false;
   uint32_t epoch_ = 0;
   SyncMode mode_ = SyncMode::kDiff;
+  bool new_leader_waits_ = false;  // for the snapshot to be on disk
   Zxid committed_;
   std::deque<Zxid> uncommitted_;  // proposals without a COMMIT yet
   std::deque<Zxid> unacknowledged_;

@@ -39,7 +39,7 @@ struct PacketReceived {
   LinkId link;
   Packet packet;
 };
-struct SnapshotReceived {  // the stream behind a SNAP packet arrived whole
+struct SnapshotReceived {  // the snapshot behind a SNAP packet arrived whole and is on disk
   LinkId link;
 };
 struct Synced {  // every append up to this zxid is durable

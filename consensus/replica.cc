@@ -22,13 +22,6 @@ constexpr size_t kWindowTxns = 2'000;
 constexpr size_t kWindowBytes = 4u << 20;
 constexpr size_t kSnapshotChunkBytes = 256u << 10;
 
-Outcome failed_outcome(OpCode type, Error error) {
-  Outcome outcome;
-  outcome.type = type;
-  outcome.error = error;
-  return outcome;
-}
-
 std::string status_message(const DiskStatus& status) {
   return fmt::format("{}: {}", status.what, std::strerror(status.error));
 }
@@ -567,27 +560,32 @@ void Replica::take_snapshot() {
   if (snapshot_busy_ || applied_ == last_snapshot_) return;
   snapshot_busy_ = true;
   txns_since_snapshot_ = 0;
-  std::shared_ptr<tree::Tree> tree = tree_;
-  std::shared_ptr<tree::SnapshotCursor> cursor;
+  struct Work {  // the cursor goes before the tree it walks
+    std::shared_ptr<tree::Tree> tree;
+    std::unique_ptr<tree::SnapshotCursor> cursor;
+    DiskStatus status;
+  };
+  auto work = std::make_shared<Work>();
+  work->tree = tree_;
   {
     std::unique_lock lock(tree_mutex_);
-    cursor = tree->begin_snapshot();
+    work->cursor = work->tree->begin_snapshot();
   }
-  auto status = std::make_shared<DiskStatus>();
-  Zxid zxid = cursor->zxid();
   environment_.run_background(
-      [this, cursor, status] {
-        *status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
+      [this, work] {
+        tree::SnapshotCursor& cursor = *work->cursor;
+        work->status = snapshots_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
           std::shared_lock lock(tree_mutex_);
-          return cursor->next(out, kSnapshotChunkBytes);
+          return cursor.next(out, kSnapshotChunkBytes);
         });
       },
-      [this, cursor, tree, status, zxid]() mutable {
+      [this, work] {
+        Zxid zxid = work->cursor->zxid();
         {
           std::unique_lock lock(tree_mutex_);
-          cursor.reset();
+          work->cursor.reset();
         }
-        snapshot_done(*status, zxid);
+        snapshot_done(work->status, zxid);
       });
 }
 

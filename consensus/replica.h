@@ -152,7 +152,7 @@ class Replica {
   void answer_ping(const action::AnswerPing& ping);
   void become_ready();
   void resend_pending();
-  void fail_pending(Pending& pending, tree::Error error);
+  static void fail(const tree::Request& request, const Completion& done, tree::Error error);
   void confirm(std::function<void()> proven);
   void flush_barriers();
   bool has_batch_work() const;
@@ -203,6 +203,8 @@ class Replica {
 
   bool ready_ = false;
   bool becoming_ready_ = false;
+  bool holding_requests_ = false;  // an observer, until it knows which of its requests are out
+  uint64_t role_number_ = 0;
   bool leader_is_zabfs_ = false;
   SyncMode sync_mode_ = SyncMode::kDiff;
   std::optional<tree::Preparer> preparer_;

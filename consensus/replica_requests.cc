@@ -45,16 +45,11 @@ bool is_conditional(const tree::Request& request) {
 // ---- from this node
 
 void Replica::submit(tree::Request request, Completion done) {
-  if (pending_.size() >= config_.max_pending) {
-    Outcome outcome;
-    outcome.type = request.type;
-    outcome.error = Error::kBadLimit;
-    return done(outcome);
-  }
+  if (pending_.size() >= config_.max_pending) return fail(request, done, Error::kBadLimit);
   uint64_t number = next_pending_++;
   pending_by_key_[{request.session, request.cxid}] = number;
   auto place = pending_.emplace(number, Pending{std::move(request), std::move(done), false}).first;
-  if (!ready_) return;  // goes out when there is a leader
+  if (!ready_ || holding_requests_) return;  // goes out when there is a leader
   place->second.sent = true;
   if (zab_->role() == Role::kLeading) {
     process(place->second.request);
@@ -67,11 +62,11 @@ void Replica::send_request(const Pending& pending) {
   for (LinkId link : links_) send_packet(link, request_packet(pending.request));
 }
 
-void Replica::fail_pending(Pending& pending, Error error) {
+void Replica::fail(const tree::Request& request, const Completion& done, Error error) {
   Outcome outcome;
-  outcome.type = pending.request.type;
+  outcome.type = request.type;
   outcome.error = error;
-  if (pending.done) pending.done(outcome);
+  if (done) done(outcome);
 }
 
 void Replica::sync(SessionId session, Completion done) {
@@ -115,6 +110,7 @@ void Replica::confirm(std::function<void()> proven) {
 void Replica::become_ready() {
   becoming_ready_ = false;
   ready_ = true;
+  ++role_number_;
   int64_t now_ms = environment_.now_ms();
   bool leads = zab_->role() == Role::kLeading;
   environment_.log(LogLevel::kInfo, fmt::format("{}: serving as {}{}", place(),
@@ -138,7 +134,18 @@ void Replica::become_ready() {
     after_applied_.erase(after_applied_.begin());
   }
   for (const std::function<void()>& run : over) run();
-  resend_pending();
+  holding_requests_ = zab_->role() == Role::kObserving;
+  if (holding_requests_) {
+    // An observer isn't sent what is outstanding, so it can't tell yet which of its requests are.
+    // Behind a barrier it has seen them all.
+    sync(SessionId{}, [this, role = role_number_](const Outcome&) {
+      if (!ready_ || role != role_number_) return;  // from an earlier membership
+      holding_requests_ = false;
+      resend_pending();
+    });
+  } else {
+    resend_pending();
+  }
   if (listener_ != nullptr) listener_->standing_changed();
 }
 
@@ -173,7 +180,7 @@ void Replica::resend_pending() {
       ++place;
     }
   }
-  for (Pending& pending : lost) fail_pending(pending, Error::kConnectionLoss);
+  for (Pending& pending : lost) fail(pending.request, pending.done, Error::kConnectionLoss);
 }
 
 // ---- as the leader

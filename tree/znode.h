@@ -56,7 +56,7 @@ class Name {
       if (place == nullptr) throw std::bad_alloc();
       std::memcpy(inline_, &place, sizeof(place));
     }
-    std::memcpy(place, text.data(), size_);
+    if (size_ > 0) std::memcpy(place, text.data(), size_);
   }
   Name() : Name(std::string_view()) {}
   Name(Name&& other) noexcept { take(other); }
@@ -83,7 +83,7 @@ class Name {
     size_ = std::exchange(other.size_, uint16_t{0});
     std::memcpy(inline_, other.inline_, sizeof(inline_));
   }
-  char inline_[14];
+  char inline_[14] = {};
   uint16_t size_;
 };
 

@@ -1,0 +1,123 @@
+#include "sim/sim_disk.h"
+
+#include <cerrno>
+
+namespace zabfs::sim {
+
+using consensus::DiskStatus;
+using consensus::File;
+
+namespace {
+
+constexpr size_t kSectorBytes = 512;
+
+void write_into(std::string& image, uint64_t offset, std::string_view bytes) {
+  if (image.size() < offset + bytes.size()) image.resize(offset + bytes.size(), '\0');
+  image.replace(offset, bytes.size(), bytes);
+}
+
+}  // namespace
+
+class SimFile : public File {
+ public:
+  SimFile(SimDisk& disk, std::shared_ptr<SimDisk::Inode> inode)
+      : disk_(disk), inode_(std::move(inode)) {}
+
+  DiskStatus read_at(uint64_t offset, size_t size, std::string& out) override {
+    out = offset >= inode_->current.size() ? std::string() : inode_->current.substr(offset, size);
+    return {};
+  }
+  DiskStatus write_at(uint64_t offset, std::string_view bytes) override {
+    write_into(inode_->current, offset, bytes);
+    inode_->unsynced.push_back({offset, std::string(bytes)});
+    disk_.count_operation();
+    return {};
+  }
+  DiskStatus sync() override {
+    disk_.count_operation();
+    for (const SimDisk::Write& write : inode_->unsynced) {
+      write_into(inode_->durable, write.offset, write.bytes);
+    }
+    inode_->unsynced.clear();
+    disk_.count_operation();
+    return {};
+  }
+  uint64_t size() const override { return inode_->current.size(); }
+
+ private:
+  SimDisk& disk_;
+  std::shared_ptr<SimDisk::Inode> inode_;
+};
+
+void SimDisk::count_operation() {
+  if (crash_countdown_ != 0 && --crash_countdown_ == 0) throw CrashNow();
+}
+
+DiskStatus SimDisk::open(const std::string& name, bool create, std::unique_ptr<File>& file) {
+  auto place = current_.find(name);
+  if (place == current_.end()) {
+    if (!create) return DiskStatus{ENOENT, "open " + name};
+    place = current_.emplace(name, std::make_shared<Inode>()).first;
+    unsynced_directory_.push_back(current_);
+  }
+  file = std::make_unique<SimFile>(*this, place->second);
+  return {};
+}
+
+std::vector<std::string> SimDisk::list() {
+  std::vector<std::string> names;
+  for (const auto& [name, inode] : current_) names.push_back(name);
+  return names;
+}
+
+DiskStatus SimDisk::rename(const std::string& from, const std::string& to) {
+  auto place = current_.find(from);
+  if (place == current_.end()) return DiskStatus{ENOENT, "rename " + from};
+  current_[to] = place->second;
+  current_.erase(from);
+  unsynced_directory_.push_back(current_);
+  count_operation();
+  return {};
+}
+
+DiskStatus SimDisk::remove(const std::string& name) {
+  if (current_.erase(name) == 0) return DiskStatus{ENOENT, "remove " + name};
+  unsynced_directory_.push_back(current_);
+  count_operation();
+  return {};
+}
+
+DiskStatus SimDisk::sync_directory() {
+  count_operation();
+  durable_ = current_;
+  unsynced_directory_.clear();
+  count_operation();
+  return {};
+}
+
+void SimDisk::crash() {
+  crash_countdown_ = 0;
+  size_t kept = random_() % (unsynced_directory_.size() + 1);
+  if (kept > 0) durable_ = unsynced_directory_[kept - 1];
+  unsynced_directory_.clear();
+  current_ = durable_;
+  for (auto& [name, inode] : current_) {
+    for (const Write& write : inode->unsynced) {
+      uint64_t fate = random_() % 3;
+      if (fate == 0) continue;
+      if (fate == 1) {
+        write_into(inode->durable, write.offset, write.bytes);
+        continue;
+      }
+      for (size_t at = 0; at < write.bytes.size(); at += kSectorBytes) {
+        if (random_() % 2 == 0) continue;
+        write_into(inode->durable, write.offset + at,
+                   std::string_view(write.bytes).substr(at, kSectorBytes));
+      }
+    }
+    inode->unsynced.clear();
+    inode->current = inode->durable;
+  }
+}
+
+}  // namespace zabfs::sim

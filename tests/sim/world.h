@@ -1,0 +1,160 @@
+// A whole ensemble in one thread: the production replica and core over a simulated clock, network
+// and disk. Everything follows from the seed.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <queue>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "consensus/replica.h"
+#include "sim/invariants.h"
+#include "sim/sim_disk.h"
+
+namespace zabfs::sim {
+
+using consensus::LinkId;
+using tree::ServerId;
+
+struct WorldOptions {
+  uint64_t seed = 1;
+  size_t voters = 3;
+  size_t observers = 0;
+  bool trace = false;
+};
+
+class SimNode;
+
+class World {
+ public:
+  explicit World(WorldOptions options);
+  ~World();
+
+  int64_t now_us() const { return now_us_; }
+  // Runs `event` that many microseconds from now; not at all if `node`'s life ends before.
+  void after(int64_t delay_us, std::function<void()> event, const SimNode* node = nullptr);
+  // Runs events until that time, checking the invariants after each.
+  void run_until(int64_t time_us);
+  uint64_t random(uint64_t bound) { return random_() % bound; }
+  bool chance(uint64_t one_in) { return random(one_in) == 0; }
+
+  std::vector<std::unique_ptr<SimNode>>& nodes() { return nodes_; }
+  SimNode& node(ServerId id) { return *nodes_[static_cast<size_t>(id.value - 1)]; }
+  Invariants& invariants() { return invariants_; }
+  const WorldOptions& options() const { return options_; }
+  void trace(const std::string& line);
+  uint64_t events_run() const { return events_run_; }
+
+  // Faults.
+  void crash(SimNode& node);
+  void restart(SimNode& node);
+  void cut(ServerId from, ServerId to);  // one way
+  void heal();
+  bool is_cut(ServerId from, ServerId to) const { return cuts_.contains({from, to}); }
+  bool is_cut_either_way(ServerId a, ServerId b) const { return is_cut(a, b) || is_cut(b, a); }
+  void reset_links(ServerId a, ServerId b);
+
+  // The network, for SimNode.
+  void deliver_vote(ServerId from, ServerId to, const consensus::Notification& vote);
+  void dial(ServerId from, ServerId to, LinkId link);
+  void send(ServerId from, LinkId link, const std::string& bytes);
+  void close(ServerId from, LinkId link);
+  void close_all(ServerId node);
+
+ private:
+  struct Scheduled {
+    int64_t time_us;
+    uint64_t number;
+    std::function<void()> event;
+    ServerId node;  // 0: nobody's
+    uint64_t life;
+    bool operator>(const Scheduled& other) const {
+      return std::pair(time_us, number) > std::pair(other.time_us, other.number);
+    }
+  };
+  // One learner link: the two ends name it differently.
+  struct Connection {
+    ServerId ends[2];
+    LinkId links[2];
+    int64_t last_delivery_us[2] = {0, 0};
+    bool open = true;
+    bool broken = false;  // a message was lost: nothing more may arrive
+  };
+  std::shared_ptr<Connection> find_connection(ServerId node, LinkId link, int& end);
+  void lose(const std::shared_ptr<Connection>& connection, int64_t delay_us);
+
+  WorldOptions options_;
+  std::mt19937_64 random_;
+  int64_t now_us_ = 0;
+  uint64_t next_event_ = 0;
+  uint64_t events_run_ = 0;
+  std::priority_queue<Scheduled, std::vector<Scheduled>, std::greater<>> events_;
+  std::vector<std::unique_ptr<SimNode>> nodes_;
+  Invariants invariants_;
+  std::set<std::pair<ServerId, ServerId>> cuts_;
+  std::map<std::pair<ServerId, LinkId>, std::shared_ptr<Connection>> connections_;
+  std::map<std::pair<ServerId, ServerId>, consensus::Notification> last_votes_;
+};
+
+class SimNode : public consensus::Environment,
+                public consensus::Transport,
+                public consensus::ReplicaListener {
+ public:
+  SimNode(World& world, ServerId id);
+
+  ServerId id() const { return id_; }
+  uint64_t life() const { return life_; }
+  bool is_up() const { return replica_ != nullptr; }
+  consensus::Replica& replica() { return *replica_; }
+  SimDisk& disk() { return disk_; }
+
+  void start();
+  void stop();
+  // Runs something on the replica's strand, then ends the batch. A crash may strike inside.
+  void on_strand(const std::function<void()>& body);
+
+  // Environment
+  int64_t now_ms() override { return world_.now_us() / 1000 + skew_ms_; }
+  int64_t wall_ms() override { return 1'700'000'000'000 + world_.now_us() / 1000 + skew_ms_; }
+  void wake_at(int64_t time_ms) override;
+  void run_io(std::function<void()> job, std::function<void()> done) override;
+  void run_background(std::function<void()> job, std::function<void()> done) override;
+  void log(consensus::LogLevel level, const std::string& line) override;
+  void die(const std::string& why) override;
+  // Transport
+  void send_vote(ServerId to, const consensus::Notification& notification) override;
+  void dial(ServerId leader, LinkId link) override;
+  void send(LinkId link, const std::string& bytes) override;
+  void close(LinkId link, const std::string& reason) override;
+  void flush() override {}
+  // ReplicaListener
+  void before_publish(const std::vector<tree::Txn>& txns) override;
+  void published(const std::vector<tree::Change>& changes) override;
+  void tree_replaced() override;
+  void standing_changed() override {}
+
+  // Shared: a link may be closed by what its reader hands over.
+  std::shared_ptr<consensus::LinkReader> reader(LinkId link) {
+    std::shared_ptr<consensus::LinkReader>& reader = readers_[link];
+    if (!reader) reader = std::make_shared<consensus::LinkReader>();
+    return reader;
+  }
+  void forget_reader(LinkId link) { readers_.erase(link); }
+
+ private:
+  World& world_;
+  ServerId id_;
+  SimDisk disk_;
+  std::unique_ptr<consensus::Replica> replica_;
+  std::map<LinkId, std::shared_ptr<consensus::LinkReader>> readers_;
+  uint64_t life_ = 0;
+  int64_t skew_ms_ = 0;
+  int64_t io_free_us_ = 0;
+  uint64_t wake_number_ = 0;
+};
+
+}  // namespace zabfs::sim
