@@ -132,6 +132,7 @@ void Replica::on_vote(ServerId from, const Notification& notification) {
 }
 
 void Replica::on_link_up(LinkId link) {
+  if (link != zab_->link_to_leader()) return transport_.close(link, "the role it was for is over");
   links_.insert(link);
   step(event::LinkUp{link});
 }

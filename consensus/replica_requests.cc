@@ -59,7 +59,7 @@ void Replica::submit(tree::Request request, Completion done) {
 }
 
 void Replica::send_request(const Pending& pending) {
-  for (LinkId link : links_) send_packet(link, request_packet(pending.request));
+  send_packet(zab_->link_to_leader(), request_packet(pending.request));
 }
 
 void Replica::fail(const tree::Request& request, const Completion& done, Error error) {
@@ -84,7 +84,7 @@ void Replica::flush_barriers() {
       request.type = OpCode::kSync;
       tree::jute::Writer(request.body).string("/");
       barriers_sent_.push_back(std::move(barrier));
-      for (LinkId link : links_) send_packet(link, request_packet(request));
+      send_packet(zab_->link_to_leader(), request_packet(request));
       continue;
     }
     if (barrier.session != SessionId{}) tracker_.touch(barrier.session, environment_.now_ms());
@@ -289,10 +289,7 @@ void Replica::answer_ping(const action::AnswerPing& ping) {
     out.i64(session.value);
     out.i32(timeout_ms);
   }
-  for (LinkId link : links_) {
-    send_packet(link, Packet(PacketType::kPing, ping.zxid, std::move(data)));
-    break;
-  }
+  send_packet(zab_->link_to_leader(), Packet(PacketType::kPing, ping.zxid, std::move(data)));
   if (!ping.status || ping.status->empty()) return;
   tree::jute::Reader in(*ping.status);
   std::vector<MemberStatus> members(in.count(20));

@@ -34,6 +34,7 @@ class Zab {
 
   Role role() const { return role_; }
   ServerId leader() const { return leader_id_; }
+  LinkId link_to_leader() const { return learner_ ? learner_->link() : 0; }
   bool is_serving() const;
   const ZabState& state() const { return state_; }
   const ZabConfig& config() const { return config_; }

@@ -1,0 +1,32 @@
+// A node's directory on disk: whose it is, and that one process uses it at a time.
+//
+//   DIR/zabfs/{identity,lock,log.*,snapshot.*,accepted.*}
+//
+// `identity` is one line, `zabfs 1 server N`. Java's version-2 directory beside it is not touched.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tree/types.h"
+
+namespace zabfs::consensus {
+
+class DataDirectory {
+ public:
+  // Takes the directory for this server. An empty string, or what is wrong, with the remedy;
+  // nothing was written then, and `wrong_owner` says whether it is the configuration's fault.
+  std::string open(const std::string& path, tree::ServerId me, bool& wrong_owner);
+  ~DataDirectory();
+  DataDirectory() = default;
+  DataDirectory(const DataDirectory&) = delete;
+  DataDirectory& operator=(const DataDirectory&) = delete;
+
+  const std::string& path() const { return path_; }  // DIR/zabfs
+
+ private:
+  std::string path_;
+  int lock_fd_ = -1;
+};
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,489 @@
+#include "consensus/tcp_transport.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "consensus/replica.h"
+#include "tree/jute.h"
+
+namespace zabfs::consensus {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+namespace {
+
+constexpr size_t kReadBytes = 256u << 10;
+// A learner that falls behind by so much is cut off; it comes back and is synchronised.
+constexpr size_t kMaxUnsentBytes = 1u << 30;
+constexpr auto kConnectTimeout = std::chrono::seconds(5);
+constexpr size_t kMaxHelloAddress = 2'048;
+constexpr size_t kMaxHalfOpen = 64;  // election connections that have not said who they are
+
+std::string name_of(const tcp::socket& socket) {
+  error_code error;
+  tcp::endpoint peer = socket.remote_endpoint(error);
+  return error ? "a peer" : fmt::format("{}:{}", peer.address().to_string(), peer.port());
+}
+
+std::string bind(tcp::acceptor& acceptor, asio::io_context& io, const std::string& host,
+                 uint16_t port, bool all_addresses, const char* what) {
+  error_code error;
+  tcp::endpoint endpoint(tcp::v6(), port);
+  if (!all_addresses) {
+    tcp::resolver resolver(io);
+    auto found = resolver.resolve(host, std::to_string(port), error);
+    if (error || found.empty()) {
+      return fmt::format("can't resolve {}, this server's own host: {}", host, error.message());
+    }
+    endpoint = *found.begin();
+  }
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(128, error);
+  if (error) {
+    return fmt::format("can't listen on {}:{} ({}): {}; is another server running there?", host,
+                       port, what, error.message());
+  }
+  return {};
+}
+
+}  // namespace
+
+// ---- the election mesh
+
+struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
+  struct Peer {
+    std::shared_ptr<tcp::socket> socket;  // the connection that stays; null if there is none
+    bool dialling = false;
+    bool writing = false;
+    std::string last;                  // the last vote for this peer; repeated on a new connection
+    std::optional<std::string> next;   // the vote to send
+  };
+
+  Mesh(asio::io_context& io_context, Strand& the_strand, ServerId self, const Ensemble& members,
+       Logger logger)
+      : io(io_context),
+        strand(the_strand),
+        me(self),
+        ensemble(members),
+        log(std::move(logger)),
+        acceptor(io_context) {}
+
+  void accept() {
+    auto socket = std::make_shared<tcp::socket>(io);
+    acceptor.async_accept(*socket, [self = shared_from_this(), socket](error_code error) {
+      if (error == asio::error::operation_aborted) return;
+      if (!error && self->half_open < kMaxHalfOpen) self->read_hello(socket);
+      self->accept();
+    });
+  }
+
+  void read_hello(const std::shared_ptr<tcp::socket>& socket) {
+    ++half_open;
+    auto head = std::make_shared<std::string>(20, '\0');
+    auto timer = std::make_shared<asio::steady_timer>(io, kConnectTimeout);
+    timer->async_wait([socket](error_code error) {
+      error_code ignored;
+      if (!error) socket->close(ignored);
+    });
+    auto refuse = [self = shared_from_this(), socket, timer](const std::string& why) {
+      --self->half_open;
+      timer->cancel();
+      self->log(LogLevel::kWarning,
+                fmt::format("election port: closed {}: {}", name_of(*socket), why));
+      error_code ignored;
+      socket->close(ignored);
+    };
+    asio::async_read(
+        *socket, asio::buffer(*head),
+        [self = shared_from_this(), socket, head, timer, refuse](error_code error, size_t) {
+          tree::jute::Reader in(*head);
+          int64_t version = in.i64();
+          ServerId from{in.i64()};
+          int32_t length = in.i32();
+          if (error) return refuse("no whole hello");
+          if (version != -65536 && version != -65535) return refuse("not an election hello");
+          if (length < 1 || static_cast<size_t>(length) > kMaxHelloAddress) {
+            return refuse("a hello with an impossible address");
+          }
+          auto address = std::make_shared<std::string>(static_cast<size_t>(length), '\0');
+          asio::async_read(*socket, asio::buffer(*address),
+                           [self, socket, from, address, timer, refuse](error_code failed, size_t) {
+                             if (failed) return refuse("no whole hello");
+                             if (self->ensemble.find(from) == nullptr || from == self->me) {
+                               return refuse(fmt::format("server {} is no peer here", from.value));
+                             }
+                             --self->half_open;
+                             timer->cancel();
+                             self->on_hello(socket, from);
+                           });
+        });
+  }
+
+  void on_hello(const std::shared_ptr<tcp::socket>& socket, ServerId from) {
+    if (from < me) {
+      // The connection that stays is the one the larger opens.
+      error_code ignored;
+      socket->close(ignored);
+      return dial(from);
+    }
+    adopt(from, socket);
+  }
+
+  void adopt(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
+    Peer& peer = peers[id];
+    error_code ignored;
+    if (peer.socket) peer.socket->close(ignored);
+    socket->set_option(tcp::no_delay(true), ignored);
+    peer.socket = socket;
+    peer.writing = false;
+    if (!peer.next && !peer.last.empty()) peer.next = peer.last;
+    read_vote(id, socket);
+    write(id);
+  }
+
+  void dial(ServerId id) {
+    const Member* member = ensemble.find(id);
+    if (member == nullptr || peers[id].dialling) return;
+    peers[id].dialling = true;
+    auto socket = std::make_shared<tcp::socket>(io);
+    auto resolver = std::make_shared<tcp::resolver>(io);
+    auto timer = std::make_shared<asio::steady_timer>(io, kConnectTimeout);
+    timer->async_wait([socket, resolver](error_code error) {
+      if (error) return;
+      error_code ignored;
+      resolver->cancel();
+      socket->close(ignored);
+    });
+    resolver->async_resolve(
+        member->host, std::to_string(member->election_port),
+        [self = shared_from_this(), id, socket, resolver, timer](error_code error,
+                                                                 tcp::resolver::results_type found) {
+          if (error) {
+            timer->cancel();
+            self->peers[id].dialling = false;
+            return;
+          }
+          asio::async_connect(*socket, found,
+                              [self, id, socket, timer](error_code failed, const tcp::endpoint&) {
+                                timer->cancel();
+                                self->peers[id].dialling = false;
+                                if (!failed) self->say_hello(id, socket);
+                              });
+        });
+  }
+
+  void say_hello(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
+    const Member* self_member = ensemble.find(me);
+    ElectionHello hello;
+    hello.from = me;
+    hello.address = fmt::format("{}:{}", self_member->host, self_member->election_port);
+    auto bytes = std::make_shared<std::string>(encode_hello(hello));
+    asio::async_write(*socket, asio::buffer(*bytes),
+                      [self = shared_from_this(), id, socket, bytes](error_code error, size_t) {
+                        error_code ignored;
+                        if (error || self->me < id) {
+                          socket->close(ignored);  // the larger connects back
+                        } else {
+                          self->adopt(id, socket);
+                        }
+                      });
+  }
+
+  void send(ServerId to, std::string payload) {
+    Peer& peer = peers[to];
+    peer.last = payload;
+    peer.next = std::move(payload);
+    if (peer.socket) {
+      write(to);
+    } else {
+      dial(to);
+    }
+  }
+
+  void write(ServerId id) {
+    Peer& peer = peers[id];
+    if (peer.writing || !peer.next || !peer.socket) return;
+    peer.writing = true;
+    auto frame = std::make_shared<std::string>();
+    tree::jute::Writer(*frame).string(*peer.next);
+    peer.next.reset();
+    asio::async_write(*peer.socket, asio::buffer(*frame),
+                      [self = shared_from_this(), id, socket = peer.socket, frame](error_code error,
+                                                                                   size_t) {
+                        Peer& now = self->peers[id];
+                        if (now.socket != socket) return;
+                        now.writing = false;
+                        if (error) return self->lost(id, socket);
+                        self->write(id);
+                      });
+  }
+
+  void read_vote(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
+    auto head = std::make_shared<std::string>(4, '\0');
+    asio::async_read(
+        *socket, asio::buffer(*head),
+        [self = shared_from_this(), id, socket, head](error_code error, size_t) {
+          if (error) return self->lost(id, socket);
+          int32_t length = tree::jute::Reader(*head).i32();
+          if (length < 1 || static_cast<size_t>(length) > kMaxNotificationBytes) {
+            self->log(LogLevel::kWarning,
+                      fmt::format("election port: closed server {}: a frame of {} bytes", id.value,
+                                  length));
+            return self->lost(id, socket);
+          }
+          auto payload = std::make_shared<std::string>(static_cast<size_t>(length), '\0');
+          asio::async_read(*socket, asio::buffer(*payload),
+                           [self, id, socket, payload](error_code failed, size_t) {
+                             if (failed) return self->lost(id, socket);
+                             self->take_vote(id, *payload);
+                             self->read_vote(id, socket);
+                           });
+        });
+  }
+
+  void take_vote(ServerId from, const std::string& payload) {
+    std::optional<Notification> notification = decode_notification(payload);
+    if (!notification) {
+      log(LogLevel::kWarning,
+          fmt::format("election port: server {} sent a malformed notification", from.value));
+      return;
+    }
+    strand.post([replica = replica, from, vote = std::move(*notification)] {
+      if (replica != nullptr) replica->on_vote(from, vote);
+    });
+  }
+
+  void lost(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
+    error_code ignored;
+    socket->close(ignored);
+    Peer& peer = peers[id];
+    if (peer.socket != socket) return;
+    peer.socket.reset();
+    peer.writing = false;
+  }
+
+  asio::io_context& io;
+  Strand& strand;
+  ServerId me;
+  const Ensemble& ensemble;
+  Logger log;
+  tcp::acceptor acceptor;
+  Replica* replica = nullptr;
+  std::map<ServerId, Peer> peers;
+  size_t half_open = 0;
+};
+
+// ---- learner links
+
+struct TcpTransport::Link {
+  explicit Link(asio::io_context& io) : socket(io), buffer(kReadBytes, '\0') {}
+  LinkId id = 0;
+  tcp::socket socket;
+  // On the io thread:
+  std::string buffer;
+  LinkReader reader;
+  // On the strand:
+  std::string out;
+  bool waiting_for_room = false;
+  bool closed = false;
+};
+
+TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
+                           const Ensemble& ensemble, Logger log)
+    : io_(io), strand_(strand), me_(me), ensemble_(ensemble), log_(log), quorum_acceptor_(io) {
+  mesh_ = std::make_shared<Mesh>(io, strand, me, ensemble, log);
+}
+
+TcpTransport::~TcpTransport() = default;
+
+std::string TcpTransport::listen(bool all_addresses) {
+  if (ensemble_.members().size() <= 1) return {};
+  const Member& self = *ensemble_.find(me_);
+  std::string error =
+      bind(quorum_acceptor_, io_, self.host, self.quorum_port, all_addresses, "quorum port");
+  if (error.empty()) {
+    error = bind(mesh_->acceptor, io_, self.host, self.election_port, all_addresses,
+                 "election port");
+  }
+  return error;
+}
+
+void TcpTransport::start(Replica& replica) {
+  replica_ = &replica;
+  mesh_->replica = &replica;
+  if (!quorum_acceptor_.is_open()) return;
+  accept_learner();
+  mesh_->accept();
+}
+
+void TcpTransport::accept_learner() {
+  auto link = std::make_shared<Link>(io_);
+  quorum_acceptor_.async_accept(link->socket, [this, link](error_code error) {
+    if (error == asio::error::operation_aborted) return;
+    if (!error) start_link(link, true);
+    accept_learner();
+  });
+}
+
+void TcpTransport::dial(ServerId leader, LinkId id) {
+  const Member* member = ensemble_.find(leader);
+  auto fail = [this, id] { strand_.post([this, id] { replica_->on_link_down(id); }); };
+  if (member == nullptr) return fail();
+  auto link = std::make_shared<Link>(io_);
+  link->id = id;
+  auto resolver = std::make_shared<tcp::resolver>(io_);
+  auto timer = std::make_shared<asio::steady_timer>(io_, kConnectTimeout);
+  resolver->async_resolve(
+      member->host, std::to_string(member->quorum_port),
+      [this, link, resolver, timer, fail](error_code error, tcp::resolver::results_type found) {
+        if (error) return fail();
+        timer->async_wait([link](error_code cancelled) {
+          error_code ignored;
+          if (!cancelled) link->socket.close(ignored);
+        });
+        asio::async_connect(link->socket, found,
+                            [this, link, timer, fail](error_code failed, const tcp::endpoint&) {
+                              timer->cancel();
+                              if (failed) return fail();
+                              start_link(link, false);
+                            });
+      });
+}
+
+void TcpTransport::start_link(std::shared_ptr<Link> link, bool accepted) {
+  error_code ignored;
+  link->socket.set_option(tcp::no_delay(true), ignored);
+  link->socket.non_blocking(true, ignored);
+  strand_.post([this, link, accepted] {
+    if (accepted) link->id = replica_->new_link_id();
+    links_[link->id] = link;
+    asio::post(io_, [this, link] { read(link); });
+    if (accepted) {
+      replica_->on_link_accepted(link->id);
+    } else {
+      replica_->on_link_up(link->id);
+    }
+  });
+}
+
+void TcpTransport::read(std::shared_ptr<Link> link) {
+  link->socket.async_read_some(
+      asio::buffer(link->buffer), [this, link](error_code error, size_t size) {
+        std::vector<std::function<void()>> events;
+        std::string problem;
+        if (!error) {
+          LinkReader::Handlers handlers;
+          handlers.packet = [&](Packet packet) {
+            events.push_back([this, id = link->id, packet = std::move(packet)] {
+              replica_->on_packet(id, packet);
+            });
+          };
+          handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
+            auto shared = std::make_shared<std::unique_ptr<tree::Tree>>(std::move(tree));
+            events.push_back([this, id = link->id, shared] {
+              replica_->on_snapshot(id, std::move(*shared));
+            });
+          };
+          problem = link->reader.feed({link->buffer.data(), size}, handlers);
+          if (!problem.empty()) {
+            log_(LogLevel::kWarning, fmt::format("quorum port: closed {}: {}",
+                                                 name_of(link->socket), problem));
+          }
+        }
+        bool down = error || !problem.empty();
+        if (down) {
+          events.push_back([this, link] {
+            if (link->closed) return;
+            close(link->id, "");
+            replica_->on_link_down(link->id);
+          });
+        }
+        strand_.post([events = std::move(events)] {
+          for (const auto& event : events) event();
+        });
+        if (!down) read(link);
+      });
+}
+
+void TcpTransport::send(LinkId id, const std::string& bytes) {
+  auto place = links_.find(id);
+  if (place == links_.end()) return;
+  place->second->out += bytes;
+  dirty_.insert(id);
+}
+
+void TcpTransport::flush() {
+  for (LinkId id : std::exchange(dirty_, {})) {
+    auto place = links_.find(id);
+    if (place != links_.end()) flush_link(place->second);
+  }
+}
+
+void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
+  if (link->closed || link->waiting_for_room) return;
+  size_t done = 0;
+  while (done < link->out.size()) {
+    ssize_t n = ::send(link->socket.native_handle(), link->out.data() + done,
+                       link->out.size() - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) break;  // no room; or an error, which the reading side sees
+    done += static_cast<size_t>(n);
+  }
+  link->out.erase(0, done);
+  if (link->out.empty()) {
+    if (link->out.capacity() > (1u << 20)) link->out.shrink_to_fit();
+    return;
+  }
+  if (link->out.size() > kMaxUnsentBytes) {
+    log_(LogLevel::kWarning, fmt::format("quorum port: closed {}: it reads too slowly",
+                                         name_of(link->socket)));
+    LinkId id = link->id;
+    close(id, "");
+    return strand_.post([this, id] { replica_->on_link_down(id); });
+  }
+  link->waiting_for_room = true;
+  asio::post(io_, [this, link] {
+    link->socket.async_wait(tcp::socket::wait_write, [this, link](error_code) {
+      strand_.post([this, link] {
+        link->waiting_for_room = false;
+        flush_link(link);
+      });
+    });
+  });
+}
+
+void TcpTransport::close(LinkId id, const std::string& reason) {
+  auto place = links_.find(id);
+  if (place == links_.end()) return;
+  std::shared_ptr<Link> link = place->second;
+  links_.erase(place);
+  link->closed = true;
+  if (!reason.empty()) {
+    log_(LogLevel::kInfo, fmt::format("quorum port: closed {}: {}", name_of(link->socket), reason));
+  }
+  asio::post(io_, [link] {
+    error_code ignored;
+    link->socket.close(ignored);
+  });
+}
+
+void TcpTransport::send_vote(ServerId to, const Notification& notification) {
+  asio::post(io_, [mesh = mesh_, to, payload = encode_notification(notification)]() mutable {
+    mesh->send(to, std::move(payload));
+  });
+}
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,69 @@
+// Transport over TCP: the election mesh on the election port, learner links on the quorum port.
+//
+// Calls come on the strand; sockets are read on the io_context's one thread, which posts what it
+// decoded to the strand. Learner links are written from the strand itself, without a hand-off;
+// only when the kernel's buffer is full does the io thread wait for room. A peer's malformed bytes
+// close its connection, with a line in the log.
+// Rules of the mesh: zookeeper-formats.md 4.1, 4.2; Java: QuorumCnxManager.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "consensus/environment.h"
+#include "consensus/strand.h"
+
+namespace zabfs::consensus {
+
+class Replica;
+
+class TcpTransport : public Transport {
+ public:
+  using Logger = std::function<void(LogLevel, const std::string&)>;
+
+  TcpTransport(boost::asio::io_context& io, Strand& strand, ServerId me, const Ensemble& ensemble,
+               Logger log);
+  ~TcpTransport() override;
+
+  // Binds both ports. An empty string, or what is wrong. `all_addresses`: quorumListenOnAllIPs.
+  std::string listen(bool all_addresses);
+  void start(Replica& replica);
+
+  // On the strand.
+  void send_vote(ServerId to, const Notification& notification) override;
+  void dial(ServerId leader, LinkId link) override;
+  void send(LinkId link, const std::string& bytes) override;
+  void close(LinkId link, const std::string& reason) override;
+  void flush() override;
+
+ private:
+  using tcp = boost::asio::ip::tcp;
+  struct Link;
+  struct Mesh;  // everything about the election port; lives on the io thread
+
+  void accept_learner();
+  void start_link(std::shared_ptr<Link> link, bool accepted);
+  void read(std::shared_ptr<Link> link);
+  void flush_link(const std::shared_ptr<Link>& link);
+
+  boost::asio::io_context& io_;
+  Strand& strand_;
+  ServerId me_;
+  const Ensemble& ensemble_;
+  Logger log_;
+  Replica* replica_ = nullptr;
+  tcp::acceptor quorum_acceptor_;
+  std::shared_ptr<Mesh> mesh_;
+  // On the strand:
+  std::map<LinkId, std::shared_ptr<Link>> links_;
+  std::set<LinkId> dirty_;
+};
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,37 @@
+// zoo.cfg and the command line, as one value.
+//
+// The file is a Java properties file with ZooKeeper's keys (zookeeper-formats.md 6.6); our own
+// begin with `zabfs.`. Unknown keys are warnings, malformed values errors that name file, line and
+// key.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "consensus/host.h"
+
+namespace zabfs::fsd {
+
+struct MountConfig {
+  std::string point;          // empty: nothing is mounted
+  uint32_t uid = 0, gid = 0;  // of znodes without a posix entry
+  int64_t quorum_grace_ms = 5'000;
+  int64_t commit_timeout_ms = 30'000;
+  int32_t session_timeout_ms = 6'000;
+  bool allow_other = true;
+};
+
+struct Config {
+  consensus::HostConfig host;
+  MountConfig mount;
+  std::vector<std::string> warnings;
+};
+
+// Reads the file and dataDir/myid. An empty string, or what is wrong.
+std::string load_config(const std::string& file, Config& config);
+// The embedded default: an ensemble of one.
+std::string standalone_config(const std::string& data_dir, const std::string& mount,
+                              Config& config);
+
+}  // namespace zabfs::fsd

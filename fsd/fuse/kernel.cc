@@ -1,0 +1,153 @@
+#include "fsd/fuse/kernel.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace zabfs::fsd {
+namespace {
+
+constexpr int kNotifyIncEpoch = 8;  // FUSE_NOTIFY_INC_EPOCH, since protocol 7.44
+
+struct NotifyHeader {  // fuse_out_header of a notification
+  uint32_t length;
+  int32_t code;
+  uint64_t unique;
+};
+
+bool is_mount_point(const std::string& point) {
+  std::ifstream in("/proc/self/mountinfo");
+  std::string line;
+  while (std::getline(in, line)) {
+    std::istringstream fields(line);
+    std::string skipped, path;
+    fields >> skipped >> skipped >> skipped >> skipped >> path;
+    if (path == point) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Kernel::~Kernel() {
+  unmount();
+  join();
+  if (session_ != nullptr) fuse_session_destroy(session_);
+}
+
+std::string Kernel::check_point(const std::string& point, bool& is_configuration) {
+  is_configuration = true;
+  struct stat st;
+  if (::stat(point.c_str(), &st) != 0) {
+    if (errno == ENOTCONN || errno == ECONNABORTED) {
+      if (::umount2(point.c_str(), MNT_DETACH) != 0) {
+        return fmt::format("{} is a dead mount and can't be cleared: {}; run umount -l {}", point,
+                           std::strerror(errno), point);
+      }
+      spdlog::warn("cleared a dead mount at {}", point);
+      return check_point(point, is_configuration);
+    }
+    return fmt::format("the mount point {}: {}; create the directory", point, std::strerror(errno));
+  }
+  if (!S_ISDIR(st.st_mode)) return fmt::format("the mount point {} is not a directory", point);
+  std::error_code error;
+  std::string canonical = std::filesystem::canonical(point, error).string();
+  if (is_mount_point(canonical)) {
+    return fmt::format("{} is a mount point already; unmount it or name another", point);
+  }
+  if (!std::filesystem::is_empty(canonical, error)) {
+    return fmt::format("the mount point {} is not empty; name an empty directory", point);
+  }
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
+    is_configuration = false;
+    return fmt::format("/dev/fuse: {}; load the fuse module and run as root", std::strerror(errno));
+  }
+  return {};
+}
+
+std::string Kernel::mount(const std::string& point, const std::string& options,
+                          const fuse_lowlevel_ops& operations, void* userdata) {
+  std::error_code error;
+  point_ = std::filesystem::canonical(point, error).string();
+  std::vector<std::string> texts = {"zabfsd", "-o", options};
+  std::vector<char*> argv;
+  for (std::string& text : texts) argv.push_back(text.data());
+  fuse_args args = FUSE_ARGS_INIT(static_cast<int>(argv.size()), argv.data());
+  session_ = fuse_session_new(&args, &operations, sizeof(operations), userdata);
+  fuse_opt_free_args(&args);
+  if (session_ == nullptr) return "can't start a FUSE session";
+  if (fuse_session_mount(session_, point_.c_str()) != 0) {
+    return fmt::format("can't mount at {}: {}", point, std::strerror(errno));
+  }
+  mounted_ = true;
+  return {};
+}
+
+void Kernel::serve(int threads, std::function<void(const void*, size_t)> before,
+                   std::function<void()> on_end) {
+  before_ = std::move(before);
+  on_end_ = std::move(on_end);
+  for (int i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] { run(); });
+    pthread_setname_np(threads_.back().native_handle(), "zabfs-fuse");
+  }
+}
+
+void Kernel::run() {
+  fuse_buf buffer = {};
+  while (!fuse_session_exited(session_)) {
+    int size = 0;
+    {
+      std::lock_guard lock(receive_mutex_);
+      size = fuse_session_receive_buf(session_, &buffer);
+      if (size > 0) before_(buffer.mem, static_cast<size_t>(size));
+    }
+    if (size == -EINTR) continue;
+    if (size <= 0) break;
+    fuse_session_process_buf(session_, &buffer);
+  }
+  std::free(buffer.mem);
+  if (!fuse_session_exited(session_)) {
+    fuse_session_exit(session_);
+    if (on_end_) on_end_();
+  }
+}
+
+void Kernel::unmount() {
+  std::lock_guard lock(unmount_mutex_);
+  if (!std::exchange(mounted_, false)) return;
+  // Detached at once, so that nothing new begins; who is inside is answered with an error.
+  ::umount2(point_.c_str(), MNT_DETACH);
+  fuse_session_exit(session_);
+  fuse_session_unmount(session_);
+}
+
+void Kernel::join() {
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+  threads_.clear();
+}
+
+void Kernel::forget_attributes(fuse_ino_t node) {
+  // A negative offset: attributes only, which never waits for anything (FUSE.md).
+  fuse_lowlevel_notify_inval_inode(session_, node, -1, 0);
+}
+
+bool Kernel::forget_names() {
+  NotifyHeader header{sizeof(NotifyHeader), kNotifyIncEpoch, 0};
+  return ::write(fuse_session_fd(session_), &header, sizeof(header)) ==
+         static_cast<ssize_t>(sizeof(header));
+}
+
+}  // namespace zabfs::fsd

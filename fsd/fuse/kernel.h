@@ -1,0 +1,53 @@
+// The kernel's side of the mount: the FUSE session, the mount point, the threads that serve it, and
+// the notifications (FUSE.md). Only notifications that never block are sent: attributes of one
+// node, and the epoch of all names.
+#pragma once
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace zabfs::fsd {
+
+class Kernel {
+ public:
+  ~Kernel();
+
+  // Whether the mount point can be used; a dead FUSE mount there is cleared. An empty string, or
+  // what is wrong. Sets `is_configuration`.
+  static std::string check_point(const std::string& point, bool& is_configuration);
+
+  // Mounts. `userdata` is what the operations get.
+  std::string mount(const std::string& point, const std::string& options,
+                    const fuse_lowlevel_ops& operations, void* userdata);
+  // Serves requests until the mount is gone. `before` sees each request before it is handled, and
+  // before any later one is read.
+  void serve(int threads, std::function<void(const void* request, size_t size)> before,
+             std::function<void()> on_end);
+  void unmount();
+  void join();
+
+  void forget_attributes(fuse_ino_t node);
+  // Makes the kernel look every name up again; false if it can't (before 6.16).
+  bool forget_names();
+  fuse_session* session() { return session_; }
+
+ private:
+  void run();
+
+  fuse_session* session_ = nullptr;
+  std::string point_;
+  bool mounted_ = false;
+  std::mutex receive_mutex_;  // one thread reads at a time, so that `before` sees them in order
+  std::mutex unmount_mutex_;  // guards mounted_
+  std::function<void(const void*, size_t)> before_;
+  std::function<void()> on_end_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,243 @@
+// The mount: a replica's tree as a filesystem.
+//
+// FUSE workers read on their own thread, under the tree's shared lock; everything that writes runs
+// on the replica's strand and is answered from there, when it is committed. No worker waits.
+// Commits reach the kernel's caches through `before_publish`: first the kernel forgets, then the
+// tree changes (node_table.h), so a program never sees old after new.
+// Files: mount.cc (life, commits), mount_names.cc (lookup, attributes, directories),
+// mount_files.cc (open, read, write, commit), mount_changes.cc (mkdir, unlink, rename, setattr),
+// mount_control.cc (the control room), mount_locks.cc, operations.cc (the table for libfuse).
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "consensus/host.h"
+#include "fsd/config.h"
+#include "fsd/fuse/kernel.h"
+#include "fsd/fuse/node_table.h"
+#include "fsd/fuse/open_file.h"
+#include "fsd/fuse/view.h"
+#include "fsd/recipes/lock.h"
+#include "fsd/recipes/watch.h"
+#include "fsd/session.h"
+
+namespace zabfs::fsd {
+
+const fuse_lowlevel_ops& mount_operations();
+
+class Mount : public consensus::ReplicaListener {
+ public:
+  Mount(consensus::Host& host, MountConfig config, std::string data_dir);
+  ~Mount() override;
+
+  std::string mount();
+  // Starts to serve; `on_ready` runs once the mount answers, `on_end` when somebody unmounts it.
+  void start(std::function<void()> on_end);
+  // Closes the session (so that locks and ephemerals go at once), unmounts, joins.
+  void stop();
+
+  // ReplicaListener, on the strand.
+  void before_publish(const std::vector<tree::Txn>& txns) override;
+  void published(const std::vector<tree::Change>& changes) override;
+  void tree_replaced() override;
+  void standing_changed() override;
+
+  // ---- operations, on FUSE workers
+  void init(fuse_conn_info* connection);
+  void lookup(fuse_req_t req, fuse_ino_t parent, const char* name);
+  void forget(fuse_ino_t node, uint64_t lookups) { nodes_.forget(node, lookups); }
+  void getattr(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
+  void setattr(fuse_req_t req, fuse_ino_t node, const struct stat* attributes, int set,
+               const fuse_file_info* info);
+  void readlink(fuse_req_t req, fuse_ino_t node);
+  void make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode);
+  void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode);
+  void symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name);
+  void remove(fuse_req_t req, fuse_ino_t parent, const char* name, bool directory);
+  void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+              const char* new_name, unsigned flags);
+  void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+              const fuse_file_info* info);
+  void open(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
+  void read(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, const fuse_file_info* info);
+  void write(fuse_req_t req, fuse_ino_t node, const char* bytes, size_t size, off_t offset,
+             const fuse_file_info* info);
+  void flush(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
+  void release(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
+  void fsync(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
+  void opendir(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
+  void readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+               const fuse_file_info* info, bool plus);
+  void releasedir(fuse_req_t req, const fuse_file_info* info);
+  void barrier(fuse_req_t req);
+  void statfs(fuse_req_t req);
+  void getxattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size);
+  void listxattr(fuse_req_t req, fuse_ino_t node, size_t size);
+  void flock(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info, int operation);
+  void setlk(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info, const struct flock* lock,
+             bool wait);
+  void getlk(fuse_req_t req, const struct flock* lock);
+  void poll(fuse_req_t req, const fuse_file_info* info, fuse_pollhandle* handle);
+
+ private:
+  using FilePtr = std::shared_ptr<OpenFile>;
+  struct Listing {
+    std::vector<std::string> names;
+    std::mutex mutex;  // guards names
+  };
+  // An open file of the control room.
+  struct ControlFile {
+    std::mutex mutex;  // guards text
+    Control control = Control::kNone;
+    std::string directory;
+    std::string text;              // of those that show a text; of `next` the answer being read
+    std::unique_ptr<Watch> watch;  // on the strand
+    std::vector<fuse_req_t> readers;
+    fuse_pollhandle* poll = nullptr;
+    std::string child;             // of seq and ephemeral files: the znode made
+    std::string written;
+    bool dirty = false;
+    bool ephemeral = false;
+    tree::SessionId session;
+    uint64_t lock_owner = 0;       // of the flock taken through it
+    bool lost = false;
+    pid_t pid = 0;
+  };
+  using ControlPtr = std::shared_ptr<ControlFile>;
+  // A lock that a handle (flock) or an owner (fcntl) holds or waits for.
+  struct LockKey {
+    uint64_t owner;
+    KernelNode node;
+    auto operator<=>(const LockKey&) const = default;
+  };
+
+  // -- answering
+  using Completion = consensus::Replica::Completion;
+  // A write as the mount's session. `done` gets the outcome, or kOperationTimeout if none came
+  // within commitTimeout; then `late`, if given, gets it when it comes.
+  void commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
+              std::vector<std::string> local_names = {});
+  // Runs `body` on the strand once there is a leader; answers EROFS past the grace.
+  void when_writable(fuse_req_t req, std::function<void()> body);
+  void on_strand(std::function<void()> body) { host_.post(std::move(body)); }
+  bool is_read_only() const;
+  void tick();
+
+  // -- names
+  struct Found {
+    View view;
+    std::string path;
+    tree::Zxid czxid;
+  };
+  std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
+  std::optional<std::string> child_path(fuse_req_t req, fuse_ino_t parent, const char* name);
+  void reply_entry(fuse_req_t req, const std::string& path, const fuse_file_info* info,
+                   bool fresh_attributes);
+  bool fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
+                  fuse_entry_param& entry);
+  void reply_attributes(fuse_req_t req, fuse_ino_t node, const Node& known,
+                        const OpenFile* writer, bool cacheable);
+  View view(const tree::Tree& tree, const tree::ZNode& node, const std::string& path) const;
+  double name_timeout();
+  std::vector<std::string> list(const std::string& path) const;
+  void forget_caches(const NodeTable::Forget& forget);
+
+  // -- files
+  uint64_t add_file(FilePtr file);
+  FilePtr find_file(const fuse_file_info* info);
+  void open_znode(fuse_req_t req, const Node& node, fuse_file_info info);
+  void reply_created(fuse_req_t req, const std::string& path, fuse_file_info info);
+  FilePtr make_file(const Node& node, const fuse_file_info& info, pid_t pid,
+                    const tree::ZNode& znode, bool is_new);
+  void write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
+                int flags);
+  std::string current_data(const std::string& path) const;
+  std::string own_image(const OpenFile& file, const std::string& path) const;
+  void commit_file(const FilePtr& file, std::function<void(int)> done);
+  void send_commit(const FilePtr& file, const std::string& path);
+  void commit_answered(const FilePtr& file, const tree::Outcome& outcome, bool was_append);
+  void mark_dirty(const FilePtr& file);
+  void release_file(const FilePtr& file);
+  void truncate_path(fuse_req_t req, fuse_ino_t node, off_t size, int tries);
+  void set_posix(fuse_req_t req, fuse_ino_t node, const tree::PosixChange& change);
+  void set_attributes(fuse_req_t req, fuse_ino_t node, struct stat attributes, int set,
+                      uint64_t handle);
+  // Truncations under way at RELEASE: requests on that file wait for them.
+  void note_release(const void* request, size_t size);
+  bool waits_for_release(const std::string& path, std::function<void()> again);
+  void release_done(const std::string& path);
+
+  // -- control room
+  void lookup_control(fuse_req_t req, const Node& parent, const std::string& name);
+  bool fill_control_entry(const std::string& directory, Control control, const std::string& name,
+                          fuse_entry_param& entry);
+  bool control_attributes(const Node& node, struct stat& st);
+  void open_control(fuse_req_t req, const Node& node, fuse_file_info info);
+  void create_control(fuse_req_t req, const Node& parent, const std::string& name,
+                      fuse_file_info info);
+  void read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset);
+  void write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,
+                     off_t offset);
+  void commit_control(const ControlPtr& file, std::function<void(int)> done);
+  void release_control(uint64_t number);
+  void read_next(fuse_req_t req, const ControlPtr& file, size_t size);
+  void increment_next(const std::string& directory, bool may_create, Completion done);
+  void feed_watch(const ControlPtr& file);
+  ControlPtr find_control(const fuse_file_info* info);
+  std::string control_text(Control control, const std::string& directory);
+  std::string cluster_text() const;
+  std::string handles_text() const;
+
+  // -- locks
+  void lock(fuse_req_t req, const Node& node, LockKey key, std::optional<LockMode> mode, bool wait);
+  void unlock(LockKey key, std::function<void()> done);
+  void release_locks(uint64_t owner, KernelNode node);
+  void session_lost(tree::SessionId session);
+
+  consensus::Host& host_;
+  MountConfig config_;
+  std::string data_dir_;
+  ViewOptions view_options_;
+  Kernel kernel_;
+  NodeTable nodes_;
+  ClientSession session_;
+  LockTable locks_;
+  std::atomic<int> names_cacheable_{-1};  // -1: not known yet
+
+  std::mutex handles_mutex_;  // guards the three maps; no lock is taken under it
+  std::unordered_map<uint64_t, FilePtr> files_;
+  std::unordered_map<uint64_t, ControlPtr> controls_;
+  std::unordered_map<uint64_t, std::shared_ptr<Listing>> listings_;
+  std::atomic<uint64_t> next_handle_{1};
+
+  // On the strand:
+  struct InFlight {
+    int64_t deadline_ms;
+    std::function<void()> expire;
+  };
+  std::map<uint64_t, InFlight> in_flight_;
+  uint64_t next_in_flight_ = 1;
+  std::unordered_map<int32_t, std::vector<std::string>> local_names_;  // by cxid of our session
+  std::vector<std::pair<std::string, std::string>> renames_;           // of the batch in progress
+  std::vector<std::pair<fuse_req_t, std::function<void()>>> waiting_for_leader_;
+  std::atomic<int64_t> leaderless_since_ms_{0};  // 0: there is a leader
+  std::map<LockKey, LockTicket> held_locks_;
+  std::map<uint64_t, LockKey> lock_waiters_;  // requests that wait for a lock
+  bool stopping_ = false;
+
+  std::mutex releasing_mutex_;  // guards releasing_
+  std::map<std::string, std::vector<std::function<void()>>> releasing_;
+  std::map<std::string, int> releasing_count_;
+};
+
+}  // namespace zabfs::fsd

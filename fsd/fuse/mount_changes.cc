@@ -1,0 +1,265 @@
+// Changes of names and attributes: each is one commit, answered when it is durable on a quorum.
+#include <fcntl.h>
+#include <linux/fs.h>
+
+#include <cerrno>
+#include <ctime>
+#include <utility>
+
+#include "fsd/fuse/mount.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+constexpr int kTruncateTries = 20;
+
+tree::Time now_time() {
+  timespec time;
+  ::clock_gettime(CLOCK_REALTIME, &time);
+  return {time.tv_sec, static_cast<int32_t>(time.tv_nsec)};
+}
+
+int rename_errno(Error error) { return error == Error::kTooLarge ? EXDEV : to_errno(error); }
+
+}  // namespace
+
+void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  if (!S_ISREG(mode)) return static_cast<void>(fuse_reply_err(req, EPERM));
+  std::optional<std::string> path = child_path(req, parent, name);
+  if (!path) return;
+  const fuse_ctx* context = fuse_req_ctx(req);
+  tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, context->uid, context->gid);
+  when_writable(req, [this, req, path = *path, acl] {
+    commit(
+        OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
+        [this, req, path](const Outcome& outcome) {
+          if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
+          fuse_reply_err(req, to_errno(outcome.error));
+        },
+        nullptr, {path});
+  });
+}
+
+void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  std::optional<std::string> path = child_path(req, parent, name);
+  if (!path) return;
+  std::string directory = nodes_.find(parent)->path;
+  const fuse_ctx* context = fuse_req_ctx(req);
+  when_writable(req, [this, req, path = *path, directory, mode, uid = context->uid,
+                      gid = context->gid] {
+    uint32_t bits = mode & 07777;
+    uint32_t group = gid;
+    const tree::Tree& tree = host_.replica().tree();
+    if (const tree::ZNode* znode = tree.find(directory)) {
+      View shown = view(tree, *znode, directory);
+      if ((shown.mode & S_ISGID) != 0) {  // setgid directories hand down group and bit
+        group = shown.gid;
+        bits |= S_ISGID;
+      }
+    }
+    tree::AclList acl = acl_for_new(tree::Kind::kDirectory, bits, uid, group);
+    commit(
+        OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
+        [this, req, path](const Outcome& outcome) {
+          if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
+          fuse_reply_err(req, to_errno(outcome.error));
+        },
+        nullptr, {path});
+  });
+}
+
+void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
+  std::optional<std::string> path = child_path(req, parent, name);
+  if (!path) return;
+  const fuse_ctx* context = fuse_req_ctx(req);
+  tree::AclList acl = acl_for_new(tree::Kind::kSymlink, 0777, context->uid, context->gid);
+  when_writable(req, [this, req, path = *path, acl, target = std::string(target)] {
+    commit(
+        OpCode::kCreate2, tree::create_body(path, target, acl, tree::kCreatePersistent),
+        [this, req, path](const Outcome& outcome) {
+          if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
+          fuse_reply_err(req, to_errno(outcome.error));
+        },
+        nullptr, {path});
+  });
+}
+
+void Mount::remove(fuse_req_t req, fuse_ino_t parent, const char* name, bool directory) {
+  std::optional<std::string> path = child_path(req, parent, name);
+  if (!path) return;
+  when_writable(req, [this, req, path = *path, directory] {
+    const tree::Tree& tree = host_.replica().tree();
+    const tree::ZNode* znode = tree.find(path);
+    if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ENOENT));
+    bool ephemeral = tree::owner_kind(znode->stat.owner) == tree::OwnerKind::kEphemeral;
+    if (ephemeral && LockTable::is_contender(znode->name.view())) {
+      return static_cast<void>(fuse_reply_err(req, EBUSY));
+    }
+    tree::ExtRemove op{path, znode->stat.czxid, directory};
+    commit(
+        OpCode::kExtRemove, encode(op),
+        [req](const Outcome& outcome) {
+          // Another one took its place meanwhile: the one that was named is gone.
+          fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
+        },
+        nullptr, {path});
+  });
+}
+
+void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+                   const char* new_name, unsigned flags) {
+  if ((flags & ~unsigned{RENAME_NOREPLACE | RENAME_EXCHANGE}) != 0) {
+    return static_cast<void>(fuse_reply_err(req, EINVAL));
+  }
+  std::optional<std::string> from = child_path(req, parent, name);
+  if (!from) return;
+  std::optional<std::string> to = child_path(req, new_parent, new_name);
+  if (!to) return;
+  when_writable(req, [this, req, from = *from, to = *to, flags] {
+    const tree::Tree& tree = host_.replica().tree();
+    const tree::ZNode* source = tree.find(from);
+    if (source == nullptr) return static_cast<void>(fuse_reply_err(req, ENOENT));
+    tree::ExtRename op;
+    op.from = from;
+    op.to = to;
+    op.from_czxid = source->stat.czxid;
+    if ((flags & RENAME_NOREPLACE) != 0) op.to_czxid = tree::kAbsent;
+    op.exchange = (flags & RENAME_EXCHANGE) != 0;
+    // The kernel moves its own entries, but for an exchange, which this node treats as foreign.
+    std::vector<std::string> local;
+    if (!op.exchange) local = {from, to};
+    commit(
+        OpCode::kExtRename, encode(op),
+        [req](const Outcome& outcome) {
+          fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : rename_errno(outcome.error));
+        },
+        nullptr, std::move(local));
+  });
+}
+
+// ---- attributes
+
+void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes, int set,
+                    const fuse_file_info* info) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  if (node->control != Control::kNone && node->control != Control::kData) {
+    // Opened with O_TRUNC, as redirections do: changes nothing.
+    if ((set & ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW |
+                 FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_CTIME)) != 0) {
+      return static_cast<void>(fuse_reply_err(req, EPERM));
+    }
+    return reply_attributes(req, id, *node, nullptr, false);
+  }
+  uint64_t handle = info != nullptr ? info->fh : 0;
+  struct stat wanted = *attributes;
+  when_writable(req, [this, req, id, wanted, set, handle] {
+    set_attributes(req, id, wanted, set, handle);
+  });
+}
+
+void Mount::set_attributes(fuse_req_t req, fuse_ino_t id, struct stat wanted, int set,
+                           uint64_t handle) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  if ((set & FUSE_SET_ATTR_SIZE) != 0) {
+    if (wanted.st_size < 0 || static_cast<size_t>(wanted.st_size) > tree::kMaxDataBytes) {
+      return static_cast<void>(fuse_reply_err(req, EFBIG));
+    }
+    FilePtr file;
+    {
+      std::lock_guard lock(handles_mutex_);
+      auto place = files_.find(handle);
+      if (handle != 0 && place != files_.end()) file = place->second;
+    }
+    if (!file || !file->writable) return truncate_path(req, id, wanted.st_size, kTruncateTries);
+    // ftruncate: one more write of this handle's.
+    if (!file->content || !file->appended.empty()) {
+      file->content = own_image(*file, node->path);
+      file->appended.clear();
+    }
+    file->content->resize(static_cast<size_t>(wanted.st_size), '\0');
+    file->dirty_content = true;
+    file->bare_truncation = false;
+    mark_dirty(file);
+    return reply_attributes(req, id, *node, file.get(), false);
+  }
+  tree::PosixChange change;
+  if ((set & FUSE_SET_ATTR_MODE) != 0) change.mode = wanted.st_mode & 07777;
+  if ((set & FUSE_SET_ATTR_UID) != 0) change.uid = wanted.st_uid;
+  if ((set & FUSE_SET_ATTR_GID) != 0) change.gid = wanted.st_gid;
+  if ((set & FUSE_SET_ATTR_MTIME_NOW) != 0) {
+    change.mtime = now_time();
+  } else if ((set & FUSE_SET_ATTR_MTIME) != 0) {
+    change.mtime = tree::Time{wanted.st_mtim.tv_sec, static_cast<int32_t>(wanted.st_mtim.tv_nsec)};
+  }
+  set_posix(req, id, change);
+}
+
+void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wanted) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  tree::PosixChange change = wanted;
+  if (change.mtime) {
+    // tar and cp set the time before they close: it goes with the data that is still to be
+    // committed, and holds for it.
+    bool deferred = false;
+    std::lock_guard lock(handles_mutex_);
+    for (auto& [number, file] : files_) {
+      if (file->node != id || (!file->is_dirty() && !file->bare_truncation)) continue;
+      if (!file->dirty_content) continue;
+      file->set_mtime = change.mtime;
+      deferred = true;
+    }
+    if (deferred) change.mtime.reset();
+  }
+  if (!change.mode && !change.uid && !change.gid && !change.mtime) {
+    return reply_attributes(req, id, *node, nullptr, false);
+  }
+  const tree::Tree& tree = host_.replica().tree();
+  const tree::ZNode* znode = tree.find(node->path);
+  if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  change.base = posix_of(view(tree, *znode, node->path));
+  tree::ExtSetPosix op{node->path, znode->stat.czxid, change};
+  commit(OpCode::kExtSetPosix, encode(op), [this, req, id](const Outcome& outcome) {
+    std::optional<Node> now = nodes_.find(id);
+    if (outcome.error != Error::kOk || !now) {
+      return static_cast<void>(fuse_reply_err(req, now ? to_errno(outcome.error) : ESTALE));
+    }
+    // The kernel doesn't order this answer against invalidations: it is not cached.
+    reply_attributes(req, id, *now, nullptr, false);
+  });
+}
+
+// truncate(2): read, cut or extend, and commit if nobody else wrote in between; else again.
+void Mount::truncate_path(fuse_req_t req, fuse_ino_t id, off_t size, int tries) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  const tree::Tree& tree = host_.replica().tree();
+  const tree::ZNode* znode = tree.find(node->path);
+  if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  tree::ExtWrite write;
+  write.path = node->path;
+  write.czxid = znode->stat.czxid;
+  write.version = znode->stat.version;
+  write.data = znode->data.view();
+  write.data.resize(static_cast<size_t>(size), '\0');
+  commit(OpCode::kExtWrite, encode(write), [this, req, id, size, tries](const Outcome& outcome) {
+    if (outcome.error == Error::kStale && tries > 0) {
+      return truncate_path(req, id, size, tries - 1);
+    }
+    std::optional<Node> now = nodes_.find(id);
+    if (outcome.error != Error::kOk || !now) {
+      return static_cast<void>(fuse_reply_err(req, now ? to_errno(outcome.error) : ESTALE));
+    }
+    reply_attributes(req, id, *now, nullptr, false);
+  });
+}
+
+}  // namespace zabfs::fsd

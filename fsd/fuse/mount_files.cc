@@ -1,0 +1,493 @@
+// Contents: open, read, write, commit (DESIGN.md, "Reads and writes"; FUSE.md, "Shell writes").
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "fsd/fuse/mount.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+constexpr int64_t kAppendFlushMs = 800;  // appended data is committed unasked within a second
+constexpr uint32_t kFuseRelease = 18;
+
+// The head of a request as the kernel writes it (linux/fuse.h: fuse_in_header, fuse_release_in).
+struct ReleaseRequest {
+  uint32_t length, opcode;
+  uint64_t unique, node;
+  uint32_t uid, gid, pid, padding;
+  uint64_t handle;
+};
+
+}  // namespace
+
+uint64_t Mount::add_file(FilePtr file) {
+  std::lock_guard lock(handles_mutex_);
+  file->number = next_handle_++;
+  files_[file->number] = file;
+  return file->number;
+}
+
+Mount::FilePtr Mount::find_file(const fuse_file_info* info) {
+  std::lock_guard lock(handles_mutex_);
+  auto place = files_.find(info->fh);
+  return place == files_.end() ? nullptr : place->second;
+}
+
+// ---- open
+
+Mount::FilePtr Mount::make_file(const Node& node, const fuse_file_info& info, pid_t pid,
+                                const tree::ZNode& znode, bool is_new) {
+  auto file = std::make_shared<OpenFile>();
+  file->node = node.id;
+  file->flags = info.flags;
+  file->opener = pid;
+  bool truncates = (info.flags & O_TRUNC) != 0 && !is_new;
+  file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
+  file->czxid = znode.stat.czxid;
+  file->base_version = znode.stat.version;
+  file->unconditional = (info.flags & O_TRUNC) != 0;
+  if (file->unconditional) {
+    file->content = "";
+    file->bare_truncation = truncates;
+  } else if (file->writable) {
+    file->base = znode.data;
+  }
+  return file;
+}
+
+void Mount::open(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  fuse_file_info info = *given;
+  if (node->control != Control::kNone && node->control != Control::kData) {
+    return open_control(req, *node, info);
+  }
+  if (waits_for_release(node->path, [this, req, id, info] { open(req, id, &info); })) return;
+  if ((info.flags & O_ACCMODE) == O_RDONLY && (info.flags & O_TRUNC) == 0) {
+    return open_znode(req, *node, info);
+  }
+  when_writable(req, [this, req, node = *node, info] { open_znode(req, node, info); });
+}
+
+void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
+  pid_t pid = fuse_req_ctx(req)->pid;
+  FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
+    const tree::ZNode* znode = tree.find(node.path);
+    if (znode == nullptr) return nullptr;
+    if (node.control == Control::kNone && znode->stat.czxid != node.czxid) return nullptr;
+    return make_file(node, info, pid, *znode, false);
+  });
+  if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  info.fh = add_file(file);
+  info.direct_io = 1;
+  info.keep_cache = 0;
+  info.noflush = !file->writable;
+  if (fuse_reply_open(req, &info) != 0) {
+    std::lock_guard lock(handles_mutex_);
+    files_.erase(info.fh);  // the opener was killed meanwhile
+  }
+}
+
+void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_info info) {
+  pid_t pid = fuse_req_ctx(req)->pid;
+  fuse_entry_param entry = {};
+  FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
+    if (!fill_entry(tree, path, true, entry)) return nullptr;
+    return make_file(*nodes_.find(entry.ino), info, pid, *tree.find(path), true);
+  });
+  if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  info.fh = add_file(file);
+  info.direct_io = 1;
+  info.noflush = !file->writable;
+  fuse_reply_create(req, &entry, &info);
+}
+
+void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+                   const fuse_file_info* given) {
+  std::optional<Node> directory = nodes_.find(parent);
+  fuse_file_info info = *given;
+  if (directory && directory->control != Control::kNone) {
+    return create_control(req, *directory, name, info);
+  }
+  std::optional<std::string> path = child_path(req, parent, name);
+  if (!path) return;
+  const fuse_ctx* context = fuse_req_ctx(req);
+  when_writable(req, [this, req, path = *path, mode, info, directory = directory->path,
+                      uid = context->uid, gid = context->gid] {
+    uint32_t group = host_.replica().read([&](const tree::Tree& tree) {
+      const tree::ZNode* znode = tree.find(directory);
+      if (znode == nullptr) return gid;
+      View shown = view(tree, *znode, directory);
+      return (shown.mode & S_ISGID) != 0 ? shown.gid : gid;
+    });
+    tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, uid, group);
+    commit(
+        OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
+        [this, req, path, info](const Outcome& outcome) {
+          if (outcome.error == Error::kOk) return reply_created(req, path, info);
+          if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
+            return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
+          }
+          // Somebody else made it in between: without O_EXCL that is what is opened.
+          fuse_entry_param entry = {};
+          FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
+            if (!fill_entry(tree, path, true, entry)) return nullptr;
+            return make_file(*nodes_.find(entry.ino), info, fuse_req_ctx(req)->pid,
+                             *tree.find(path), false);
+          });
+          if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
+          fuse_file_info opened = info;
+          opened.fh = add_file(file);
+          opened.direct_io = 1;
+          opened.noflush = !file->writable;
+          fuse_reply_create(req, &entry, &opened);
+        },
+        nullptr, {path});
+  });
+}
+
+// ---- read
+
+std::string Mount::current_data(const std::string& path) const {
+  return host_.replica().read([&](const tree::Tree& tree) {
+    const tree::ZNode* node = tree.find(path);
+    return node == nullptr ? std::string() : std::string(node->data.view());
+  });
+}
+
+// What a writing handle itself sees.
+std::string Mount::own_image(const OpenFile& file, const std::string& path) const {
+  if (file.dirty_content || (file.content && !file.bare_truncation)) return *file.content;
+  if (!file.appended.empty()) return current_data(path) + file.appended;
+  if ((file.flags & O_APPEND) != 0 || file.unconditional) return current_data(path);
+  return std::string(file.base.view());
+}
+
+void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
+                 const fuse_file_info* info) {
+  if (ControlPtr control = find_control(info)) return read_control(req, control, size, offset);
+  FilePtr file = find_file(info);
+  if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
+  if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  std::optional<Node> node = nodes_.find(id);
+  auto reply = [req, size, offset](std::string_view data) {
+    auto from = std::min(static_cast<size_t>(offset), data.size());
+    std::string_view part = data.substr(from, size);
+    fuse_reply_buf(req, part.data(), part.size());
+  };
+  if (file->writable) {
+    return on_strand([this, file, path = node ? node->path : "", reply] {
+      reply(own_image(*file, path));
+    });
+  }
+  if (node && waits_for_release(node->path, [this, req, id, size, offset, given = *info] {
+        read(req, id, size, offset, &given);
+      })) {
+    return;
+  }
+  // One version a pass over the file: looked up anew at its start, and past its end for `tail -f`.
+  std::lock_guard lock(file->shown_mutex);
+  bool past_end = static_cast<size_t>(offset) >= file->shown.size();
+  if (node && !node->gone && (!file->has_shown || offset == 0 || past_end)) {
+    host_.replica().read([&](const tree::Tree& tree) {
+      if (const tree::ZNode* znode = tree.find(node->path)) file->shown = znode->data;
+    });
+    file->has_shown = true;
+  }
+  reply(file->shown.view());
+}
+
+// ---- write
+
+void Mount::mark_dirty(const FilePtr& file) {
+  bool dirty = file->is_dirty() || file->bare_truncation || file->committing;
+  if (dirty == file->marked_dirty) return;
+  if (dirty) {
+    std::optional<Node> node = nodes_.find(file->node);
+    file->dirty_path = node ? node->path : "";
+    kernel_.forget_attributes(file->node);
+  }
+  file->marked_dirty = dirty;
+  nodes_.add_dirty(file->dirty_path, dirty ? +1 : -1);
+}
+
+void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size, off_t offset,
+                  const fuse_file_info* info) {
+  if (ControlPtr control = find_control(info)) {
+    return write_control(req, control, bytes, size, offset);
+  }
+  FilePtr file = find_file(info);
+  if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
+  static_cast<void>(id);
+  when_writable(req, [this, req, file, copy = std::string(bytes, size), offset,
+                      flags = info->flags] { write_to(req, file, copy, offset, flags); });
+}
+
+void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
+                     int flags) {
+  std::optional<Node> node = nodes_.find(file->node);
+  if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (file->stale || !node || node->gone) {
+    file->stale = true;
+    return static_cast<void>(fuse_reply_err(req, ESTALE));
+  }
+  bool appends = (flags & O_APPEND) != 0;
+  bool own = file->dirty_content || file->bare_truncation;
+  if (appends && !own) {
+    size_t before = host_.replica().tree().find(node->path) != nullptr
+                        ? host_.replica().tree().find(node->path)->data.size()
+                        : 0;
+    if (before + file->appended.size() + bytes.size() > tree::kMaxDataBytes) {
+      return static_cast<void>(fuse_reply_err(req, EFBIG));
+    }
+    file->appended += bytes;
+    if (!std::exchange(file->flush_timer, true)) {
+      host_.post_after(kAppendFlushMs, [this, file] {
+        file->flush_timer = false;
+        if (file->is_dirty()) commit_file(file, [](int) {});
+      });
+    }
+  } else {
+    if (!file->content || !file->appended.empty()) {
+      file->content = own_image(*file, node->path);
+      if (!file->appended.empty()) {
+        file->appended.clear();
+        file->base_version = host_.replica().tree().find(node->path)->stat.version;
+      }
+    }
+    size_t at = appends ? file->content->size() : static_cast<size_t>(offset);
+    if (at + bytes.size() > tree::kMaxDataBytes) {
+      return static_cast<void>(fuse_reply_err(req, EFBIG));
+    }
+    if (file->content->size() < at + bytes.size()) file->content->resize(at + bytes.size(), '\0');
+    file->content->replace(at, bytes.size(), bytes);
+    file->dirty_content = true;
+    file->bare_truncation = false;
+  }
+  file->set_mtime.reset();  // a time set before this data does not hold for it
+  mark_dirty(file);
+  if ((flags & (O_SYNC | O_DSYNC)) == 0) {
+    return static_cast<void>(fuse_reply_write(req, bytes.size()));
+  }
+  commit_file(file, [req, size = bytes.size()](int error) {
+    if (error != 0) {
+      fuse_reply_err(req, error);
+    } else {
+      fuse_reply_write(req, size);
+    }
+  });
+}
+
+// ---- commit
+
+void Mount::commit_file(const FilePtr& file, std::function<void(int)> done) {
+  if (file->committing) {
+    // What is under way first; then what was written since, if anything.
+    auto answered = std::make_shared<bool>(false);
+    uint64_t number = next_in_flight_++;
+    in_flight_[number] = {host_.now_ms() + config_.commit_timeout_ms, [done, answered] {
+                            *answered = true;
+                            done(EIO);
+                          }};
+    file->after_commit.push_back([this, file, done, answered, number](int error) {
+      in_flight_.erase(number);
+      if (std::exchange(*answered, true)) return;
+      if (error == 0 && file->is_dirty()) return commit_file(file, done);
+      done(error);
+    });
+    return;
+  }
+  if (!file->is_dirty() && !file->bare_truncation) return done(file->stale ? ESTALE : 0);
+  std::optional<Node> node = nodes_.find(file->node);
+  if (file->stale || !node || node->gone) {
+    file->stale = true;
+    file->dirty_content = file->bare_truncation = false;
+    file->appended.clear();
+    mark_dirty(file);
+    return done(ESTALE);
+  }
+  file->committing = true;
+  file->after_commit.push_back(std::move(done));
+  send_commit(file, node->path);
+}
+
+void Mount::send_commit(const FilePtr& file, const std::string& path) {
+  std::optional<Node> node = nodes_.find(file->node);
+  tree::Zxid czxid = node->control == Control::kData ? file->czxid : node->czxid;
+  bool append = !file->dirty_content && !file->bare_truncation;
+  OpCode type = append ? OpCode::kExtAppend : OpCode::kExtWrite;
+  std::string body;
+  if (append) {
+    body = encode(tree::ExtAppend{path, czxid, std::exchange(file->appended, {})});
+  } else {
+    tree::ExtWrite write;
+    write.path = path;
+    write.czxid = czxid;
+    write.version = file->unconditional ? tree::kAnyVersion : file->base_version;
+    write.data = *file->content + std::exchange(file->appended, {});
+    if (file->content->size() != write.data.size()) file->content = write.data;
+    const tree::Tree& tree = host_.replica().tree();
+    const tree::ZNode* znode = tree.find(path);
+    bool lacks_posix = znode != nullptr && node->control == Control::kData &&
+                       !tree::find_posix(tree.acl_of(*znode));
+    if (znode != nullptr && (file->set_mtime || lacks_posix)) {
+      tree::PosixChange change;
+      change.base = posix_of(view(tree, *znode, path));
+      change.mtime = std::exchange(file->set_mtime, std::nullopt);
+      write.posix = change;
+    }
+    body = encode(write);
+    file->dirty_content = false;
+    file->bare_truncation = false;
+  }
+  commit(
+      type, std::move(body),
+      [this, file, append](const Outcome& outcome) {
+        if (outcome.error != Error::kOperationTimeout) {
+          return commit_answered(file, outcome, append);
+        }
+        // Unknown so far. Who waits is told so; the commit itself goes on, and the next fsync or
+        // close waits for it again.
+        for (auto& waiter : std::exchange(file->after_commit, {})) waiter(EIO);
+      },
+      [this, file, append](const Outcome& outcome) { commit_answered(file, outcome, append); });
+}
+
+void Mount::commit_answered(const FilePtr& file, const Outcome& outcome, bool was_append) {
+  file->committing = false;
+  int error = to_errno(outcome.error);
+  if (outcome.error == Error::kOk) {
+    file->base_version = outcome.stat.version;
+    if (was_append && !file->dirty_content) {
+      file->content.reset();
+      std::optional<Node> node = nodes_.find(file->node);
+      const tree::ZNode* znode = node ? host_.replica().tree().find(node->path) : nullptr;
+      if (znode != nullptr) file->base = znode->data;
+    }
+  } else if (outcome.error == Error::kStale || outcome.error == Error::kNoNode) {
+    file->stale = true;
+    file->dirty_content = false;
+    file->appended.clear();
+    error = ESTALE;
+  }
+  mark_dirty(file);
+  for (auto& waiter : std::exchange(file->after_commit, {})) waiter(error);
+}
+
+void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  pid_t pid = fuse_req_ctx(req)->pid;
+  uint64_t owner = info->lock_owner;
+  if (ControlPtr control = find_control(info)) {
+    return on_strand([this, req, control, owner, id] {
+      release_locks(owner, id);
+      commit_control(control, [req](int error) { fuse_reply_err(req, error); });
+    });
+  }
+  FilePtr file = find_file(info);
+  on_strand([this, req, file, pid, owner, id] {
+    release_locks(owner, id);  // POSIX locks end with any close by their owner
+    if (!file) return static_cast<void>(fuse_reply_err(req, 0));
+    // The first FLUSH of a redirection is the shell's dup2, before anything is written: a lone
+    // truncation waits for the second.
+    bool waits = file->bare_truncation && !(pid == file->opener && ++file->opener_flushes >= 2);
+    if (waits) return static_cast<void>(fuse_reply_err(req, 0));
+    commit_file(file, [req](int error) { fuse_reply_err(req, error); });
+  });
+}
+
+void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  static_cast<void>(id);
+  if (ControlPtr control = find_control(info)) {
+    return on_strand([this, req, control] {
+      commit_control(control, [req](int error) { fuse_reply_err(req, error); });
+    });
+  }
+  FilePtr file = find_file(info);
+  if (!file || !file->writable) return barrier(req);
+  on_strand([this, req, file] {
+    commit_file(file, [req](int error) { fuse_reply_err(req, error); });
+  });
+}
+
+// ---- release
+
+void Mount::note_release(const void* request, size_t size) {
+  ReleaseRequest release;
+  if (size < sizeof(release)) return;
+  std::memcpy(&release, request, sizeof(release));
+  if (release.opcode != kFuseRelease) return;
+  FilePtr file;
+  {
+    std::lock_guard lock(handles_mutex_);
+    auto place = files_.find(release.handle);
+    if (place != files_.end()) file = place->second;
+  }
+  if (!file || !file->bare_truncation) return;
+  std::optional<Node> node = nodes_.find(file->node);
+  if (!node) return;
+  std::lock_guard lock(releasing_mutex_);
+  file->release_noted = node->path;  // its RELEASE, which alone reads this, comes after
+  releasing_[node->path];
+  ++releasing_count_[node->path];
+}
+
+bool Mount::waits_for_release(const std::string& path, std::function<void()> again) {
+  std::lock_guard lock(releasing_mutex_);
+  auto place = releasing_.find(path);
+  if (place == releasing_.end()) return false;
+  place->second.push_back(std::move(again));
+  return true;
+}
+
+void Mount::release_done(const std::string& path) {
+  std::vector<std::function<void()>> waiting;
+  {
+    std::lock_guard lock(releasing_mutex_);
+    auto count = releasing_count_.find(path);
+    if (count == releasing_count_.end() || --count->second > 0) return;
+    releasing_count_.erase(count);
+    waiting = std::move(releasing_[path]);
+    releasing_.erase(path);
+  }
+  for (const std::function<void()>& again : waiting) again();
+}
+
+void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  uint64_t number = info->fh;
+  uint64_t owner = info->lock_owner;
+  bool unlocks = info->flock_release;
+  on_strand([this, req, id, number, owner, unlocks] {
+    if (unlocks) release_locks(owner, id);
+    release_control(number);
+    FilePtr file;
+    {
+      std::lock_guard lock(handles_mutex_);
+      auto place = files_.find(number);
+      if (place != files_.end()) {
+        file = place->second;
+        files_.erase(place);
+      }
+    }
+    if (file) release_file(file);
+    fuse_reply_err(req, 0);
+  });
+}
+
+void Mount::release_file(const FilePtr& file) {
+  commit_file(file, [this, file](int) {
+    if (!file->release_noted.empty()) release_done(file->release_noted);
+  });
+}
+
+}  // namespace zabfs::fsd

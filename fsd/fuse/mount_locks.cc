@@ -1,0 +1,149 @@
+// flock and whole-file fcntl locks, cluster-wide; `flock` on `@/lock` is the directory's mutex.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <fstream>
+#include <utility>
+
+#include "fsd/fuse/mount.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+namespace {
+
+// Waiting requests by number, so that an interrupt names its own and nothing that was freed.
+void* as_pointer(uint64_t number) { return reinterpret_cast<void*>(number); }
+uint64_t as_number(void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
+
+}  // namespace
+
+void Mount::flock(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info, int operation) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  LockKey key{info->lock_owner, id};
+  bool wait = (operation & LOCK_NB) == 0;
+  std::optional<LockMode> mode;
+  if ((operation & LOCK_EX) != 0) mode = LockMode::kExclusive;
+  if ((operation & LOCK_SH) != 0) mode = LockMode::kShared;
+  if (ControlPtr control = find_control(info)) control->lock_owner = info->lock_owner;
+  if (FilePtr file = find_file(info)) file->lock_owner = info->lock_owner;
+  if (mode && node->control == Control::kLock && fuse_req_ctx(req)->uid != 0) {
+    // Taking the lock needs the directory's w, whatever the handle was opened for.
+    struct stat st = {};
+    const fuse_ctx* context = fuse_req_ctx(req);
+    if (!control_attributes(*node, st)) return static_cast<void>(fuse_reply_err(req, ESTALE));
+    uint32_t bit = context->uid == st.st_uid ? 0200 : context->gid == st.st_gid ? 0020 : 0002;
+    if ((st.st_mode & bit) == 0) return static_cast<void>(fuse_reply_err(req, EACCES));
+  }
+  lock(req, *node, key, mode, wait);
+}
+
+void Mount::setlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
+                  const struct flock* wanted, bool wait) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  LockKey key{info->lock_owner, id};
+  bool whole = wanted->l_start == 0 && wanted->l_len == 0;
+  if (wanted->l_type != F_UNLCK && !whole) {
+    spdlog::warn("{}: process {} asked for a byte-range lock, which only this node would know: "
+                 "refused with ENOLCK; lock the whole file",
+                 node->path, fuse_req_ctx(req)->pid);
+    return static_cast<void>(fuse_reply_err(req, ENOLCK));
+  }
+  std::optional<LockMode> mode;
+  if (wanted->l_type == F_RDLCK) mode = LockMode::kShared;
+  if (wanted->l_type == F_WRLCK) mode = LockMode::kExclusive;
+  lock(req, *node, key, mode, wait);
+}
+
+void Mount::getlk(fuse_req_t req, const struct flock* wanted) {
+  // Who holds it may be on another node, where pids mean nothing here: only whole files are known.
+  struct flock answer = *wanted;
+  answer.l_type = F_UNLCK;
+  fuse_reply_lock(req, &answer);
+}
+
+void Mount::lock(fuse_req_t req, const Node& node, LockKey key, std::optional<LockMode> mode,
+                 bool wait) {
+  if (node.control != Control::kNone && node.control != Control::kLock) {
+    return static_cast<void>(fuse_reply_err(req, EOPNOTSUPP));
+  }
+  pid_t pid = fuse_req_ctx(req)->pid;
+  if (!mode) {
+    return on_strand([this, req, key] { unlock(key, [req] { fuse_reply_err(req, 0); }); });
+  }
+  when_writable(req, [this, req, node, key, mode = *mode, wait, pid] {
+    // A conversion gives up the old lock first, as flock(2) says it may.
+    unlock(key, [this, req, node, key, mode, wait, pid] {
+      LockTable::Ask ask;
+      ask.mode = mode;
+      ask.wait = wait;
+      ask.pid = pid;
+      ask.program = program_name(pid);
+      if (node.control == Control::kLock) {
+        ask.directory = node.path;
+      } else {
+        ask.directory = tree::parent_path(node.path);
+        ask.file = tree::base_name(node.path);
+      }
+      uint64_t waiter = next_in_flight_++;
+      fuse_req_interrupt_func(
+          req,
+          [](fuse_req_t interrupted, void* data) {
+            auto* mount = static_cast<Mount*>(fuse_req_userdata(interrupted));
+            mount->on_strand([mount, number = as_number(data)] {
+              auto place = mount->lock_waiters_.find(number);
+              if (place == mount->lock_waiters_.end()) return;
+              mount->locks_.release(mount->held_locks_[place->second], EINTR, [] {});
+            });
+          },
+          as_pointer(waiter));
+      lock_waiters_[waiter] = key;
+      auto ticket = std::make_shared<LockTicket>(0);
+      *ticket = locks_.acquire(std::move(ask), [this, req, key, waiter, ticket](int error) {
+        lock_waiters_.erase(waiter);
+        if (error != 0) {
+          held_locks_.erase(key);
+          fuse_reply_err(req, error);
+        } else if (fuse_reply_err(req, 0) != 0) {
+          // The waiter was killed: the lock must not go to a ghost.
+          on_strand([this, key] { unlock(key, [] {}); });
+        }
+      });
+      if (lock_waiters_.contains(waiter)) held_locks_[key] = *ticket;
+    });
+  });
+}
+
+void Mount::unlock(LockKey key, std::function<void()> done) {
+  auto place = held_locks_.find(key);
+  if (place == held_locks_.end()) return done();
+  LockTicket ticket = place->second;
+  held_locks_.erase(place);
+  locks_.release(ticket, EINTR, std::move(done));
+}
+
+void Mount::release_locks(uint64_t owner, KernelNode node) { unlock({owner, node}, [] {}); }
+
+void Mount::session_lost(tree::SessionId session) {
+  locks_.session_lost(session);
+  std::set<uint64_t> owners;
+  for (const auto& [key, ticket] : held_locks_) {
+    if (locks_.is_lost(ticket)) owners.insert(key.owner);
+  }
+  std::lock_guard lock(handles_mutex_);
+  for (auto& [number, file] : controls_) {
+    if ((file->ephemeral && file->session == session) || owners.contains(file->lock_owner)) {
+      file->lost = true;
+    }
+  }
+  for (auto& [number, file] : files_) {
+    if (owners.contains(file->lock_owner)) file->lost = true;
+  }
+}
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,362 @@
+// Names, attributes and listings: what is read of the tree beside contents.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "fsd/fuse/mount.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+namespace {
+
+constexpr double kLongSeconds = 86'400;  // commits invalidate; the timeout only has to be long
+constexpr std::string_view kXattrPrefix = "user.zabfs.";
+
+}  // namespace
+
+void Mount::init(fuse_conn_info* connection) {
+  // Requests are looked at before they are handled, so they must be in memory.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);
+  connection->max_write = 1u << 20;
+  connection->max_background = 64;
+}
+
+double Mount::name_timeout() {
+  if (names_cacheable_ < 0) names_cacheable_ = kernel_.forget_names() ? 1 : 0;
+  return names_cacheable_ > 0 ? kLongSeconds : 0;
+}
+
+std::optional<Node> Mount::live_node(fuse_req_t req, fuse_ino_t id) {
+  std::optional<Node> node = nodes_.find(id);
+  if (!node || node->gone) {
+    fuse_reply_err(req, ESTALE);
+    return std::nullopt;
+  }
+  return node;
+}
+
+std::optional<std::string> Mount::child_path(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  std::optional<Node> node = nodes_.find(parent);
+  int error = 0;
+  std::string_view text(name);
+  std::string path;
+  if (!node || node->gone) {
+    error = ENOENT;
+  } else if (node->control != Control::kNone) {
+    error = EPERM;
+  } else if (text.size() > tree::kMaxNameBytes) {
+    error = ENAMETOOLONG;
+  } else if (!tree::is_valid_name(text) || text == kHidden) {
+    error = EINVAL;
+  } else {
+    path = tree::join_path(node->path, text);
+    if (path.size() > tree::kMaxPathBytes) error = ENAMETOOLONG;
+  }
+  if (error == 0) return path;
+  fuse_reply_err(req, error);
+  return std::nullopt;
+}
+
+View Mount::view(const tree::Tree& tree, const tree::ZNode& node, const std::string& path) const {
+  return view_of(tree, node, path, view_options_);
+}
+
+// Under the tree's lock (or on the strand): registers what it gives out.
+bool Mount::fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
+                       fuse_entry_param& entry) {
+  const tree::ZNode* node = tree.find(path);
+  if (node == nullptr) return false;
+  View shown = view(tree, *node, path);
+  bool cacheable = false;
+  entry = {};
+  entry.ino = nodes_.look_up(path, node->stat.czxid, shown.kind, cacheable);
+  entry.attr = stat_of(shown);
+  entry.entry_timeout = cacheable ? name_timeout() : 0;
+  // Attributes in answers that the kernel doesn't order against invalidations are not cached.
+  entry.attr_timeout = cacheable && !fresh_attributes ? kLongSeconds : 0;
+  return true;
+}
+
+void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  std::optional<Node> node = nodes_.find(parent);
+  if (!node || node->gone) return static_cast<void>(fuse_reply_err(req, ENOENT));
+  std::string_view text(name);
+  if (node->control != Control::kNone) return lookup_control(req, *node, name);
+  if (text.size() > tree::kMaxNameBytes) {
+    return static_cast<void>(fuse_reply_err(req, ENAMETOOLONG));
+  }
+  fuse_entry_param entry = {};
+  if (text == kHidden) {
+    if (!fill_control_entry(node->path, Control::kRoom, "", entry)) {
+      return static_cast<void>(fuse_reply_err(req, ENOENT));
+    }
+    return static_cast<void>(fuse_reply_entry(req, &entry));
+  }
+  std::string path = tree::join_path(node->path, text);
+  std::string again(name);
+  if (waits_for_release(path, [this, req, parent, again] { lookup(req, parent, again.c_str()); })) {
+    return;
+  }
+  bool found = host_.replica().read([&](const tree::Tree& tree) {
+    if (fill_entry(tree, path, false, entry)) return true;
+    entry = {};
+    entry.entry_timeout = nodes_.note_absent(path) ? name_timeout() : 0;
+    return false;
+  });
+  if (!found && entry.entry_timeout <= 0) return static_cast<void>(fuse_reply_err(req, ENOENT));
+  fuse_reply_entry(req, &entry);
+}
+
+void Mount::reply_entry(fuse_req_t req, const std::string& path, const fuse_file_info* info,
+                        bool fresh_attributes) {
+  fuse_entry_param entry = {};
+  bool found = host_.replica().read([&](const tree::Tree& tree) {
+    return fill_entry(tree, path, fresh_attributes, entry);
+  });
+  if (!found) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (info != nullptr) {
+    fuse_reply_create(req, &entry, info);
+  } else {
+    fuse_reply_entry(req, &entry);
+  }
+}
+
+void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
+                             const OpenFile* writer, bool may_cache) {
+  struct stat st = {};
+  bool cacheable = false;
+  if (known.control != Control::kNone) {
+    if (!control_attributes(known, st)) return static_cast<void>(fuse_reply_err(req, ENOENT));
+  } else {
+    bool found = host_.replica().read([&](const tree::Tree& tree) {
+      const tree::ZNode* node = tree.find(known.path);
+      if (node == nullptr) return false;
+      View shown = view(tree, *node, known.path);
+      if (shown.kind != known.kind && id != kRootNode) return false;
+      st = stat_of(shown);
+      cacheable = may_cache && nodes_.is_stable(known.path);
+      return true;
+    });
+    if (!found) {
+      // Perhaps it is just being renamed; behind this batch it is clear.
+      if (!nodes_.is_stable(known.path)) {
+        return on_strand([this, req, id] { getattr(req, id, nullptr); });
+      }
+      return static_cast<void>(fuse_reply_err(req, ESTALE));
+    }
+  }
+  if (writer != nullptr && writer->is_dirty()) {
+    st.st_size = static_cast<off_t>(own_image(*writer, known.path).size());
+    cacheable = false;
+  }
+  fuse_reply_attr(req, &st, cacheable ? kLongSeconds : 0);
+}
+
+void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  uint64_t handle = info != nullptr ? info->fh : 0;
+  if (waits_for_release(node->path, [this, req, id] { getattr(req, id, nullptr); })) return;
+  FilePtr file = info != nullptr ? find_file(info) : nullptr;
+  if (file && file->writable) {
+    return on_strand([this, req, id, node = *node, file, handle] {
+      reply_attributes(req, id, node, file.get(), false);
+    });
+  }
+  reply_attributes(req, id, *node, nullptr, true);
+}
+
+void Mount::readlink(fuse_req_t req, fuse_ino_t id) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  tree::Bytes target = host_.replica().read([&](const tree::Tree& tree) {
+    const tree::ZNode* znode = tree.find(node->path);
+    return znode == nullptr ? tree::Bytes() : znode->data;
+  });
+  if (target.is_null()) return static_cast<void>(fuse_reply_err(req, ENOENT));
+  fuse_reply_readlink(req, std::string(target.view()).c_str());
+}
+
+// ---- directories
+
+std::vector<std::string> Mount::list(const std::string& path) const {
+  std::vector<std::string> names;
+  host_.replica().read([&](const tree::Tree& tree) {
+    const tree::ZNode* node = tree.find(path);
+    if (node == nullptr) return;
+    names.reserve(node->children.size());
+    tree.for_each_child(*node, [&](const tree::ZNode& child) {
+      if (child.name.view() != kHidden) names.emplace_back(child.name.view());
+    });
+  });
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  fuse_file_info info = *given;
+  info.fh = next_handle_++;
+  {
+    std::lock_guard lock(handles_mutex_);
+    listings_[info.fh] = std::make_shared<Listing>();
+  }
+  if (node->control == Control::kNone) {
+    // The kernel drops a cached listing when it sees another mtime. One set by utimens doesn't move
+    // with the listing, so such directories aren't cached.
+    bool cacheable = host_.replica().read([&](const tree::Tree& tree) {
+      const tree::ZNode* znode = tree.find(node->path);
+      return znode != nullptr && !view(tree, *znode, node->path).has_set_mtime &&
+             nodes_.is_stable(node->path);
+    });
+    info.cache_readdir = cacheable;
+    info.keep_cache = cacheable;
+  }
+  fuse_reply_open(req, &info);
+}
+
+void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
+                    const fuse_file_info* info, bool plus) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  std::shared_ptr<Listing> listing;
+  {
+    std::lock_guard lock(handles_mutex_);
+    auto place = listings_.find(info->fh);
+    if (place == listings_.end()) return static_cast<void>(fuse_reply_err(req, EBADF));
+    listing = place->second;
+  }
+  std::lock_guard lock(listing->mutex);
+  bool in_room = node->control != Control::kNone;
+  if (offset == 0) {
+    listing->names = {".", ".."};
+    std::vector<std::string> names;
+    if (node->control == Control::kRoom) {
+      names = {"data", "ephemeral", "help", "lock", "next", "seq", "stat", "watch"};
+      if (node->path == "/") names.insert(names.end(), {"cluster", "handles"});
+      std::sort(names.begin(), names.end());
+    } else if (!in_room) {
+      names = list(node->path);
+    }
+    listing->names.insert(listing->names.end(), names.begin(), names.end());
+  }
+  std::string buffer(size, '\0');
+  size_t used = 0;
+  for (auto i = static_cast<size_t>(offset); i < listing->names.size(); ++i) {
+    const std::string& name = listing->names[i];
+    bool is_dot = name == "." || name == "..";
+    size_t need = plus ? fuse_add_direntry_plus(req, nullptr, 0, name.c_str(), nullptr, 0)
+                       : fuse_add_direntry(req, nullptr, 0, name.c_str(), nullptr, 0);
+    if (used + need > size) break;
+    fuse_entry_param entry = {};
+    entry.attr.st_ino = id;
+    entry.attr.st_mode = S_IFDIR;
+    if (!is_dot && in_room) {
+      entry.attr.st_mode = name == "seq" || name == "ephemeral" ? S_IFDIR : S_IFREG;
+    } else if (!is_dot) {
+      std::string path = tree::join_path(node->path, name);
+      bool found = host_.replica().read([&](const tree::Tree& tree) {
+        if (plus) return fill_entry(tree, path, false, entry);
+        const tree::ZNode* child = tree.find(path);
+        if (child != nullptr) entry.attr = stat_of(view(tree, *child, path));
+        return child != nullptr;
+      });
+      if (!found) continue;  // removed since the listing was taken
+    }
+    off_t next = static_cast<off_t>(i + 1);
+    used += plus ? fuse_add_direntry_plus(req, buffer.data() + used, size - used, name.c_str(),
+                                          &entry, next)
+                 : fuse_add_direntry(req, buffer.data() + used, size - used, name.c_str(),
+                                     &entry.attr, next);
+  }
+  fuse_reply_buf(req, buffer.data(), used);
+}
+
+void Mount::releasedir(fuse_req_t req, const fuse_file_info* info) {
+  {
+    std::lock_guard lock(handles_mutex_);
+    listings_.erase(info->fh);
+  }
+  fuse_reply_err(req, 0);
+}
+
+// ---- extended attributes: the Stat, read-only
+
+namespace {
+
+std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat) {
+  auto zxid = [](tree::Zxid value) { return fmt::format("0x{:x}", value.value); };
+  return {{"czxid", zxid(stat.czxid)},
+          {"mzxid", zxid(stat.mzxid)},
+          {"pzxid", zxid(stat.pzxid)},
+          {"ctime", std::to_string(stat.ctime_ms)},
+          {"mtime", std::to_string(stat.mtime_ms)},
+          {"version", std::to_string(stat.version)},
+          {"cversion", std::to_string(stat.cversion)},
+          {"aversion", std::to_string(stat.aversion)},
+          {"ephemeralOwner", std::to_string(stat.ephemeral_owner)},
+          {"dataLength", std::to_string(stat.data_length)},
+          {"numChildren", std::to_string(stat.num_children)}};
+}
+
+void reply_xattr(fuse_req_t req, const std::string& value, size_t size) {
+  if (size == 0) {
+    fuse_reply_xattr(req, value.size());
+  } else if (size < value.size()) {
+    fuse_reply_err(req, ERANGE);
+  } else {
+    fuse_reply_buf(req, value.data(), value.size());
+  }
+}
+
+}  // namespace
+
+void Mount::getxattr(fuse_req_t req, fuse_ino_t id, const char* name, size_t size) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  std::string_view text(name);
+  if (!text.starts_with(kXattrPrefix)) return static_cast<void>(fuse_reply_err(req, ENODATA));
+  text.remove_prefix(kXattrPrefix.size());
+  if (text == "quorum" && id == kRootNode) {
+    return reply_xattr(req, leaderless_since_ms_ == 0 ? "yes" : "no", size);
+  }
+  if (text == "deadline" && node->control == Control::kLock) {
+    return reply_xattr(req, std::to_string(session_.deadline_ms()), size);
+  }
+  if (node->control != Control::kNone) return static_cast<void>(fuse_reply_err(req, ENODATA));
+  std::optional<tree::Stat> stat =
+      host_.replica().read([&](const tree::Tree& tree) -> std::optional<tree::Stat> {
+        const tree::ZNode* znode = tree.find(node->path);
+        if (znode == nullptr) return std::nullopt;
+        return tree.stat_of(*znode);
+      });
+  if (!stat) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  for (const auto& [key, value] : stat_lines(*stat)) {
+    if (key == text) return reply_xattr(req, value, size);
+  }
+  fuse_reply_err(req, ENODATA);
+}
+
+void Mount::listxattr(fuse_req_t req, fuse_ino_t id, size_t size) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  std::string names;
+  if (node->control == Control::kNone) {
+    for (const auto& [key, value] : stat_lines(tree::Stat{})) {
+      names += std::string(kXattrPrefix) + key + '\0';
+    }
+    if (id == kRootNode) names += std::string(kXattrPrefix) + "quorum" + '\0';
+  }
+  reply_xattr(req, names, size);
+}
+
+std::string stat_text(const tree::Stat& stat) {
+  std::string text;
+  for (const auto& [key, value] : stat_lines(stat)) text += key + " " + value + "\n";
+  return text;
+}
+
+}  // namespace zabfs::fsd

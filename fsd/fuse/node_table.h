@@ -1,0 +1,130 @@
+// The names and nodes the kernel holds, and what it may cache of them.
+//
+// A node is what one kernel node id stands for: a znode by path and czxid, or a file of the control
+// room. Names given out as absent are remembered too. When a commit is about to become visible,
+// `begin_change` marks what it touches and says what the kernel must forget; until `end_change`
+// nothing marked is given out for caching. Readers register what they give out in the same section
+// (under the tree's shared lock) in which they read it, so no reply can slip between.
+//
+// Thread-safe. Lock order: the tree's lock, then this table's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "tree/posix.h"
+#include "tree/types.h"
+
+namespace zabfs::fsd {
+
+using KernelNode = uint64_t;  // fuse_ino_t
+inline constexpr KernelNode kRootNode = 1;
+
+// What a node is, beside a znode.
+enum class Control {
+  kNone,       // a znode
+  kRoom,       // the directory @ itself
+  kHelp,
+  kData,
+  kStat,
+  kWatch,
+  kLock,
+  kNext,
+  kSeq,        // the directory @/seq
+  kEphemeral,  // the directory @/ephemeral
+  kSeqFile,
+  kEphemeralFile,
+  kCluster,
+  kHandles,
+};
+
+// A copy of what is known of a node; valid at the time of asking.
+struct Node {
+  KernelNode id = 0;
+  Control control = Control::kNone;
+  std::string path;  // of the znode; in the control room, of its directory
+  std::string name;  // of kSeqFile and kEphemeralFile
+  tree::Zxid czxid;
+  tree::Kind kind = tree::Kind::kFile;
+  bool gone = false;  // the znode it stood for is no more
+};
+
+class NodeTable {
+ public:
+  // What the kernel must be told before a commit becomes visible.
+  struct Forget {
+    std::vector<KernelNode> attributes;
+    bool names = false;
+  };
+
+  NodeTable();
+
+  std::optional<Node> find(KernelNode id) const;
+  // The node of a znode, made if new; counts one lookup. A node that stood for another znode or
+  // kind at that path is gone from here on. `cacheable` says whether the kernel may keep it.
+  KernelNode look_up(const std::string& path, tree::Zxid czxid, tree::Kind kind, bool& cacheable);
+  KernelNode look_up_control(const std::string& directory, Control control,
+                             const std::string& name);
+  void forget(KernelNode id, uint64_t lookups);
+  // Whether absence of the name may be cached: only from the second time it is asked for, so that
+  // files that are looked for and then made cost no invalidation.
+  bool note_absent(const std::string& path);
+  // Whether attributes just read may be cached.
+  bool is_stable(const std::string& path) const;
+
+  // Uncommitted data in handles: attributes of such a file are not cached.
+  void add_dirty(const std::string& path, int delta);
+
+  // Changes of a commit: paths created or deleted, and paths whose attributes change. `local` are
+  // names that an operation of this kernel's is changing: it knows.
+  Forget begin_change(const std::vector<std::string>& names,
+                      const std::vector<std::string>& attributes,
+                      const std::unordered_set<std::string>& local);
+  // Everything may have changed.
+  Forget begin_change_of_all();
+  void end_change();
+  // The znode at `path` is no more; its node is gone.
+  void drop(const std::string& path);
+  // The znode was renamed: nodes at and below `from` now stand for `to`.
+  void rename(const std::string& from, const std::string& to);
+  // After a rename: what nodes at and below `top` stand for now. `czxid_of` gives a path's.
+  void refresh_identities(const std::string& top,
+                          const std::function<tree::Zxid(const std::string&)>& czxid_of);
+
+ private:
+  struct Entry {
+    Node node;
+    uint64_t lookups = 0;
+  };
+  static std::string control_key(const std::string& directory, Control control,
+                                 const std::string& name);
+  void unlink(Entry& entry);
+  void drop_aliases(const std::string& path);
+  KernelNode add(Node node, const std::string& key);
+  bool is_stable_locked(const std::string& path) const;
+
+  mutable std::mutex mutex_;  // guards all below; no lock is taken under it
+  std::unordered_map<KernelNode, std::unique_ptr<Entry>> entries_;
+  std::unordered_map<std::string, KernelNode> by_path_;  // live znodes
+  // Nodes of a target that was renamed over: they stand for what has its name now.
+  std::unordered_map<std::string, std::vector<KernelNode>> aliases_;
+  std::unordered_map<std::string, KernelNode> by_control_;
+  std::unordered_set<std::string> absent_;
+  std::unordered_set<std::string> asked_once_;
+  std::unordered_set<std::string> changing_;
+  bool all_changing_ = false;
+  bool forget_names_ = false;  // absences were dropped to bound their number
+  std::unordered_map<std::string, int> dirty_;
+  KernelNode next_ = kRootNode + 1;
+};
+
+}  // namespace zabfs::fsd

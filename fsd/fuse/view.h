@@ -1,0 +1,48 @@
+// How a znode looks as a file: kind, mode, owner, size, times, number (DESIGN.md, "Znodes as
+// files"). Pure functions of the tree.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <string>
+#include <string_view>
+
+#include "tree/outstanding.h"
+#include "tree/posix.h"
+#include "tree/request.h"
+#include "tree/tree.h"
+
+namespace zabfs::fsd {
+
+struct ViewOptions {
+  uint32_t uid = 0, gid = 0;  // of znodes without a posix entry
+};
+
+struct View {
+  tree::Kind kind = tree::Kind::kFile;
+  uint32_t mode = 0;  // permission bits, setgid and sticky with them
+  uint32_t uid = 0, gid = 0;
+  uint64_t ino = 0;
+  uint64_t size = 0;
+  tree::Time mtime, ctime;
+  bool has_set_mtime = false;  // the mtime is one that utimens set
+};
+
+View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view path,
+             const ViewOptions& options);
+struct stat stat_of(const View& view);
+// What the posix entry becomes for a znode that has none yet: what it shows.
+tree::PosixEntry posix_of(const View& view);
+// The ACL of a znode made through a mount.
+tree::AclList acl_for_new(tree::Kind kind, uint32_t mode, uint32_t uid, uint32_t gid);
+// The number of an identity, (czxid, path); equal on all nodes.
+uint64_t inode_number(tree::Zxid czxid, std::string_view path);
+int to_errno(tree::Error error);
+// A Stat as `@/stat` shows it: `name value` lines.
+std::string stat_text(const tree::Stat& stat);
+// What /proc calls a process, without spaces; `-` if it is gone.
+std::string program_name(pid_t pid);
+
+inline constexpr std::string_view kHidden = "@";  // the child that mounts don't show
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,122 @@
+// zabfsd: the daemon. Exit codes: 0 stopped by a signal, 1 failed, 2 the configuration is wrong.
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "fsd/config.h"
+#include "fsd/fuse/mount.h"
+
+namespace zabfs::fsd {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kBadConfiguration = 2;
+
+// systemd's readiness protocol: one datagram to the socket that it names.
+void notify_systemd(const char* state) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr || std::strlen(path) >= sizeof(sockaddr_un::sun_path)) return;
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, path);
+  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
+  int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path));
+  ::sendto(fd, state, std::strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
+           length);
+  ::close(fd);
+}
+
+int fail(const std::string& what, int code) {
+  spdlog::error(what);
+  return code;
+}
+
+int run(Config& config) {
+  for (const std::string& warning : config.warnings) spdlog::warn(warning);
+  bool is_configuration = false;
+  if (!config.mount.point.empty()) {
+    std::string error = Kernel::check_point(config.mount.point, is_configuration);
+    if (!error.empty()) return fail(error, is_configuration ? kBadConfiguration : kFailed);
+  }
+  // Signals are taken by this thread alone; the others never see them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+
+  consensus::Host host(config.host);
+  consensus::HostError problem = host.open();
+  if (!problem.what.empty()) {
+    return fail(problem.what, problem.is_configuration ? kBadConfiguration : kFailed);
+  }
+  std::unique_ptr<Mount> mount;
+  if (!config.mount.point.empty()) {
+    mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir);
+    std::string error = mount->mount();
+    if (!error.empty()) return fail(error, kFailed);
+  }
+  host.start();
+  if (mount) {
+    mount->start([] { ::kill(::getpid(), SIGUSR1); });
+    spdlog::info("mounted at {}", config.mount.point);
+  }
+  notify_systemd("READY=1");
+  int signal = 0;
+  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) {
+  }
+  spdlog::info(signal == SIGUSR1 ? "unmounted from outside; stopping" : "stopping");
+  notify_systemd("STOPPING=1");
+  if (mount) mount->stop();
+  host.stop();
+  spdlog::info("stopped");
+  return 0;
+}
+
+int start(int argc, char** argv) {
+  CLI::App app{"zabfsd: one member of a replicated ZooKeeper tree that you can mount"};
+  std::string config_file, data_dir, mount_point;
+  app.add_option("config", config_file, "zoo.cfg of an ensemble member");
+  app.add_option("--data-dir", data_dir, "standalone: where the data is kept");
+  app.add_option("--mount", mount_point, "where to mount; instead of zabfs.mount");
+  app.set_version_flag("--version", "zabfsd 0.1.0");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    int code = app.exit(error);
+    return code == 0 ? 0 : kBadConfiguration;
+  }
+  Config config;
+  std::string error;
+  if (config_file.empty() == data_dir.empty()) {
+    error = "give either a zoo.cfg or --data-dir DIR; see zabfsd --help";
+  } else if (!config_file.empty()) {
+    error = load_config(config_file, config);
+    if (!mount_point.empty()) config.mount.point = mount_point;
+  } else {
+    error = standalone_config(data_dir, mount_point, config);
+  }
+  if (!error.empty()) return fail(error, kBadConfiguration);
+  return run(config);
+}
+
+}  // namespace
+}  // namespace zabfs::fsd
+
+int main(int argc, char** argv) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("zabfsd"));
+  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
+  spdlog::flush_on(spdlog::level::info);
+  return zabfs::fsd::start(argc, argv);
+}

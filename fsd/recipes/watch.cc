@@ -1,0 +1,113 @@
+#include "fsd/recipes/watch.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "fsd/fuse/view.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+namespace {
+
+constexpr size_t kMaxLines = 100'000;
+
+const char* type_name(tree::ChangeType type) {
+  switch (type) {
+    case tree::ChangeType::kCreated: return "created";
+    case tree::ChangeType::kDeleted: return "deleted";
+    case tree::ChangeType::kDataChanged: return "changed";
+    case tree::ChangeType::kAclChanged: return "acl";
+  }
+  return "changed";
+}
+
+}  // namespace
+
+Watch::Watch(const tree::Tree& tree, std::string directory)
+    : directory_(std::move(directory)), picture_(take_picture(tree)) {
+  lines_.push_back(fmt::format("0x{:x}\n", tree.last_zxid().value));
+}
+
+Watch::Seen Watch::see(const tree::ZNode& node) {
+  return Seen{node.stat.czxid, node.stat.mzxid, node.stat.aversion};
+}
+
+Watch::Picture Watch::take_picture(const tree::Tree& tree) const {
+  Picture picture;
+  const tree::ZNode* node = tree.find(directory_);
+  if (node == nullptr) return picture;
+  picture["."] = see(*node);
+  tree.for_each_child(*node, [&](const tree::ZNode& child) {
+    if (child.name.view() != kHidden) picture[std::string(child.name.view())] = see(child);
+  });
+  return picture;
+}
+
+void Watch::add(tree::Zxid zxid, const char* type, const std::string& name) {
+  lines_.push_back(fmt::format("0x{:x} {} {}\n", zxid.value, type, name));
+}
+
+bool Watch::published(const tree::Tree& tree, const std::vector<tree::Change>& changes) {
+  bool had = has_line();
+  std::pair<tree::Zxid, std::string> last;
+  for (const tree::Change& change : changes) {
+    bool is_self = change.path == directory_;
+    if (!is_self && (change.path == "/" || tree::parent_path(change.path) != directory_)) continue;
+    std::string name = is_self ? "." : std::string(tree::base_name(change.path));
+    if (name == kHidden || ended_) continue;
+    if (change.type == tree::ChangeType::kDeleted) {
+      picture_.erase(name);
+      ended_ = ended_ || is_self;
+    } else if (const tree::ZNode* node = tree.find(change.path)) {
+      picture_[name] = see(*node);
+    }
+    if (std::pair(change.zxid, name) == last) continue;  // one line a zxid and name
+    last = {change.zxid, name};
+    add(change.zxid, type_name(change.type), name);
+  }
+  if (!lines_.empty() && lines_.size() > kMaxLines) resync(tree);
+  return !had && (has_line() || ended_);
+}
+
+bool Watch::tree_replaced(const tree::Tree& tree) {
+  bool had = has_line();
+  resync(tree);
+  return !had;
+}
+
+void Watch::resync(const tree::Tree& tree) {
+  lines_.clear();
+  Picture now = take_picture(tree);
+  tree::Zxid zxid = tree.last_zxid();
+  add(zxid, "resync", ".");
+  for (const auto& [name, seen] : now) {
+    auto before = picture_.find(name);
+    if (before == picture_.end()) {
+      add(zxid, "created", name);
+    } else if (before->second.czxid != seen.czxid || before->second.mzxid != seen.mzxid) {
+      add(zxid, "changed", name);
+    } else if (before->second != seen) {
+      add(zxid, "acl", name);
+    }
+  }
+  for (const auto& [name, seen] : picture_) {
+    if (now.contains(name)) continue;
+    add(zxid, "deleted", name);
+    if (name == ".") ended_ = true;
+  }
+  picture_ = std::move(now);
+}
+
+std::string Watch::read(size_t size) {
+  if (rest_.empty() && !lines_.empty()) {
+    rest_ = std::move(lines_.front());
+    lines_.pop_front();
+  }
+  std::string part = rest_.substr(0, size);
+  rest_.erase(0, part.size());
+  return part;
+}
+
+}  // namespace zabfs::fsd

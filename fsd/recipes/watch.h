@@ -1,0 +1,52 @@
+// `@/watch`: a gap-free feed of a directory's changes, one line per event, `ZXID TYPE NAME`.
+//
+// Fed by commits in order, on the strand. Each open handle has a queue of lines; when it overflows,
+// or the tree was replaced by a snapshot, the reader is told to `resync` and gets the difference.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tree/tree.h"
+
+namespace zabfs::fsd {
+
+class Watch {
+ public:
+  // Starts at the tree's state now; the first line is its zxid.
+  Watch(const tree::Tree& tree, std::string directory);
+
+  // Takes what concerns this directory; true if there are lines now where there were none.
+  bool published(const tree::Tree& tree, const std::vector<tree::Change>& changes);
+  bool tree_replaced(const tree::Tree& tree);
+
+  bool has_line() const { return !rest_.empty() || !lines_.empty(); }
+  // The directory is gone and everything was read: end of file.
+  bool at_end() const { return ended_ && !has_line(); }
+  // At most one line, or the rest of one.
+  std::string read(size_t size);
+  const std::string& directory() const { return directory_; }
+
+ private:
+  struct Seen {
+    tree::Zxid czxid, mzxid;
+    int32_t aversion;
+    bool operator==(const Seen&) const = default;
+  };
+  static Seen see(const tree::ZNode& node);
+  using Picture = std::map<std::string, Seen>;
+  Picture take_picture(const tree::Tree& tree) const;
+  void add(tree::Zxid zxid, const char* type, const std::string& name);
+  void resync(const tree::Tree& tree);
+
+  std::string directory_;
+  Picture picture_;  // what the reader has been told of
+  std::deque<std::string> lines_;
+  std::string rest_;
+  bool ended_ = false;
+};
+
+}  // namespace zabfs::fsd
