@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -97,6 +98,10 @@ void Kernel::serve(int threads, std::function<void(const void*, size_t)> before,
                    std::function<void()> on_end) {
   before_ = std::move(before);
   on_end_ = std::move(on_end);
+  struct sigaction wake = {};
+  wake.sa_handler = [](int) {};
+  ::sigaction(SIGUSR2, &wake, nullptr);
+  running_ = threads;
   for (int i = 0; i < threads; ++i) {
     threads_.emplace_back([this] { run(); });
     pthread_setname_np(threads_.back().native_handle(), "zabfs-fuse");
@@ -117,6 +122,7 @@ void Kernel::run() {
     fuse_session_process_buf(session_, &buffer);
   }
   std::free(buffer.mem);
+  --running_;
   if (!fuse_session_exited(session_)) {
     fuse_session_exit(session_);
     if (on_end_) on_end_();
@@ -126,13 +132,17 @@ void Kernel::run() {
 void Kernel::unmount() {
   std::lock_guard lock(unmount_mutex_);
   if (!std::exchange(mounted_, false)) return;
-  // Detached at once, so that nothing new begins; who is inside is answered with an error.
-  ::umount2(point_.c_str(), MNT_DETACH);
   fuse_session_exit(session_);
-  fuse_session_unmount(session_);
+  // Detached at once, so that nothing new begins; who is still inside gets errors.
+  ::umount2(point_.c_str(), MNT_DETACH);
 }
 
 void Kernel::join() {
+  // A thread that waits for a request is woken by a signal; one that was about to wait, by the next.
+  while (running_ > 0) {
+    for (std::thread& thread : threads_) pthread_kill(thread.native_handle(), SIGUSR2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }

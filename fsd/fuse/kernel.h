@@ -6,6 +6,7 @@
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -48,6 +49,7 @@ class Kernel {
   std::function<void(const void*, size_t)> before_;
   std::function<void()> on_end_;
   std::vector<std::thread> threads_;
+  std::atomic<int> running_{0};
 };
 
 }  // namespace zabfs::fsd

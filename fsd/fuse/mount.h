@@ -106,6 +106,7 @@ class Mount : public consensus::ReplicaListener {
     fuse_pollhandle* poll = nullptr;
     std::string child;             // of seq and ephemeral files: the znode made
     std::string written;
+    size_t read_at = 0, written_at = 0;  // these share no offset: the name is read, data written
     bool dirty = false;
     bool ephemeral = false;
     tree::SessionId session;

@@ -316,8 +316,10 @@ void Mount::read_control(fuse_req_t req, const ControlPtr& file, size_t size, of
     if (offset == 0 && file->control == Control::kLock) {
       file->text = control_text(file->control, file->directory);
     }
-    auto from = std::min(static_cast<size_t>(offset), file->text.size());
-    std::string part = file->text.substr(from, size);
+    bool takes_data = !file->child.empty();
+    size_t from = takes_data && offset != 0 ? file->read_at : static_cast<size_t>(offset);
+    std::string part = file->text.substr(std::min(from, file->text.size()), size);
+    file->read_at = from + part.size();
     fuse_reply_buf(req, part.data(), part.size());
   });
 }
@@ -398,12 +400,13 @@ void Mount::write_control(fuse_req_t req, const ControlPtr& file, const char* by
   if (!takes_data) return static_cast<void>(fuse_reply_err(req, EINVAL));
   when_writable(req, [req, file, copy = std::string(bytes, size), offset] {
     if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
-    auto at = static_cast<size_t>(offset);
+    size_t at = offset == 0 ? 0 : file->written_at;
     if (at + copy.size() > tree::kMaxDataBytes) {
       return static_cast<void>(fuse_reply_err(req, EFBIG));
     }
     if (file->written.size() < at + copy.size()) file->written.resize(at + copy.size(), '\0');
     file->written.replace(at, copy.size(), copy);
+    file->written_at = at + copy.size();
     file->dirty = true;
     fuse_reply_write(req, copy.size());
   });

@@ -1,0 +1,250 @@
+"""Real zabfsd processes with real mounts, for tests: started, watched, and always taken away.
+
+Every process is started by us and ended by its pid; every mount and directory lies under one
+temporary directory, which goes when the test ends, however it ends.
+"""
+import atexit
+import ctypes
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BUILD = os.environ.get("ZABFS_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
+ZABFSD = os.path.abspath(os.path.join(BUILD, "bin", "zabfsd"))
+ZABFS = os.path.abspath(os.path.join(BUILD, "bin", "zabfs"))
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent():
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_ports(count):
+    sockets = []
+    for _ in range(count):
+        s = socket.socket()
+        s.bind(("127.0.0.1", 0))
+        sockets.append(s)
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def wait_for(condition, seconds=20, what="the condition", every=0.02):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            value = condition()
+        except OSError:
+            value = None
+        if value:
+            return value
+        time.sleep(every)
+    raise AssertionError(f"{what} did not come within {seconds} s")
+
+
+def run(*command, **options):
+    options.setdefault("timeout", 120)
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def sh(script, **options):
+    """Runs a shell script that must succeed; gives its output."""
+    result = run("bash", "-c", script, **options)
+    if result.returncode != 0:
+        raise AssertionError(f"{script!r} exited {result.returncode}: {result.stderr}{result.stdout}")
+    return result.stdout
+
+
+class Node:
+    def __init__(self, cluster, number):
+        self.cluster = cluster
+        self.number = number
+        self.directory = os.path.join(cluster.directory, f"node{number}")
+        self.data = os.path.join(self.directory, "data")
+        self.mount = os.path.join(self.directory, "mnt")
+        self.config = os.path.join(self.directory, "zoo.cfg")
+        self.log = os.path.join(self.directory, "log")
+        self.process = None
+
+    def start(self):
+        os.makedirs(self.data, exist_ok=True)
+        if not os.path.ismount(self.mount):
+            try:
+                os.makedirs(self.mount, exist_ok=True)
+            except OSError:
+                pass  # a dead mount: zabfsd clears it
+        log = open(self.log, "ab")
+        self.process = subprocess.Popen([ZABFSD, self.config], stdin=subprocess.DEVNULL,
+                                        stdout=log, stderr=log, preexec_fn=_die_with_parent)
+        log.close()
+
+    def cluster_state(self):
+        with open(os.path.join(self.mount, "@", "cluster")) as f:
+            return dict(line.split(None, 1) for line in f.read().splitlines()
+                        if not line.startswith("member"))
+
+    def has_quorum(self):
+        return self.process.poll() is None and self.cluster_state().get("quorum") == "yes"
+
+    def wait_ready(self, seconds=30):
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError(f"node {self.number} exited {self.process.returncode}:\n" +
+                                     self.log_text())
+            return self.has_quorum()
+        wait_for(ready, seconds, f"node {self.number} with quorum")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def terminate(self, seconds=20):
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def unmount(self):
+        for _ in range(3):
+            if subprocess.run(["umount", "-l", self.mount], capture_output=True).returncode != 0:
+                return
+
+    def log_text(self):
+        with open(self.log, errors="replace") as f:
+            return f.read()
+
+    def path(self, *names):
+        return os.path.join(self.mount, *names)
+
+    def barrier(self):
+        fd = os.open(self.mount, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+class Cluster:
+    def __init__(self, nodes=3, tick_ms=500, observers=0, extra=""):
+        self.directory = tempfile.mkdtemp(prefix="zabfs-test-")
+        self.nodes = [Node(self, i + 1) for i in range(nodes + observers)]
+        atexit.register(self.stop)
+        total = nodes + observers
+        ports = free_ports(2 * total)
+        servers = ""
+        if total > 1:
+            for i in range(total):
+                role = "observer" if i >= nodes else "participant"
+                servers += f"server.{i + 1}=127.0.0.1:{ports[2 * i]}:{ports[2 * i + 1]}:{role}\n"
+        for node in self.nodes:
+            os.makedirs(node.data)
+            with open(os.path.join(node.data, "myid"), "w") as f:
+                f.write(f"{node.number}\n")
+            with open(node.config, "w") as f:
+                f.write(f"tickTime={tick_ms}\ninitLimit=20\nsyncLimit=5\ndataDir={node.data}\n"
+                        f"zabfs.mount={node.mount}\n{servers}{extra}\n")
+
+    def start(self):
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_ready()
+        return self
+
+    def leader(self):
+        for node in self.nodes:
+            if node.process and node.process.poll() is None:
+                try:
+                    if node.cluster_state().get("role") == "leader":
+                        return node
+                except OSError:
+                    pass
+        return None
+
+    def followers(self):
+        leader = self.leader()
+        return [node for node in self.nodes if node is not leader]
+
+    def sync_all(self):
+        for node in self.nodes:
+            node.barrier()
+
+    def stop(self):
+        if self.directory is None:
+            return
+        for node in self.nodes:
+            if node.process and node.process.poll() is None:
+                node.process.send_signal(signal.SIGCONT)
+                node.process.terminate()
+        for node in self.nodes:
+            node.terminate()
+            node.unmount()
+        atexit.unregister(self.stop)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory = None
+
+    def print_logs(self):
+        for node in self.nodes:
+            print(f"--- log of node {node.number}", file=sys.stderr)
+            print(node.log_text()[-4000:], file=sys.stderr)
+
+
+class ClusterTest(unittest.TestCase):
+    """One cluster for the tests of a class; its logs are shown when one fails."""
+    nodes = 3
+    options = {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(cls.nodes, **cls.options)
+        try:
+            cls.cluster.start()
+        except BaseException:
+            cls.cluster.print_logs()
+            cls.cluster.stop()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.stop()
+
+    def setUp(self):
+        self.n1 = self.cluster.nodes[0]
+        self.n2 = self.cluster.nodes[1 % len(self.cluster.nodes)]
+        self.n3 = self.cluster.nodes[2 % len(self.cluster.nodes)]
+        self.name = f"{self._testMethodName}-{random.randrange(10**6)}"
+        os.mkdir(self.n1.path(self.name))
+        self.cluster.sync_all()
+
+    def dir(self, node, *names):
+        return node.path(self.name, *names)
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        super().run(result)
+        if len(result.failures) + len(result.errors) > before and hasattr(self, "cluster"):
+            self.cluster.print_logs()
+
+
+def _on_signal(number, frame):
+    sys.exit(128 + number)
+
+
+signal.signal(signal.SIGTERM, _on_signal)

@@ -1,0 +1,330 @@
+"""The filesystem on one node: what a file is, when it is committed, what fails and how."""
+import errno
+import fcntl
+import os
+import stat
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
+from harness import ClusterTest, ZABFS, run, sh, wait_for  # noqa: E402
+
+MAX_BYTES = 1_048_575 - 16_384
+
+
+class Files(ClusterTest):
+    nodes = 1
+
+    def p(self, *names):
+        return self.dir(self.n1, *names)
+
+    def write(self, name, text):
+        with open(self.p(name), "w") as f:
+            f.write(text)
+
+    def read(self, name):
+        with open(self.p(name)) as f:
+            return f.read()
+
+    def version(self, name):
+        return int(os.getxattr(self.p(name), "user.zabfs.version"))
+
+    def assertErrno(self, number, call, *args):
+        with self.assertRaises(OSError) as caught:
+            call(*args)
+        self.assertEqual(errno.errorcode[caught.exception.errno], errno.errorcode[number])
+
+    def test_redirection_commits_once(self):
+        sh(f"echo one > {self.p('f')}")
+        self.assertEqual(self.version("f"), 1)  # created empty, then one setData
+        sh(f"echo two > {self.p('f')}")
+        self.assertEqual((self.read("f"), self.version("f")), ("two\n", 2))
+
+    def test_truncation_alone(self):
+        for command in (": > {}", "cp /dev/null {}", "truncate -s 0 {}",
+                        "python3 -c \"open('{}', 'w').close()\"", "{{ /bin/true; }} > {}"):
+            with self.subTest(command=command):
+                self.write("t", "something")
+                out = sh(command.format(self.p("t")) + f"; stat -c %s {self.p('t')}")
+                self.assertEqual(out, "0\n")
+
+    def test_group_redirection_is_never_empty_in_between(self):
+        self.write("g", "old\n")
+        reader = subprocess.Popen(
+            ["bash", "-c", f"for i in $(seq 400); do cat {self.p('g')}; done | sort -u"],
+            stdout=subprocess.PIPE, text=True)
+        sh(f"for i in 1 2 3 4 5 6; do (sleep 0.05; echo new) > {self.p('g')}; "
+           f"{{ true; echo new; }} > {self.p('g')}; done")
+        lines = reader.communicate()[0].splitlines()
+        self.assertLessEqual(set(lines), {"old", "new"})
+
+    def test_each_process_exit_commits(self):
+        sh(f"{{ echo a; /bin/true; test \"$(cat {self.p('x')})\" = a; echo b; }} > {self.p('x')}")
+        self.assertEqual(self.read("x"), "a\nb\n")
+
+    def test_append_and_its_unasked_commit(self):
+        sh(f"echo 1 >> {self.p('log')}; echo 2 >> {self.p('log')}")
+        with open(self.p("log"), "a") as f:
+            f.write("3\n")
+            f.flush()
+            wait_for(lambda: self.read("log") == "1\n2\n3\n", 2, "the appended line")
+
+    def test_in_place_edit_conflict(self):
+        self.write("c", "aaaa")
+        first = os.open(self.p("c"), os.O_RDWR)
+        second = os.open(self.p("c"), os.O_WRONLY)
+        os.pwrite(first, b"b", 0)
+        os.pwrite(second, b"c", 3)
+        os.fsync(first)
+        self.assertErrno(errno.ESTALE, os.fsync, second)
+        self.assertErrno(errno.ESTALE, os.fsync, second)
+        os.pwrite(first, b"d", 1)  # the winner's base moved on with its own commit
+        os.fsync(first)
+        os.close(first)
+        self.assertErrno(errno.ESTALE, os.close, second)
+        self.assertEqual(self.read("c"), "bdaa")
+
+    def test_a_handle_never_writes_to_a_successor(self):
+        self.write("s", "old")
+        fd = os.open(self.p("s"), os.O_RDWR)
+        os.unlink(self.p("s"))
+        self.write("s", "new")
+        with self.assertRaises(OSError):
+            os.write(fd, b"bad")
+            os.fsync(fd)
+        try:
+            os.close(fd)
+        except OSError:
+            pass
+        self.assertEqual(self.read("s"), "new")
+
+    def test_a_handle_follows_a_rename(self):
+        self.write("r", "one")
+        fd = os.open(self.p("r"), os.O_RDWR)
+        os.rename(self.p("r"), self.p("r2"))
+        os.pwrite(fd, b"two", 0)
+        os.close(fd)
+        self.assertEqual(self.read("r2"), "two")
+
+    def test_rename_over_keeps_identity_and_takes_the_rest(self):
+        self.write("target", "old")
+        czxid = os.getxattr(self.p("target"), "user.zabfs.czxid")
+        self.write("source", "new")
+        os.chmod(self.p("source"), 0o640)
+        os.utime(self.p("source"), ns=(0, 1_234_567_890_123_456_789))
+        os.rename(self.p("source"), self.p("target"))
+        st = os.stat(self.p("target"))
+        self.assertEqual(os.getxattr(self.p("target"), "user.zabfs.czxid"), czxid)
+        self.assertEqual(stat.S_IMODE(st.st_mode), 0o640)
+        self.assertEqual(st.st_mtime_ns, 1_234_567_890_123_456_789)
+        self.assertEqual(self.read("target"), "new")
+        self.assertFalse(os.path.exists(self.p("source")))
+
+    def test_sizes(self):
+        self.write("big", "x" * MAX_BYTES)
+        self.assertEqual(os.stat(self.p("big")).st_size, MAX_BYTES)
+        with open(self.p("big"), "ab", buffering=0) as f:
+            self.assertErrno(errno.EFBIG, f.write, b"y")
+        fd = os.open(self.p("big"), os.O_WRONLY)
+        self.assertErrno(errno.EFBIG, os.pwrite, fd, b"y", MAX_BYTES)
+        os.close(fd)
+        fd = os.open(self.p("small"), os.O_RDWR | os.O_CREAT)
+        os.write(fd, b"12345")
+        self.assertEqual(os.fstat(fd).st_size, 0)  # the committed size
+        self.assertEqual(os.lseek(fd, 0, os.SEEK_END), 5)  # its own
+        self.assertEqual(os.pread(fd, 9, 0), b"12345")
+        os.close(fd)
+        self.assertEqual(os.stat(self.p("small")).st_size, 5)
+
+    def test_attributes(self):
+        self.write("a", "x")
+        os.chown(self.p("a"), 12, 34)
+        os.chmod(self.p("a"), 0o4751)  # after: chown takes the setuid bit away
+        st = os.stat(self.p("a"))
+        self.assertEqual((stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid), (0o4751, 12, 34))
+        os.utime(self.p("a"), ns=(5, 5_000_000_007))
+        self.assertEqual(os.stat(self.p("a")).st_mtime_ns, 5_000_000_007)
+        self.write("a", "y")
+        self.assertNotEqual(os.stat(self.p("a")).st_mtime_ns, 5_000_000_007)
+
+    def test_cp_a_and_rsync_keep_times_and_skip_equals(self):
+        sh(f"mkdir {self.p('src')}; echo a > {self.p('src')}/a; ln -s a {self.p('src')}/l; "
+           f"touch -d '2001-02-03 04:05:06.789' {self.p('src')}/a; cp -a {self.p('src')} {self.p('dst')}")
+        self.assertEqual(os.stat(self.p("src", "a")).st_mtime_ns, os.stat(self.p("dst", "a")).st_mtime_ns)
+        out = sh(f"rsync -ai {self.p('src')}/ {self.p('dst')}/")
+        self.assertNotIn(">f", out)
+
+    def test_kinds_and_links(self):
+        os.symlink("somewhere", self.p("l"))
+        self.assertEqual(os.readlink(self.p("l")), "somewhere")
+        self.write("f", "x")
+        self.assertErrno(errno.EPERM, os.link, self.p("f"), self.p("hard"))
+        self.assertErrno(errno.EPERM, os.mkfifo, self.p("fifo"))
+        self.assertErrno(errno.ENOTDIR, os.listdir, self.p("f"))
+        self.assertErrno(errno.EINVAL, os.mkdir, self.p("bad\x01name"))
+        self.assertErrno(errno.ENAMETOOLONG, os.mkdir, self.p("n" * 256))
+        os.mkdir(self.p("n" * 255))
+
+    def test_directories(self):
+        os.mkdir(self.p("d"))
+        self.write("d/f", "x")
+        self.assertErrno(errno.ENOTEMPTY, os.rmdir, self.p("d"))
+        os.rename(self.p("d"), self.p("e"))
+        self.assertEqual(self.read("e/f"), "x")
+        self.assertEqual(os.listdir(self.p()), ["e"])
+        os.unlink(self.p("e/f"))
+        os.rmdir(self.p("e"))
+        self.assertEqual(os.listdir(self.p()), [])
+
+    def test_a_directory_too_large_to_rename(self):
+        os.mkdir(self.p("big"))
+        for i in range(3):
+            self.write(f"big/{i}", "x" * 500_000)
+        self.assertErrno(errno.EXDEV, os.rename, self.p("big"), self.p("moved"))
+        sh(f"mv {self.p('big')} {self.p('moved')}")
+        self.assertEqual(sorted(os.listdir(self.p("moved"))), ["0", "1", "2"])
+
+    def test_rename_flags(self):
+        self.write("a", "a")
+        self.write("b", "b")
+        result = run("mv", "-n", self.p("a"), self.p("b"))
+        self.assertEqual((self.read("a"), self.read("b")), ("a", "b"), result.stderr)
+
+    def test_data_of_a_directory(self):
+        sh(f"mkdir {self.p('d')}; touch {self.p('d')}/child; echo config > {self.p('d')}/@/data")
+        self.assertEqual(self.read("d/@/data"), "config\n")
+        os.unlink(self.p("d/child"))
+        self.assertTrue(os.path.isdir(self.p("d")))
+
+    def test_control_room_is_hidden(self):
+        self.assertEqual(os.listdir(self.p()), [])
+        self.assertIn("lock", os.listdir(self.p("@")))
+        self.assertIn("watch", self.read("@/help"))
+        self.assertRegex(self.read("@/stat"), r"(?m)^czxid 0x[0-9a-f]+$")
+        self.assertEqual(sh(f"grep -r x {self.p()} || true"), "")
+
+    def test_hidden_state_goes_with_its_directory(self):
+        os.mkdir(self.p("d"))
+        sh(f"cat {self.p('d')}/@/next; flock {self.p('d')}/@/lock true; touch {self.p('d')}/f; "
+           f"flock {self.p('d')}/f true; rm {self.p('d')}/f")
+        self.assertEqual(os.listdir(self.p("d")), [])
+        os.rmdir(self.p("d"))
+        os.mkdir(self.p("d"))
+        self.assertEqual(self.read("d/@/next"), "1\n")
+
+    def test_next(self):
+        self.assertEqual([self.read("@/next") for _ in range(3)], ["1\n", "2\n", "3\n"])
+
+    def test_seq(self):
+        fd = os.open(self.p("@/seq/job-"), os.O_RDWR | os.O_CREAT)
+        name = os.read(fd, 100).decode().strip()
+        os.write(fd, b"data")
+        os.close(fd)
+        self.assertRegex(name, r"^job-\d{10}$")
+        self.assertEqual(self.read(name), "data")
+
+    def test_ephemeral(self):
+        fd = os.open(self.p("@/ephemeral/me"), os.O_WRONLY | os.O_CREAT)
+        os.write(fd, b"here")
+        os.fsync(fd)
+        self.assertEqual(self.read("me"), "here")
+        self.assertErrno(errno.EEXIST, os.open, self.p("@/ephemeral/me"),
+                         os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.close(fd)
+        wait_for(lambda: not os.path.exists(self.p("me")), 3, "the end of the ephemeral")
+
+    def test_locks(self):
+        a = os.open(self.p("@/lock"), os.O_RDWR)
+        b = os.open(self.p("@/lock"), os.O_RDWR)
+        fcntl.flock(a, fcntl.LOCK_EX)
+        self.assertErrno(errno.EWOULDBLOCK, fcntl.flock, b, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.assertRegex(self.read("@/lock"), r"^state held\ntoken 0x[0-9a-f]+\nholder 1 \d+ \S+\n$")
+        contender = [n for n in os.listdir(self.p()) if "-lock-" in n][0]
+        self.assertErrno(errno.EBUSY, os.unlink, self.p(contender))
+        os.close(a)
+        fcntl.flock(b, fcntl.LOCK_EX)
+        os.close(b)
+        wait_for(lambda: self.read("@/lock") == "state free\n", 3, "a free lock")
+
+    def test_file_locks(self):
+        self.write("f", "")
+        fds = [os.open(self.p("f"), os.O_RDWR) for _ in range(3)]
+        fcntl.flock(fds[0], fcntl.LOCK_SH)
+        fcntl.flock(fds[1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+        self.assertErrno(errno.EWOULDBLOCK, fcntl.flock, fds[2], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fds[0], fcntl.LOCK_UN)
+        os.close(fds[1])
+        fcntl.flock(fds[2], fcntl.LOCK_EX)
+        for fd in (fds[0], fds[2]):
+            os.close(fd)
+        with open(self.p("f"), "r+") as f:
+            fcntl.lockf(f, fcntl.LOCK_EX)
+            fcntl.lockf(f, fcntl.LOCK_UN)
+            self.assertErrno(errno.ENOLCK, fcntl.lockf, f, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+
+    def test_a_waiter_can_be_interrupted_and_killed(self):
+        holder = os.open(self.p("@/lock"), os.O_RDWR)
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        start = time.monotonic()
+        self.assertEqual(run("flock", "-w", "0.3", self.p("@/lock"), "true").returncode, 1)
+        self.assertLess(time.monotonic() - start, 2)
+        waiter = subprocess.Popen(["flock", self.p("@/lock"), "true"])
+        wait_for(lambda: "waiter" in self.read("@/lock"), 5, "a waiter")
+        waiter.kill()
+        waiter.wait()
+        wait_for(lambda: "waiter" not in self.read("@/lock"), 5, "its end")
+        os.close(holder)
+        self.assertEqual(run("flock", "-w", "5", self.p("@/lock"), "true").returncode, 0)
+
+    def test_watch(self):
+        watch = subprocess.Popen(["bash", "-c", f"while read -r zxid type name; do echo $type $name; "
+                                  f"test \"$name\" = end && break; done < {self.p('@/watch')}"],
+                                 stdout=subprocess.PIPE, text=True)
+        wait_for(lambda: "watch" in sh(f"cat {self.n1.path('@/handles')}"), 5, "the watch")
+        sh(f"cd {self.p()}; : > f; echo x > f; chmod 600 f; rm f; : > end")
+        lines = watch.communicate(timeout=20)[0].splitlines()[1:]
+        self.assertEqual(lines, ["created f", "changed f", "acl f", "deleted f", "created end"])
+
+    def test_many_entries(self):
+        names = [f"entry-{i:05}" for i in range(2000)]
+        for name in names:
+            os.close(os.open(self.p(name), os.O_CREAT | os.O_WRONLY))
+        self.assertEqual(sorted(os.listdir(self.p())), names)
+        self.assertEqual(len([e for e in os.scandir(self.p()) if e.is_file()]), 2000)
+        sh(f"rm -r {self.p()}/*")
+        self.assertEqual(os.listdir(self.p()), [])
+
+    def test_umask_and_other_users(self):
+        sh(f"umask 077; echo secret > {self.p('secret')}; chmod 755 {self.p()}")
+        result = run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat",
+                     self.p("secret"))
+        self.assertIn("Permission denied", result.stderr)
+        acl = sh(f"ls -l {self.p('secret')}")
+        self.assertTrue(acl.startswith("-rw-------"), acl)
+
+    def test_zabfs_tool(self):
+        self.assertEqual(run(ZABFS, "status", "--mount", self.n1.mount).returncode, 0)
+        result = run(ZABFS, "lock", self.p(), "--", "sh", "-c", "exit 7")
+        self.assertEqual(result.returncode, 7, result.stderr)
+        holder = os.open(self.p("@/lock"), os.O_RDWR)
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        self.assertEqual(run(ZABFS, "lock", self.p(), "--timeout", "0.3", "--", "true").returncode, 1)
+        os.close(holder)
+
+    def test_in_place_tools(self):
+        self.write("f", "one\ntwo\n")
+        sh(f"sed -i s/one/ONE/ {self.p('f')}; sort -r -o {self.p('f')} {self.p('f')}; "
+           f"printf X | dd of={self.p('f')} conv=notrunc bs=1 seek=1 status=none")
+        self.assertEqual(self.read("f"), "tXo\nONE\n")
+
+    def test_vim(self):
+        self.write("v", "before\n")
+        sh(f"vim -Nu NONE -es -c '%s/before/after/' -c wq {self.p('v')} </dev/null || "
+           f"vim.tiny -es -c '%s/before/after/' -c wq {self.p('v')} </dev/null")
+        self.assertEqual(self.read("v"), "after\n")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
