@@ -12,24 +12,37 @@
 
 namespace zabfs::consensus {
 
-std::string DataDirectory::open(const std::string& path, tree::ServerId me, bool& wrong_owner) {
+namespace {
+
+std::string identity_of(tree::ServerId me) { return fmt::format("zabfs 1 server {}", me.value); }
+
+}  // namespace
+
+std::string DataDirectory::check(const std::string& path, tree::ServerId me, bool& wrong_owner) {
   wrong_owner = false;
   path_ = path + "/zabfs";
-  std::string identity_path = path_ + "/identity";
-  std::string identity = fmt::format("zabfs 1 server {}", me.value);
-  std::error_code error;
-  bool exists = std::filesystem::exists(identity_path, error);
-  if (exists) {
-    std::ifstream in(identity_path);
-    std::string found;
-    std::getline(in, found);
-    if (found != identity) {
-      wrong_owner = true;
-      return fmt::format("{} belongs to another node (\"{}\", this one is \"{}\"): check dataDir "
-                         "and myid",
-                         path_, found, identity);
-    }
+  std::ifstream in(path_ + "/identity");
+  std::string found;
+  if (in && std::getline(in, found) && found != identity_of(me)) {
+    wrong_owner = true;
+    return fmt::format(
+        "{} belongs to another node (\"{}\", this one is \"{}\"): check dataDir and "
+        "myid",
+        path_, found, identity_of(me));
   }
+  int fd = ::open((path_ + "/lock").c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return {};
+  bool in_use = ::flock(fd, LOCK_EX | LOCK_NB) != 0;
+  ::close(fd);
+  if (!in_use) return {};
+  return fmt::format("{} is in use by another zabfsd: stop that one, or name another directory",
+                     path_);
+}
+
+std::string DataDirectory::open(const std::string& path, tree::ServerId me, bool& wrong_owner) {
+  std::string problem = check(path, me, wrong_owner);
+  if (!problem.empty()) return problem;
+  std::error_code error;
   std::filesystem::create_directories(path_, error);
   if (error) {
     wrong_owner = true;
@@ -44,9 +57,10 @@ std::string DataDirectory::open(const std::string& path, tree::ServerId me, bool
     return fmt::format("{} is in use by another zabfsd: stop that one, or name another directory",
                        path_);
   }
-  if (!exists) {
+  std::string identity_path = path_ + "/identity";
+  if (!std::filesystem::exists(identity_path, error)) {
     std::ofstream out(identity_path);
-    out << identity << "\n";
+    out << identity_of(me) << "\n";
     out.close();
     if (!out) return fmt::format("can't write {}: {}", identity_path, std::strerror(errno));
   }

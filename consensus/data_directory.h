@@ -14,8 +14,10 @@ namespace zabfs::consensus {
 
 class DataDirectory {
  public:
-  // Takes the directory for this server. An empty string, or what is wrong, with the remedy;
-  // nothing was written then, and `wrong_owner` says whether it is the configuration's fault.
+  // Looks whether the directory may be taken, and changes nothing. An empty string, or what is
+  // wrong, with the remedy; `wrong_owner` says whether it is the configuration's fault.
+  std::string check(const std::string& path, tree::ServerId me, bool& wrong_owner);
+  // Takes the directory for this server, making it if it is new.
   std::string open(const std::string& path, tree::ServerId me, bool& wrong_owner);
   ~DataDirectory();
   DataDirectory() = default;

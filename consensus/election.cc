@@ -61,10 +61,13 @@ std::optional<ServerId> Election::receive(int64_t now_ms, ServerId from, const N
     return std::nullopt;
   }
   switch (n.state) {
-    case PeerState::kLooking: return receive_looking(now_ms, from, n, out);
+    case PeerState::kLooking:
+      return receive_looking(now_ms, from, n, out);
     case PeerState::kFollowing:
-    case PeerState::kLeading: return receive_settled(from, n);
-    case PeerState::kObserving: return std::nullopt;
+    case PeerState::kLeading:
+      return receive_settled(from, n);
+    case PeerState::kObserving:
+      return std::nullopt;
   }
   return std::nullopt;
 }

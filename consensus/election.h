@@ -44,8 +44,8 @@ class Election {
   std::optional<ServerId> receive_settled(ServerId from, const Notification& n);
 
   const ZabConfig& config_;
-  Vote own_;        // for this node
-  Vote vote_;       // the best seen this round; after the election, the winner
+  Vote own_;   // for this node
+  Vote vote_;  // the best seen this round; after the election, the winner
   int64_t round_ = 0;
   std::map<ServerId, Received> votes_;    // of nodes in this round
   std::map<ServerId, Received> settled_;  // of nodes that follow or lead

@@ -100,7 +100,8 @@ std::variant<Member, MemberError> parse_member(std::string_view text) {
   if (parts.size() < 2 || parts.size() > 3) {
     return MemberError{"expected host:quorumPort:electionPort[:participant|observer]"};
   }
-  if (!parse_port(parts[0], member.quorum_port)) return MemberError{"the quorum port is not a port"};
+  if (!parse_port(parts[0], member.quorum_port))
+    return MemberError{"the quorum port is not a port"};
   if (!parse_port(parts[1], member.election_port)) {
     return MemberError{"the election port is not a port"};
   }

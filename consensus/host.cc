@@ -29,22 +29,23 @@ Host::~Host() { stop(); }
 HostError Host::open() {
   bool wrong_owner = false;
   ServerId me = config_.replica.zab.me;
-  std::string error = data_directory_.open(config_.data_dir, me, wrong_owner);
-  if (!error.empty()) return {error, wrong_owner};
   bool split = !config_.data_log_dir.empty() && config_.data_log_dir != config_.data_dir;
-  if (split) {
-    error = log_directory_.open(config_.data_log_dir, me, wrong_owner);
-    if (!error.empty()) return {error, wrong_owner};
-  }
-  snapshot_disk_ = std::make_unique<PosixDisk>(data_directory_.path());
-  log_disk_ = std::make_unique<PosixDisk>(split ? log_directory_.path() : data_directory_.path());
+  // All that can be known to be wrong is found before anything is written.
+  std::string error = data_directory_.check(config_.data_dir, me, wrong_owner);
+  if (error.empty() && split) error = log_directory_.check(config_.data_log_dir, me, wrong_owner);
+  if (!error.empty()) return {error, wrong_owner};
   transport_ = std::make_unique<TcpTransport>(
       io_, strand_, me, config_.replica.zab.ensemble,
       [this](LogLevel level, const std::string& line) { log(level, line); });
   error = transport_->listen(config_.listen_on_all);
   if (!error.empty()) return {error, false};
-  replica_ = std::make_unique<Replica>(config_.replica, *this, *transport_, *log_disk_,
-                                       *snapshot_disk_);
+  error = data_directory_.open(config_.data_dir, me, wrong_owner);
+  if (error.empty() && split) error = log_directory_.open(config_.data_log_dir, me, wrong_owner);
+  if (!error.empty()) return {error, wrong_owner};
+  snapshot_disk_ = std::make_unique<PosixDisk>(data_directory_.path());
+  log_disk_ = std::make_unique<PosixDisk>(split ? log_directory_.path() : data_directory_.path());
+  replica_ =
+      std::make_unique<Replica>(config_.replica, *this, *transport_, *log_disk_, *snapshot_disk_);
   return {replica_->recover(), false};
 }
 
@@ -112,9 +113,15 @@ void Host::run_background(std::function<void()> job, std::function<void()> done)
 
 void Host::log(LogLevel level, const std::string& line) {
   switch (level) {
-    case LogLevel::kInfo: spdlog::info(line); return;
-    case LogLevel::kWarning: spdlog::warn(line); return;
-    case LogLevel::kError: spdlog::error(line); return;
+    case LogLevel::kInfo:
+      spdlog::info(line);
+      return;
+    case LogLevel::kWarning:
+      spdlog::warn(line);
+      return;
+    case LogLevel::kError:
+      spdlog::error(line);
+      return;
   }
 }
 

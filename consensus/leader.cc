@@ -72,9 +72,12 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
   }
   if (is_info) return on_info(link, learner, packet, out);
   switch (packet.type) {
-    case PacketType::kAckEpoch: return on_ack_epoch(link, learner, packet, out);
-    case PacketType::kAck: return on_ack(link, learner, packet, out);
-    case PacketType::kPing: return on_ping(learner, packet, out);
+    case PacketType::kAckEpoch:
+      return on_ack_epoch(link, learner, packet, out);
+    case PacketType::kAck:
+      return on_ack(link, learner, packet, out);
+    case PacketType::kPing:
+      return on_ping(learner, packet, out);
     case PacketType::kRequest:
     case PacketType::kRevalidate:
       out.push_back(action::Forwarded{link, learner.id, packet});
@@ -138,8 +141,8 @@ void Leader::try_choose_epoch(Actions& out) {
 }
 
 void Leader::send_leader_info(LinkId link, Actions& out) const {
-  out.push_back(action::Send{
-      {link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info())});
+  out.push_back(
+      action::Send{{link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info())});
 }
 
 void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
@@ -177,8 +180,8 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   // What is sent as committed: before this leadership is established, its whole initial history.
   Zxid limit = phase_ == Phase::kBroadcast ? committed_ : own_last_;
   Zxid theirs = learner.last;
-  Zxid common = std::min(history.contains(theirs) ? theirs : history.last_of_epoch(theirs.epoch()),
-                         limit);
+  Zxid common =
+      std::min(history.contains(theirs) ? theirs : history.last_of_epoch(theirs.epoch()), limit);
   bool known = history.contains(theirs) || common != Zxid{};
   if (!known || common < history.base()) {
     out.push_back(action::SendSnapshot{link, limit});
@@ -192,8 +195,8 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   if (!learner.observer) {
     out.push_back(action::SendHistory{link, limit, history.last(), false});
   }
-  out.push_back(action::Send{
-      {link}, Packet(PacketType::kNewLeader, epoch_start(), config_.ensemble.text())});
+  out.push_back(
+      action::Send{{link}, Packet(PacketType::kNewLeader, epoch_start(), config_.ensemble.text())});
   learner.last = Zxid{};
   learner.phase = LearnerPhase::kSyncing;
 }

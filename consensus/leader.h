@@ -30,11 +30,11 @@ class Leader {
 
  private:
   enum class Phase {
-    kDiscovery,     // until a quorum has said its accepted epoch
+    kDiscovery,  // until a quorum has said its accepted epoch
     kSavingAccepted,
-    kEpochAcks,     // until a quorum has acknowledged the new epoch
+    kEpochAcks,  // until a quorum has acknowledged the new epoch
     kSavingEpoch,
-    kSync,          // until a quorum has acknowledged NEWLEADER
+    kSync,  // until a quorum has acknowledged NEWLEADER
     kBroadcast,
   };
   enum class LearnerPhase { kConnected, kInfo, kEpochAcked, kSyncing, kSynced };
@@ -44,7 +44,7 @@ class Leader {
     bool observer = false;
     bool is_zabfs = false;
     LearnerPhase phase = LearnerPhase::kConnected;
-    Zxid last;   // where its log ends, then what it has acknowledged
+    Zxid last;  // where its log ends, then what it has acknowledged
     int64_t heard_ms = 0;
     uint64_t pings_sent = 0, pings_answered = 0;
   };
@@ -80,8 +80,8 @@ class Leader {
   std::string failure_;
   Links learners_;
   uint32_t epoch_ = 0;
-  uint32_t own_epoch_;      // the current epoch this leader was elected with
-  Zxid own_last_;           // the end of its initial history
+  uint32_t own_epoch_;  // the current epoch this leader was elected with
+  Zxid own_last_;       // the end of its initial history
   Zxid committed_;
   std::set<ServerId> epoch_ackers_;
   int64_t started_ms_;

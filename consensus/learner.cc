@@ -71,8 +71,8 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
 }
 
 void Learner::set_deadline(int64_t now_ms) {
-  deadline_ms_ = phase_ == Phase::kServing ? heard_ms_ + config_.sync_ms()
-                                           : started_ms_ + config_.init_ms();
+  deadline_ms_ =
+      phase_ == Phase::kServing ? heard_ms_ + config_.sync_ms() : started_ms_ + config_.init_ms();
   if (phase_ == Phase::kDialling && link_ == 0) deadline_ms_ = redial_at_ms_;
   deadline_ms_ = std::max(deadline_ms_, now_ms + 1);
 }
@@ -106,17 +106,22 @@ bool Learner::expect(bool holds, const Packet& packet) {
 
 void Learner::on_packet(const Packet& packet, Actions& out) {
   switch (packet.type) {
-    case PacketType::kLeaderInfo: return on_leader_info(packet, out);
+    case PacketType::kLeaderInfo:
+      return on_leader_info(packet, out);
     case PacketType::kDiff:
     case PacketType::kTrunc:
-    case PacketType::kSnap: return on_sync_mode(packet, out);
-    case PacketType::kProposal: return on_proposal(packet, out);
-    case PacketType::kCommit: return on_commit(packet.zxid, out);
+    case PacketType::kSnap:
+      return on_sync_mode(packet, out);
+    case PacketType::kProposal:
+      return on_proposal(packet, out);
+    case PacketType::kCommit:
+      return on_commit(packet.zxid, out);
     case PacketType::kInform:
       on_proposal(packet, out);
       if (failure_.empty()) on_commit(packet.zxid, out);
       return;
-    case PacketType::kNewLeader: return on_new_leader(packet, out);
+    case PacketType::kNewLeader:
+      return on_new_leader(packet, out);
     case PacketType::kUpToDate:
       if (expect(phase_ == Phase::kWaitingUpToDate, packet)) on_up_to_date(out);
       return;

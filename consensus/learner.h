@@ -14,8 +14,8 @@ namespace zabfs::consensus {
 
 class Learner {
  public:
-  Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader,
-          int64_t now_ms, Actions& out);
+  Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader, int64_t now_ms,
+          Actions& out);
 
   void step(int64_t now_ms, const Event& event, Actions& out);
   int64_t deadline_ms() const { return deadline_ms_; }
@@ -28,11 +28,11 @@ class Learner {
  private:
   enum class Phase {
     kDialling,
-    kInfoSent,        // until LEADERINFO
+    kInfoSent,  // until LEADERINFO
     kSavingAccepted,
-    kEpochAcked,      // until DIFF, TRUNC or SNAP
+    kEpochAcked,  // until DIFF, TRUNC or SNAP
     kReceivingSnapshot,
-    kSyncing,         // until NEWLEADER
+    kSyncing,  // until NEWLEADER
     kSavingEpoch,
     kWaitingUpToDate,
     kServing,
@@ -48,7 +48,9 @@ class Learner {
   void on_up_to_date(Actions& out);
   void on_tick(int64_t now_ms, Actions& out);
   void acknowledge(Actions& out);
-  void send(Packet packet, Actions& out) const { out.push_back(action::Send{{link_}, std::move(packet)}); }
+  void send(Packet packet, Actions& out) const {
+    out.push_back(action::Send{{link_}, std::move(packet)});
+  }
   bool expect(bool holds, const Packet& packet);
   bool observes() const { return !config_.ensemble.is_voter(config_.me); }
   void set_deadline(int64_t now_ms);

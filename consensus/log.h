@@ -22,7 +22,7 @@ struct LogEntry {
   log_format::RecordType type = log_format::RecordType::kTxn;
   Zxid zxid;
   uint32_t extra = 0;  // SyncMode of kBeginSync, epoch of kEndSync
-  Payload txn;        // of kTxn
+  Payload txn;         // of kTxn
 };
 
 struct LogTxn {

@@ -32,10 +32,10 @@ bool read_capabilities(Reader& in) {
 
 const char* packet_name(PacketType type) {
   static constexpr std::array<const char*, kMaxPacketType + 1> kNames = {
-      "?",        "REQUEST",   "PROPOSAL",     "ACK",          "COMMIT",
-      "PING",     "REVALIDATE", "SYNC",        "INFORM",       "COMMITANDACTIVATE",
-      "NEWLEADER", "FOLLOWERINFO", "UPTODATE", "DIFF",         "TRUNC",
-      "SNAP",     "OBSERVERINFO", "LEADERINFO", "ACKEPOCH",    "INFORMANDACTIVATE"};
+      "?",         "REQUEST",      "PROPOSAL",   "ACK",      "COMMIT",
+      "PING",      "REVALIDATE",   "SYNC",       "INFORM",   "COMMITANDACTIVATE",
+      "NEWLEADER", "FOLLOWERINFO", "UPTODATE",   "DIFF",     "TRUNC",
+      "SNAP",      "OBSERVERINFO", "LEADERINFO", "ACKEPOCH", "INFORMANDACTIVATE"};
   auto index = static_cast<size_t>(type);
   return index < kNames.size() ? kNames[index] : "?";
 }
@@ -109,8 +109,7 @@ std::optional<Notification> decode_notification(std::string_view payload) {
   notification.vote.leader.value = in.i64();
   notification.vote.zxid.value = in.i64();
   notification.round = in.i64();
-  notification.vote.peer_epoch =
-      in.at_end() ? notification.vote.zxid.epoch() : in.i64();
+  notification.vote.peer_epoch = in.at_end() ? notification.vote.zxid.epoch() : in.i64();
   if (!in.at_end() && in.i32() >= kNotificationVersion) notification.config = in.string();
   if (!in.ok() || state < 0 || state > static_cast<int32_t>(PeerState::kObserving)) {
     return std::nullopt;
@@ -184,9 +183,12 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
 std::string LinkReader::feed_snapshot(std::string_view& input, const Handlers& handlers) {
   if (loader_ != nullptr && !signature_next_) {
     switch (loader_->feed(input)) {
-      case tree::SnapshotLoader::State::kMore: return {};
-      case tree::SnapshotLoader::State::kBad: return "malformed snapshot stream";
-      case tree::SnapshotLoader::State::kDone: signature_next_ = true;
+      case tree::SnapshotLoader::State::kMore:
+        return {};
+      case tree::SnapshotLoader::State::kBad:
+        return "malformed snapshot stream";
+      case tree::SnapshotLoader::State::kDone:
+        signature_next_ = true;
     }
   }
   if (input.size() < 4 + kSnapshotSignature.size()) return {};

@@ -45,7 +45,9 @@ class PosixFile : public File {
     return {};
   }
 
-  DiskStatus sync() override { return ::fdatasync(fd_) == 0 ? DiskStatus() : failure("fdatasync", path_); }
+  DiskStatus sync() override {
+    return ::fdatasync(fd_) == 0 ? DiskStatus() : failure("fdatasync", path_);
+  }
 
   uint64_t size() const override {
     struct stat st;

@@ -67,11 +67,10 @@ struct Purged {  // the log now begins after this zxid
 };
 }  // namespace event
 
-using Event =
-    std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
-                 event::LinkDown, event::PacketReceived, event::SnapshotReceived, event::Synced,
-                 event::AcceptedEpochSaved, event::EpochSaved, event::Settled, event::Propose,
-                 event::ConfirmLeadership, event::Purged>;
+using Event = std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
+                           event::LinkDown, event::PacketReceived, event::SnapshotReceived,
+                           event::Synced, event::AcceptedEpochSaved, event::EpochSaved,
+                           event::Settled, event::Propose, event::ConfirmLeadership, event::Purged>;
 
 namespace action {
 struct SendVote {
@@ -182,9 +181,9 @@ struct ZabConfig {
 struct ZabState {
   uint32_t accepted_epoch = 0;
   uint32_t current_epoch = 0;
-  History history;      // appended, not necessarily durable
-  Zxid durable;         // appended and durable
-  Zxid committed;       // known committed when the node started
+  History history;  // appended, not necessarily durable
+  Zxid durable;     // appended and durable
+  Zxid committed;   // known committed when the node started
   uint64_t next_link = 1;
 };
 

@@ -76,14 +76,14 @@ std::string Replica::recover() {
   }
   applied_ = last_snapshot_ = tree_->last_zxid();
   if (applied_ < history.base()) {
-    return fmt::format("no intact snapshot at or after 0x{:x}, where the log begins; restore one, "
-                       "or move the data directory away to rejoin as an empty node",
-                       history.base().value);
+    return fmt::format(
+        "no intact snapshot at or after 0x{:x}, where the log begins; restore one, "
+        "or move the data directory away to rejoin as an empty node",
+        history.base().value);
   }
   window_base_ = applied_;
-  if (history.last() > applied_ &&
-      (!Log::read(log_disk_, applied_, history.last(), window_) || window_.empty() ||
-       window_.back().zxid != history.last())) {
+  if (history.last() > applied_ && (!Log::read(log_disk_, applied_, history.last(), window_) ||
+                                    window_.empty() || window_.back().zxid != history.last())) {
     return "the log can't be read back";
   }
   for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
@@ -256,9 +256,10 @@ void Replica::on_append(const action::Append& append) {
 void Replica::on_begin_sync(const action::BeginSync& begin) {
   if (begin.mode == SyncMode::kTrunc) {
     if (begin.zxid < applied_) {
-      return environment_.die(fmt::format("{}: the leader wants to cut back to 0x{:x}, below what "
-                                          "was committed",
-                                          place(), begin.zxid.value));
+      return environment_.die(
+          fmt::format("{}: the leader wants to cut back to 0x{:x}, below what "
+                      "was committed",
+                      place(), begin.zxid.value));
     }
     while (!window_.empty() && window_.back().zxid > begin.zxid) {
       window_bytes_ -= window_.back().txn->size();
@@ -270,8 +271,8 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
     window_bytes_ = 0;
     window_base_ = begin.zxid;
   }
-  log_queue_.push_back({log_format::RecordType::kBeginSync, begin.zxid,
-                        static_cast<uint32_t>(begin.mode), nullptr});
+  log_queue_.push_back(
+      {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(begin.mode), nullptr});
 }
 
 void Replica::on_role_changed(const action::RoleChanged& change) {
@@ -384,9 +385,8 @@ void Replica::send_snapshot(const action::SendSnapshot& send) {
     }
     transport_.send(send.link, bytes);
   } else {
-    problem = snapshots_.read(zxid, [&](std::string_view chunk) {
-      transport_.send(send.link, std::string(chunk));
-    });
+    problem = snapshots_.read(
+        zxid, [&](std::string_view chunk) { transport_.send(send.link, std::string(chunk)); });
   }
   if (!problem.empty()) {
     environment_.log(LogLevel::kError, problem);
@@ -445,8 +445,8 @@ void Replica::apply_committed() {
   for (; first != window_.end() && first->zxid <= target; ++first) {
     std::optional<tree::Txn> txn = tree::decode_txn(*first->txn);
     if (!txn || txn->header.zxid != first->zxid) {
-      return environment_.die(fmt::format("{}: committed txn 0x{:x} is not a transaction", place(),
-                                          first->zxid.value));
+      return environment_.die(
+          fmt::format("{}: committed txn 0x{:x} is not a transaction", place(), first->zxid.value));
     }
     txns.push_back(std::move(*txn));
   }

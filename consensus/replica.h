@@ -51,10 +51,10 @@ struct ReplicaConfig {
   ZabConfig zab;
   int64_t snapshot_txns = 100'000;  // a snapshot after about so many (Java: snapCount)
   size_t snapshot_retain = 3;
-  size_t max_pending = 20'000;      // requests under way from this node
+  size_t max_pending = 20'000;  // requests under way from this node
   uint64_t segment_bytes = 16u << 20;
-  int32_t min_session_ms = 0;       // 0: 2 ticks
-  int32_t max_session_ms = 0;       // 0: 20 ticks
+  int32_t min_session_ms = 0;  // 0: 2 ticks
+  int32_t max_session_ms = 0;  // 0: 20 ticks
 };
 
 class Replica {
@@ -215,8 +215,8 @@ class Replica {
   std::map<uint64_t, Pending> pending_;  // in order of submission
   std::map<PendingKey, uint64_t> pending_by_key_;
   uint64_t next_pending_ = 1;
-  std::deque<Barrier> barriers_waiting_;   // not yet sent
-  std::deque<Barrier> barriers_sent_;      // to the leader, answers come in this order
+  std::deque<Barrier> barriers_waiting_;  // not yet sent
+  std::deque<Barrier> barriers_sent_;     // to the leader, answers come in this order
   std::multimap<Zxid, std::function<void()>> after_applied_;    // run once that is applied
   std::multimap<Zxid, std::function<void()>> after_committed_;  // at the leader
   std::map<uint64_t, std::function<void()>> confirmations_;

@@ -113,18 +113,18 @@ void Replica::become_ready() {
   ++role_number_;
   int64_t now_ms = environment_.now_ms();
   bool leads = zab_->role() == Role::kLeading;
-  environment_.log(LogLevel::kInfo, fmt::format("{}: serving as {}{}", place(),
-                                                role_name(zab_->role()),
-                                                leads ? fmt::format(" with {} of {} voters",
-                                                                    zab_->synced_voters(),
-                                                                    config_.zab.ensemble.voter_count())
-                                                      : ""));
+  environment_.log(LogLevel::kInfo,
+                   fmt::format("{}: serving as {}{}", place(), role_name(zab_->role()),
+                               leads ? fmt::format(" with {} of {} voters", zab_->synced_voters(),
+                                                   config_.zab.ensemble.voter_count())
+                                     : ""));
   if (leads) {
     preparer_.emplace(*tree_);
     preparer_->reset();
     last_proposed_ = Zxid::make(zab_->epoch(), 0);
     tracker_.clear();
-    for (auto [session, timeout_ms] : tree_->sessions()) tracker_.touch(session, timeout_ms, now_ms);
+    for (auto [session, timeout_ms] : tree_->sessions())
+      tracker_.touch(session, timeout_ms, now_ms);
     next_reap_ms_ = now_ms + kReapIntervalMs;
   }
   // Barriers that waited for txns of older epochs: what of those exists is applied now.
@@ -216,7 +216,8 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
     tree::jute::Writer out(answer);
     out.i64(session.value);
     out.boolean(valid);
-    return send_packet(forwarded.link, Packet(PacketType::kRevalidate, Zxid{-1}, std::move(answer)));
+    return send_packet(forwarded.link,
+                       Packet(PacketType::kRevalidate, Zxid{-1}, std::move(answer)));
   }
   tree::Request request;
   request.session.value = in.i64();

@@ -42,8 +42,8 @@ std::vector<Zxid> SnapshotStore::list() {
   std::vector<Zxid> zxids;
   for (const std::string& name : disk_.list()) {
     if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + 16) continue;
-    zxids.push_back(Zxid{
-        static_cast<int64_t>(std::strtoull(name.c_str() + kPrefix.size(), nullptr, 16))});
+    zxids.push_back(
+        Zxid{static_cast<int64_t>(std::strtoull(name.c_str() + kPrefix.size(), nullptr, 16))});
   }
   std::sort(zxids.begin(), zxids.end(), std::greater<>());
   return zxids;

@@ -68,8 +68,8 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     std::shared_ptr<tcp::socket> socket;  // the connection that stays; null if there is none
     bool dialling = false;
     bool writing = false;
-    std::string last;                  // the last vote for this peer; repeated on a new connection
-    std::optional<std::string> next;   // the vote to send
+    std::string last;                 // the last vote for this peer; repeated on a new connection
+    std::optional<std::string> next;  // the vote to send
   };
 
   Mesh(asio::io_context& io_context, Strand& the_strand, ServerId self, const Ensemble& members,
@@ -169,8 +169,8 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     });
     resolver->async_resolve(
         member->host, std::to_string(member->election_port),
-        [self = shared_from_this(), id, socket, resolver, timer](error_code error,
-                                                                 tcp::resolver::results_type found) {
+        [self = shared_from_this(), id, socket, resolver, timer](
+            error_code error, tcp::resolver::results_type found) {
           if (error) {
             timer->cancel();
             self->peers[id].dialling = false;
@@ -220,15 +220,15 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     auto frame = std::make_shared<std::string>();
     tree::jute::Writer(*frame).string(*peer.next);
     peer.next.reset();
-    asio::async_write(*peer.socket, asio::buffer(*frame),
-                      [self = shared_from_this(), id, socket = peer.socket, frame](error_code error,
-                                                                                   size_t) {
-                        Peer& now = self->peers[id];
-                        if (now.socket != socket) return;
-                        now.writing = false;
-                        if (error) return self->lost(id, socket);
-                        self->write(id);
-                      });
+    asio::async_write(
+        *peer.socket, asio::buffer(*frame),
+        [self = shared_from_this(), id, socket = peer.socket, frame](error_code error, size_t) {
+          Peer& now = self->peers[id];
+          if (now.socket != socket) return;
+          now.writing = false;
+          if (error) return self->lost(id, socket);
+          self->write(id);
+        });
   }
 
   void read_vote(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
@@ -315,8 +315,8 @@ std::string TcpTransport::listen(bool all_addresses) {
   std::string error =
       bind(quorum_acceptor_, io_, self.host, self.quorum_port, all_addresses, "quorum port");
   if (error.empty()) {
-    error = bind(mesh_->acceptor, io_, self.host, self.election_port, all_addresses,
-                 "election port");
+    error =
+        bind(mesh_->acceptor, io_, self.host, self.election_port, all_addresses, "election port");
   }
   return error;
 }
@@ -393,14 +393,13 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
           };
           handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
             auto shared = std::make_shared<std::unique_ptr<tree::Tree>>(std::move(tree));
-            events.push_back([this, id = link->id, shared] {
-              replica_->on_snapshot(id, std::move(*shared));
-            });
+            events.push_back(
+                [this, id = link->id, shared] { replica_->on_snapshot(id, std::move(*shared)); });
           };
           problem = link->reader.feed({link->buffer.data(), size}, handlers);
           if (!problem.empty()) {
-            log_(LogLevel::kWarning, fmt::format("quorum port: closed {}: {}",
-                                                 name_of(link->socket), problem));
+            log_(LogLevel::kWarning,
+                 fmt::format("quorum port: closed {}: {}", name_of(link->socket), problem));
           }
         }
         bool down = error || !problem.empty();
@@ -448,8 +447,8 @@ void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
     return;
   }
   if (link->out.size() > kMaxUnsentBytes) {
-    log_(LogLevel::kWarning, fmt::format("quorum port: closed {}: it reads too slowly",
-                                         name_of(link->socket)));
+    log_(LogLevel::kWarning,
+         fmt::format("quorum port: closed {}: it reads too slowly", name_of(link->socket)));
     LinkId id = link->id;
     close(id, "");
     return strand_.post([this, id] { replica_->on_link_down(id); });

@@ -7,10 +7,14 @@ namespace zabfs::consensus {
 const char* role_name(Role role) {
   switch (role) {
     case Role::kSettling:
-    case Role::kLooking: return "looking";
-    case Role::kFollowing: return "follower";
-    case Role::kObserving: return "observer";
-    case Role::kLeading: return "leader";
+    case Role::kLooking:
+      return "looking";
+    case Role::kFollowing:
+      return "follower";
+    case Role::kObserving:
+      return "observer";
+    case Role::kLeading:
+      return "leader";
   }
   return "?";
 }

@@ -54,11 +54,21 @@ std::vector<Line> parse_properties(std::istream& in) {
 
 // Keys of ZooKeeper's that this server knows and does not need yet, or at all.
 const std::set<std::string>& ignored_keys() {
-  static const std::set<std::string> kIgnored = {
-      "clientPort", "clientPortAddress", "maxClientCnxns", "electionAlg", "peerType",
-      "standaloneEnabled", "reconfigEnabled", "autopurge.purgeInterval", "syncEnabled",
-      "4lw.commands.whitelist", "admin.enableServer", "admin.serverPort",
-      "connectToLearnerMasterLimit", "forceSync", "extendedTypesEnabled"};
+  static const std::set<std::string> kIgnored = {"clientPort",
+                                                 "clientPortAddress",
+                                                 "maxClientCnxns",
+                                                 "electionAlg",
+                                                 "peerType",
+                                                 "standaloneEnabled",
+                                                 "reconfigEnabled",
+                                                 "autopurge.purgeInterval",
+                                                 "syncEnabled",
+                                                 "4lw.commands.whitelist",
+                                                 "admin.enableServer",
+                                                 "admin.serverPort",
+                                                 "connectToLearnerMasterLimit",
+                                                 "forceSync",
+                                                 "extendedTypesEnabled"};
   return kIgnored;
 }
 
@@ -180,7 +190,8 @@ class Reader {
       return fmt::format("{}: server {} is not listed in {}", path, id, file_);
     }
     zab.ensemble = consensus::Ensemble(members_);
-    if (zab.ensemble.voter_count() == 0) return fmt::format("{}: every server is an observer", file_);
+    if (zab.ensemble.voter_count() == 0)
+      return fmt::format("{}: every server is an observer", file_);
     return {};
   }
 

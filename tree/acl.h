@@ -40,8 +40,8 @@ struct Acl {
 using AclList = std::vector<Acl>;
 using Identities = std::vector<Id>;
 
-const AclList& open_acl();          // world:anyone, all permissions
-const Identities& superuser();      // what the mount acts as
+const AclList& open_acl();      // world:anyone, all permissions
+const Identities& superuser();  // what the mount acts as
 
 std::string encode_acl(const AclList& acl);
 void write_acl(jute::Writer& out, const AclList& acl);

@@ -26,8 +26,8 @@ Kind shown_kind(const Record& record) {
 }
 
 Time shown_mtime(const NodeStat& stat) {
-  return Time{stat.mtime_ms / 1000,
-              static_cast<int32_t>(stat.mtime_ms % 1000 * 1'000'000 + stat.mzxid.value % 1'000'000)};
+  return Time{stat.mtime_ms / 1000, static_cast<int32_t>(stat.mtime_ms % 1000 * 1'000'000 +
+                                                         stat.mzxid.value % 1'000'000)};
 }
 
 bool is_ephemeral(const Record& record) {

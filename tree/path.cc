@@ -6,7 +6,8 @@ namespace zabfs::tree {
 namespace {
 
 // Decodes one UTF-8 character at the front of `text` and removes it; -1 if malformed. Characters
-// above U+FFFF are two surrogates to Java, which its path check refuses, so they are malformed here.
+// above U+FFFF are two surrogates to Java, which its path check refuses, so they are malformed
+// here.
 int32_t next_character(std::string_view& text) {
   auto byte_at = [&text](size_t i) { return static_cast<uint8_t>(text[i]); };
   auto continuation = [&](size_t i) { return i < text.size() && (byte_at(i) & 0xc0) == 0x80; };

@@ -15,15 +15,16 @@ bool is_posix(const Acl& entry) {
          entry.who.id.ends_with(kSuffix);
 }
 
-bool is_world(const Acl& entry) {
-  return entry.who.scheme == "world" && entry.who.id == "anyone";
-}
+bool is_world(const Acl& entry) { return entry.who.scheme == "world" && entry.who.id == "anyone"; }
 
 char kind_letter(Kind kind) {
   switch (kind) {
-    case Kind::kFile: return 'f';
-    case Kind::kDirectory: return 'd';
-    case Kind::kSymlink: return 'l';
+    case Kind::kFile:
+      return 'f';
+    case Kind::kDirectory:
+      return 'd';
+    case Kind::kSymlink:
+      return 'l';
   }
   return 'f';
 }
@@ -46,10 +47,17 @@ std::optional<PosixEntry> parse(std::string_view id) {
   PosixEntry posix;
   if (id.size() < 2 || id[1] != ',') return std::nullopt;
   switch (id[0]) {
-    case 'f': posix.kind = Kind::kFile; break;
-    case 'd': posix.kind = Kind::kDirectory; break;
-    case 'l': posix.kind = Kind::kSymlink; break;
-    default: return std::nullopt;
+    case 'f':
+      posix.kind = Kind::kFile;
+      break;
+    case 'd':
+      posix.kind = Kind::kDirectory;
+      break;
+    case 'l':
+      posix.kind = Kind::kSymlink;
+      break;
+    default:
+      return std::nullopt;
   }
   id.remove_prefix(2);
   if (!take_number(id, ',', 8, posix.mode) || !take_number(id, ',', 10, posix.uid) ||

@@ -93,14 +93,16 @@ Error Preparer::prepare_body(const Request& request, Txn& txn) {
   }
   if (request.type == OpCode::kCloseSession) return prepare_close_session(request, txn);
   if (request.type == OpCode::kMulti) return prepare_multi(request, txn);
-  if (request.session.value != 0 && !session_is_open(request.session)) return Error::kSessionExpired;
+  if (request.session.value != 0 && !session_is_open(request.session))
+    return Error::kSessionExpired;
   if (static_cast<int32_t>(request.type) >= static_cast<int32_t>(OpCode::kExtWrite)) {
     return prepare_ext(request, txn);
   }
   Op op{request.type, ErrorTxn{}};
   jute::Reader in(request.body);
-  Error error = request.type == OpCode::kDeleteContainer ? prepare_delete_container(request, op)
-                                                         : prepare_op(request, request.type, in, op);
+  Error error = request.type == OpCode::kDeleteContainer
+                    ? prepare_delete_container(request, op)
+                    : prepare_op(request, request.type, in, op);
   if (error != Error::kOk) return error;
   txn.header.type = op.type;
   std::visit([&txn](auto& body) { txn.body = std::move(body); }, op.body);
@@ -234,7 +236,8 @@ Error Preparer::prepare_check(const Request& request, jute::Reader& in, Op& op) 
 }
 
 Error Preparer::prepare_multi(const Request& request, Txn& txn) {
-  if (request.session.value != 0 && !session_is_open(request.session)) return Error::kSessionExpired;
+  if (request.session.value != 0 && !session_is_open(request.session))
+    return Error::kSessionExpired;
   MultiTxn multi;
   Error failure = Error::kOk;
   jute::Reader in(request.body);
@@ -249,8 +252,8 @@ Error Preparer::prepare_multi(const Request& request, Txn& txn) {
     if (!allowed) return Error::kMarshallingError;
     if (type == OpCode::kCreate2) type = OpCode::kCreate;  // as 3.8.0 logs it (7.4)
     Op op{type, ErrorTxn{}};
-    Error error = type == OpCode::kCheck ? prepare_check(request, in, op)
-                                         : prepare_op(request, type, in, op);
+    Error error =
+        type == OpCode::kCheck ? prepare_check(request, in, op) : prepare_op(request, type, in, op);
     if (error == Error::kMarshallingError) return error;
     if (failure != Error::kOk) {
       op = Op{OpCode::kError, ErrorTxn{Error::kRuntimeInconsistency}};

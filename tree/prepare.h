@@ -27,7 +27,8 @@ class Preparer {
  public:
   explicit Preparer(const Tree& tree) : outstanding_(tree), tree_(tree) {}
 
-  // Prepares one request; its first txn gets the zxid `first`, at the leader's wall clock `time_ms`.
+  // Prepares one request; its first txn gets the zxid `first`, at the leader's wall clock
+  // `time_ms`.
   std::vector<PreparedTxn> prepare(const Request& request, Zxid first, int64_t time_ms);
   // The tree has applied everything up to `zxid`.
   void applied(Zxid zxid);

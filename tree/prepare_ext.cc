@@ -236,8 +236,8 @@ Error Preparer::exchange(const ExtRename& ext, Record source, Record target, Txn
   if (outstanding_.find(aside)) return Error::kNodeExists;
   MultiTxn multi;
   size_t size = 0;
-  for (auto [from, to] : {std::pair(ext.to, aside), std::pair(ext.from, ext.to),
-                          std::pair(aside, ext.from)}) {
+  for (auto [from, to] :
+       {std::pair(ext.to, aside), std::pair(ext.from, ext.to), std::pair(aside, ext.from)}) {
     Error error = copy_subtree(from, to, multi, size);
     if (error == Error::kOk) error = delete_subtree(from, multi, size);
     if (error != Error::kOk) return error;

@@ -78,7 +78,9 @@ std::string create_ttl_body(std::string_view path, std::optional<std::string_vie
   return bytes;
 }
 
-std::string delete_body(std::string_view path, int32_t version) { return check_body(path, version); }
+std::string delete_body(std::string_view path, int32_t version) {
+  return check_body(path, version);
+}
 
 std::string set_data_body(std::string_view path, std::optional<std::string_view> data,
                           int32_t version) {

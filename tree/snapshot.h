@@ -25,7 +25,8 @@ class SnapshotCursor {
 
   Zxid zxid() const { return zxid_; }
   int64_t digest() const { return digest_; }
-  // Appends at least one and about `limit_bytes` more bytes to `out`; false when all was handed out.
+  // Appends at least one and about `limit_bytes` more bytes to `out`; false when all was handed
+  // out.
   bool next(std::string& out, size_t limit_bytes);
 
  private:

@@ -45,8 +45,8 @@ int64_t node_digest(std::string_view path, const Bytes& data, const NodeStat& st
     std::memcpy(place, &value, sizeof(value));
     place += sizeof(value);
   };
-  for (int64_t value : {stat.czxid.value, stat.mzxid.value, stat.pzxid.value, stat.ctime_ms,
-                        stat.mtime_ms}) {
+  for (int64_t value :
+       {stat.czxid.value, stat.mzxid.value, stat.pzxid.value, stat.ctime_ms, stat.mtime_ms}) {
     put(value);
   }
   for (int32_t value : {stat.version, stat.cversion, stat.aversion}) put(value);
@@ -70,8 +70,7 @@ Tree::Tree() {
   attach(zookeeper, "quota", NodeStat{}, Bytes(""), 0);
   NodeStat config;
   config.aversion = -1;
-  attach(zookeeper, "config", config, Bytes(""),
-         acls_.intern({{kPermRead, {"world", "anyone"}}}));
+  attach(zookeeper, "config", config, Bytes(""), acls_.intern({{kPermRead, {"world", "anyone"}}}));
 }
 
 Tree::~Tree() = default;
@@ -135,9 +134,12 @@ void Tree::enlist_owner(NodeId id, bool enlist) {
     }
   };
   switch (owner_kind(owner)) {
-    case OwnerKind::kPersistent: return;
-    case OwnerKind::kContainer: return update(containers_);
-    case OwnerKind::kTtl: return update(ttls_);
+    case OwnerKind::kPersistent:
+      return;
+    case OwnerKind::kContainer:
+      return update(containers_);
+    case OwnerKind::kTtl:
+      return update(ttls_);
     case OwnerKind::kEphemeral: {
       auto place = ephemerals_.try_emplace(SessionId{owner}).first;
       update(place->second);
@@ -303,8 +305,8 @@ Error Tree::apply_create(const TxnHeader& header, OpCode type, const CreateTxn& 
   } else if (txn.ephemeral) {
     stat.owner = header.session.value;
   }
-  NodeId id = attach(parent_id, base_name(txn.path), stat, to_bytes(txn.data),
-                     acls_.intern(txn.acl));
+  NodeId id =
+      attach(parent_id, base_name(txn.path), stat, to_bytes(txn.data), acls_.intern(txn.acl));
   outcome.stat = stat_of(node(id));
   append_change(changes, ChangeType::kCreated, txn.path, header.zxid);
   return Error::kOk;

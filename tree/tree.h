@@ -100,7 +100,8 @@ class Tree {
   }
   NodeId allocate();
   void release(NodeId id);
-  // Links a new znode under `parent` and into the owner sets. Everything but linking is the caller's.
+  // Links a new znode under `parent` and into the owner sets. Everything but linking is the
+  // caller's.
   NodeId attach(NodeId parent, std::string_view name, const NodeStat& stat, Bytes data,
                 AclTable::Number acl);
   void detach(NodeId id);

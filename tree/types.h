@@ -19,7 +19,9 @@ struct Zxid {
   static constexpr Zxid make(uint32_t epoch, uint32_t counter) {
     return Zxid{static_cast<int64_t>((uint64_t{epoch} << 32) | counter)};
   }
-  constexpr uint32_t epoch() const { return static_cast<uint32_t>(static_cast<uint64_t>(value) >> 32); }
+  constexpr uint32_t epoch() const {
+    return static_cast<uint32_t>(static_cast<uint64_t>(value) >> 32);
+  }
   constexpr uint32_t counter() const { return static_cast<uint32_t>(value & 0xffffffff); }
   constexpr Zxid next() const { return Zxid{value + 1}; }
   auto operator<=>(const Zxid&) const = default;
@@ -58,10 +60,10 @@ enum class Error : int32_t {
   kSessionMoved = -118,
   kNotReadOnly = -119,
   // zabfs's own requests only; they never reach a ZooKeeper client.
-  kStale = -1001,      // the znode is not the one (czxid) or the version the caller had read
-  kTooLarge = -1002,   // the result would pass the limit of one znode or one transaction
-  kBusy = -1003,       // an ephemeral below a directory that was to be moved
-  kBadLimit = -1004,   // a queue or table is full
+  kStale = -1001,     // the znode is not the one (czxid) or the version the caller had read
+  kTooLarge = -1002,  // the result would pass the limit of one znode or one transaction
+  kBusy = -1003,      // an ephemeral below a directory that was to be moved
+  kBadLimit = -1004,  // a queue or table is full
 };
 
 // Operation codes, in requests and in txn headers (ZooDefs.OpCode). The kExt ones are requests to a
@@ -105,8 +107,9 @@ constexpr bool is_create(OpCode op) {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
-  Result(Error error) : state_(std::in_place_index<1>, error) {}         // NOLINT: implicit on purpose
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}       // NOLINT: implicit on purpose
+  Result(Error error) : state_(std::in_place_index<1>, error) {}  // NOLINT: implicit on purpose
 
   bool ok() const { return state_.index() == 0; }
   Error error() const { return ok() ? Error::kOk : std::get<1>(state_); }

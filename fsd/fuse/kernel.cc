@@ -6,7 +6,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -49,7 +49,9 @@ Kernel::~Kernel() {
 std::string Kernel::check_point(const std::string& point, bool& is_configuration) {
   is_configuration = true;
   struct stat st;
-  if (::stat(point.c_str(), &st) != 0) {
+  struct statvfs unused;
+  // The attributes of a dead mount may still be in the kernel's cache; statvfs asks the daemon.
+  if (::stat(point.c_str(), &st) != 0 || ::statvfs(point.c_str(), &unused) != 0) {
     if (errno == ENOTCONN || errno == ECONNABORTED) {
       if (::umount2(point.c_str(), MNT_DETACH) != 0) {
         return fmt::format("{} is a dead mount and can't be cleared: {}; run umount -l {}", point,
@@ -138,7 +140,8 @@ void Kernel::unmount() {
 }
 
 void Kernel::join() {
-  // A thread that waits for a request is woken by a signal; one that was about to wait, by the next.
+  // A thread that waits for a request is woken by a signal; one that was about to wait, by the
+  // next.
   while (running_ > 0) {
     for (std::thread& thread : threads_) pthread_kill(thread.native_handle(), SIGUSR2);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));

@@ -237,7 +237,8 @@ void Mount::standing_changed() {
 
 bool Mount::is_read_only() const {
   int64_t since_ms = leaderless_since_ms_;
-  return since_ms != 0 && const_cast<consensus::Host&>(host_).now_ms() - since_ms >= config_.quorum_grace_ms;
+  return since_ms != 0 &&
+         const_cast<consensus::Host&>(host_).now_ms() - since_ms >= config_.quorum_grace_ms;
 }
 
 void Mount::when_writable(fuse_req_t req, std::function<void()> body) {

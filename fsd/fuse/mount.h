@@ -104,13 +104,13 @@ class Mount : public consensus::ReplicaListener {
     std::unique_ptr<Watch> watch;  // on the strand
     std::vector<fuse_req_t> readers;
     fuse_pollhandle* poll = nullptr;
-    std::string child;             // of seq and ephemeral files: the znode made
+    std::string child;  // of seq and ephemeral files: the znode made
     std::string written;
     size_t read_at = 0, written_at = 0;  // these share no offset: the name is read, data written
     bool dirty = false;
     bool ephemeral = false;
     tree::SessionId session;
-    uint64_t lock_owner = 0;       // of the flock taken through it
+    uint64_t lock_owner = 0;  // of the flock taken through it
     bool lost = false;
     pid_t pid = 0;
   };
@@ -146,8 +146,8 @@ class Mount : public consensus::ReplicaListener {
                    bool fresh_attributes);
   bool fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
                   fuse_entry_param& entry);
-  void reply_attributes(fuse_req_t req, fuse_ino_t node, const Node& known,
-                        const OpenFile* writer, bool cacheable);
+  void reply_attributes(fuse_req_t req, fuse_ino_t node, const Node& known, const OpenFile* writer,
+                        bool cacheable);
   View view(const tree::Tree& tree, const tree::ZNode& node, const std::string& path) const;
   double name_timeout();
   std::vector<std::string> list(const std::string& path) const;

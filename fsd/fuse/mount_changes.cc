@@ -36,13 +36,12 @@ void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_
   const fuse_ctx* context = fuse_req_ctx(req);
   tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, context->uid, context->gid);
   when_writable(req, [this, req, path = *path, acl] {
-    commit(
-        OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
-        [this, req, path](const Outcome& outcome) {
-          if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
-          fuse_reply_err(req, to_errno(outcome.error));
-        },
-        nullptr, {path});
+    commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
+           [this, req, path](const Outcome& outcome) {
+             if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
+             fuse_reply_err(req, to_errno(outcome.error));
+           },
+           nullptr, {path});
   });
 }
 
@@ -51,27 +50,26 @@ void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mo
   if (!path) return;
   std::string directory = nodes_.find(parent)->path;
   const fuse_ctx* context = fuse_req_ctx(req);
-  when_writable(req, [this, req, path = *path, directory, mode, uid = context->uid,
-                      gid = context->gid] {
-    uint32_t bits = mode & 07777;
-    uint32_t group = gid;
-    const tree::Tree& tree = host_.replica().tree();
-    if (const tree::ZNode* znode = tree.find(directory)) {
-      View shown = view(tree, *znode, directory);
-      if ((shown.mode & S_ISGID) != 0) {  // setgid directories hand down group and bit
-        group = shown.gid;
-        bits |= S_ISGID;
-      }
-    }
-    tree::AclList acl = acl_for_new(tree::Kind::kDirectory, bits, uid, group);
-    commit(
-        OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
-        [this, req, path](const Outcome& outcome) {
-          if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
-          fuse_reply_err(req, to_errno(outcome.error));
-        },
-        nullptr, {path});
-  });
+  when_writable(
+      req, [this, req, path = *path, directory, mode, uid = context->uid, gid = context->gid] {
+        uint32_t bits = mode & 07777;
+        uint32_t group = gid;
+        const tree::Tree& tree = host_.replica().tree();
+        if (const tree::ZNode* znode = tree.find(directory)) {
+          View shown = view(tree, *znode, directory);
+          if ((shown.mode & S_ISGID) != 0) {  // setgid directories hand down group and bit
+            group = shown.gid;
+            bits |= S_ISGID;
+          }
+        }
+        tree::AclList acl = acl_for_new(tree::Kind::kDirectory, bits, uid, group);
+        commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
+               [this, req, path](const Outcome& outcome) {
+                 if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
+                 fuse_reply_err(req, to_errno(outcome.error));
+               },
+               nullptr, {path});
+      });
 }
 
 void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
@@ -80,13 +78,12 @@ void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const
   const fuse_ctx* context = fuse_req_ctx(req);
   tree::AclList acl = acl_for_new(tree::Kind::kSymlink, 0777, context->uid, context->gid);
   when_writable(req, [this, req, path = *path, acl, target = std::string(target)] {
-    commit(
-        OpCode::kCreate2, tree::create_body(path, target, acl, tree::kCreatePersistent),
-        [this, req, path](const Outcome& outcome) {
-          if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
-          fuse_reply_err(req, to_errno(outcome.error));
-        },
-        nullptr, {path});
+    commit(OpCode::kCreate2, tree::create_body(path, target, acl, tree::kCreatePersistent),
+           [this, req, path](const Outcome& outcome) {
+             if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
+             fuse_reply_err(req, to_errno(outcome.error));
+           },
+           nullptr, {path});
   });
 }
 
@@ -102,13 +99,12 @@ void Mount::remove(fuse_req_t req, fuse_ino_t parent, const char* name, bool dir
       return static_cast<void>(fuse_reply_err(req, EBUSY));
     }
     tree::ExtRemove op{path, znode->stat.czxid, directory};
-    commit(
-        OpCode::kExtRemove, encode(op),
-        [req](const Outcome& outcome) {
-          // Another one took its place meanwhile: the one that was named is gone.
-          fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
-        },
-        nullptr, {path});
+    commit(OpCode::kExtRemove, encode(op),
+           [req](const Outcome& outcome) {
+             // Another one took its place meanwhile: the one that was named is gone.
+             fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
+           },
+           nullptr, {path});
   });
 }
 
@@ -137,7 +133,8 @@ void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino
     commit(
         OpCode::kExtRename, encode(op),
         [req](const Outcome& outcome) {
-          fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : rename_errno(outcome.error));
+          fuse_reply_err(req,
+                         outcome.error == Error::kStale ? ENOENT : rename_errno(outcome.error));
         },
         nullptr, std::move(local));
   });
@@ -159,9 +156,8 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
   }
   uint64_t handle = info != nullptr ? info->fh : 0;
   struct stat wanted = *attributes;
-  when_writable(req, [this, req, id, wanted, set, handle] {
-    set_attributes(req, id, wanted, set, handle);
-  });
+  when_writable(
+      req, [this, req, id, wanted, set, handle] { set_attributes(req, id, wanted, set, handle); });
 }
 
 void Mount::set_attributes(fuse_req_t req, fuse_ino_t id, struct stat wanted, int set,

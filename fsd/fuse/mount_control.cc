@@ -40,20 +40,26 @@ uint32_t control_mode(Control control, uint32_t directory) {
   uint32_t read = directory & 0444;
   uint32_t write = directory & 0222;
   switch (control) {
-    case Control::kNone: return 0;
+    case Control::kNone:
+      return 0;
     case Control::kHelp:
     case Control::kStat:
     case Control::kWatch:
     case Control::kCluster:
-    case Control::kHandles: return read;
+    case Control::kHandles:
+      return read;
     case Control::kData:
     case Control::kLock:
     case Control::kSeqFile:
-    case Control::kEphemeralFile: return read | write;
-    case Control::kNext: return write << 1 | write;  // reading it takes a number
-    case Control::kRoom: return read | read >> 2;
+    case Control::kEphemeralFile:
+      return read | write;
+    case Control::kNext:
+      return write << 1 | write;  // reading it takes a number
+    case Control::kRoom:
+      return read | read >> 2;
     case Control::kSeq:
-    case Control::kEphemeral: return read | write | read >> 2 | write >> 1;
+    case Control::kEphemeral:
+      return read | write | read >> 2 | write >> 1;
   }
   return 0;
 }
@@ -141,8 +147,8 @@ std::string Mount::cluster_text() const {
   const consensus::Ensemble& ensemble = zab.config().ensemble;
   bool serving = replica.is_serving();
   std::string text = fmt::format("node {}\n", zab.config().me.value);
-  text += fmt::format("role {}\n",
-                      serving ? consensus::role_name(zab.role()) : role_name(consensus::Role::kLooking));
+  text += fmt::format("role {}\n", serving ? consensus::role_name(zab.role())
+                                           : role_name(consensus::Role::kLooking));
   text += serving ? fmt::format("leader {}\n", zab.leader().value) : "leader -\n";
   text += fmt::format("epoch {}\nzxid 0x{:x}\nquorum {}\n", zab.epoch(),
                       replica.tree().last_zxid().value, serving ? "yes" : "no");
@@ -221,8 +227,8 @@ void Mount::create_control(fuse_req_t req, const Node& parent, const std::string
   }
   bool ephemeral = parent.control == Control::kEphemeral;
   const fuse_ctx* context = fuse_req_ctx(req);
-  tree::AclList acl = acl_for_new(tree::Kind::kFile, 0644 & ~context->umask, context->uid,
-                                  context->gid);
+  tree::AclList acl =
+      acl_for_new(tree::Kind::kFile, 0644 & ~context->umask, context->uid, context->gid);
   info.direct_io = 1;
   when_writable(req, [this, req, parent, name, info, ephemeral, acl, pid = context->pid]() mutable {
     std::string path = tree::join_path(parent.path, name);
@@ -395,8 +401,7 @@ void Mount::read_next(fuse_req_t req, const ControlPtr& file, size_t size) {
 
 void Mount::write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,
                           off_t offset) {
-  bool takes_data =
-      file->control == Control::kSeqFile || file->control == Control::kEphemeralFile;
+  bool takes_data = file->control == Control::kSeqFile || file->control == Control::kEphemeralFile;
   if (!takes_data) return static_cast<void>(fuse_reply_err(req, EINVAL));
   when_writable(req, [req, file, copy = std::string(bytes, size), offset] {
     if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));

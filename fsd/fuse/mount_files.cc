@@ -132,28 +132,27 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
       return (shown.mode & S_ISGID) != 0 ? shown.gid : gid;
     });
     tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, uid, group);
-    commit(
-        OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
-        [this, req, path, info](const Outcome& outcome) {
-          if (outcome.error == Error::kOk) return reply_created(req, path, info);
-          if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
-            return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
-          }
-          // Somebody else made it in between: without O_EXCL that is what is opened.
-          fuse_entry_param entry = {};
-          FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
-            if (!fill_entry(tree, path, true, entry)) return nullptr;
-            return make_file(*nodes_.find(entry.ino), info, fuse_req_ctx(req)->pid,
-                             *tree.find(path), false);
-          });
-          if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
-          fuse_file_info opened = info;
-          opened.fh = add_file(file);
-          opened.direct_io = 1;
-          opened.noflush = !file->writable;
-          fuse_reply_create(req, &entry, &opened);
-        },
-        nullptr, {path});
+    commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
+           [this, req, path, info](const Outcome& outcome) {
+             if (outcome.error == Error::kOk) return reply_created(req, path, info);
+             if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
+               return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
+             }
+             // Somebody else made it in between: without O_EXCL that is what is opened.
+             fuse_entry_param entry = {};
+             FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
+               if (!fill_entry(tree, path, true, entry)) return nullptr;
+               return make_file(*nodes_.find(entry.ino), info, fuse_req_ctx(req)->pid,
+                                *tree.find(path), false);
+             });
+             if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
+             fuse_file_info opened = info;
+             opened.fh = add_file(file);
+             opened.direct_io = 1;
+             opened.noflush = !file->writable;
+             fuse_reply_create(req, &entry, &opened);
+           },
+           nullptr, {path});
   });
 }
 
@@ -187,9 +186,8 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
     fuse_reply_buf(req, part.data(), part.size());
   };
   if (file->writable) {
-    return on_strand([this, file, path = node ? node->path : "", reply] {
-      reply(own_image(*file, path));
-    });
+    return on_strand(
+        [this, file, path = node ? node->path : "", reply] { reply(own_image(*file, path)); });
   }
   if (node && waits_for_release(node->path, [this, req, id, size, offset, given = *info] {
         read(req, id, size, offset, &given);
@@ -415,9 +413,8 @@ void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   }
   FilePtr file = find_file(info);
   if (!file || !file->writable) return barrier(req);
-  on_strand([this, req, file] {
-    commit_file(file, [req](int error) { fuse_reply_err(req, error); });
-  });
+  on_strand(
+      [this, req, file] { commit_file(file, [req](int error) { fuse_reply_err(req, error); }); });
 }
 
 // ---- release

@@ -49,9 +49,10 @@ void Mount::setlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
   LockKey key{info->lock_owner, id};
   bool whole = wanted->l_start == 0 && wanted->l_len == 0;
   if (wanted->l_type != F_UNLCK && !whole) {
-    spdlog::warn("{}: process {} asked for a byte-range lock, which only this node would know: "
-                 "refused with ENOLCK; lock the whole file",
-                 node->path, fuse_req_ctx(req)->pid);
+    spdlog::warn(
+        "{}: process {} asked for a byte-range lock, which only this node would know: "
+        "refused with ENOLCK; lock the whole file",
+        node->path, fuse_req_ctx(req)->pid);
     return static_cast<void>(fuse_reply_err(req, ENOLCK));
   }
   std::optional<LockMode> mode;
@@ -127,7 +128,9 @@ void Mount::unlock(LockKey key, std::function<void()> done) {
   locks_.release(ticket, EINTR, std::move(done));
 }
 
-void Mount::release_locks(uint64_t owner, KernelNode node) { unlock({owner, node}, [] {}); }
+void Mount::release_locks(uint64_t owner, KernelNode node) {
+  unlock({owner, node}, [] {});
+}
 
 void Mount::session_lost(tree::SessionId session) {
   locks_.session_lost(session);

@@ -31,8 +31,8 @@ inline constexpr KernelNode kRootNode = 1;
 
 // What a node is, beside a znode.
 enum class Control {
-  kNone,       // a znode
-  kRoom,       // the directory @ itself
+  kNone,  // a znode
+  kRoom,  // the directory @ itself
   kHelp,
   kData,
   kStat,

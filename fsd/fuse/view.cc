@@ -45,9 +45,8 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
   const tree::AclList& acl = tree.acl_of(node);
   std::optional<PosixEntry> posix = tree::find_posix(acl);
   View view;
-  view.kind = tree::shown_kind(
-      posix, node.children.size() > 0, node.data.size() > 0,
-      tree::owner_kind(node.stat.owner) == tree::OwnerKind::kEphemeral);
+  view.kind = tree::shown_kind(posix, node.children.size() > 0, node.data.size() > 0,
+                               tree::owner_kind(node.stat.owner) == tree::OwnerKind::kEphemeral);
   if (posix) {
     view.mode = posix->mode;
     view.uid = posix->uid;
@@ -80,9 +79,15 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
 struct stat stat_of(const View& view) {
   struct stat st = {};
   switch (view.kind) {
-    case Kind::kFile: st.st_mode = S_IFREG; break;
-    case Kind::kDirectory: st.st_mode = S_IFDIR; break;
-    case Kind::kSymlink: st.st_mode = S_IFLNK; break;
+    case Kind::kFile:
+      st.st_mode = S_IFREG;
+      break;
+    case Kind::kDirectory:
+      st.st_mode = S_IFDIR;
+      break;
+    case Kind::kSymlink:
+      st.st_mode = S_IFLNK;
+      break;
   }
   st.st_mode |= view.mode;
   st.st_nlink = 1;
@@ -119,28 +124,42 @@ tree::AclList acl_for_new(Kind kind, uint32_t mode, uint32_t uid, uint32_t gid) 
 int to_errno(tree::Error error) {
   using tree::Error;
   switch (error) {
-    case Error::kOk: return 0;
-    case Error::kNoNode: return ENOENT;
-    case Error::kNodeExists: return EEXIST;
-    case Error::kNotEmpty: return ENOTEMPTY;
-    case Error::kNoAuth: return EACCES;
+    case Error::kOk:
+      return 0;
+    case Error::kNoNode:
+      return ENOENT;
+    case Error::kNodeExists:
+      return EEXIST;
+    case Error::kNotEmpty:
+      return ENOTEMPTY;
+    case Error::kNoAuth:
+      return EACCES;
     case Error::kInvalidAcl:
     case Error::kBadArguments:
-    case Error::kMarshallingError: return EINVAL;
-    case Error::kNoChildrenForEphemerals: return ENOTDIR;
+    case Error::kMarshallingError:
+      return EINVAL;
+    case Error::kNoChildrenForEphemerals:
+      return ENOTDIR;
     case Error::kBadVersion:
-    case Error::kStale: return ESTALE;
-    case Error::kTooLarge: return EFBIG;
-    case Error::kBusy: return EBUSY;
-    case Error::kBadLimit: return EAGAIN;
-    case Error::kUnimplemented: return EOPNOTSUPP;
-    case Error::kNotReadOnly: return EROFS;
+    case Error::kStale:
+      return ESTALE;
+    case Error::kTooLarge:
+      return EFBIG;
+    case Error::kBusy:
+      return EBUSY;
+    case Error::kBadLimit:
+      return EAGAIN;
+    case Error::kUnimplemented:
+      return EOPNOTSUPP;
+    case Error::kNotReadOnly:
+      return EROFS;
     case Error::kSystemError:
     case Error::kRuntimeInconsistency:
     case Error::kConnectionLoss:
     case Error::kOperationTimeout:
     case Error::kSessionExpired:
-    case Error::kSessionMoved: return EIO;
+    case Error::kSessionMoved:
+      return EIO;
   }
   return EIO;
 }

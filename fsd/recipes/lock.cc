@@ -112,10 +112,9 @@ void LockTable::create(LockTicket ticket) {
   }
   std::string data = fmt::format("{} {} {}", host_.replica().config().zab.me.value,
                                  contender.ask.pid, contender.ask.program);
-  std::string body =
-      tree::create_body(tree::join_path(contender.queue, prefix), data,
-                        acl_for_new(tree::Kind::kFile, 0644, 0, 0),
-                        tree::kCreateEphemeralSequential);
+  std::string body = tree::create_body(tree::join_path(contender.queue, prefix), data,
+                                       acl_for_new(tree::Kind::kFile, 0644, 0, 0),
+                                       tree::kCreateEphemeralSequential);
   session_.submit(OpCode::kCreate2, std::move(body),
                   [this, ticket](const Outcome& outcome) { created(ticket, outcome); });
 }

@@ -15,10 +15,14 @@ constexpr size_t kMaxLines = 100'000;
 
 const char* type_name(tree::ChangeType type) {
   switch (type) {
-    case tree::ChangeType::kCreated: return "created";
-    case tree::ChangeType::kDeleted: return "deleted";
-    case tree::ChangeType::kDataChanged: return "changed";
-    case tree::ChangeType::kAclChanged: return "acl";
+    case tree::ChangeType::kCreated:
+      return "created";
+    case tree::ChangeType::kDeleted:
+      return "deleted";
+    case tree::ChangeType::kDataChanged:
+      return "changed";
+    case tree::ChangeType::kAclChanged:
+      return "acl";
   }
   return "changed";
 }

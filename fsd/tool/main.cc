@@ -140,17 +140,23 @@ int run_locked(int fd, const std::string& file, std::vector<std::string>& comman
     ::signal(signal, [](int number) { caught_signal = number; });
   }
   int result = 0;
+  bool ending = false;
+  auto lost = [&] {
+    return fail(fmt::format("the lock on {} was lost; the command was ended", file), kLockLost);
+  };
   while (true) {
     pid_t ended = ::waitpid(child, &result, WNOHANG);
+    if (ended == child && ending) return lost();
     if (ended == child) break;
     if (int number = caught_signal.exchange(0)) ::kill(-child, number);
     int64_t left_ms = shared->lost ? 0 : shared->deadline_ms - now_ms();
     if (left_ms < kKillBeforeMs) {
       ::kill(-child, SIGKILL);
       ::waitpid(child, &result, 0);
-      return fail(fmt::format("the lock on {} was lost; the command was ended", file), kLockLost);
+      return lost();
     }
-    if (left_ms < kTermBeforeMs) ::kill(-child, SIGTERM);
+    ending = left_ms < kTermBeforeMs;
+    if (ending) ::kill(-child, SIGTERM);
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   shared->done = true;
@@ -194,8 +200,8 @@ int main(int argc, char** argv) {
   double timeout_s = -1;
   std::vector<std::string> command;
 
-  CLI::App* status_command = app.add_subcommand(
-      "status", "print @/cluster; exit 0 with quorum, 1 without");
+  CLI::App* status_command =
+      app.add_subcommand("status", "print @/cluster; exit 0 with quorum, 1 without");
   status_command->add_option("--mount", mount, "the mount (default: $ZABFS_MOUNT, or the first)");
   CLI::App* members_command = app.add_subcommand("members", "print the members");
   members_command->add_option("--mount", mount, "the mount");

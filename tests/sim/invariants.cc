@@ -35,8 +35,8 @@ void Invariants::starts_at(ServerId id, Zxid zxid) {
   }
   auto place = index_.find(zxid);
   if (place == index_.end()) {
-    throw Violation(fmt::format("node {} starts at 0x{:x}, which nobody committed", id.value,
-                                zxid.value));
+    throw Violation(
+        fmt::format("node {} starts at 0x{:x}, which nobody committed", id.value, zxid.value));
   }
   next_[id] = place->second + 1;
 }

@@ -95,7 +95,8 @@ class Faults {
       world_.cut(victim.id(), other->id());
       if (!one_way) world_.cut(other->id(), victim.id());
     }
-    world_.after(static_cast<int64_t>(100'000 + world_.random(5'000'000)), [this] { world_.heal(); });
+    world_.after(static_cast<int64_t>(100'000 + world_.random(5'000'000)),
+                 [this] { world_.heal(); });
   }
 
   World& world_;
@@ -112,7 +113,8 @@ void run_seed(uint64_t seed, const Arguments& arguments, Totals& totals) {
   Faults faults(world, totals);
   Workload workload(world);
   for (auto& node : world.nodes()) {
-    world.after(static_cast<int64_t>(world.random(500'000)), [&world, &node] { world.restart(*node); });
+    world.after(static_cast<int64_t>(world.random(500'000)),
+                [&world, &node] { world.restart(*node); });
   }
   int64_t end = arguments.seconds * kSecondUs;
   world.after(2 * kSecondUs, [&] { faults.run(end); });
@@ -133,8 +135,8 @@ void run_seed(uint64_t seed, const Arguments& arguments, Totals& totals) {
       world.run_until(world.now_us() + kSecondUs / 2);
     }
     if (!answered) {
-      throw Violation(fmt::format("node {} commits nothing 120 s after all faults ended",
-                                  node->id().value));
+      throw Violation(
+          fmt::format("node {} commits nothing 120 s after all faults ended", node->id().value));
     }
   }
   world.run_until(world.now_us() + 5 * kSecondUs);
@@ -157,12 +159,18 @@ bool parse(int argc, char** argv, Arguments& arguments) {
     }
     if (i + 1 >= argc) return false;
     uint64_t value = std::strtoull(argv[++i], nullptr, 10);
-    if (flag == "--seeds") arguments.seeds = value;
-    else if (flag == "--first") arguments.first = value;
-    else if (flag == "--voters") arguments.voters = value;
-    else if (flag == "--observers") arguments.observers = value;
-    else if (flag == "--seconds") arguments.seconds = static_cast<int64_t>(value);
-    else return false;
+    if (flag == "--seeds")
+      arguments.seeds = value;
+    else if (flag == "--first")
+      arguments.first = value;
+    else if (flag == "--voters")
+      arguments.voters = value;
+    else if (flag == "--observers")
+      arguments.observers = value;
+    else if (flag == "--seconds")
+      arguments.seconds = static_cast<int64_t>(value);
+    else
+      return false;
   }
   return true;
 }
@@ -187,11 +195,12 @@ int simulate(const Arguments& arguments) {
       std::fflush(stdout);
     }
   }
-  fmt::print("{} seeds from {}: {} events, {} txns committed, {} appends acknowledged, {} crashes, "
-             "{} partitions; {:.0f} simulated s in {:.1f} s ({:.0f} times real time)\n",
-             arguments.seeds, arguments.first, totals.events, totals.committed, totals.acknowledged,
-             totals.crashes, totals.partitions, totals.simulated_seconds, elapsed(),
-             totals.simulated_seconds / elapsed());
+  fmt::print(
+      "{} seeds from {}: {} events, {} txns committed, {} appends acknowledged, {} crashes, "
+      "{} partitions; {:.0f} simulated s in {:.1f} s ({:.0f} times real time)\n",
+      arguments.seeds, arguments.first, totals.events, totals.committed, totals.acknowledged,
+      totals.crashes, totals.partitions, totals.simulated_seconds, elapsed(),
+      totals.simulated_seconds / elapsed());
   return 0;
 }
 
@@ -201,8 +210,9 @@ int simulate(const Arguments& arguments) {
 int main(int argc, char** argv) {
   zabfs::sim::Arguments arguments;
   if (!zabfs::sim::parse(argc, argv, arguments)) {
-    fmt::print(stderr, "usage: simulate [--seeds N] [--first SEED] [--voters N] [--observers N] "
-                       "[--seconds S] [--trace]\n");
+    fmt::print(stderr,
+               "usage: simulate [--seeds N] [--first SEED] [--voters N] [--observers N] "
+               "[--seconds S] [--trace]\n");
     return 2;
   }
   return zabfs::sim::simulate(arguments);

@@ -40,20 +40,21 @@ void Workload::run(int64_t until_us) {
   if (world_.now_us() >= until_us) return;
   SimNode& node = *world_.nodes()[world_.random(world_.nodes().size())];
   if (node.is_up()) operate(node);
-  world_.after(static_cast<int64_t>(1'000 + world_.random(20'000)), [this, until_us] { run(until_us); });
+  world_.after(static_cast<int64_t>(1'000 + world_.random(20'000)),
+               [this, until_us] { run(until_us); });
 }
 
 void Workload::open_session(SimNode& node, Client& client) {
   client.session = node.replica().new_session_id();
   uint64_t life = node.life();
-  node.replica().submit(
-      make_request(client.session, 0, OpCode::kCreateSession, tree::create_session_body(kSessionMs)),
-      [this, &node, life](const Outcome& outcome) {
-        Client& current = clients_[node.id()];
-        if (current.life != life) return;
-        current.open = outcome.error == Error::kOk;
-        if (!current.open) current.session = {};
-      });
+  node.replica().submit(make_request(client.session, 0, OpCode::kCreateSession,
+                                     tree::create_session_body(kSessionMs)),
+                        [this, &node, life](const Outcome& outcome) {
+                          Client& current = clients_[node.id()];
+                          if (current.life != life) return;
+                          current.open = outcome.error == Error::kOk;
+                          if (!current.open) current.session = {};
+                        });
 }
 
 void Workload::operate(SimNode& node) {
@@ -67,11 +68,10 @@ void Workload::operate(SimNode& node) {
     } else if (what < 8) {
       read_behind_barrier(node, client);
     } else if (what == 8) {
-      node.replica().submit(
-          make_request(client.session, ++client.cxid, OpCode::kCreate2,
-                       tree::create_body("/e-", "", tree::open_acl(),
-                                         tree::kCreateEphemeralSequential)),
-          nullptr);
+      node.replica().submit(make_request(client.session, ++client.cxid, OpCode::kCreate2,
+                                         tree::create_body("/e-", "", tree::open_acl(),
+                                                           tree::kCreateEphemeralSequential)),
+                            nullptr);
     } else {
       node.replica().submit(
           make_request(client.session, ++client.cxid, OpCode::kDelete,

@@ -97,34 +97,34 @@ void World::deliver_vote(ServerId from, ServerId to, const Notification& vote) {
   last_votes_[{from, to}] = vote;
   SimNode& target = node(to);
   if (!target.is_up() || is_cut_either_way(from, to)) return;
-  after(static_cast<int64_t>(100 + random(2'000)),
-        [&target, from, vote] {
-          target.on_strand([&] { target.replica().on_vote(from, vote); });
-        },
-        &target);
+  after(
+      static_cast<int64_t>(100 + random(2'000)),
+      [&target, from, vote] { target.on_strand([&] { target.replica().on_vote(from, vote); }); },
+      &target);
 }
 
 void World::dial(ServerId from, ServerId to, LinkId link) {
   SimNode& dialler = node(from);
   SimNode& target = node(to);
-  after(static_cast<int64_t>(100 + random(2'000)),
-        [this, &dialler, &target, link] {
-          if (!target.is_up() || is_cut_either_way(dialler.id(), target.id())) {
-            dialler.on_strand([&] { dialler.replica().on_link_down(link); });
-            return;
-          }
-          auto connection = std::make_shared<Connection>();
-          connection->ends[0] = dialler.id();
-          connection->ends[1] = target.id();
-          connection->links[0] = link;
-          LinkId accepted = target.replica().new_link_id();
-          connection->links[1] = accepted;
-          connections_[{dialler.id(), link}] = connection;
-          connections_[{target.id(), accepted}] = connection;
-          target.on_strand([&] { target.replica().on_link_accepted(accepted); });
-          if (dialler.is_up()) dialler.on_strand([&] { dialler.replica().on_link_up(link); });
-        },
-        &dialler);
+  after(
+      static_cast<int64_t>(100 + random(2'000)),
+      [this, &dialler, &target, link] {
+        if (!target.is_up() || is_cut_either_way(dialler.id(), target.id())) {
+          dialler.on_strand([&] { dialler.replica().on_link_down(link); });
+          return;
+        }
+        auto connection = std::make_shared<Connection>();
+        connection->ends[0] = dialler.id();
+        connection->ends[1] = target.id();
+        connection->links[0] = link;
+        LinkId accepted = target.replica().new_link_id();
+        connection->links[1] = accepted;
+        connections_[{dialler.id(), link}] = connection;
+        connections_[{target.id(), accepted}] = connection;
+        target.on_strand([&] { target.replica().on_link_accepted(accepted); });
+        if (dialler.is_up()) dialler.on_strand([&] { dialler.replica().on_link_up(link); });
+      },
+      &dialler);
 }
 
 std::shared_ptr<World::Connection> World::find_connection(ServerId node, LinkId link, int& end) {
@@ -150,23 +150,24 @@ void World::send(ServerId from, LinkId link, const std::string& bytes) {
   connection->last_delivery_us[end] = at;
   SimNode& target = node(to);
   LinkId target_link = connection->links[1 - end];
-  after(at - now_us_,
-        [this, &target, target_link, connection, bytes] {
-          if (!connection->open || connection->broken) return;
-          Replica& replica = target.replica();
-          target.on_strand([&] {
-            consensus::LinkReader::Handlers handlers;
-            handlers.packet = [&](Packet packet) {
-              replica.on_packet(target_link, std::move(packet));
-            };
-            handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
-              replica.on_snapshot(target_link, std::move(tree));
-            };
-            std::string error = target.reader(target_link)->feed(bytes, handlers);
-            if (!error.empty()) throw Violation("a peer sent malformed bytes: " + error);
-          });
-        },
-        &target);
+  after(
+      at - now_us_,
+      [this, &target, target_link, connection, bytes] {
+        if (!connection->open || connection->broken) return;
+        Replica& replica = target.replica();
+        target.on_strand([&] {
+          consensus::LinkReader::Handlers handlers;
+          handlers.packet = [&](Packet packet) {
+            replica.on_packet(target_link, std::move(packet));
+          };
+          handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
+            replica.on_snapshot(target_link, std::move(tree));
+          };
+          std::string error = target.reader(target_link)->feed(bytes, handlers);
+          if (!error.empty()) throw Violation("a peer sent malformed bytes: " + error);
+        });
+      },
+      &target);
 }
 
 // Both ends learn that a connection is gone.
@@ -193,13 +194,14 @@ void World::close(ServerId from, LinkId link) {
   if (!std::exchange(connection->open, false)) return;
   SimNode& other = node(connection->ends[1 - end]);
   LinkId other_link = connection->links[1 - end];
-  after(static_cast<int64_t>(100 + random(1'000)),
-        [this, &other, other_link] {
-          if (connections_.erase({other.id(), other_link}) == 0) return;
-          other.forget_reader(other_link);
-          other.on_strand([&] { other.replica().on_link_down(other_link); });
-        },
-        &other);
+  after(
+      static_cast<int64_t>(100 + random(1'000)),
+      [this, &other, other_link] {
+        if (connections_.erase({other.id(), other_link}) == 0) return;
+        other.forget_reader(other_link);
+        other.on_strand([&] { other.replica().on_link_down(other_link); });
+      },
+      &other);
 }
 
 void World::close_all(ServerId id) {
@@ -273,35 +275,41 @@ void SimNode::wake_at(int64_t time_ms) {
   uint64_t number = ++wake_number_;
   if (time_ms == INT64_MAX) return;
   int64_t delay_ms = std::max<int64_t>(time_ms - now_ms(), 1);
-  world_.after(delay_ms * 1000, [this, number] {
-    if (number == wake_number_) on_strand([this] { replica_->on_timer(); });
-  }, this);
+  world_.after(
+      delay_ms * 1000,
+      [this, number] {
+        if (number == wake_number_) on_strand([this] { replica_->on_timer(); });
+      },
+      this);
 }
 
 void SimNode::run_io(std::function<void()> job, std::function<void()> done) {
   // One lane: jobs run one after the other.
   int64_t start_us = std::max(io_free_us_, world_.now_us());
-  io_free_us_ = start_us + 100 + static_cast<int64_t>(world_.chance(100) ? world_.random(50'000)
-                                                                          : world_.random(800));
-  world_.after(io_free_us_ - world_.now_us(),
-               [this, job = std::move(job), done = std::move(done)] {
-                 on_strand([&] {
-                   job();
-                   done();
-                 });
-               },
-               this);
+  io_free_us_ =
+      start_us + 100 +
+      static_cast<int64_t>(world_.chance(100) ? world_.random(50'000) : world_.random(800));
+  world_.after(
+      io_free_us_ - world_.now_us(),
+      [this, job = std::move(job), done = std::move(done)] {
+        on_strand([&] {
+          job();
+          done();
+        });
+      },
+      this);
 }
 
 void SimNode::run_background(std::function<void()> job, std::function<void()> done) {
-  world_.after(static_cast<int64_t>(1'000 + world_.random(100'000)),
-               [this, job = std::move(job), done = std::move(done)] {
-                 on_strand([&] {
-                   job();
-                   done();
-                 });
-               },
-               this);
+  world_.after(
+      static_cast<int64_t>(1'000 + world_.random(100'000)),
+      [this, job = std::move(job), done = std::move(done)] {
+        on_strand([&] {
+          job();
+          done();
+        });
+      },
+      this);
 }
 
 void SimNode::log(consensus::LogLevel, const std::string& line) { world_.trace(line); }

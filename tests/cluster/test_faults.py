@@ -1,0 +1,248 @@
+"""Faults under write load: nothing acknowledged is lost, and writes go on."""
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from harness import Cluster, ClusterTest, ZABFS, run, sh, wait_for  # noqa: E402
+
+
+class Writer(threading.Thread):
+    """Appends numbered lines and makes numbered files on one node; notes what was acknowledged."""
+
+    count = 0
+
+    def __init__(self, node, directory):
+        super().__init__(daemon=True)
+        Writer.count += 1
+        self.number = Writer.count
+        self.node = node
+        self.directory = directory
+        self.acknowledged = []
+        self.gaps = []
+        self.stopping = threading.Event()
+
+    def run(self):
+        i = 0
+        last = time.monotonic()
+        while not self.stopping.is_set():
+            i += 1
+            name = f"w{self.number}-{i}"
+            try:
+                fd = os.open(os.path.join(self.directory, name), os.O_CREAT | os.O_WRONLY)
+                try:
+                    os.write(fd, name.encode())
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                fd = os.open(os.path.join(self.directory, "log"), os.O_APPEND | os.O_WRONLY)
+                try:
+                    os.write(fd, (name + "\n").encode())
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                self.acknowledged.append(name)
+                now = time.monotonic()
+                self.gaps.append((now - last, now))
+                last = now
+            except OSError as e:
+                if e.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT):
+                    return  # this node's daemon was killed
+                time.sleep(0.02)
+
+    def longest_gap_after(self, start):
+        return max([gap for gap, end in self.gaps if end >= start] or [0])
+
+
+class Faults(ClusterTest):
+    options = {"tick_ms": 500}
+
+    def load(self, nodes):
+        with open(self.dir(self.n1, "log"), "w"):
+            pass
+        self.cluster.sync_all()
+        writers = [Writer(node, self.dir(node)) for node in nodes]
+        for writer in writers:
+            writer.start()
+        wait_for(lambda: all(len(w.acknowledged) > 20 for w in writers), 30, "some writes")
+        return writers
+
+    def finish(self, writers):
+        for writer in writers:
+            writer.stopping.set()
+        for writer in writers:
+            writer.join(40)
+            self.assertFalse(writer.is_alive(), f"the writer of node {writer.node.number} hangs")
+        for node in self.cluster.nodes:
+            if node.process.poll() is not None:
+                node.start()
+        for node in self.cluster.nodes:
+            node.wait_ready()
+        self.cluster.sync_all()
+        acknowledged = [name for writer in writers for name in writer.acknowledged]
+        for node in self.cluster.nodes:
+            names = set(os.listdir(self.dir(node)))
+            lost = [name for name in acknowledged if name not in names]
+            self.assertEqual(lost, [], f"on node {node.number}")
+            with open(self.dir(node, "log")) as f:
+                lines = f.read().splitlines()
+            self.assertEqual([n for n in acknowledged if n not in set(lines)], [])
+            self.assertEqual(len(lines), len(set(lines)), "a line was appended twice")
+        listings = {sh(f"cd {self.dir(n)} && find . -printf '%i %p %s\\n' | sort | md5sum")
+                    for n in self.cluster.nodes}
+        self.assertEqual(len(listings), 1)
+        print(f"{len(acknowledged)} acknowledged, all there on three nodes")
+
+    def test_kill_the_leader(self):
+        leader = self.cluster.leader()
+        writers = self.load(self.cluster.nodes)
+        killed = time.monotonic()
+        leader.kill()
+        others = [w for w in writers if w.node is not leader]
+        before = [len(w.acknowledged) for w in others]
+        wait_for(lambda: all(len(w.acknowledged) > n + 20 for w, n in zip(others, before)), 30,
+                 "writes after the leader's death")
+        gap = max(w.longest_gap_after(killed) for w in others)
+        print(f"longest gap of writes after the leader's death: {gap:.2f} s")
+        self.assertLess(gap, 5)
+        self.finish(writers)
+
+    def test_kill_a_follower(self):
+        follower = self.cluster.followers()[0]
+        writers = self.load([n for n in self.cluster.nodes if n is not follower])
+        for _ in range(2):
+            follower.kill()
+            time.sleep(0.5)
+            follower.start()
+            follower.wait_ready()
+        self.finish(writers)
+
+    def test_kill_all_at_once(self):
+        writers = self.load(self.cluster.nodes)
+        for node in self.cluster.nodes:
+            node.process.kill()
+        for node in self.cluster.nodes:
+            node.process.wait()
+        for writer in writers:
+            writer.stopping.set()
+            writer.join(10)
+        for node in self.cluster.nodes:
+            node.start()
+        self.finish(writers)
+
+    def test_kills_in_turn(self):
+        writers = self.load(self.cluster.nodes)
+        for _ in range(2):
+            for node in list(self.cluster.nodes):
+                node.kill()
+                node.start()
+                node.wait_ready()
+                for writer in list(writers):
+                    if writer.node is node and not writer.is_alive():
+                        fresh = Writer(node, self.dir(node))
+                        fresh.acknowledged = writer.acknowledged
+                        writers[writers.index(writer)] = fresh
+                        fresh.start()
+        self.finish(writers)
+
+    def test_a_holders_node_dies(self):
+        victim = self.cluster.followers()[0]
+        other = [n for n in self.cluster.nodes if n is not victim][0]
+        holder = subprocess.Popen(["flock", self.dir(victim, "@/lock"), "sleep", "100"])
+        keeper = subprocess.Popen(["bash", "-c", f"exec 9> {self.dir(victim)}/@/ephemeral/e; sleep 100"])
+        wait_for(lambda: os.path.exists(self.dir(other, "e")), 10, "the ephemeral")
+        wait_for(lambda: "held" in sh(f"cat {self.dir(other, '@/lock')}"), 10, "the lock")
+        victim.kill()
+        self.assertEqual(run("flock", "-w", "20", self.dir(other, "@/lock"), "true").returncode, 0)
+        wait_for(lambda: not os.path.exists(self.dir(other, "e")), 20, "the end of the ephemeral")
+        for process in (holder, keeper):
+            sh(f"pkill -KILL -P {process.pid}; true")
+            process.kill()
+            process.wait()
+        victim.start()
+        victim.wait_ready()
+
+
+class WithoutQuorum(ClusterTest):
+    options = {"tick_ms": 300, "extra": "zabfs.quorumGrace=1500\nzabfs.sessionTimeout=2000\n"}
+
+    def test_read_only_and_back(self):
+        sh(f"echo before > {self.dir(self.n1, 'f')}")
+        self.cluster.sync_all()
+        lost = subprocess.Popen([ZABFS, "lock", self.dir(self.n1), "--", "sleep", "60"],
+                                stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: "held" in sh(f"cat {self.dir(self.n1, '@/lock')}"), 10, "the lock")
+        for node in (self.n2, self.n3):
+            node.kill()
+        wait_for(lambda: os.getxattr(self.n1.mount, "user.zabfs.quorum") == b"no", 15, "no quorum")
+        self.assertEqual(run(ZABFS, "status", "--mount", self.n1.mount).returncode, 1)
+        self.assertEqual(self.n1.cluster_state()["leader"], "-")
+        self.assertEqual(sh(f"cat {self.dir(self.n1, 'f')}"), "before\n")
+        with self.assertRaises(OSError) as caught:
+            os.open(self.dir(self.n1, "f"), os.O_WRONLY)
+        self.assertEqual(caught.exception.errno, errno.EROFS)
+        with self.assertRaises(OSError) as caught:
+            os.mkdir(self.dir(self.n1, "d"))
+        self.assertEqual(caught.exception.errno, errno.EROFS)
+        self.assertEqual(lost.wait(20), 125)  # the lock was lost, and the command ended with it
+        self.assertIn("was lost", lost.stderr.read())
+        for node in (self.n2, self.n3):
+            node.start()
+        for node in self.cluster.nodes:
+            node.wait_ready()
+        sh(f"echo after > {self.dir(self.n1, 'f')}")
+        self.cluster.sync_all()
+        self.assertEqual(sh(f"cat {self.dir(self.n3, 'f')}"), "after\n")
+
+
+class Observers(unittest.TestCase):
+    def test_an_observer_reads_and_writes(self):
+        cluster = Cluster(3, tick_ms=500, observers=1)
+        try:
+            cluster.start()
+            observer = cluster.nodes[3]
+            self.assertEqual(observer.cluster_state()["role"], "observer")
+            sh(f"echo x > {observer.path('f')}; echo y >> {observer.path('f')}")
+            cluster.sync_all()
+            self.assertEqual(sh(f"cat {cluster.nodes[0].path('f')}"), "x\ny\n")
+        except BaseException:
+            cluster.print_logs()
+            raise
+        finally:
+            cluster.stop()
+
+
+class Snapshots(unittest.TestCase):
+    def test_a_node_that_was_away_long_catches_up_by_snapshot(self):
+        cluster = Cluster(3, tick_ms=500, extra="snapCount=200\n")
+        try:
+            cluster.start()
+            away = cluster.followers()[0]
+            away.kill()
+            leader = cluster.leader()
+            sh(f"cd {leader.mount}; for i in $(seq 1200); do echo $i > f$i; done", timeout=200)
+            away.start()
+            away.wait_ready()
+            away.barrier()
+            self.assertEqual(len([n for n in os.listdir(away.mount) if n.startswith("f")]), 1200)
+            self.assertEqual(sh(f"cat {away.path('f1200')}"), "1200\n")
+            for node in cluster.nodes:  # and everything is there after a restart of all
+                node.terminate()
+            for node in cluster.nodes:
+                node.start()
+            for node in cluster.nodes:
+                node.wait_ready()
+            self.assertEqual(sh(f"cat {away.path('f77')}"), "77\n")
+        except BaseException:
+            cluster.print_logs()
+            raise
+        finally:
+            cluster.stop()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
