@@ -37,8 +37,8 @@ void Election::start(int64_t now_ms, const ZabState& state, Actions& out) {
 
 std::optional<ServerId> Election::tick(int64_t now_ms, Actions& out) {
   if (supported(votes_, vote_, true)) {
-    if (!decide_at_ms_) decide_at_ms_ = unanimous() ? now_ms : now_ms + kFinalizeWaitMs;
-    if (now_ms >= *decide_at_ms_) return vote_.leader;
+    if (!decide_at_ms_) decide_at_ms_ = now_ms + kFinalizeWaitMs;
+    if (now_ms >= *decide_at_ms_ || unanimous()) return vote_.leader;
   } else {
     decide_at_ms_.reset();
   }

@@ -1,0 +1,195 @@
+#include "consensus/log.h"
+
+#include <gtest/gtest.h>
+
+#include "sim/sim_disk.h"
+
+namespace zabfs::consensus {
+namespace {
+
+using log_format::RecordType;
+
+class LogTest : public testing::Test {
+ protected:
+  static LogEntry txn(uint32_t epoch, uint32_t counter, size_t bytes = 20) {
+    return {RecordType::kTxn, Zxid::make(epoch, counter), 0,
+            make_payload(std::string(bytes, static_cast<char>('a' + counter % 26)))};
+  }
+  static LogEntry begin(SyncMode mode, Zxid zxid) {
+    return {RecordType::kBeginSync, zxid, static_cast<uint32_t>(mode), nullptr};
+  }
+  static LogEntry end(uint32_t epoch) { return {RecordType::kEndSync, Zxid{}, epoch, nullptr}; }
+
+  std::unique_ptr<Log> open() {
+    auto log = std::make_unique<Log>(disk_, Log::Options{4'096});
+    error_ = log->open(notes_);
+    return log;
+  }
+  void write(Log& log, const std::vector<LogEntry>& batch, Zxid committed = {}) {
+    ASSERT_TRUE(log.write(batch, committed).ok());
+  }
+  std::string zxids(Zxid after = {}, Zxid through = Zxid{INT64_MAX}) {
+    std::deque<LogTxn> txns;
+    if (!Log::read(disk_, after, through, txns)) return "unreadable";
+    std::string text;
+    for (const LogTxn& txn : txns) {
+      text += std::to_string(txn.zxid.epoch()) + "." + std::to_string(txn.zxid.counter()) + " ";
+    }
+    return text;
+  }
+  std::string last_segment() {
+    std::string last;
+    for (const std::string& name : disk_.list()) {
+      if (name.starts_with("log.")) last = name;
+    }
+    return last;
+  }
+  void damage(const std::string& name, uint64_t offset) {
+    std::unique_ptr<File> file;
+    ASSERT_TRUE(disk_.open(name, false, file).ok());
+    std::string byte;
+    ASSERT_TRUE(file->read_at(offset, 1, byte).ok());
+    byte[0] = static_cast<char>(byte[0] ^ 0xff);
+    ASSERT_TRUE(file->write_at(offset, byte).ok());
+    ASSERT_TRUE(file->sync().ok());
+  }
+
+  sim::SimDisk disk_{1};
+  std::string error_, notes_;
+};
+
+TEST_F(LogTest, WhatWasWrittenIsThereAfterACrash) {
+  auto log = open();
+  write(*log, {begin(SyncMode::kDiff, {}), end(1)});
+  write(*log, {txn(1, 1), txn(1, 2)});
+  write(*log, {txn(1, 3)}, Zxid::make(1, 2));
+  disk_.crash();
+  log = open();
+  EXPECT_EQ(error_, "");
+  EXPECT_EQ(log->history().last(), Zxid::make(1, 3));
+  EXPECT_EQ(log->current_epoch(), 1u);
+  EXPECT_EQ(log->committed(), Zxid::make(1, 2));
+  EXPECT_EQ(zxids(), "1.1 1.2 1.3 ");
+  EXPECT_EQ(zxids(Zxid::make(1, 1), Zxid::make(1, 2)), "1.2 ");
+}
+
+TEST_F(LogTest, RollsOverSegments) {
+  auto log = open();
+  for (uint32_t i = 1; i <= 40; ++i) write(*log, {txn(1, i, 300)});
+  EXPECT_GT(disk_.list().size(), 3u);
+  write(*log, {txn(1, 41, 20'000)});  // larger than a segment
+  log = open();
+  EXPECT_EQ(error_, "");
+  EXPECT_EQ(log->history().last(), Zxid::make(1, 41));
+  Zxid base = log->purge(Zxid::make(1, 20));
+  EXPECT_GT(base, Zxid{});
+  EXPECT_LE(base, Zxid::make(1, 20));
+  log = open();
+  EXPECT_EQ(log->history().base(), base);
+  EXPECT_EQ(zxids(Zxid{}), "unreadable");
+  EXPECT_NE(zxids(base), "unreadable");
+}
+
+TEST_F(LogTest, ASynchronisationCountsWholeOrNotAtAll) {
+  auto log = open();
+  write(*log, {begin(SyncMode::kDiff, {}), end(1)});
+  write(*log, {txn(1, 1), txn(1, 2), txn(1, 3)});
+  write(*log, {begin(SyncMode::kTrunc, Zxid::make(1, 1)), txn(2, 1)});
+  EXPECT_EQ(log->history().last(), Zxid::make(2, 1));
+  log = open();  // the end of the group was never written
+  EXPECT_EQ(log->history().last(), Zxid::make(1, 3));
+  EXPECT_EQ(log->current_epoch(), 1u);
+  write(*log, {begin(SyncMode::kTrunc, Zxid::make(1, 1)), txn(2, 1), end(2)});
+  log = open();
+  EXPECT_EQ(log->history().last(), Zxid::make(2, 1));
+  EXPECT_EQ(log->current_epoch(), 2u);
+  EXPECT_EQ(zxids(), "1.1 2.1 ");
+}
+
+TEST_F(LogTest, AGroupOverSeveralSegmentsIsRolledBack) {
+  auto log = open();
+  write(*log, {begin(SyncMode::kDiff, {}), end(1), txn(1, 1)});
+  write(*log, {begin(SyncMode::kSnap, Zxid::make(2, 7))});
+  for (uint32_t i = 8; i <= 40; ++i) write(*log, {txn(2, i, 300)});
+  ASSERT_TRUE(log->roll_back_group().ok());
+  EXPECT_EQ(log->history().last(), Zxid::make(1, 1));
+  write(*log, {txn(1, 2)});
+  log = open();
+  EXPECT_EQ(error_, "");
+  EXPECT_EQ(zxids(), "1.1 1.2 ");
+}
+
+TEST_F(LogTest, ASnapshotBecomesTheBase) {
+  auto log = open();
+  write(*log, {txn(1, 1)});
+  write(*log, {begin(SyncMode::kSnap, Zxid::make(3, 5)), txn(3, 6), end(4)});
+  log = open();
+  EXPECT_EQ(log->history().base(), Zxid::make(3, 5));
+  EXPECT_EQ(zxids(Zxid::make(3, 5)), "3.6 ");
+}
+
+TEST_F(LogTest, ATornTailIsDroppedAndNeverComesBack) {
+  auto log = open();
+  write(*log, {txn(1, 1)});
+  disk_.crash_in(1);
+  EXPECT_THROW(static_cast<void>(log->write({txn(1, 2, 2'000), txn(1, 3, 1'000)}, {})),
+               sim::CrashNow);
+  disk_.crash();
+  log = open();
+  EXPECT_EQ(error_, "");
+  EXPECT_GE(log->history().last(), Zxid::make(1, 1));
+  uint32_t next = log->history().last().counter() + 1;
+  write(*log, {txn(1, next)});
+  log = open();
+  EXPECT_EQ(error_, "");
+  EXPECT_EQ(log->history().last(), Zxid::make(1, next));
+}
+
+TEST_F(LogTest, CorruptionOfWhatWasSyncedIsNamedAndNotTruncated) {
+  auto log = open();
+  for (uint32_t i = 1; i <= 5; ++i) write(*log, {txn(1, i)});
+  damage(last_segment(), log_format::kSegmentHeaderBytes + 72 + log_format::kRecordHeaderBytes);
+  open();
+  EXPECT_NE(error_.find("had been synced is corrupt"), std::string::npos) << error_;
+  EXPECT_NE(error_.find(last_segment()), std::string::npos);
+}
+
+TEST_F(LogTest, AMissingSegmentIsNoticed) {
+  auto log = open();
+  for (uint32_t i = 1; i <= 40; ++i) write(*log, {txn(1, i, 300)});
+  ASSERT_TRUE(disk_.remove("log.0000000000000002").ok());
+  open();
+  EXPECT_NE(error_.find("does not continue"), std::string::npos);
+}
+
+TEST_F(LogTest, RefusesToAppendOutOfOrder) {
+  auto log = open();
+  write(*log, {txn(1, 1)});
+  EXPECT_FALSE(log->write({txn(1, 3)}, {}).ok());
+}
+
+TEST_F(LogTest, SurvivesACrashAtEveryOperation) {
+  for (uint64_t operation = 1; operation < 60; ++operation) {
+    sim::SimDisk disk(operation);
+    uint32_t acknowledged = 0;
+    disk.crash_in(operation);
+    try {
+      Log log(disk, Log::Options{2'048});
+      std::string notes;
+      ASSERT_EQ(log.open(notes), "");
+      for (uint32_t i = 1; i <= 20; ++i) {
+        ASSERT_TRUE(log.write({txn(1, i, 200)}, {}).ok());
+        acknowledged = i;
+      }
+    } catch (const sim::CrashNow&) {
+    }
+    disk.crash();
+    Log log(disk, Log::Options{2'048});
+    std::string notes;
+    EXPECT_EQ(log.open(notes), "") << "crash at operation " << operation;
+    EXPECT_GE(log.history().last().counter(), acknowledged) << operation;
+  }
+}
+
+}  // namespace
+}  // namespace zabfs::consensus

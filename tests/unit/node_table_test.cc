@@ -1,0 +1,101 @@
+#include "fsd/fuse/node_table.h"
+
+#include <gtest/gtest.h>
+
+namespace zabfs::fsd {
+namespace {
+
+using tree::Kind;
+using tree::Zxid;
+
+class NodeTableTest : public testing::Test {
+ protected:
+  KernelNode look_up(const char* path, int64_t czxid = 1, Kind kind = Kind::kFile) {
+    return table_.look_up(path, Zxid{czxid}, kind, cacheable_);
+  }
+  NodeTable table_;
+  bool cacheable_ = false;
+};
+
+TEST_F(NodeTableTest, OneNodeAZnodeUntilItIsForgotten) {
+  KernelNode a = look_up("/a");
+  EXPECT_TRUE(cacheable_);
+  EXPECT_EQ(look_up("/a"), a);
+  table_.forget(a, 1);
+  EXPECT_TRUE(table_.find(a));
+  table_.forget(a, 1);
+  EXPECT_FALSE(table_.find(a));
+  EXPECT_NE(look_up("/a"), a);
+}
+
+TEST_F(NodeTableTest, ASuccessorOrAnotherKindIsAnotherNode) {
+  KernelNode first = look_up("/a", 1);
+  KernelNode second = look_up("/a", 2);
+  EXPECT_NE(first, second);
+  EXPECT_TRUE(table_.find(first)->gone);
+  KernelNode third = look_up("/a", 2, Kind::kDirectory);
+  EXPECT_NE(second, third);
+}
+
+TEST_F(NodeTableTest, AbsenceIsCachedFromTheSecondTime) {
+  EXPECT_FALSE(table_.note_absent("/x"));
+  EXPECT_TRUE(table_.note_absent("/x"));
+  NodeTable::Forget forget = table_.begin_change({"/x"}, {}, {"/x"});
+  EXPECT_TRUE(forget.names);  // even if it is made here: another name's holder may still have it
+  table_.end_change();
+  forget = table_.begin_change({"/y"}, {}, {});
+  EXPECT_FALSE(forget.names);  // nobody was told of /y
+}
+
+TEST_F(NodeTableTest, NothingThatChangesIsCacheable) {
+  look_up("/a");
+  NodeTable::Forget forget = table_.begin_change({"/b"}, {"/a"}, {});
+  EXPECT_EQ(forget.attributes.size(), 1u);
+  look_up("/a");
+  EXPECT_FALSE(cacheable_);
+  EXPECT_FALSE(table_.note_absent("/b"));
+  EXPECT_FALSE(table_.is_stable("/a"));
+  table_.end_change();
+  EXPECT_TRUE(table_.is_stable("/a"));
+}
+
+TEST_F(NodeTableTest, LocalRemovalsAreKnownToTheKernel) {
+  look_up("/a");
+  EXPECT_FALSE(table_.begin_change({"/a"}, {}, {"/a"}).names);
+  EXPECT_TRUE(table_.begin_change({"/a"}, {}, {}).names);
+}
+
+TEST_F(NodeTableTest, RenamesMoveNodesAndThoseBelow) {
+  KernelNode directory = look_up("/d", 1, Kind::kDirectory);
+  KernelNode file = look_up("/d/f", 2);
+  table_.rename("/d", "/e");
+  EXPECT_EQ(table_.find(directory)->path, "/e");
+  EXPECT_EQ(table_.find(file)->path, "/e/f");
+  table_.refresh_identities("/e", [](const std::string&) { return Zxid{9}; });
+  EXPECT_EQ(look_up("/e/f", 9), file);
+}
+
+TEST_F(NodeTableTest, AfterARenameOverBothNodesMeanTheSurvivor) {
+  KernelNode target = look_up("/target", 1);
+  KernelNode source = look_up("/source", 2);
+  table_.rename("/source", "/target");
+  EXPECT_FALSE(table_.find(target)->gone);
+  EXPECT_EQ(table_.find(source)->path, "/target");
+  NodeTable::Forget forget = table_.begin_change({}, {"/target"}, {});
+  EXPECT_EQ(forget.attributes.size(), 2u);
+  table_.end_change();
+  table_.drop("/target");
+  EXPECT_TRUE(table_.find(target)->gone);
+  EXPECT_TRUE(table_.find(source)->gone);
+}
+
+TEST_F(NodeTableTest, DirtyFilesAreNotCached) {
+  look_up("/a");
+  table_.add_dirty("/a", +1);
+  EXPECT_FALSE(table_.is_stable("/a"));
+  table_.add_dirty("/a", -1);
+  EXPECT_TRUE(table_.is_stable("/a"));
+}
+
+}  // namespace
+}  // namespace zabfs::fsd

@@ -1,0 +1,208 @@
+#include "unit/tree_fixture.h"
+
+namespace zabfs::tree {
+namespace {
+
+class Prepare : public TreeFixture {
+ protected:
+  Zxid czxid(std::string_view path) { return tree_.find(path)->stat.czxid; }
+  Error write(std::string_view path, Zxid identity, int32_t version, std::string text) {
+    return run(OpCode::kExtWrite,
+               encode(ExtWrite{std::string(path), identity, version, std::move(text), {}}))
+        .error;
+  }
+  Error rename(std::string from, std::string to, Zxid to_czxid = kAnyCzxid) {
+    return run(OpCode::kExtRename,
+               encode(ExtRename{std::move(from), std::move(to), kAnyCzxid, to_czxid, false}))
+        .error;
+  }
+  void make_file(std::string_view path, std::string_view text, uint32_t mode = 0644) {
+    PosixEntry posix{Kind::kFile, mode, 1, 2, {}, 0};
+    run(OpCode::kCreate, create_body(path, text, with_posix({}, posix), 0));
+  }
+};
+
+TEST_F(Prepare, SequenceNumbersComeFromTheParentsStoredCversion) {
+  create("/s");
+  EXPECT_EQ(create("/s/a-", "", kCreateSequential).path, "/s/a-0000000000");
+  create("/s/plain");
+  EXPECT_EQ(create("/s/", "", kCreateSequential).path, "/s/0000000002");
+  remove("/s/plain");
+  EXPECT_EQ(create("/s/a-", "", kCreateSequential).path, "/s/a-0000000003");
+}
+
+TEST_F(Prepare, RequestsSeeWhatIsOutstanding) {
+  prepare(OpCode::kCreate, create_body("/a", "", open_acl(), 0));
+  prepare(OpCode::kCreate, create_body("/a/b", "", open_acl(), 0));
+  prepare(OpCode::kSetData, set_data_body("/a", "1", 0));
+  prepare(OpCode::kSetData, set_data_body("/a", "2", 0));  // the version is 1 by then
+  EXPECT_EQ(apply_all().error, Error::kBadVersion);
+  EXPECT_EQ(data("/a"), "1");
+  EXPECT_NE(tree_.find("/a/b"), nullptr);
+}
+
+TEST_F(Prepare, ErrorsComeInZooKeepersOrder) {
+  create("/a");
+  create("/a/b");
+  EXPECT_EQ(create("/x/y").error, Error::kNoNode);
+  EXPECT_EQ(create("/a").error, Error::kNodeExists);
+  EXPECT_EQ(create("nopath").error, Error::kBadArguments);
+  EXPECT_EQ(create("/a", "", 9).error, Error::kBadArguments);
+  EXPECT_EQ(run(OpCode::kCreate, create_body("/z", "", {}, 0)).error, Error::kInvalidAcl);
+  EXPECT_EQ(remove("/a", 5).error, Error::kBadVersion);  // before not empty
+  EXPECT_EQ(remove("/a").error, Error::kNotEmpty);
+  EXPECT_EQ(remove("/zookeeper").error, Error::kBadArguments);
+  EXPECT_EQ(set("/none", "").error, Error::kNoNode);
+  EXPECT_EQ(run(OpCode::kCheck, check_body("/a", 0)).error, Error::kUnimplemented);
+  EXPECT_EQ(run(OpCode::kCreate, "garbage").error, Error::kMarshallingError);
+}
+
+TEST_F(Prepare, AclsAreCheckedForThoseWhoAreNotSuper) {
+  Identities nobody{{"ip", "10.0.0.1"}};
+  run(OpCode::kCreate, create_body("/p", "", {{kPermRead, {"world", "anyone"}}}, 0));
+  auto create_as = [&] {
+    return run(OpCode::kCreate, create_body("/p/c", "", open_acl(), 0), {}, nobody).error;
+  };
+  EXPECT_EQ(create_as(), Error::kNoAuth);
+  EXPECT_EQ(run(OpCode::kSetData, set_data_body("/p", "", -1), {}, nobody).error, Error::kNoAuth);
+  run(OpCode::kSetAcl, set_acl_body("/p", {{kPermAll, {"ip", "10.0.0.0/8"}}}, -1));
+  EXPECT_EQ(create_as(), Error::kOk);
+  EXPECT_EQ(run(OpCode::kExtAppend, encode(ExtAppend{"/p", kAnyCzxid, "x"}), {}, nobody).error,
+            Error::kNoAuth);
+}
+
+TEST_F(Prepare, EphemeralsHaveNoChildrenAndNeedTheirSession) {
+  SessionId session = open_session(5);
+  create("/e", "", kCreateEphemeral, session);
+  EXPECT_EQ(create("/e/c").error, Error::kNoChildrenForEphemerals);
+  EXPECT_EQ(create("/f", "", kCreateEphemeral, SessionId{6}).error, Error::kSessionExpired);
+  prepare(OpCode::kCreate, create_body("/late", "", open_acl(), kCreateEphemeral), session);
+  prepare(OpCode::kCloseSession, "", session);  // takes the one in flight with it
+  apply_all();
+  EXPECT_EQ(tree_.find("/late"), nullptr);
+  EXPECT_EQ(tree_.find("/e"), nullptr);
+}
+
+TEST_F(Prepare, MultiIsAllOrNothing) {
+  create("/a");
+  std::string body = multi_body({{OpCode::kCreate, create_body("/m", "", open_acl(), 0)},
+                                 {OpCode::kSetData, set_data_body("/a", "x", 7)},
+                                 {OpCode::kDelete, delete_body("/a", -1)}});
+  Outcome outcome = run(OpCode::kMulti, body);
+  EXPECT_EQ(outcome.ops.size(), 3u);
+  EXPECT_EQ(outcome.ops[0].error, Error::kOk);
+  EXPECT_EQ(outcome.ops[1].error, Error::kBadVersion);
+  EXPECT_EQ(outcome.ops[2].error, Error::kRuntimeInconsistency);
+  EXPECT_EQ(tree_.find("/m"), nullptr);
+  EXPECT_NE(tree_.find("/a"), nullptr);
+  EXPECT_EQ(create("/after").error, Error::kOk);  // nothing outstanding was left behind
+}
+
+TEST_F(Prepare, MultiSeesItsOwnEarlierOps) {
+  std::string body = multi_body({{OpCode::kCreate, create_body("/m", "", open_acl(), 0)},
+                                 {OpCode::kCreate, create_body("/m/c", "", open_acl(), 0)},
+                                 {OpCode::kCheck, check_body("/m", 0)},
+                                 {OpCode::kDelete, delete_body("/m/c", -1)}});
+  EXPECT_EQ(run(OpCode::kMulti, body).error, Error::kOk);
+  EXPECT_EQ(stat("/m").num_children, 0);
+  EXPECT_EQ(stat("/m").czxid, zxid_);
+}
+
+TEST_F(Prepare, ConditionalWriteKnowsIdentityAndVersion) {
+  make_file("/f", "old");
+  Zxid first = czxid("/f");
+  EXPECT_EQ(write("/f", first, 0, "new"), Error::kOk);
+  EXPECT_EQ(write("/f", first, 0, "newer"), Error::kStale);
+  EXPECT_EQ(write("/f", first, kAnyVersion, "newest"), Error::kOk);
+  remove("/f");
+  make_file("/f", "successor");
+  EXPECT_EQ(write("/f", first, kAnyVersion, "ghost"), Error::kStale);
+  EXPECT_EQ(data("/f"), "successor");
+  EXPECT_EQ(write("/f", kAnyCzxid, kAnyVersion, std::string(kMaxDataBytes + 1, 'x')),
+            Error::kTooLarge);
+}
+
+TEST_F(Prepare, AppendsAddUp) {
+  make_file("/f", "a");
+  prepare(OpCode::kExtAppend, encode(ExtAppend{"/f", kAnyCzxid, "b"}));
+  prepare(OpCode::kExtAppend, encode(ExtAppend{"/f", kAnyCzxid, "c"}));
+  apply_all();
+  EXPECT_EQ(data("/f"), "abc");
+  EXPECT_EQ(stat("/f").version, 2);
+}
+
+TEST_F(Prepare, RenameOverAFileKeepsTheTargetsIdentityAndTakesTheRest) {
+  make_file("/target", "old", 0600);
+  make_file("/source", "new", 0644);
+  Zxid identity = czxid("/target");
+  Time time = shown_mtime(tree_.find("/source")->stat);
+  EXPECT_EQ(rename("/source", "/target"), Error::kOk);
+  EXPECT_EQ(tree_.find("/source"), nullptr);
+  EXPECT_EQ(data("/target"), "new");
+  EXPECT_EQ(czxid("/target"), identity);
+  std::optional<PosixEntry> posix = find_posix(tree_.acl_of(*tree_.find("/target")));
+  EXPECT_EQ(posix->mode, 0644u);
+  EXPECT_EQ(posix->mtime, time);
+  EXPECT_EQ(posix->mtime_version, stat("/target").version);
+}
+
+TEST_F(Prepare, RenameMovesSubtreesInOneTxn) {
+  create("/d");
+  create("/d/sub");
+  make_file("/d/sub/f", "x");
+  EXPECT_EQ(rename("/d", "/e"), Error::kOk);
+  EXPECT_EQ(data("/e/sub/f"), "x");
+  EXPECT_EQ(tree_.find("/d"), nullptr);
+  EXPECT_EQ(rename("/e", "/e/sub/inside"), Error::kBadArguments);
+  EXPECT_EQ(rename("/none", "/x"), Error::kNoNode);
+}
+
+TEST_F(Prepare, RenameRefusesWhatItCannotDoAsOne) {
+  SessionId session = open_session(9);
+  create("/d");
+  create("/d/e", "", kCreateEphemeral, session);
+  EXPECT_EQ(rename("/d", "/x"), Error::kBusy);
+  create("/big");
+  for (int i = 0; i < 3; ++i) make_file("/big/" + std::to_string(i), std::string(500'000, 'x'));
+  EXPECT_EQ(rename("/big", "/x"), Error::kTooLarge);
+  make_file("/a", "");
+  make_file("/b", "");
+  EXPECT_EQ(rename("/a", "/b", kAbsent), Error::kNodeExists);
+  EXPECT_EQ(rename("/a", "/big"), Error::kNotEmpty);
+}
+
+TEST_F(Prepare, ExchangeSwapsTwo) {
+  make_file("/a", "1");
+  create("/d");
+  make_file("/d/b", "2");
+  Outcome outcome =
+      run(OpCode::kExtRename, encode(ExtRename{"/a", "/d/b", kAnyCzxid, kAnyCzxid, true}));
+  EXPECT_EQ(outcome.error, Error::kOk);
+  EXPECT_EQ(data("/a") + data("/d/b"), "21");
+}
+
+TEST_F(Prepare, RemoveTakesTheHiddenChildAlong) {
+  create("/d");
+  create("/d/@");
+  create("/d/@/next");
+  EXPECT_EQ(run(OpCode::kExtRemove, encode(ExtRemove{"/d", kAnyCzxid, true})).error, Error::kOk);
+  EXPECT_EQ(tree_.find("/d"), nullptr);
+  create("/e");
+  create("/e/child");
+  EXPECT_EQ(run(OpCode::kExtRemove, encode(ExtRemove{"/e", kAnyCzxid, true})).error,
+            Error::kNotEmpty);
+}
+
+TEST_F(Prepare, TimesGoWithTheVersionTheyAreSetFor) {
+  make_file("/f", "");
+  ExtWrite ext{"/f", kAnyCzxid, kAnyVersion, "data", PosixChange{}};
+  ext.posix->mtime = Time{5, 6};
+  run(OpCode::kExtWrite, encode(ext));
+  std::optional<PosixEntry> posix = find_posix(tree_.acl_of(*tree_.find("/f")));
+  EXPECT_EQ(posix->mtime, (Time{5, 6}));
+  EXPECT_EQ(posix->mtime_version, 1);
+  EXPECT_EQ(posix->mode, 0644u);
+}
+
+}  // namespace
+}  // namespace zabfs::tree

@@ -1,0 +1,93 @@
+#include "tree/snapshot.h"
+
+#include "unit/tree_fixture.h"
+
+namespace zabfs::tree {
+namespace {
+
+class SnapshotTest : public TreeFixture {
+ protected:
+  static std::unique_ptr<Tree> load(std::string_view bytes, Zxid zxid, size_t piece) {
+    SnapshotLoader loader;
+    std::string pending;
+    auto state = SnapshotLoader::State::kMore;
+    while (!bytes.empty() && state == SnapshotLoader::State::kMore) {
+      pending.append(bytes.substr(0, piece));
+      bytes.remove_prefix(std::min(piece, bytes.size()));
+      std::string_view input = pending;
+      state = loader.feed(input);
+      pending = std::string(input);
+    }
+    if (state != SnapshotLoader::State::kDone) return nullptr;
+    return loader.finish(zxid, nullptr);
+  }
+  void populate() {
+    SessionId session = open_session(3);
+    for (int i = 0; i < 300; ++i) {
+      std::string top = "/n" + std::to_string(i);
+      create(top, "data" + std::to_string(i));
+      create(top + "/child", "x");
+    }
+    create("/eph", "", kCreateEphemeral, session);
+    run(OpCode::kSetAcl, set_acl_body("/n5", {{kPermRead, {"world", "anyone"}}}, -1));
+  }
+};
+
+TEST_F(SnapshotTest, ComesBackTheSame) {
+  populate();
+  std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
+  std::string bytes;
+  while (cursor->next(bytes, 1'000)) {
+  }
+  for (size_t piece : {7u, 1'000u, 1'000'000u}) {
+    std::unique_ptr<Tree> copy = load(bytes, cursor->zxid(), piece);
+    ASSERT_NE(copy, nullptr);
+    EXPECT_EQ(copy->digest(), tree_.digest());
+    EXPECT_EQ(copy->node_count(), tree_.node_count());
+    EXPECT_EQ(copy->data_bytes(), tree_.data_bytes());
+    EXPECT_EQ(copy->sessions(), tree_.sessions());
+    EXPECT_EQ(copy->ephemerals_of(SessionId{3}), std::vector<std::string>{"/eph"});
+    EXPECT_EQ(copy->acl_of(*copy->find("/n5"))[0].perms, kPermRead);
+  }
+}
+
+TEST_F(SnapshotTest, IsExactWhileTheTreeChanges) {
+  populate();
+  int64_t digest = tree_.digest();
+  size_t nodes = tree_.node_count();
+  std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
+  std::string bytes;
+  for (int i = 0; cursor->next(bytes, 400); ++i) {
+    std::string top = "/n" + std::to_string(i * 7 % 300);
+    if (tree_.find(top + "/child") != nullptr) remove(top + "/child");
+    set("/n" + std::to_string(i * 11 % 300), "changed");
+    create("/new" + std::to_string(i));
+    if (i % 3 == 0 && tree_.find(top) != nullptr) remove(top);
+    create("/n" + std::to_string((i + 1) % 300) + "/late" + std::to_string(i));
+  }
+  std::unique_ptr<Tree> copy = load(bytes, cursor->zxid(), 4'096);
+  ASSERT_NE(copy, nullptr);
+  EXPECT_EQ(copy->digest(), digest);
+  EXPECT_EQ(copy->node_count(), nodes);
+  EXPECT_NE(tree_.digest(), digest);
+  cursor.reset();
+  create("/after");  // freed slots are used again
+  EXPECT_NE(tree_.find("/after"), nullptr);
+}
+
+TEST_F(SnapshotTest, DamagedBytesAreRefused) {
+  populate();
+  std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
+  std::string bytes;
+  while (cursor->next(bytes, 1 << 20)) {
+  }
+  EXPECT_EQ(load(bytes.substr(0, bytes.size() - 5), cursor->zxid(), 1'000), nullptr);
+  for (size_t at = 0; at < bytes.size(); at += 101) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
+    load(damaged, cursor->zxid(), 1'000);  // must not crash
+  }
+}
+
+}  // namespace
+}  // namespace zabfs::tree

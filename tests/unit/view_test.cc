@@ -1,0 +1,83 @@
+#include "fsd/fuse/view.h"
+
+#include <gtest/gtest.h>
+
+namespace zabfs::fsd {
+namespace {
+
+using tree::Kind;
+
+class ViewTest : public testing::Test {
+ protected:
+  void create(std::string_view path, std::string_view data, const tree::AclList& acl,
+              int64_t session = 0) {
+    tree::Txn txn;
+    txn.header.type = tree::OpCode::kCreate;
+    txn.header.session = tree::SessionId{session};
+    txn.header.zxid = zxid_ = zxid_.next();
+    txn.header.time_ms = 1'500;
+    txn.body = tree::CreateTxn{path, data, acl, session != 0, -1, 0};
+    tree_.apply(txn, nullptr);
+  }
+  View view(std::string_view path) {
+    return view_of(tree_, *tree_.find(path), path, ViewOptions{100, 200});
+  }
+  tree::Tree tree_;
+  tree::Zxid zxid_;
+};
+
+TEST_F(ViewTest, ClientsZnodesAreShownByWhatTheyHold) {
+  create("/dir", "", tree::open_acl());
+  create("/file", "x", tree::open_acl());
+  create("/parent", "data", tree::open_acl());
+  create("/parent/child", "", tree::open_acl());
+  create("/eph", "", tree::open_acl(), 5);
+  EXPECT_EQ(view("/dir").kind, Kind::kDirectory);
+  EXPECT_EQ(view("/file").kind, Kind::kFile);
+  EXPECT_EQ(view("/parent").kind, Kind::kDirectory);
+  EXPECT_EQ(view("/eph").kind, Kind::kFile);
+  EXPECT_EQ(view("/dir").mode, 0777u);
+  EXPECT_EQ(view("/file").mode, 0666u);
+  EXPECT_EQ(view("/file").uid, 100u);
+}
+
+TEST_F(ViewTest, WithoutAWorldEntryItIsRootsAlone) {
+  create("/f", "x", {{tree::kPermAll, {"digest", "bob:hash"}}});
+  EXPECT_EQ(view("/f").mode, 0600u);
+  EXPECT_EQ(view("/f").uid, 0u);
+}
+
+TEST_F(ViewTest, ReadForAllMakesADirectoryEnterable) {
+  create("/d", "", {{tree::kPermRead, {"world", "anyone"}}});
+  EXPECT_EQ(view("/d").mode, 0555u);
+}
+
+TEST_F(ViewTest, MountedZnodesAreWhatTheyWereMadeAs) {
+  create("/empty-file", "", acl_for_new(Kind::kFile, 0640, 7, 8));
+  create("/link", "target", acl_for_new(Kind::kSymlink, 0777, 7, 8));
+  View file = view("/empty-file");
+  EXPECT_EQ(file.kind, Kind::kFile);
+  EXPECT_EQ(file.mode, 0640u);
+  EXPECT_EQ(file.uid, 7u);
+  EXPECT_EQ(view("/link").kind, Kind::kSymlink);
+  EXPECT_EQ(view("/link").size, 6u);
+}
+
+TEST_F(ViewTest, TimesSetHoldForTheirVersionOnly) {
+  tree::PosixEntry posix{Kind::kFile, 0644, 0, 0, tree::Time{9, 8}, 0};
+  create("/now", "", tree::with_posix({}, posix));
+  posix.mtime_version = 3;
+  create("/past", "", tree::with_posix({}, posix));
+  EXPECT_EQ(view("/now").mtime, (tree::Time{9, 8}));
+  EXPECT_EQ(view("/past").mtime.seconds, 1);
+}
+
+TEST_F(ViewTest, NumbersFollowFromIdentity) {
+  EXPECT_EQ(inode_number(tree::Zxid{5}, "/a"), inode_number(tree::Zxid{5}, "/a"));
+  EXPECT_NE(inode_number(tree::Zxid{5}, "/a"), inode_number(tree::Zxid{6}, "/a"));
+  EXPECT_NE(inode_number(tree::Zxid{5}, "/a"), inode_number(tree::Zxid{5}, "/b"));
+  EXPECT_EQ(inode_number(tree::Zxid{5}, "/"), 1u);
+}
+
+}  // namespace
+}  // namespace zabfs::fsd

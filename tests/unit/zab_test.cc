@@ -1,0 +1,291 @@
+#include "unit/zab_fixture.h"
+
+namespace zabfs::consensus {
+namespace {
+
+// Server 3 of three, elected, with two txns of epoch 1 in its log.
+class LeaderTest : public ZabFixture {
+ protected:
+  void SetUp() override {
+    make(config(3), state_with(1, 2));
+    for (int64_t peer : {1, 2}) {
+      vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 1}, 1);
+    }
+    ASSERT_EQ(zab_->role(), Role::kLeading);
+  }
+  void connect(LinkId link, int64_t id, uint32_t accepted = 1) {
+    step(event::LinkAccepted{link});
+    receive(link, info(id, accepted));
+  }
+  void establish(Zxid followers_last = Zxid::make(1, 2)) {
+    connect(11, 1);
+    step(event::AcceptedEpochSaved{2});
+    receive(11, Packet(PacketType::kAckEpoch, followers_last, ack_epoch_data(1)));
+    step(event::EpochSaved{2});
+    receive(11, Packet(PacketType::kAck, Zxid::make(2, 0)));
+    ASSERT_TRUE(zab_->is_serving());
+  }
+  void propose(uint32_t counter) {
+    step(event::Propose{Zxid::make(2, counter), make_payload("txn")});
+  }
+};
+
+TEST_F(LeaderTest, ChoosesAnEpochAboveAllItHeardAndPersistsItFirst) {
+  connect(11, 1, 7);
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 8u);
+  EXPECT_EQ(sent(), "");
+  step(event::AcceptedEpochSaved{8});
+  EXPECT_EQ(sent(), "LEADERINFO");
+}
+
+TEST_F(LeaderTest, GivesUpForALongerHistory) {
+  connect(11, 1);
+  step(event::AcceptedEpochSaved{2});
+  receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 3), ack_epoch_data(1)));
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(LeaderTest, APromiseMadeBeforeDoesNotCount) {
+  connect(11, 1);
+  step(event::AcceptedEpochSaved{2});
+  receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(-1)));
+  EXPECT_TRUE(all<action::EndSync>().empty());
+}
+
+TEST_F(LeaderTest, ServesOnlyAfterAQuorumAcknowledgedNewLeader) {
+  connect(11, 1);
+  step(event::AcceptedEpochSaved{2});
+  receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
+  EXPECT_EQ(all<action::EndSync>()[0].epoch, 2u);
+  step(event::EpochSaved{2});
+  EXPECT_EQ(sent(), "DIFF NEWLEADER");
+  EXPECT_FALSE(zab_->is_serving());
+  receive(11, Packet(PacketType::kAck, Zxid::make(2, 0)));
+  EXPECT_TRUE(zab_->is_serving());
+  EXPECT_EQ(sent(), "UPTODATE");
+  EXPECT_EQ(all<action::Commit>()[0].through, Zxid::make(1, 2));
+}
+
+TEST_F(LeaderTest, CommitsOnlyAfterQuorumAcks) {
+  establish();
+  propose(1);
+  EXPECT_EQ(sent(), "PROPOSAL");
+  EXPECT_EQ(all<action::Append>().size(), 1u);
+  step(event::Synced{Zxid::make(2, 1)});
+  EXPECT_TRUE(all<action::Commit>().empty());  // its own fsync is one of three
+  receive(11, Packet(PacketType::kAck, Zxid::make(2, 1)));
+  EXPECT_EQ(sent(), "COMMIT");
+  EXPECT_EQ(zab_->committed(), Zxid::make(2, 1));
+}
+
+TEST_F(LeaderTest, CommitsWithoutItsOwnDiskIfAQuorumHasIt) {
+  establish();
+  connect(12, 2);
+  receive(12, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
+  receive(12, Packet(PacketType::kAck, Zxid::make(2, 0)));
+  propose(1);
+  receive(11, Packet(PacketType::kAck, Zxid::make(2, 1)));
+  receive(12, Packet(PacketType::kAck, Zxid::make(2, 1)));
+  EXPECT_EQ(zab_->committed(), Zxid::make(2, 1));
+}
+
+TEST_F(LeaderTest, AnAckBeforeNewLeadersDoesNotCountAsOne) {
+  connect(11, 1);
+  step(event::AcceptedEpochSaved{2});
+  receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 1), ack_epoch_data(1)));
+  step(event::EpochSaved{2});
+  receive(11, Packet(PacketType::kAck, Zxid::make(1, 2)));
+  EXPECT_FALSE(zab_->is_serving());
+}
+
+TEST_F(LeaderTest, ALateJoinerGetsWhatIsOutstandingBeforeNewLeader) {
+  establish();
+  propose(1);
+  connect(12, 2);
+  EXPECT_EQ(sent(), "LEADERINFO");
+  receive(12, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
+  EXPECT_EQ(sent(), "DIFF NEWLEADER");
+  auto history = all<action::SendHistory>();
+  ASSERT_EQ(history.size(), 2u);
+  EXPECT_TRUE(history[0].commit);
+  EXPECT_EQ(history[0].through, Zxid::make(1, 2));
+  EXPECT_FALSE(history[1].commit);
+  EXPECT_EQ(history[1].through, Zxid::make(2, 1));
+  EXPECT_EQ(std::get<action::Send>(actions_.back()).packet.type, PacketType::kNewLeader);
+}
+
+TEST_F(LeaderTest, TruncatesWithinAnEpochAndSnapshotsAcross) {
+  establish();
+  connect(12, 2);
+  receive(12, Packet(PacketType::kAckEpoch, Zxid::make(1, 9), ack_epoch_data(1)));
+  EXPECT_EQ(sent(), "TRUNC NEWLEADER");
+  step(event::LinkDown{12});
+  connect(13, 2, 1);
+  receive(13, Packet(PacketType::kAckEpoch, Zxid::make(0, 9), ack_epoch_data(0)));
+  EXPECT_EQ(all<action::SendSnapshot>().size(), 1u);
+}
+
+TEST_F(LeaderTest, StepsDownWithoutAQuorum) {
+  establish();
+  step(event::LinkDown{11});
+  now_ms_ += 600;
+  step(event::Tick{});
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(LeaderTest, ProvesItsLeadershipWithAQuorumsWord) {
+  establish();
+  step(event::ConfirmLeadership{42});
+  EXPECT_EQ(sent(), "PING");
+  EXPECT_TRUE(all<action::Confirmed>().empty());
+  receive(11, Packet(PacketType::kPing, Zxid{}, std::string()));
+  ASSERT_EQ(all<action::Confirmed>().size(), 1u);
+  EXPECT_EQ(all<action::Confirmed>()[0].token, 42u);
+}
+
+TEST_F(LeaderTest, RefusesNonsenseFromALearnerAlone) {
+  establish();
+  step(event::LinkAccepted{50});
+  receive(50, Packet(PacketType::kAck, Zxid::make(2, 1)));
+  EXPECT_EQ(all<action::Close>().size(), 1u);
+  connect(51, 9);
+  EXPECT_EQ(all<action::Close>().size(), 1u);  // no participant here
+  receive(11, Packet(PacketType::kCommit, Zxid::make(2, 1)));
+  EXPECT_EQ(all<action::Close>().size(), 1u);
+  EXPECT_EQ(zab_->role(), Role::kLeading);
+}
+
+// Server 1, following server 3, with two txns of epoch 1 in its log.
+class FollowerTest : public ZabFixture {
+ protected:
+  void SetUp() override {
+    make(config(1), state_with(1, 2));
+    Vote settled{ServerId{3}, Zxid::make(1, 2), 1};
+    vote(2, PeerState::kFollowing, settled, 1);
+    vote(3, PeerState::kLeading, settled, 1);
+    ASSERT_EQ(zab_->role(), Role::kFollowing);
+    link_ = all<action::Dial>()[0].link;
+    step(event::LinkUp{link_});
+    ASSERT_EQ(sent(), "FOLLOWERINFO");
+  }
+  void leader_info(uint32_t epoch) {
+    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info()));
+  }
+  void follow() {
+    leader_info(2);
+    step(event::AcceptedEpochSaved{2});
+    receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+    receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+    step(event::EpochSaved{2});
+    receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+    ASSERT_TRUE(zab_->is_serving());
+  }
+  void proposal(Zxid zxid) {
+    receive(link_, Packet(PacketType::kProposal, zxid, std::string("txn")));
+  }
+  LinkId link_ = 0;
+};
+
+TEST_F(FollowerTest, PersistsThePromiseBeforeItGivesIt) {
+  leader_info(2);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 2u);
+  EXPECT_EQ(sent(), "");
+  step(event::AcceptedEpochSaved{2});
+  EXPECT_EQ(sent(), "ACKEPOCH");
+}
+
+TEST_F(FollowerTest, LeavesALeaderOfAnOldEpoch) {
+  leader_info(0);
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(FollowerTest, AcknowledgesNewLeaderOnlyWhenHistoryAndEpochAreDurable) {
+  leader_info(2);
+  step(event::AcceptedEpochSaved{2});
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 3)));
+  EXPECT_EQ(all<action::BeginSync>().size(), 1u);
+  proposal(Zxid::make(1, 3));
+  receive(link_, Packet(PacketType::kCommit, Zxid::make(1, 3)));
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  EXPECT_EQ(all<action::EndSync>().size(), 1u);
+  EXPECT_EQ(sent(), "");
+  step(event::Synced{Zxid::make(1, 3)});
+  EXPECT_EQ(sent(), "");
+  step(event::EpochSaved{2});
+  EXPECT_EQ(sent(), "ACK");
+  EXPECT_FALSE(zab_->is_serving());
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  EXPECT_EQ(all<action::Commit>()[0].through, Zxid::make(1, 3));
+}
+
+TEST_F(FollowerTest, AProposalOutstandingAtNewLeaderIsAcknowledgedAfterIt) {
+  leader_info(2);
+  step(event::AcceptedEpochSaved{2});
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+  proposal(Zxid::make(2, 1));  // outstanding: no COMMIT behind it
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  step(event::Synced{Zxid::make(2, 1)});
+  EXPECT_EQ(sent(), "");
+  step(event::EpochSaved{2});
+  auto sends = all<action::Send>();
+  ASSERT_EQ(sends.size(), 2u);
+  EXPECT_EQ(sends[0].packet.zxid, Zxid::make(2, 0));
+  EXPECT_EQ(sends[1].packet.zxid, Zxid::make(2, 1));
+}
+
+TEST_F(FollowerTest, AcknowledgesOnlyWhatIsSynced) {
+  follow();
+  proposal(Zxid::make(2, 1));
+  EXPECT_EQ(all<action::Append>().size(), 1u);
+  EXPECT_EQ(sent(), "");
+  step(event::Synced{Zxid::make(2, 1)});
+  EXPECT_EQ(sent(), "ACK");
+}
+
+TEST_F(FollowerTest, RefusesGapsAndCommitsOutOfOrder) {
+  follow();
+  proposal(Zxid::make(2, 2));
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(FollowerTest, RefusesACommitOfWhatWasNotProposed) {
+  follow();
+  receive(link_, Packet(PacketType::kCommit, Zxid::make(2, 1)));
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(FollowerTest, TruncatesItsLog) {
+  leader_info(2);
+  step(event::AcceptedEpochSaved{2});
+  receive(link_, Packet(PacketType::kTrunc, Zxid::make(1, 1)));
+  EXPECT_EQ(all<action::BeginSync>()[0].mode, SyncMode::kTrunc);
+  EXPECT_EQ(zab_->state().history.last(), Zxid::make(1, 1));
+}
+
+TEST_F(FollowerTest, LeavesWhenTheLeaderIsSilentOrGone) {
+  follow();
+  now_ms_ += 4'999;
+  step(event::Tick{});
+  EXPECT_EQ(zab_->role(), Role::kFollowing);
+  now_ms_ += 1;
+  step(event::Tick{});
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+  EXPECT_EQ(all<action::Settle>().size(), 1u);
+}
+
+TEST_F(FollowerTest, VotesWithWhatIsDurableAfterItLeft) {
+  follow();
+  proposal(Zxid::make(2, 1));
+  step(event::LinkDown{link_});
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+  History durable;
+  durable.append(Zxid::make(1, 2));
+  step(event::Settled{durable, 2});
+  EXPECT_EQ(zab_->role(), Role::kLooking);
+  EXPECT_EQ(all<action::SendVote>()[0].notification.vote.zxid, Zxid::make(1, 2));
+  EXPECT_EQ(all<action::SendVote>()[0].notification.vote.peer_epoch, 2);
+}
+
+}  // namespace
+}  // namespace zabfs::consensus
