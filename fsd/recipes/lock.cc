@@ -104,12 +104,9 @@ LockTicket LockTable::acquire(Ask ask, Granted granted) {
 
 void LockTable::create(LockTicket ticket) {
   Contender& contender = contenders_.at(ticket);
-  std::string prefix;
-  if (contender.ask.file.empty()) {
-    prefix = "_c_" + uuid() + "-lock-";
-  } else {
-    prefix = contender.ask.mode == LockMode::kShared ? "r-" : "w-";
-  }
+  std::string prefix = contender.ask.file.empty()                ? "_c_" + uuid() + "-lock-"
+                       : contender.ask.mode == LockMode::kShared ? std::string("r-")
+                                                                 : std::string("w-");
   std::string data = fmt::format("{} {} {}", host_.replica().config().zab.me.value,
                                  contender.ask.pid, contender.ask.program);
   std::string body = tree::create_body(tree::join_path(contender.queue, prefix), data,

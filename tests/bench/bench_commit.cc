@@ -27,6 +27,8 @@ using Clock = std::chrono::steady_clock;
 constexpr uint16_t kFirstPort = 41'800;
 
 struct Load {
+  Load(consensus::Host& the_host, size_t data_bytes) : host(the_host), bytes(data_bytes) {}
+
   consensus::Host& host;
   size_t bytes;
   tree::SessionId session;
@@ -117,7 +119,7 @@ int main(int argc, char** argv) {
       if (leads) leader = host.get();
     }
   }
-  Load load{*leader, argc > 5 ? static_cast<size_t>(std::atoll(argv[5])) : 100, {}};
+  Load load(*leader, argc > 5 ? static_cast<size_t>(std::atoll(argv[5])) : 100);
   std::atomic<bool> ready{false};
   leader->post([&] {
     load.session = leader->replica().new_session_id();
