@@ -35,6 +35,7 @@ void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
     learners_.emplace(accepted->link, learner);
   } else if (const auto* down = std::get_if<event::LinkDown>(&event)) {
     learners_.erase(down->link);
+    if (is_established()) announce(out);
     check_confirmation(out);
   } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
     phase_ = Phase::kEpochAcks;
@@ -216,7 +217,7 @@ void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions
     out.push_back(action::Send{{link}, Packet(PacketType::kUpToDate, Zxid{-1})});
     // It may stand in for one that left before it could prove a leadership under question.
     if (!round_tokens_.empty() && !learner.observer) ask_for_proof(link, learner, out);
-    return;
+    return announce(out);
   }
   try_establish(out);
 }
@@ -233,6 +234,7 @@ void Leader::try_establish(Actions& out) {
     if (learner.phase == LearnerPhase::kSynced) up_to_date.links.push_back(link);
   }
   if (!up_to_date.links.empty()) out.push_back(std::move(up_to_date));
+  announce(out);
 }
 
 // ---- broadcast
@@ -291,6 +293,13 @@ void Leader::send_ping(LinkId link, Learner& learner, Actions& out) {
   if (learner.is_zabfs) ping.data = make_payload(status_text());
   ++learner.pings_sent;
   out.push_back(action::Send{{link}, std::move(ping)});
+}
+
+// Tells zabfs learners at once who is here; others learn nothing from it.
+void Leader::announce(Actions& out) {
+  for (auto& [link, learner] : learners_) {
+    if (learner.is_zabfs && learner.phase == LearnerPhase::kSynced) send_ping(link, learner, out);
+  }
 }
 
 void Leader::on_tick(int64_t now_ms, Actions& out) {

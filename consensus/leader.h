@@ -65,6 +65,7 @@ class Leader {
   // Brings a learner's log to ours and puts it into the forwarding set, in one step.
   void synchronise(LinkId link, Learner& learner, Actions& out);
   void send_ping(LinkId link, Learner& learner, Actions& out);
+  void announce(Actions& out);
   std::string status_text() const;
   void start_confirmation(Actions& out);
   void ask_for_proof(LinkId link, Learner& learner, Actions& out);

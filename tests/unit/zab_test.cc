@@ -63,7 +63,7 @@ TEST_F(LeaderTest, ServesOnlyAfterAQuorumAcknowledgedNewLeader) {
   EXPECT_FALSE(zab_->is_serving());
   receive(11, Packet(PacketType::kAck, Zxid::make(2, 0)));
   EXPECT_TRUE(zab_->is_serving());
-  EXPECT_EQ(sent(), "UPTODATE");
+  EXPECT_EQ(sent(), "UPTODATE PING");
   EXPECT_EQ(all<action::Commit>()[0].through, Zxid::make(1, 2));
 }
 
@@ -136,6 +136,7 @@ TEST_F(LeaderTest, StepsDownWithoutAQuorum) {
 
 TEST_F(LeaderTest, ProvesItsLeadershipWithAQuorumsWord) {
   establish();
+  receive(11, Packet(PacketType::kPing, Zxid{}, std::string()));  // of the ping behind UPTODATE
   step(event::ConfirmLeadership{42});
   EXPECT_EQ(sent(), "PING");
   EXPECT_TRUE(all<action::Confirmed>().empty());
