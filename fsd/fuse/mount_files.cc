@@ -90,13 +90,15 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   });
   if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
   info.fh = add_file(file);
+  if (file->bare_truncation) mark_dirty(file);
   info.direct_io = 1;
   info.keep_cache = 0;
   info.noflush = !file->writable;
-  if (fuse_reply_open(req, &info) != 0) {
-    std::lock_guard lock(handles_mutex_);
-    files_.erase(info.fh);  // the opener was killed meanwhile
-  }
+  if (fuse_reply_open(req, &info) == 0) return;
+  // The opener was killed meanwhile: nothing was truncated.
+  if (file->bare_truncation.exchange(false)) mark_dirty(file);
+  std::lock_guard lock(handles_mutex_);
+  files_.erase(info.fh);
 }
 
 void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_info info) {
@@ -148,6 +150,7 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
              if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
              fuse_file_info opened = info;
              opened.fh = add_file(file);
+          if (file->bare_truncation) mark_dirty(file);
              opened.direct_io = 1;
              opened.noflush = !file->writable;
              fuse_reply_create(req, &entry, &opened);
