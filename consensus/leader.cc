@@ -34,6 +34,7 @@ void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
     learner.heard_ms = now_ms;
     learners_.emplace(accepted->link, learner);
   } else if (const auto* down = std::get_if<event::LinkDown>(&event)) {
+    note_loss(down->link, "its connection is gone", out);
     learners_.erase(down->link);
     if (is_established()) announce(out);
     check_confirmation(out);
@@ -213,6 +214,8 @@ void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions
   if (packet.zxid != epoch_start()) return drop(link, "ACK of another epoch's NEWLEADER", out);
   if (learner.phase != LearnerPhase::kSyncing) return;  // the second ACK, after UPTODATE
   learner.phase = LearnerPhase::kSynced;
+  out.push_back(action::Notice{"server " + std::to_string(learner.id.value) +
+                               (learner.observer ? " observes" : " follows")});
   if (phase_ == Phase::kBroadcast) {
     out.push_back(action::Send{{link}, Packet(PacketType::kUpToDate, Zxid{-1})});
     // It may stand in for one that left before it could prove a leadership under question.
@@ -355,7 +358,15 @@ void Leader::check_confirmation(Actions& out) {
   start_confirmation(out);
 }
 
+void Leader::note_loss(LinkId link, const std::string& reason, Actions& out) const {
+  auto place = learners_.find(link);
+  if (place == learners_.end() || place->second.phase != LearnerPhase::kSynced) return;
+  out.push_back(
+      action::Notice{"lost server " + std::to_string(place->second.id.value) + ": " + reason});
+}
+
 void Leader::drop(LinkId link, const std::string& reason, Actions& out) {
+  note_loss(link, reason, out);
   learners_.erase(link);
   out.push_back(action::Close{link, reason});
 }

@@ -70,6 +70,7 @@ class Leader {
   void start_confirmation(Actions& out);
   void ask_for_proof(LinkId link, Learner& learner, Actions& out);
   void check_confirmation(Actions& out);
+  void note_loss(LinkId link, const std::string& reason, Actions& out) const;
   void drop(LinkId link, const std::string& reason, Actions& out);
   bool is_counted(const Learner& learner, LearnerPhase at_least) const;
   std::set<ServerId> voters_at(LearnerPhase at_least) const;

@@ -156,14 +156,17 @@ struct Answered {  // SYNC or REVALIDATE from the leader, at a learner
 struct Confirmed {
   uint64_t token;
 };
+struct Notice {  // for the log: a member came or went
+  std::string text;
+};
 }  // namespace action
 
-using Action =
-    std::variant<action::SendVote, action::Dial, action::Send, action::SendHistory,
-                 action::SendSnapshot, action::Inform, action::Close, action::Append,
-                 action::BeginSync, action::EndSync, action::SaveAcceptedEpoch, action::Commit,
-                 action::Settle, action::RoleChanged, action::Serve, action::Forwarded,
-                 action::SessionsTouched, action::AnswerPing, action::Answered, action::Confirmed>;
+using Action = std::variant<action::SendVote, action::Dial, action::Send, action::SendHistory,
+                            action::SendSnapshot, action::Inform, action::Close, action::Append,
+                            action::BeginSync, action::EndSync, action::SaveAcceptedEpoch,
+                            action::Commit, action::Settle, action::RoleChanged, action::Serve,
+                            action::Forwarded, action::SessionsTouched, action::AnswerPing,
+                            action::Answered, action::Confirmed, action::Notice>;
 using Actions = std::vector<Action>;
 
 struct ZabConfig {

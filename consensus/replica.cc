@@ -242,6 +242,8 @@ void Replica::carry_out(Action& any) {
     on_role_changed(*change);
   } else if (auto* serve = std::get_if<action::Serve>(&any)) {
     on_serve(*serve);
+  } else if (auto* notice = std::get_if<action::Notice>(&any)) {
+    environment_.log(LogLevel::kInfo, place() + ": " + notice->text);
   } else if (std::holds_alternative<action::Settle>(any)) {
     on_settle();
   }

@@ -88,76 +88,79 @@ class Name {
 };
 
 // The children of a znode: an open-addressing set of NodeIds, found by name through the slab.
-// Its order depends only on the sequence of inserts and erases.
+// Its order depends only on the sequence of inserts and erases. One pointer when it is empty: most
+// znodes have no children.
 class ChildTable {
  public:
   template <class NameOf>
   NodeId find(std::string_view name, const NameOf& name_of) const {
-    if (count_ == 0) return kNoNodeId;
-    for (uint32_t i = hash(name) & mask(); slots_[i] != kNoNodeId; i = (i + 1) & mask()) {
-      if (name_of(slots_[i]) == name) return slots_[i];
+    if (size() == 0) return kNoNodeId;
+    for (uint32_t i = home(name); slot(i) != kNoNodeId; i = after(i)) {
+      if (name_of(slot(i)) == name) return slot(i);
     }
     return kNoNodeId;
   }
   template <class NameOf>
   void insert(NodeId id, const NameOf& name_of) {
-    if ((count_ + 1) * 4 > capacity_ * 3) grow(name_of);
+    if ((size() + 1) * 4 > capacity() * 3) grow(name_of);
     place(id, name_of(id));
-    ++count_;
+    ++block_[kCount];
   }
   // Erases `id`, which must be there; later entries of its run move up, so there are no tombstones.
   template <class NameOf>
   void erase(NodeId id, const NameOf& name_of) {
-    uint32_t hole = hash(name_of(id)) & mask();
-    while (slots_[hole] != id) hole = (hole + 1) & mask();
-    for (uint32_t i = (hole + 1) & mask(); slots_[i] != kNoNodeId; i = (i + 1) & mask()) {
-      uint32_t home = hash(name_of(slots_[i])) & mask();
-      if (((i - home) & mask()) >= ((i - hole) & mask())) {
-        slots_[hole] = slots_[i];
+    uint32_t hole = home(name_of(id));
+    while (slot(hole) != id) hole = after(hole);
+    for (uint32_t i = after(hole); slot(i) != kNoNodeId; i = after(i)) {
+      uint32_t wanted = home(name_of(slot(i)));
+      if (((i - wanted) & mask()) >= ((i - hole) & mask())) {
+        slot(hole) = slot(i);
         hole = i;
       }
     }
-    slots_[hole] = kNoNodeId;
-    if (--count_ == 0) {
-      slots_.reset();
-      capacity_ = 0;
-    }
+    slot(hole) = kNoNodeId;
+    if (--block_[kCount] == 0) block_.reset();
   }
   template <class Visit>
   void for_each(const Visit& visit) const {
-    for (uint32_t i = 0; i < capacity_; ++i) {
-      if (slots_[i] != kNoNodeId) visit(slots_[i]);
+    for (uint32_t i = 0; i < capacity(); ++i) {
+      if (slot(i) != kNoNodeId) visit(slot(i));
     }
   }
-  uint32_t size() const { return count_; }
+  uint32_t size() const { return block_ ? block_[kCount] : 0; }
 
  private:
+  // The block: capacity (a power of two), count, then the slots.
+  static constexpr uint32_t kCapacity = 0, kCount = 1, kFirstSlot = 2;
+
   static uint32_t hash(std::string_view name) {
     uint64_t h = 0xcbf29ce484222325;  // FNV-1a, then mixed: neighbours must not share a run
     for (char c : name) h = (h ^ static_cast<uint8_t>(c)) * 0x100000001b3;
     return static_cast<uint32_t>((h ^ (h >> 29)) * 0x9e3779b97f4a7c15 >> 32);
   }
-  uint32_t mask() const { return capacity_ - 1; }
+  uint32_t capacity() const { return block_ ? block_[kCapacity] : 0; }
+  uint32_t mask() const { return block_[kCapacity] - 1; }
+  uint32_t home(std::string_view name) const { return hash(name) & mask(); }
+  uint32_t after(uint32_t i) const { return (i + 1) & mask(); }
+  NodeId& slot(uint32_t i) { return block_[kFirstSlot + i]; }
+  NodeId slot(uint32_t i) const { return block_[kFirstSlot + i]; }
   void place(NodeId id, std::string_view name) {
-    uint32_t i = hash(name) & mask();
-    while (slots_[i] != kNoNodeId) i = (i + 1) & mask();
-    slots_[i] = id;
+    uint32_t i = home(name);
+    while (slot(i) != kNoNodeId) i = after(i);
+    slot(i) = id;
   }
   template <class NameOf>
   void grow(const NameOf& name_of) {
-    uint32_t old_capacity = capacity_;
-    std::unique_ptr<NodeId[]> old = std::move(slots_);
-    capacity_ = old_capacity == 0 ? 4 : old_capacity * 2;
-    slots_ = std::make_unique_for_overwrite<NodeId[]>(capacity_);
-    for (uint32_t i = 0; i < capacity_; ++i) slots_[i] = kNoNodeId;
-    for (uint32_t i = 0; i < old_capacity; ++i) {
-      if (old[i] != kNoNodeId) place(old[i], name_of(old[i]));
-    }
+    ChildTable old = std::move(*this);
+    uint32_t new_capacity = old.capacity() == 0 ? 4 : old.capacity() * 2;
+    block_ = std::make_unique_for_overwrite<uint32_t[]>(kFirstSlot + new_capacity);
+    block_[kCapacity] = new_capacity;
+    block_[kCount] = old.size();
+    for (uint32_t i = 0; i < new_capacity; ++i) slot(i) = kNoNodeId;
+    old.for_each([&](NodeId id) { place(id, name_of(id)); });
   }
 
-  std::unique_ptr<NodeId[]> slots_;
-  uint32_t capacity_ = 0;  // a power of two, or 0
-  uint32_t count_ = 0;
+  std::unique_ptr<uint32_t[]> block_;
 };
 
 struct ZNode {

@@ -125,15 +125,15 @@ void Kernel::run() {
   }
   std::free(buffer.mem);
   --running_;
-  if (!fuse_session_exited(session_)) {
-    fuse_session_exit(session_);
-    if (on_end_) on_end_();
-  }
+  fuse_session_exit(session_);
+  // Not by us, so from outside: the first thread to notice says so.
+  if (!unmounted_.exchange(true) && on_end_) on_end_();
 }
 
 void Kernel::unmount() {
   std::lock_guard lock(unmount_mutex_);
   if (!std::exchange(mounted_, false)) return;
+  unmounted_ = true;
   fuse_session_exit(session_);
   // Detached at once, so that nothing new begins; who is still inside gets errors.
   ::umount2(point_.c_str(), MNT_DETACH);

@@ -50,6 +50,7 @@ class Kernel {
   std::function<void()> on_end_;
   std::vector<std::thread> threads_;
   std::atomic<int> running_{0};
+  std::atomic<bool> unmounted_{false};
 };
 
 }  // namespace zabfs::fsd

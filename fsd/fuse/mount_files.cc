@@ -150,7 +150,7 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
              if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
              fuse_file_info opened = info;
              opened.fh = add_file(file);
-          if (file->bare_truncation) mark_dirty(file);
+             if (file->bare_truncation) mark_dirty(file);
              opened.direct_io = 1;
              opened.noflush = !file->writable;
              fuse_reply_create(req, &entry, &opened);

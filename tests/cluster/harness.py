@@ -23,7 +23,7 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -85,7 +85,7 @@ class Node:
                 pass  # a dead mount: zabfsd clears it
         log = open(self.log, "ab")
         self.process = subprocess.Popen([ZABFSD, self.config], stdin=subprocess.DEVNULL,
-                                        stdout=log, stderr=log, preexec_fn=_die_with_parent)
+                                        stdout=log, stderr=log, preexec_fn=die_with_parent)
         log.close()
 
     def cluster_state(self):
@@ -144,6 +144,7 @@ class Node:
 class Cluster:
     def __init__(self, nodes=3, tick_ms=500, observers=0, extra=""):
         self.directory = tempfile.mkdtemp(prefix="zabfs-test-")
+        os.chmod(self.directory, 0o755)  # tests act as other users, too
         self.nodes = [Node(self, i + 1) for i in range(nodes + observers)]
         atexit.register(self.stop)
         total = nodes + observers

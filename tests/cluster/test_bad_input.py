@@ -10,7 +10,8 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from harness import Cluster, ZABFSD, free_ports, run, sh, wait_for  # noqa: E402
+from harness import (Cluster, ZABFSD, die_with_parent, free_ports, run, sh,
+                     wait_for)  # noqa: E402
 
 
 class OneDaemon(unittest.TestCase):
@@ -20,8 +21,12 @@ class OneDaemon(unittest.TestCase):
         self.mount = os.path.join(self.directory, "mnt")
         os.mkdir(self.data)
         os.mkdir(self.mount)
+        self.processes = []
 
     def tearDown(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
         subprocess.run(["umount", "-l", self.mount], capture_output=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -41,7 +46,9 @@ class OneDaemon(unittest.TestCase):
 
     def start(self, data):
         process = subprocess.Popen([ZABFSD, "--data-dir", data, "--mount", self.mount],
-                                   stderr=subprocess.DEVNULL)
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        self.processes.append(process)
         wait_for(lambda: os.path.exists(os.path.join(self.mount, "@", "cluster")), 10, "the mount")
         return process
 
@@ -115,6 +122,11 @@ class Configuration(OneDaemon):
         process = self.start(self.data)
         self.assertEqual(sh(f"cat {self.mount}/f"), "kept\n")
         self.stop(process)
+
+    def test_unmounted_from_outside(self):
+        process = self.start(self.data)
+        sh(f"umount {self.mount}")
+        self.assertEqual(process.wait(10), 0)
 
     def test_ports_in_use(self):
         ports = free_ports(4)

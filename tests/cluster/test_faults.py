@@ -199,6 +199,34 @@ class WithoutQuorum(ClusterTest):
         self.assertEqual(sh(f"cat {self.dir(self.n3, 'f')}"), "after\n")
 
 
+class CommitUnderWay(ClusterTest):
+    options = {"tick_ms": 300, "extra": "zabfs.quorumGrace=20000\nzabfs.commitTimeout=2000\n"}
+
+    def test_unknown_is_eio_and_the_next_fsync_retries_it_once(self):
+        with open(self.dir(self.n1, "f"), "w") as f:
+            f.write("base\n")
+        self.cluster.sync_all()
+        append = os.open(self.dir(self.n1, "f"), os.O_WRONLY | os.O_APPEND)
+        others = [n for n in self.cluster.nodes if n is not self.n1]
+        os.write(append, b"once\n")
+        for node in others:
+            node.kill()
+        start = time.monotonic()
+        with self.assertRaises(OSError) as caught:
+            os.fsync(append)
+        self.assertEqual(caught.exception.errno, errno.EIO)
+        self.assertLess(time.monotonic() - start, 10)
+        for node in others:
+            node.start()
+        for node in self.cluster.nodes:
+            node.wait_ready()
+        os.fsync(append)
+        os.close(append)
+        self.cluster.sync_all()
+        for node in self.cluster.nodes:
+            self.assertEqual(sh(f"cat {self.dir(node, 'f')}"), "base\nonce\n")
+
+
 class Observers(unittest.TestCase):
     def test_an_observer_reads_and_writes(self):
         cluster = Cluster(3, tick_ms=500, observers=1)

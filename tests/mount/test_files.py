@@ -319,6 +319,42 @@ class Files(ClusterTest):
            f"printf X | dd of={self.p('f')} conv=notrunc bs=1 seek=1 status=none")
         self.assertEqual(self.read("f"), "tXo\nONE\n")
 
+    def test_tar_and_programs(self):
+        sh(f"mkdir -p {self.p('src')}/d; cp /bin/true {self.p('src')}/prog; echo x > {self.p('src')}/d/f; "
+           f"touch -d '2002-02-02 02:02:02' {self.p('src')}/d/f {self.p('src')}/d; "
+           f"tar -C {self.p()} -cf {self.p('t.tar')} src; mkdir {self.p('out')}; "
+           f"tar -C {self.p('out')} -xf {self.p('t.tar')}; {self.p('out')}/src/prog; "
+           f"diff -r {self.p('src')} {self.p('out')}/src")
+        for name in ("d/f", "d"):
+            self.assertEqual(os.stat(self.p("src", name)).st_mtime,
+                             os.stat(self.p("out", "src", name)).st_mtime)
+
+    def test_another_user_owns_what_it_makes(self):
+        user = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "bash", "-c"]
+        os.mkdir(self.p("shared"))
+        os.chmod(self.p("shared"), 0o1777)
+        result = run(*user, f"cd {self.p('shared')} && echo mine > f && mkdir d && chmod 700 d && "
+                     "flock f true && cat @/next && flock @/lock true")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        st = os.stat(self.p("shared/f"))
+        self.assertEqual((st.st_uid, st.st_gid), (1234, 1234))
+        other = ["setpriv", "--reuid=999", "--regid=999", "--clear-groups", "bash", "-c"]
+        for command in ("rm -f f", "echo x > f", "mv f g", "ls d", "chown 999 f", "chmod 777 f"):
+            result = run(*other, f"cd {self.p('shared')} && {command}")
+            self.assertNotEqual(result.returncode, 0, command)
+        os.chmod(self.p("shared"), 0o755)
+        for command in ("flock -n @/lock true", "cat @/next", "echo > @/seq/x", "echo > @/data"):
+            result = run(*other, f"cd {self.p('shared')} && {command}")
+            self.assertIn("Permission denied", result.stderr, command)
+
+    def test_a_setgid_directory_hands_down_its_group(self):
+        os.mkdir(self.p("g"))
+        os.chown(self.p("g"), 0, 55)
+        os.chmod(self.p("g"), 0o2775)
+        sh(f"mkdir {self.p('g')}/d; touch {self.p('g')}/f")
+        self.assertEqual((os.stat(self.p("g/f")).st_gid, os.stat(self.p("g/d")).st_gid), (55, 55))
+        self.assertTrue(os.stat(self.p("g/d")).st_mode & stat.S_ISGID)
+
     def test_vim(self):
         self.write("v", "before\n")
         sh(f"vim -Nu NONE -es -c '%s/before/after/' -c wq {self.p('v')} </dev/null || "
