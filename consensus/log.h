@@ -4,6 +4,7 @@
 // which returns once it is on disk. `read` may be called meanwhile, for what is durable.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -74,7 +75,7 @@ class Log {
   uint64_t position_ = 0;
   uint64_t segment_size_ = 0;
   uint32_t chain_ = 0;
-  bool has_spare_ = false;
+  std::atomic<bool> has_spare_{false};  // set by the background lane, taken by the I/O lane
   std::string buffer_;
 
   History history_;

@@ -1,6 +1,7 @@
 // Operations on a directory, of a mount or of any filesystem to compare with.
 //
-//   bench_mount DIR THREADS SECONDS OP...     OP: write append stat missing read pread list
+//   bench_mount DIR THREADS SECONDS OP...     OP: write append stat missing uncached read pread
+//   list; `uncached` asks for a name never asked for before: one request to the daemon
 //
 // One line an operation: rate, p50 and p99.
 #include <dirent.h>
@@ -76,11 +77,17 @@ int main(int argc, char** argv) {
         int fd = ::open(file.c_str(), O_RDONLY);
         struct stat st;
         char byte;
+        uint64_t mine_count = 0;
         std::map<std::string, std::function<void()>> operations = {
             {"write", [&] { write_file(file, O_TRUNC); }},
             {"append", [&] { write_file(file, O_APPEND); }},
             {"stat", [&] { check(::stat(file.c_str(), &st) == 0, file); }},
             {"missing", [&] { check(::stat((file + "-none").c_str(), &st) != 0, file); }},
+            {"uncached",
+             [&] {
+               std::string name_never_seen = file + "-none-" + std::to_string(mine_count++);
+               check(::stat(name_never_seen.c_str(), &st) != 0, name_never_seen);
+             }},
             {"read", [&] { read_file(file); }},
             {"pread", [&] { check(::pread(fd, &byte, 1, 0) == 1, file); }},
             {"list", [&] { list(directory); }}};

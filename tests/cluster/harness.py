@@ -141,10 +141,19 @@ class Node:
             os.close(fd)
 
 
+# Cleans up after a test that was killed: it waits for the end of its standard input, which is ours.
+_JANITOR = """read -r _
+for mount in "$1"/node*/mnt; do umount -l "$mount" 2>/dev/null; done
+rm -rf "$1" """
+
+
 class Cluster:
     def __init__(self, nodes=3, tick_ms=500, observers=0, extra=""):
         self.directory = tempfile.mkdtemp(prefix="zabfs-test-")
         os.chmod(self.directory, 0o755)  # tests act as other users, too
+        self.janitor = subprocess.Popen(["bash", "-c", _JANITOR, "janitor", self.directory],
+                                        stdin=subprocess.PIPE, start_new_session=True,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.nodes = [Node(self, i + 1) for i in range(nodes + observers)]
         atexit.register(self.stop)
         total = nodes + observers
@@ -199,6 +208,8 @@ class Cluster:
             node.unmount()
         atexit.unregister(self.stop)
         shutil.rmtree(self.directory, ignore_errors=True)
+        self.janitor.stdin.close()
+        self.janitor.wait(20)
         self.directory = None
 
     def print_logs(self):
