@@ -1,0 +1,64 @@
+#include "consensus/data_directory.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+
+#include "consensus/posix_disk.h"
+
+namespace zabfs::consensus {
+namespace {
+
+class DirectoryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/zabfs-directory-XXXXXX";
+    path_ = ::mkdtemp(name);
+  }
+  void TearDown() override { std::filesystem::remove_all(path_); }
+  std::string path_;
+  bool wrong_owner_ = false;
+};
+
+TEST_F(DirectoryTest, ACheckChangesNothing) {
+  DataDirectory directory;
+  EXPECT_EQ(directory.check(path_, tree::ServerId{1}, wrong_owner_), "");
+  EXPECT_TRUE(std::filesystem::is_empty(path_));
+}
+
+TEST_F(DirectoryTest, BelongsToOneServerAndOneProcess) {
+  {
+    DataDirectory first, second;
+    EXPECT_EQ(first.open(path_, tree::ServerId{1}, wrong_owner_), "");
+    EXPECT_NE(second.open(path_, tree::ServerId{1}, wrong_owner_).find("in use"),
+              std::string::npos);
+    EXPECT_FALSE(wrong_owner_);
+  }
+  DataDirectory other;
+  EXPECT_NE(other.check(path_, tree::ServerId{2}, wrong_owner_).find("another node"),
+            std::string::npos);
+  EXPECT_TRUE(wrong_owner_);
+  EXPECT_EQ(other.open(path_, tree::ServerId{1}, wrong_owner_), "");
+}
+
+TEST_F(DirectoryTest, PosixDiskReadsWhatItWrote) {
+  PosixDisk disk(path_);
+  std::unique_ptr<File> file;
+  EXPECT_EQ(disk.open("a", false, file).error, ENOENT);
+  ASSERT_TRUE(disk.open("a", true, file).ok());
+  EXPECT_TRUE(file->write_at(3, "xyz").ok());
+  EXPECT_TRUE(file->sync().ok());
+  std::string bytes;
+  EXPECT_TRUE(file->read_at(2, 100, bytes).ok());
+  EXPECT_EQ(bytes, std::string("\0xyz", 4));
+  EXPECT_EQ(file->size(), 6u);
+  EXPECT_TRUE(disk.rename("a", "b").ok());
+  EXPECT_TRUE(disk.sync_directory().ok());
+  EXPECT_EQ(disk.list(), std::vector<std::string>{"b"});
+  EXPECT_TRUE(disk.remove("b").ok());
+  EXPECT_EQ(disk.remove("b").error, ENOENT);
+}
+
+}  // namespace
+}  // namespace zabfs::consensus
