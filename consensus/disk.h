@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@ struct DiskStatus {
   int error = 0;  // errno, 0 is success
   std::string what;
   bool ok() const { return error == 0; }
+  std::string message() const { return what + ": " + std::strerror(error); }
 };
 
 class File {

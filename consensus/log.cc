@@ -103,14 +103,14 @@ std::string Log::open(std::string& notes) {
   if (segments.empty()) {
     history_.reset(Zxid{});
     DiskStatus status = start_segment(0);
-    return status.ok() ? "" : fmt::format("{}: {}", status.what, std::strerror(status.error));
+    return status.ok() ? "" : status.message();
   }
   Scan scan;
   std::string bytes;
   for (size_t i = 0; i < segments.size(); ++i) {
     const Segment& segment = segments[i];
     DiskStatus status = read_segment(disk_, segment.name, bytes);
-    if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+    if (!status.ok()) return status.message();
     SegmentHeader header;
     if (!decode_segment_header(bytes, header) || header.number != segment.number) {
       return fmt::format("{} has a corrupt header", segment.name);
@@ -144,7 +144,7 @@ std::string Log::open(std::string& notes) {
     }
     if (!is_last) continue;
     status = disk_.open(segment.name, false, file_);
-    if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+    if (!status.ok()) return status.message();
     number_ = segment.number;
     segment_size_ = bytes.size();
     position_ = offset;
@@ -154,7 +154,7 @@ std::string Log::open(std::string& notes) {
                           offset);
       status = fill_with_zeros(*file_, offset, segment_size_);
       if (status.ok()) status = file_->sync();
-      if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+      if (!status.ok()) return status.message();
     }
   }
   history_ = scan.history;
@@ -164,7 +164,7 @@ std::string Log::open(std::string& notes) {
   if (group_) {
     notes = "dropped an unfinished synchronisation with a leader";
     DiskStatus status = roll_back_group();
-    if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+    if (!status.ok()) return status.message();
   }
   return {};
 }

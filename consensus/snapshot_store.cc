@@ -88,7 +88,7 @@ std::string SnapshotStore::read(Zxid zxid, const std::function<void(std::string_
   std::string bytes;
   DiskStatus status = disk_.open(name, false, file);
   if (status.ok()) status = file->read_at(0, kHeaderBytes, bytes);
-  if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+  if (!status.ok()) return status.message();
   if (bytes.size() != kHeaderBytes || get<uint64_t>(bytes.data()) != kMagic ||
       get<uint32_t>(&bytes[8]) != kVersion || get<int64_t>(&bytes[16]) != zxid.value ||
       get<uint32_t>(&bytes[12]) != crc32c(0, std::string_view(bytes).substr(16))) {
@@ -99,13 +99,13 @@ std::string SnapshotStore::read(Zxid zxid, const std::function<void(std::string_
   uint32_t sum = 0;
   while (true) {
     status = file->read_at(offset, kChunkHeaderBytes, bytes);
-    if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+    if (!status.ok()) return status.message();
     if (bytes.size() != kChunkHeaderBytes) return fmt::format("{} ends at {}", name, offset);
     auto length = get<uint32_t>(bytes.data());
     auto expected = get<uint32_t>(&bytes[4]);
     if (length > kMaxChunkBytes) return fmt::format("{} offset {} is corrupt", name, offset);
     status = file->read_at(offset + kChunkHeaderBytes, length, bytes);
-    if (!status.ok()) return fmt::format("{}: {}", status.what, std::strerror(status.error));
+    if (!status.ok()) return status.message();
     sum = crc32c(sum, bytes);
     if (bytes.size() != length || sum != expected) {
       return fmt::format("{} offset {} is corrupt", name, offset);

@@ -16,16 +16,6 @@ namespace {
 
 constexpr size_t kMaxWaiting = 20'000;
 
-tree::Request make_request(SessionId session, int32_t cxid, OpCode type, std::string body) {
-  tree::Request request;
-  request.session = session;
-  request.cxid = cxid;
-  request.type = type;
-  request.body = std::move(body);
-  request.identities = tree::superuser();
-  return request;
-}
-
 }  // namespace
 
 void ClientSession::start() {
@@ -38,21 +28,21 @@ void ClientSession::open() {
   opening_ = true;
   SessionId session = host_.replica().new_session_id();
   int64_t sent_ms = host_.now_ms();
-  host_.replica().submit(
-      make_request(session, 0, OpCode::kCreateSession, tree::create_session_body(timeout_ms_)),
-      [this, session, sent_ms](const Outcome& outcome) {
-        opening_ = false;
-        if (outcome.error != Error::kOk) return;  // the tick tries again
-        open_ = true;
-        id_ = session;
-        cxid_ = 0;
-        last_renewal_ms_ = host_.now_ms();
-        deadline_ms_ = sent_ms + timeout_ms_;
-        spdlog::info("session 0x{:x} of this mount is open, timeout {} ms", session.value,
-                     timeout_ms_);
-        std::deque<Waiting> waiting = std::exchange(waiting_, {});
-        for (Waiting& write : waiting) send(std::move(write), ++cxid_);
-      });
+  host_.replica().submit(tree::superuser_request(session, 0, OpCode::kCreateSession,
+                                                 tree::create_session_body(timeout_ms_)),
+                         [this, session, sent_ms](const Outcome& outcome) {
+                           opening_ = false;
+                           if (outcome.error != Error::kOk) return;  // the tick tries again
+                           open_ = true;
+                           id_ = session;
+                           cxid_ = 0;
+                           last_renewal_ms_ = host_.now_ms();
+                           deadline_ms_ = sent_ms + timeout_ms_;
+                           spdlog::info("session 0x{:x} of this mount is open, timeout {} ms",
+                                        session.value, timeout_ms_);
+                           std::deque<Waiting> waiting = std::exchange(waiting_, {});
+                           for (Waiting& write : waiting) send(std::move(write), ++cxid_);
+                         });
 }
 
 void ClientSession::tick() {
@@ -93,7 +83,7 @@ void ClientSession::lose() {
   held_ = 0;
   renewing_ = false;
   // Closed when possible, behind what was under way in it.
-  host_.replica().submit(make_request(lost, -1, OpCode::kCloseSession, ""), nullptr);
+  host_.replica().submit(tree::superuser_request(lost, -1, OpCode::kCloseSession, ""), nullptr);
   open();
   if (on_lost_) on_lost_(lost);
 }
@@ -102,7 +92,7 @@ void ClientSession::close(std::function<void()> done) {
   closed_ = true;
   if (!open_ || !host_.replica().is_serving()) return done();
   open_ = false;
-  host_.replica().submit(make_request(id_, -1, OpCode::kCloseSession, ""),
+  host_.replica().submit(tree::superuser_request(id_, -1, OpCode::kCloseSession, ""),
                          [done = std::move(done)](const Outcome&) { done(); });
 }
 
@@ -126,7 +116,7 @@ int32_t ClientSession::submit(OpCode type, std::string body, Completion done) {
 void ClientSession::send(Waiting write, int32_t cxid) {
   auto kept = std::make_shared<Waiting>(std::move(write));
   SessionId session = id_;
-  host_.replica().submit(make_request(session, cxid, kept->type, kept->body),
+  host_.replica().submit(tree::superuser_request(session, cxid, kept->type, kept->body),
                          [this, kept, session](const Outcome& outcome) {
                            if (outcome.error != Error::kSessionExpired || closed_) {
                              return kept->done(outcome);
@@ -144,7 +134,8 @@ void ClientSession::submit_held(SessionId session, OpCode type, std::string body
     outcome.error = Error::kSessionExpired;
     return done(outcome);
   }
-  host_.replica().submit(make_request(session, ++cxid_, type, std::move(body)), std::move(done));
+  host_.replica().submit(tree::superuser_request(session, ++cxid_, type, std::move(body)),
+                         std::move(done));
 }
 
 }  // namespace zabfs::fsd

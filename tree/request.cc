@@ -61,6 +61,10 @@ PosixChange read_change(jute::Reader& in) {
 
 }  // namespace
 
+Request superuser_request(SessionId session, int32_t cxid, OpCode type, std::string body) {
+  return Request{session, cxid, type, std::move(body), superuser()};
+}
+
 std::string create_body(std::string_view path, std::optional<std::string_view> data,
                         const AclList& acl, int32_t flags) {
   return encoded([&](jute::Writer& out) {

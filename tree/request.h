@@ -24,6 +24,8 @@ struct Request {
   Identities identities;
 };
 
+Request superuser_request(SessionId session, int32_t cxid, OpCode type, std::string body);
+
 // create flags (CreateMode)
 inline constexpr int32_t kCreatePersistent = 0;
 inline constexpr int32_t kCreateEphemeral = 1;

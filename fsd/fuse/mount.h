@@ -142,8 +142,9 @@ class Mount : public consensus::ReplicaListener {
   };
   std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
   std::optional<std::string> child_path(fuse_req_t req, fuse_ino_t parent, const char* name);
-  void reply_entry(fuse_req_t req, const std::string& path, const fuse_file_info* info,
-                   bool fresh_attributes);
+  void reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes);
+  void make_znode(fuse_req_t req, const std::string& path, std::string_view data,
+                  const tree::AclList& acl);
   bool fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
                   fuse_entry_param& entry);
   void reply_attributes(fuse_req_t req, fuse_ino_t node, const Node& known, const OpenFile* writer,

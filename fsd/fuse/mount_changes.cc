@@ -29,20 +29,23 @@ int rename_errno(Error error) { return error == Error::kTooLarge ? EXDEV : to_er
 
 }  // namespace
 
+void Mount::make_znode(fuse_req_t req, const std::string& path, std::string_view data,
+                       const tree::AclList& acl) {
+  commit(OpCode::kCreate2, tree::create_body(path, data, acl, tree::kCreatePersistent),
+         [this, req, path](const Outcome& outcome) {
+           if (outcome.error == Error::kOk) return reply_entry(req, path, true);
+           fuse_reply_err(req, to_errno(outcome.error));
+         },
+         nullptr, {path});
+}
+
 void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   if (!S_ISREG(mode)) return static_cast<void>(fuse_reply_err(req, EPERM));
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
   tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, context->uid, context->gid);
-  when_writable(req, [this, req, path = *path, acl] {
-    commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
-           [this, req, path](const Outcome& outcome) {
-             if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
-             fuse_reply_err(req, to_errno(outcome.error));
-           },
-           nullptr, {path});
-  });
+  when_writable(req, [this, req, path = *path, acl] { make_znode(req, path, "", acl); });
 }
 
 void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
@@ -63,12 +66,7 @@ void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mo
           }
         }
         tree::AclList acl = acl_for_new(tree::Kind::kDirectory, bits, uid, group);
-        commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
-               [this, req, path](const Outcome& outcome) {
-                 if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
-                 fuse_reply_err(req, to_errno(outcome.error));
-               },
-               nullptr, {path});
+        make_znode(req, path, "", acl);
       });
 }
 
@@ -78,12 +76,7 @@ void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const
   const fuse_ctx* context = fuse_req_ctx(req);
   tree::AclList acl = acl_for_new(tree::Kind::kSymlink, 0777, context->uid, context->gid);
   when_writable(req, [this, req, path = *path, acl, target = std::string(target)] {
-    commit(OpCode::kCreate2, tree::create_body(path, target, acl, tree::kCreatePersistent),
-           [this, req, path](const Outcome& outcome) {
-             if (outcome.error == Error::kOk) return reply_entry(req, path, nullptr, true);
-             fuse_reply_err(req, to_errno(outcome.error));
-           },
-           nullptr, {path});
+    make_znode(req, path, target, acl);
   });
 }
 

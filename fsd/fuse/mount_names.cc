@@ -109,17 +109,12 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   fuse_reply_entry(req, &entry);
 }
 
-void Mount::reply_entry(fuse_req_t req, const std::string& path, const fuse_file_info* info,
-                        bool fresh_attributes) {
+void Mount::reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes) {
   fuse_entry_param entry = {};
   bool found = host_.replica().read(
       [&](const tree::Tree& tree) { return fill_entry(tree, path, fresh_attributes, entry); });
   if (!found) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  if (info != nullptr) {
-    fuse_reply_create(req, &entry, info);
-  } else {
-    fuse_reply_entry(req, &entry);
-  }
+  fuse_reply_entry(req, &entry);
 }
 
 void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,

@@ -9,7 +9,6 @@ namespace zabfs::sim {
 using tree::Error;
 using tree::OpCode;
 using tree::Outcome;
-using tree::Request;
 
 namespace {
 
@@ -17,16 +16,6 @@ constexpr int kFiles = 4;
 constexpr int32_t kSessionMs = 3'000;
 
 std::string file_path(uint64_t number) { return "/f" + std::to_string(number % kFiles); }
-
-Request make_request(tree::SessionId session, int32_t cxid, OpCode type, std::string body) {
-  Request request;
-  request.session = session;
-  request.cxid = cxid;
-  request.type = type;
-  request.body = std::move(body);
-  request.identities = tree::superuser();
-  return request;
-}
 
 }  // namespace
 
@@ -47,8 +36,8 @@ void Workload::run(int64_t until_us) {
 void Workload::open_session(SimNode& node, Client& client) {
   client.session = node.replica().new_session_id();
   uint64_t life = node.life();
-  node.replica().submit(make_request(client.session, 0, OpCode::kCreateSession,
-                                     tree::create_session_body(kSessionMs)),
+  node.replica().submit(tree::superuser_request(client.session, 0, OpCode::kCreateSession,
+                                                tree::create_session_body(kSessionMs)),
                         [this, &node, life](const Outcome& outcome) {
                           Client& current = clients_[node.id()];
                           if (current.life != life) return;
@@ -68,14 +57,16 @@ void Workload::operate(SimNode& node) {
     } else if (what < 8) {
       read_behind_barrier(node, client);
     } else if (what == 8) {
-      node.replica().submit(make_request(client.session, ++client.cxid, OpCode::kCreate2,
-                                         tree::create_body("/e-", "", tree::open_acl(),
-                                                           tree::kCreateEphemeralSequential)),
-                            nullptr);
+      node.replica().submit(
+          tree::superuser_request(
+              client.session, ++client.cxid, OpCode::kCreate2,
+              tree::create_body("/e-", "", tree::open_acl(), tree::kCreateEphemeralSequential)),
+          nullptr);
     } else {
       node.replica().submit(
-          make_request(client.session, ++client.cxid, OpCode::kDelete,
-                       tree::delete_body(fmt::format("/e-{:010}", world_.random(100)), -1)),
+          tree::superuser_request(
+              client.session, ++client.cxid, OpCode::kDelete,
+              tree::delete_body(fmt::format("/e-{:010}", world_.random(100)), -1)),
           nullptr);
     }
   });
@@ -97,18 +88,18 @@ void Workload::append(SimNode& node, Client& client, std::function<void(bool)> d
   };
   tree::SessionId session = client.session;
   if (node.replica().tree().find(path) == nullptr) {
-    node.replica().submit(
-        make_request(session, ++client.cxid, OpCode::kCreate,
-                     tree::create_body(path, "", tree::open_acl(), tree::kCreatePersistent)),
-        nullptr);
+    node.replica().submit(tree::superuser_request(session, ++client.cxid, OpCode::kCreate,
+                                                  tree::create_body(path, "", tree::open_acl(),
+                                                                    tree::kCreatePersistent)),
+                          nullptr);
   }
   tree::ExtAppend ext;
   ext.path = path;
   ext.data = token + "\n";
   world_.trace(fmt::format("node {} appends {} as 0x{:x} cxid {}", node.id().value, token,
                            session.value, client.cxid + 1));
-  node.replica().submit(make_request(session, ++client.cxid, OpCode::kExtAppend, encode(ext)),
-                        finish);
+  node.replica().submit(
+      tree::superuser_request(session, ++client.cxid, OpCode::kExtAppend, encode(ext)), finish);
 }
 
 void Workload::read_behind_barrier(SimNode& node, Client& client) {

@@ -1,0 +1,195 @@
+// The replica's half that deals in storage: the log, snapshots, and learners that are brought up to
+// date from them.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "consensus/replica.h"
+#include "tree/jute.h"
+#include "tree/snapshot.h"
+
+namespace zabfs::consensus {
+
+namespace {
+
+constexpr size_t kSnapshotChunkBytes = 256u << 10;
+
+}  // namespace
+
+// ---- synchronising learners
+
+std::deque<LogTxn> Replica::history_between(Zxid after, Zxid through) {
+  std::deque<LogTxn> txns;
+  if (after < window_base_) {
+    if (!Log::read(log_disk_, after, std::min(through, window_base_), txns)) return {};
+  }
+  auto first = std::partition_point(window_.begin(), window_.end(),
+                                    [after](const LogTxn& txn) { return txn.zxid <= after; });
+  for (; first != window_.end() && first->zxid <= through; ++first) txns.push_back(*first);
+  return txns;
+}
+
+void Replica::send_txn(LinkId link, PacketType type, const LogTxn& txn) {
+  send_packet(link, Packet(type, txn.zxid, txn.txn));
+}
+
+void Replica::send_history(const action::SendHistory& send) {
+  if (send.after >= send.through) return;
+  for (const LogTxn& txn : history_between(send.after, send.through)) {
+    send_txn(send.link, PacketType::kProposal, txn);
+    if (send.commit) send_packet(send.link, Packet(PacketType::kCommit, txn.zxid));
+  }
+}
+
+void Replica::send_snapshot(const action::SendSnapshot& send) {
+  std::vector<Zxid> stored = snapshots_.list();
+  std::erase_if(stored, [&](Zxid zxid) { return zxid > send.through; });
+  Zxid zxid = stored.empty() ? Zxid{} : stored.front();
+  send_packet(send.link, Packet(PacketType::kSnap, zxid));
+  std::string problem;
+  if (stored.empty()) {
+    tree::Tree empty;
+    std::string bytes;
+    std::unique_ptr<tree::SnapshotCursor> cursor = empty.begin_snapshot();
+    while (cursor->next(bytes, kSnapshotChunkBytes)) {
+    }
+    transport_.send(send.link, bytes);
+  } else {
+    problem = snapshots_.read(
+        zxid, [&](std::string_view chunk) { transport_.send(send.link, std::string(chunk)); });
+  }
+  if (!problem.empty()) {
+    environment_.log(LogLevel::kError, problem);
+    snapshots_.remove(zxid);
+    links_.erase(send.link);
+    return transport_.close(send.link, "the snapshot for this learner is corrupt");
+  }
+  std::string signature;
+  tree::jute::Writer(signature).string(kSnapshotSignature);
+  transport_.send(send.link, signature);
+  send_history({send.link, zxid, send.through, true});
+}
+
+// ---- the log
+
+void Replica::start_log_write() {
+  if (io_busy_ || log_queue_.empty() || settling_) return;
+  io_busy_ = true;
+  auto batch = std::make_shared<std::vector<LogEntry>>(std::exchange(log_queue_, {}));
+  auto status = std::make_shared<DiskStatus>();
+  environment_.run_io(
+      [this, batch, status, committed = applied_] { *status = log_.write(*batch, committed); },
+      [this, batch, status] { log_written(std::move(*batch), *status); });
+}
+
+void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status) {
+  io_busy_ = false;
+  if (!status.ok()) return environment_.die(status.message());
+  if (settling_) return;
+  Zxid synced;
+  for (const LogEntry& entry : batch) {
+    if (entry.type == log_format::RecordType::kTxn) synced = entry.zxid;
+  }
+  if (synced != Zxid{}) step(event::Synced{synced});
+  for (const LogEntry& entry : batch) {
+    if (entry.type == log_format::RecordType::kEndSync) step(event::EpochSaved{entry.extra});
+  }
+  if (log_.wants_spare() && !spare_wanted_) {
+    spare_wanted_ = true;
+    auto spare_status = std::make_shared<DiskStatus>();
+    environment_.run_background([this, spare_status] { *spare_status = log_.prepare_spare(); },
+                                [this] { spare_wanted_ = false; });
+  }
+}
+
+// ---- snapshots
+
+void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
+  if (!links_.contains(link) || link != staged_link_) return;
+  staged_tree_ = std::move(tree);
+  auto status = std::make_shared<DiskStatus>();
+  std::shared_ptr<tree::Tree> staged = staged_tree_;
+  environment_.log(LogLevel::kInfo,
+                   fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", place(),
+                               staged->node_count(), staged->last_zxid().value));
+  // The file is on disk before the log group that makes it the base.
+  environment_.run_io(
+      [this, staged, status] {
+        std::unique_ptr<tree::SnapshotCursor> cursor = staged->begin_snapshot();
+        *status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
+          return cursor->next(out, kSnapshotChunkBytes);
+        });
+      },
+      [this, link, status] {
+        if (!status->ok()) return environment_.die(status->message());
+        if (links_.contains(link)) step(event::SnapshotReceived{link});
+      });
+}
+
+void Replica::maybe_snapshot() {
+  // Spread over the members by their number, so that they don't all write at once.
+  int64_t spread = config_.zab.me.value % 4 * config_.snapshot_txns / 16;
+  if (txns_since_snapshot_ >= config_.snapshot_txns * 3 / 4 + spread) take_snapshot();
+}
+
+void Replica::take_snapshot() {
+  if (snapshot_busy_ || applied_ == last_snapshot_) return;
+  snapshot_busy_ = true;
+  txns_since_snapshot_ = 0;
+  struct Work {  // the cursor goes before the tree it walks
+    std::shared_ptr<tree::Tree> tree;
+    std::unique_ptr<tree::SnapshotCursor> cursor;
+    DiskStatus status;
+  };
+  auto work = std::make_shared<Work>();
+  work->tree = tree_;
+  {
+    std::unique_lock lock(tree_mutex_);
+    work->cursor = work->tree->begin_snapshot();
+  }
+  environment_.run_background(
+      [this, work] {
+        tree::SnapshotCursor& cursor = *work->cursor;
+        work->status = snapshots_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
+          std::shared_lock lock(tree_mutex_);
+          return cursor.next(out, kSnapshotChunkBytes);
+        });
+      },
+      [this, work] {
+        Zxid zxid = work->cursor->zxid();
+        {
+          std::unique_lock lock(tree_mutex_);
+          work->cursor.reset();
+        }
+        snapshot_done(work->status, zxid);
+      });
+}
+
+void Replica::snapshot_done(const DiskStatus& status, Zxid zxid) {
+  snapshot_busy_ = false;
+  if (!status.ok()) {
+    environment_.log(LogLevel::kError,
+                     fmt::format("{}: no snapshot: {}", place(), status.message()));
+    return;
+  }
+  last_snapshot_ = std::max(last_snapshot_, zxid);
+  environment_.log(LogLevel::kInfo, fmt::format("{}: snapshot at 0x{:x}", place(), zxid.value));
+  std::vector<Zxid> stored = snapshots_.list();
+  std::erase_if(stored, [this](Zxid stored_zxid) { return stored_zxid > applied_; });
+  if (stored.size() < config_.snapshot_retain) return;
+  Zxid oldest = stored[config_.snapshot_retain - 1];
+  auto base = std::make_shared<Zxid>();
+  environment_.run_io(
+      [this, oldest, base, stored] {
+        for (size_t i = config_.snapshot_retain; i < stored.size(); ++i) {
+          snapshots_.remove(stored[i]);
+        }
+        *base = log_.purge(oldest);
+      },
+      [this, base] {
+        if (*base > zab_->state().history.base()) step(event::Purged{*base});
+      });
+}
+
+}  // namespace zabfs::consensus
