@@ -187,7 +187,7 @@ class Mount : public consensus::ReplicaListener {
   void open_control(fuse_req_t req, const Node& node, fuse_file_info info);
   void create_control(fuse_req_t req, const Node& parent, const std::string& name,
                       fuse_file_info info);
-  void read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset);
+  void read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset, bool wait);
   void write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,
                      off_t offset);
   void commit_control(const ControlPtr& file, std::function<void(int)> done);

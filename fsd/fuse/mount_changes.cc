@@ -74,7 +74,8 @@ void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
-  tree::AclList acl = acl_for_new(tree::Kind::kSymlink, 0777, context->uid, context->gid);
+  // Shown as 0777, as links are; but others' w would let any client change where it leads.
+  tree::AclList acl = acl_for_new(tree::Kind::kSymlink, 0755, context->uid, context->gid);
   when_writable(req, [this, req, path = *path, acl, target = std::string(target)] {
     make_znode(req, path, target, acl);
   });

@@ -287,8 +287,9 @@ void Mount::release_control(uint64_t number) {
 
 // ---- reading
 
-void Mount::read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset) {
-  on_strand([this, req, file, size, offset] {
+void Mount::read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset,
+                         bool wait) {
+  on_strand([this, req, file, size, offset, wait] {
     if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
     if (file->control == Control::kNext && offset == 0) return read_next(req, file, size);
     if (file->control == Control::kWatch) {
@@ -296,6 +297,7 @@ void Mount::read_control(fuse_req_t req, const ControlPtr& file, size_t size, of
         std::string line = file->watch->read(size);
         return static_cast<void>(fuse_reply_buf(req, line.data(), line.size()));
       }
+      if (!wait) return static_cast<void>(fuse_reply_err(req, EAGAIN));
       file->readers.push_back(req);
       fuse_req_interrupt_func(
           req,

@@ -56,6 +56,8 @@ Mount::FilePtr Mount::make_file(const Node& node, const fuse_file_info& info, pi
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
   file->czxid = znode.stat.czxid;
   file->base_version = znode.stat.version;
+  file->shown = znode.data;  // readable through this handle even if the znode goes
+  file->has_shown = true;
   file->unconditional = (info.flags & O_TRUNC) != 0;
   if (file->unconditional) {
     file->content = "";
@@ -178,7 +180,9 @@ std::string Mount::own_image(const OpenFile& file, const std::string& path) cons
 
 void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
                  const fuse_file_info* info) {
-  if (ControlPtr control = find_control(info)) return read_control(req, control, size, offset);
+  if (ControlPtr control = find_control(info)) {
+    return read_control(req, control, size, offset, (info->flags & O_NONBLOCK) == 0);
+  }
   FilePtr file = find_file(info);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));

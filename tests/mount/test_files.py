@@ -2,6 +2,7 @@
 import errno
 import fcntl
 import os
+import select
 import stat
 import subprocess
 import sys
@@ -286,6 +287,25 @@ class Files(ClusterTest):
         sh(f"cd {self.p()}; : > f; echo x > f; chmod 600 f; rm f; : > end")
         lines = watch.communicate(timeout=20)[0].splitlines()[1:]
         self.assertEqual(lines, ["created f", "changed f", "acl f", "deleted f", "created end"])
+
+    def test_watch_without_waiting_and_by_poll(self):
+        fd = os.open(self.p("@/watch"), os.O_RDONLY | os.O_NONBLOCK)
+        self.assertRegex(os.read(fd, 100), rb"^0x[0-9a-f]+\n$")
+        self.assertErrno(errno.EAGAIN, os.read, fd, 100)
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        self.assertEqual(poller.poll(50), [])
+        self.write("f", "x")
+        self.assertTrue(poller.poll(5000))
+        self.assertIn(b"created f", os.read(fd, 100))
+        os.close(fd)
+
+    def test_an_unlinked_file_stays_readable(self):
+        self.write("f", "still here")
+        fd = os.open(self.p("f"), os.O_RDONLY)
+        os.unlink(self.p("f"))
+        self.assertEqual(os.read(fd, 100), b"still here")
+        os.close(fd)
 
     def test_many_entries(self):
         names = [f"entry-{i:05}" for i in range(2000)]
