@@ -172,8 +172,9 @@ std::string Mount::current_data(const std::string& path) const {
 
 // What a writing handle itself sees.
 std::string Mount::own_image(const OpenFile& file, const std::string& path) const {
-  if (file.dirty_content || (file.content && !file.bare_truncation)) return *file.content;
+  if (file.dirty_content) return *file.content;
   if (!file.appended.empty()) return current_data(path) + file.appended;
+  if (file.content && !file.bare_truncation) return *file.content;
   if ((file.flags & O_APPEND) != 0 || file.unconditional) return current_data(path);
   return std::string(file.base.view());
 }

@@ -72,6 +72,17 @@ class Files(ClusterTest):
             f.flush()
             wait_for(lambda: self.read("log") == "1\n2\n3\n", 2, "the appended line")
 
+    def test_an_appender_reads_its_own_lines(self):
+        for flags in (0, os.O_TRUNC):
+            fd = os.open(self.p("a"), os.O_RDWR | os.O_CREAT | os.O_APPEND | flags)
+            os.write(fd, b"one\n")
+            self.assertEqual(os.pread(fd, 100, 0), b"one\n")
+            os.fsync(fd)
+            os.write(fd, b"two\n")
+            self.assertEqual(os.pread(fd, 100, 0), b"one\ntwo\n")
+            os.close(fd)
+            self.assertEqual(self.read("a"), "one\ntwo\n")
+
     def test_in_place_edit_conflict(self):
         self.write("c", "aaaa")
         first = os.open(self.p("c"), os.O_RDWR)
