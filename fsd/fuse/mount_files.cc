@@ -57,7 +57,6 @@ Mount::FilePtr Mount::make_file(const Node& node, const fuse_file_info& info, pi
   file->czxid = znode.stat.czxid;
   file->base_version = znode.stat.version;
   file->shown = znode.data;  // readable through this handle even if the znode goes
-  file->has_shown = true;
   file->unconditional = (info.flags & O_TRUNC) != 0;
   if (file->unconditional) {
     file->content = "";
@@ -202,15 +201,16 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
       })) {
     return;
   }
-  // One version a pass over the file: looked up anew at its start, and past its end for `tail -f`.
+  // One version a pass over the file: looked up anew at its start, and past its end, for `tail -f`,
+  // but only once the end was told; else the pass would go on in another version.
   std::lock_guard lock(file->shown_mutex);
-  bool past_end = static_cast<size_t>(offset) >= file->shown.size();
-  if (node && !node->gone && (!file->has_shown || offset == 0 || past_end)) {
+  bool at_end = static_cast<size_t>(offset) >= file->shown.size();
+  if (node && !node->gone && (offset == 0 || (at_end && file->end_told))) {
     host_.replica().read([&](const tree::Tree& tree) {
       if (const tree::ZNode* znode = tree.find(node->path)) file->shown = znode->data;
     });
-    file->has_shown = true;
   }
+  file->end_told = static_cast<size_t>(offset) >= file->shown.size();
   reply(file->shown.view());
 }
 

@@ -28,9 +28,9 @@ struct OpenFile {
   bool writable = false;
 
   // Reading: the version this pass over the file sees.
-  std::mutex shown_mutex;  // guards shown and has_shown
+  std::mutex shown_mutex;  // guards shown and end_told
   tree::Bytes shown;
-  bool has_shown = false;
+  bool end_told = false;  // the last read found the end
 
   // Writing.
   tree::Zxid czxid;

@@ -311,6 +311,16 @@ class Files(ClusterTest):
         self.assertIn(b"created f", os.read(fd, 100))
         os.close(fd)
 
+    def test_a_pass_over_a_file_sees_one_version(self):
+        self.write("f", "99")
+        fd = os.open(self.p("f"), os.O_RDONLY)
+        self.assertEqual(os.pread(fd, 100, 0), b"99")
+        self.write("f", "100")
+        self.assertEqual(os.pread(fd, 100, 2), b"")  # the end of what this pass reads
+        self.assertEqual(os.pread(fd, 100, 2), b"0")  # past it, as tail -f goes on
+        self.assertEqual(os.pread(fd, 100, 0), b"100")
+        os.close(fd)
+
     def test_an_unlinked_file_stays_readable(self):
         self.write("f", "still here")
         fd = os.open(self.p("f"), os.O_RDONLY)
