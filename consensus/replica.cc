@@ -29,7 +29,6 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       environment_(environment),
       transport_(transport),
       log_disk_(log_disk),
-      snapshot_disk_(snapshot_disk),
       log_(log_disk, Log::Options{config_.segment_bytes}),
       snapshots_(snapshot_disk),
       epochs_(snapshot_disk),

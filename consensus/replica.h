@@ -170,7 +170,6 @@ class Replica {
   Environment& environment_;
   Transport& transport_;
   Disk& log_disk_;
-  Disk& snapshot_disk_;
   ReplicaListener* listener_ = nullptr;
   Log log_;
   SnapshotStore snapshots_;

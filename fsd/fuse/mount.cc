@@ -169,6 +169,15 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
   forget_caches(nodes_.begin_change(names, attributes, local));
 }
 
+std::vector<Mount::ControlPtr> Mount::open_watches() {
+  std::vector<ControlPtr> watching;
+  std::lock_guard lock(handles_mutex_);
+  for (auto& [number, file] : controls_) {
+    if (file->watch) watching.push_back(file);
+  }
+  return watching;
+}
+
 void Mount::published(const std::vector<Change>& changes) {
   const tree::Tree& tree = host_.replica().tree();
   std::set<std::string> moved;
@@ -197,14 +206,7 @@ void Mount::published(const std::vector<Change>& changes) {
   }
   nodes_.end_change();
   locks_.published(changes);
-  std::vector<ControlPtr> watching;
-  {
-    std::lock_guard lock(handles_mutex_);
-    for (auto& [number, file] : controls_) {
-      if (file->watch) watching.push_back(file);
-    }
-  }
-  for (const ControlPtr& file : watching) {
+  for (const ControlPtr& file : open_watches()) {
     if (file->watch->published(tree, changes)) feed_watch(file);
   }
 }
@@ -214,14 +216,7 @@ void Mount::tree_replaced() {
   forget_caches(nodes_.begin_change_of_all());
   nodes_.end_change();
   locks_.tree_replaced();
-  std::vector<ControlPtr> watching;
-  {
-    std::lock_guard lock(handles_mutex_);
-    for (auto& [number, file] : controls_) {
-      if (file->watch) watching.push_back(file);
-    }
-  }
-  for (const ControlPtr& file : watching) {
+  for (const ControlPtr& file : open_watches()) {
     if (file->watch->tree_replaced(host_.replica().tree())) feed_watch(file);
   }
 }

@@ -97,7 +97,6 @@ class Mount : public consensus::ReplicaListener {
   };
   // An open file of the control room.
   struct ControlFile {
-    std::mutex mutex;  // guards text
     Control control = Control::kNone;
     std::string directory;
     std::string text;              // of those that show a text; of `next` the answer being read
@@ -135,11 +134,6 @@ class Mount : public consensus::ReplicaListener {
   void tick();
 
   // -- names
-  struct Found {
-    View view;
-    std::string path;
-    tree::Zxid czxid;
-  };
   std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
   std::optional<std::string> child_path(fuse_req_t req, fuse_ino_t parent, const char* name);
   void reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes);
@@ -158,7 +152,7 @@ class Mount : public consensus::ReplicaListener {
   uint64_t add_file(FilePtr file);
   FilePtr find_file(const fuse_file_info* info);
   void open_znode(fuse_req_t req, const Node& node, fuse_file_info info);
-  void reply_created(fuse_req_t req, const std::string& path, fuse_file_info info);
+  void reply_created(fuse_req_t req, const std::string& path, fuse_file_info info, bool is_new);
   FilePtr make_file(const Node& node, const fuse_file_info& info, pid_t pid,
                     const tree::ZNode& znode, bool is_new);
   void write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
@@ -194,6 +188,7 @@ class Mount : public consensus::ReplicaListener {
   void release_control(uint64_t number);
   void read_next(fuse_req_t req, const ControlPtr& file, size_t size);
   void increment_next(const std::string& directory, bool may_create, Completion done);
+  std::vector<ControlPtr> open_watches();
   void feed_watch(const ControlPtr& file);
   ControlPtr find_control(const fuse_file_info* info);
   std::string control_text(Control control, const std::string& directory);

@@ -202,8 +202,7 @@ void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wa
     bool deferred = false;
     std::lock_guard lock(handles_mutex_);
     for (auto& [number, file] : files_) {
-      if (file->node != id || (!file->is_dirty() && !file->bare_truncation)) continue;
-      if (!file->dirty_content) continue;
+      if (file->node != id || !file->dirty_content) continue;
       file->set_mtime = change.mtime;
       deferred = true;
     }

@@ -102,15 +102,17 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   files_.erase(info.fh);
 }
 
-void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_info info) {
+void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_info info,
+                          bool is_new) {
   pid_t pid = fuse_req_ctx(req)->pid;
   fuse_entry_param entry = {};
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     if (!fill_entry(tree, path, true, entry)) return nullptr;
-    return make_file(*nodes_.find(entry.ino), info, pid, *tree.find(path), true);
+    return make_file(*nodes_.find(entry.ino), info, pid, *tree.find(path), is_new);
   });
   if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
   info.fh = add_file(file);
+  if (file->bare_truncation) mark_dirty(file);
   info.direct_io = 1;
   info.noflush = !file->writable;
   fuse_reply_create(req, &entry, &info);
@@ -137,24 +139,12 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
     tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, uid, group);
     commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
            [this, req, path, info](const Outcome& outcome) {
-             if (outcome.error == Error::kOk) return reply_created(req, path, info);
+             if (outcome.error == Error::kOk) return reply_created(req, path, info, true);
              if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
                return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
              }
              // Somebody else made it in between: without O_EXCL that is what is opened.
-             fuse_entry_param entry = {};
-             FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
-               if (!fill_entry(tree, path, true, entry)) return nullptr;
-               return make_file(*nodes_.find(entry.ino), info, fuse_req_ctx(req)->pid,
-                                *tree.find(path), false);
-             });
-             if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
-             fuse_file_info opened = info;
-             opened.fh = add_file(file);
-             if (file->bare_truncation) mark_dirty(file);
-             opened.direct_io = 1;
-             opened.noflush = !file->writable;
-             fuse_reply_create(req, &entry, &opened);
+             reply_created(req, path, info, false);
            },
            nullptr, {path});
   });
