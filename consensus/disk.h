@@ -5,6 +5,7 @@
 // A Disk and its Files may be used from several threads, each File from one at a time.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -17,7 +18,12 @@ namespace zabfs::consensus {
 struct DiskStatus {
   int error = 0;  // errno, 0 is success
   std::string what;
+  bool of_sync = false;  // nothing can be known any more of what was written to that file
   bool ok() const { return error == 0; }
+  // There is no room, and the write simply did not happen.
+  bool is_full() const { return (error == ENOSPC || error == EDQUOT) && !of_sync; }
+  // As it counts for a file that nothing refers to yet: it can be made anew.
+  DiskStatus of_unused_file() const { return DiskStatus{error, what, false}; }
   std::string message() const { return what + ": " + std::strerror(error); }
 };
 
@@ -40,6 +46,18 @@ class Disk {
   virtual DiskStatus rename(const std::string& from, const std::string& to) = 0;
   virtual DiskStatus remove(const std::string& name) = 0;
   virtual DiskStatus sync_directory() = 0;
+
+  // The end of making a file that must be there whole or not at all: `written` says how writing and
+  // syncing it as `temporary` went; it gets its name, or is removed.
+  DiskStatus install(const DiskStatus& written, const std::string& temporary,
+                     const std::string& name) {
+    if (!written.ok()) {
+      static_cast<void>(remove(temporary));
+      return written.of_unused_file();
+    }
+    DiskStatus status = rename(temporary, name);
+    return status.ok() ? sync_directory() : status;
+  }
 };
 
 }  // namespace zabfs::consensus

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "consensus/protocol.h"
 
@@ -22,6 +23,10 @@ class Election {
                                   Actions& out);
   std::optional<ServerId> tick(int64_t now_ms, Actions& out);
   int64_t deadline_ms() const;
+  // A new ensemble: this node is empty and has seen every other voter looking and empty, too.
+  bool everyone_is_empty() const;
+  // Asks all voters whom they follow; for a node without a vote.
+  void ask(Actions& out);
 
   // Outside an election: tells a node that is looking whom this one follows.
   void answer(ServerId to, PeerState state, const Notification& n, Actions& out) const;
@@ -34,6 +39,7 @@ class Election {
     int64_t round;
     PeerState state;
   };
+  void note_own_vote();
   void broadcast(Actions& out) const;
   void send(ServerId to, PeerState state, int64_t round, Actions& out) const;
   bool supported(const std::map<ServerId, Received>& votes, const Vote& vote, bool looking) const;
@@ -44,11 +50,17 @@ class Election {
   std::optional<ServerId> receive_settled(ServerId from, const Notification& n);
 
   const ZabConfig& config_;
+  bool votes_ = false;  // ZabState::votes
+  bool empty_ = false;
+  // What a node without a vote gives as its round. Who is looking, too, answers with the same, so
+  // that an answer is known from an old vote that a new connection repeats.
+  int64_t nonce_ = 0;
+  std::set<ServerId> seen_empty_;
   Vote own_;   // for this node
   Vote vote_;  // the best seen this round; after the election, the winner
   int64_t round_ = 0;
-  std::map<ServerId, Received> votes_;    // of nodes in this round
-  std::map<ServerId, Received> settled_;  // of nodes that follow or lead
+  std::map<ServerId, Received> received_;  // of nodes in this round
+  std::map<ServerId, Received> settled_;   // of nodes that follow or lead
   int64_t resend_ms_ = 0;
   int64_t resend_at_ms_ = 0;
   std::optional<int64_t> decide_at_ms_;  // a quorum agrees; waiting for a better vote until then

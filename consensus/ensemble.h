@@ -20,6 +20,14 @@ using tree::Zxid;
 
 inline constexpr size_t kMaxMembers = 255;
 
+// A node without a vote connects to its leader under an id that no member has: Java counts
+// FOLLOWERINFO and NEWLEADER's ACK by id, even an observer's (ZAB.md section 3).
+inline constexpr int64_t kWithoutVote = int64_t{1} << 20;
+inline ServerId without_vote(ServerId member) { return ServerId{member.value + kWithoutVote}; }
+inline ServerId member_of(ServerId id) {
+  return id.value > kWithoutVote ? ServerId{id.value - kWithoutVote} : id;
+}
+
 struct Member {
   std::string host;
   uint16_t quorum_port = 0;

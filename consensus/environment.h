@@ -19,6 +19,7 @@ class Environment {
   virtual ~Environment() = default;
   virtual int64_t now_ms() = 0;   // monotonic, and goes on while the machine sleeps
   virtual int64_t wall_ms() = 0;  // since 1970
+  virtual uint64_t random() = 0;
   // Calls Replica::on_timer at that time; one timer, the last call counts.
   virtual void wake_at(int64_t time_ms) = 0;
   // Runs `job` where blocking is allowed, one after the other, then `done` on the strand.

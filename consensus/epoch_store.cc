@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -14,52 +15,75 @@ using log_format::put;
 
 namespace {
 
+// u64 magic, u64 sequence, u32 accepted epoch, u32 votes (0 or 1), u32 CRC-32C of all before
 constexpr uint64_t kMagic = 0x434F50454642415A;  // "ZABFEPOC"
-constexpr size_t kBytes = 24;                    // magic, sequence, epoch, CRC-32C of all before
+constexpr size_t kSumOffset = 24;
+constexpr size_t kBytes = 28;
 
-std::string slot_name(uint64_t sequence) { return fmt::format("accepted.{}", sequence % 2); }
+std::string slot_name(int number) { return fmt::format("accepted.{}", number); }
 
 }  // namespace
 
-std::string EpochStore::open() {
-  int present = 0, whole = 0;
-  for (uint64_t slot : {0u, 1u}) {
-    std::unique_ptr<File> file;
-    std::string bytes;
-    if (!disk_.open(slot_name(slot), false, file).ok()) continue;
-    ++present;
-    if (!file->read_at(0, kBytes, bytes).ok() || bytes.size() != kBytes ||
-        get<uint64_t>(bytes.data()) != kMagic ||
-        get<uint32_t>(&bytes[20]) != crc32c(0, std::string_view(bytes).substr(0, 20))) {
-      continue;
-    }
-    ++whole;
-    auto sequence = get<uint64_t>(&bytes[8]);
-    if (whole == 1 || sequence > sequence_) {
-      sequence_ = sequence;
-      accepted_ = get<uint32_t>(&bytes[16]);
-    }
+EpochStore::Slot EpochStore::read(int number) {
+  Slot slot;
+  std::unique_ptr<File> file;
+  std::string bytes;
+  DiskStatus status = disk_.open(slot_name(number), false, file);
+  slot.present = status.error != ENOENT;
+  if (!status.ok() || !file->read_at(0, kBytes, bytes).ok() || bytes.size() != kBytes) return slot;
+  uint32_t sum = crc32c(0, std::string_view(bytes).substr(0, kSumOffset));
+  if (get<uint64_t>(bytes.data()) != kMagic || get<uint32_t>(&bytes[kSumOffset]) != sum) {
+    return slot;
   }
-  if (present == 2 && whole == 0) {
-    return "accepted.0 and accepted.1 are both corrupt: this node can't know what it promised";
-  }
-  return {};
+  slot.whole = true;
+  slot.sequence = get<uint64_t>(&bytes[8]);
+  slot.promise = {get<uint32_t>(&bytes[16]), get<uint32_t>(&bytes[20]) == 1};
+  return slot;
 }
 
-DiskStatus EpochStore::save(uint32_t accepted) {
+EpochStore::State EpochStore::open(std::string& problem) {
+  Slot slots[2] = {read(0), read(1)};
+  if (!slots[0].present && !slots[1].present) return State::kNew;
+  if (!slots[0].whole && !slots[1].whole) {
+    // A crash in the very first save leaves no second copy, and had promised nothing.
+    if (!slots[1].present) return State::kNew;
+    problem = "accepted.0 and accepted.1 are both damaged: what this node promised is lost";
+    return State::kLost;
+  }
+  const Slot& newest = !slots[1].whole || (slots[0].whole && slots[0].sequence >= slots[1].sequence)
+                           ? slots[0]
+                           : slots[1];
+  sequence_ = newest.sequence;
+  promise_ = newest.promise;
+  both_exist_ = slots[0].whole && slots[1].whole;
+  for (int number : {0, 1}) {
+    if (slots[number].present && !slots[number].whole) {
+      problem = slot_name(number) + " is damaged; the other copy has what it said";
+    }
+  }
+  return State::kIntact;
+}
+
+DiskStatus EpochStore::save(Promise promise) {
+  promise.accepted_epoch = std::max(promise.accepted_epoch, promise_.accepted_epoch);
   std::string bytes(kBytes, '\0');
   put(&bytes[0], kMagic);
   put(&bytes[8], sequence_ + 1);
-  put(&bytes[16], accepted);
-  put(&bytes[20], crc32c(0, std::string_view(bytes).substr(0, 20)));
-  std::unique_ptr<File> file;
-  DiskStatus status = disk_.open(slot_name(sequence_ + 1), true, file);
-  if (status.ok()) status = file->write_at(0, bytes);
-  if (status.ok()) status = file->sync();
-  if (status.ok()) status = disk_.sync_directory();
+  put(&bytes[16], promise.accepted_epoch);
+  put(&bytes[20], uint32_t{promise.votes});
+  put(&bytes[kSumOffset], crc32c(0, std::string_view(bytes).substr(0, kSumOffset)));
+  DiskStatus status;
+  for (int number : {0, 1}) {
+    std::unique_ptr<File> file;
+    if (status.ok()) status = disk_.open(slot_name(number), true, file);
+    if (status.ok()) status = file->write_at(0, bytes);
+    if (status.ok()) status = file->sync();
+    if (status.ok() && !both_exist_) status = disk_.sync_directory();
+  }
   if (!status.ok()) return status;
+  both_exist_ = true;
   sequence_ += 1;
-  accepted_ = accepted;
+  promise_ = promise;
   return {};
 }
 

@@ -1,5 +1,9 @@
-// The accepted epoch on disk: `accepted.0` and `accepted.1`, written in turn, each checksummed and
-// numbered, so that one of them is always whole. (The current epoch is in the log.)
+// What this node has promised, on disk: the accepted epoch, and whether it may vote at all
+// (ZAB.md section 3). The current epoch is in the log.
+//
+// `accepted.0` and `accepted.1` hold the same record; `save` writes and syncs one after the other
+// and only then is the promise made. So one damaged copy, torn or rotten, never hides a promise:
+// the other has it.
 #pragma once
 
 #include <cstdint>
@@ -9,18 +13,39 @@
 
 namespace zabfs::consensus {
 
+struct Promise {
+  uint32_t accepted_epoch = 0;
+  // Whether this node's history and promises are whole. Without it a node neither votes nor counts.
+  bool votes = false;
+};
+
 class EpochStore {
  public:
+  enum class State {
+    kNew,     // nothing was ever promised here
+    kIntact,  // `promise` is what was
+    kLost,    // both copies are damaged
+  };
+
   explicit EpochStore(Disk& disk) : disk_(disk) {}
-  // An empty string, or what is wrong.
-  std::string open();
-  uint32_t accepted() const { return accepted_; }
-  DiskStatus save(uint32_t accepted);
+  // `problem` names a damaged copy.
+  State open(std::string& problem);
+  const Promise& promise() const { return promise_; }
+  // A promise is never taken back: the accepted epoch only rises.
+  DiskStatus save(Promise promise);
 
  private:
+  struct Slot {
+    bool present = false, whole = false;
+    uint64_t sequence = 0;
+    Promise promise;
+  };
+  Slot read(int number);
+
   Disk& disk_;
   uint64_t sequence_ = 0;
-  uint32_t accepted_ = 0;
+  bool both_exist_ = false;
+  Promise promise_;
 };
 
 }  // namespace zabfs::consensus

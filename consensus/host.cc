@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cstdlib>
+#include <filesystem>
+#include <random>
 
 namespace zabfs::consensus {
 
@@ -44,9 +46,15 @@ HostError Host::open() {
   if (!error.empty()) return {error, wrong_owner};
   snapshot_disk_ = std::make_unique<PosixDisk>(data_directory_.path());
   log_disk_ = std::make_unique<PosixDisk>(split ? log_directory_.path() : data_directory_.path());
+  config_.replica.initialize = std::filesystem::exists(config_.data_dir + "/initialize");
   replica_ =
       std::make_unique<Replica>(config_.replica, *this, *transport_, *log_disk_, *snapshot_disk_);
-  return {replica_->recover(), false};
+  error = replica_->recover();
+  if (error.empty() && config_.replica.initialize) {
+    std::error_code ignored;
+    std::filesystem::remove(config_.data_dir + "/initialize", ignored);
+  }
+  return {error, false};
 }
 
 void Host::start() {
@@ -70,6 +78,11 @@ void Host::stop() {
 int64_t Host::now_ms() { return clock_ms(CLOCK_BOOTTIME); }
 
 int64_t Host::wall_ms() { return clock_ms(CLOCK_REALTIME); }
+
+uint64_t Host::random() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
 
 void Host::wake_at(int64_t time_ms) {
   // A timer that fires too early costs one look at the clock; moving it costs a system call.

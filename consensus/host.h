@@ -56,6 +56,7 @@ class Host : public Environment {
 
   int64_t now_ms() override;
   int64_t wall_ms() override;
+  uint64_t random() override;
   void wake_at(int64_t time_ms) override;
   void run_io(std::function<void()> job, std::function<void()> done) override;
   void run_background(std::function<void()> job, std::function<void()> done) override;

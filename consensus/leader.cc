@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "consensus/mutants.h"
 #include "tree/jute.h"
 
 namespace zabfs::consensus {
@@ -22,7 +23,16 @@ Leader::Leader(const ZabConfig& config, ZabState& state, Zxid committed, int64_t
 
 int64_t Leader::deadline_ms() const { return next_tick_ms_; }
 
+// Checked before anything else counts: nodes that lost their promises rely on it (Zab::start).
+bool Leader::took_too_long(int64_t now_ms) {
+  if (phase_ != Phase::kBroadcast && now_ms - started_ms_ > config_.init_ms()) {
+    failure_ = "no quorum came within initLimit";
+  }
+  return !failure_.empty();
+}
+
 void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
+  if (took_too_long(now_ms)) return;
   if (const auto* packet = std::get_if<event::PacketReceived>(&event)) {
     on_packet(now_ms, packet->link, packet->packet, out);
   } else if (const auto* proposal = std::get_if<event::Propose>(&event)) {
@@ -43,7 +53,6 @@ void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
     for (const auto& [link, learner] : learners_) {
       if (learner.known) send_leader_info(link, out);
     }
-    epoch_ackers_.insert(config_.me);
     try_save_epoch(out);
   } else if (std::holds_alternative<event::EpochSaved>(event)) {
     state_.current_epoch = epoch_;
@@ -63,9 +72,8 @@ void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
 // ---- discovery
 
 void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Actions& out) {
-  auto place = learners_.find(link);
-  if (place == learners_.end()) return;
-  Learner& learner = place->second;
+  // A link that was accepted before this leadership makes itself known by its first packet.
+  Learner& learner = learners_[link];
   learner.heard_ms = now_ms;
   bool is_info =
       packet.type == PacketType::kFollowerInfo || packet.type == PacketType::kObserverInfo;
@@ -98,6 +106,7 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
     case PacketType::kObserverInfo:
     case PacketType::kLeaderInfo:
     case PacketType::kInformAndActivate:
+    case PacketType::kFetchTxns:
       return drop(link, std::string("a learner sent ") + packet_name(packet.type), out);
   }
 }
@@ -105,13 +114,16 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
 void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
   std::optional<LearnerInfo> info = decode_learner_info(packet.bytes());
   if (!info) return drop(link, "malformed LearnerInfo", out);
-  if (info->id == config_.me) return drop(link, "a learner with this node's own id", out);
+  if (member_of(info->id) == config_.me)
+    return drop(link, "a learner with this node's own id", out);
   if (packet.type == PacketType::kFollowerInfo && !config_.ensemble.is_voter(info->id)) {
     return drop(link, "server " + std::to_string(info->id.value) + " is no participant here", out);
   }
-  // One link a learner: a new one ends the old, and with it what it had not prepared yet.
+  // One link a node: a new one ends the old, with what it had not prepared yet and what the node
+  // had acknowledged in a former life.
   for (auto old = learners_.begin(); old != learners_.end();) {
-    if (old->first != link && old->second.known && old->second.id == info->id) {
+    if (old->first != link && old->second.known &&
+        member_of(old->second.id) == member_of(info->id)) {
       out.push_back(action::Close{old->first, "the same server connected again"});
       old = learners_.erase(old);
     } else {
@@ -139,7 +151,7 @@ void Leader::try_choose_epoch(Actions& out) {
   if (!config_.ensemble.is_quorum(heard)) return;
   epoch_ = highest + 1;
   phase_ = Phase::kSavingAccepted;
-  out.push_back(action::SaveAcceptedEpoch{epoch_});
+  out.push_back(action::SaveAcceptedEpoch{epoch_, true});
 }
 
 void Leader::send_leader_info(LinkId link, Actions& out) const {
@@ -162,14 +174,18 @@ void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, A
       return;
     }
     if (ahead && phase_ == Phase::kEpochAcks) return drop(link, "its history is ahead", out);
-    if (!learner.observer) epoch_ackers_.insert(learner.id);
+    learner.epoch_acked = !learner.observer;
   }
   if (phase_ == Phase::kEpochAcks) return try_save_epoch(out);
   if (phase_ == Phase::kSync || phase_ == Phase::kBroadcast) synchronise(link, learner, out);
 }
 
 void Leader::try_save_epoch(Actions& out) {
-  if (!config_.ensemble.is_quorum(epoch_ackers_)) return;
+  std::set<ServerId> ackers{config_.me};
+  for (const auto& [any, learner] : learners_) {
+    if (learner.epoch_acked) ackers.insert(learner.id);
+  }
+  if (!config_.ensemble.is_quorum(ackers)) return;
   phase_ = Phase::kSavingEpoch;
   out.push_back(action::BeginSync{SyncMode::kDiff, own_last_, 0});
   out.push_back(action::EndSync{epoch_});
@@ -185,11 +201,15 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   Zxid common =
       std::min(history.contains(theirs) ? theirs : history.last_of_epoch(theirs.epoch()), limit);
   bool known = history.contains(theirs) || common != Zxid{};
-  if (!known || common < history.base()) {
+  Packet new_leader(PacketType::kNewLeader, epoch_start(), config_.ensemble.text());
+  if (is_mutant(Mutant::kNewLeaderFirst)) out.push_back(action::Send{{link}, new_leader});
+  bool reaches_back = common >= history.base() || is_mutant(Mutant::kDiffOverGap);
+  if (!known || !reaches_back) {
     out.push_back(action::SendSnapshot{link, limit});
   } else if (common == theirs) {
     out.push_back(action::Send{{link}, Packet(PacketType::kDiff, limit)});
-    out.push_back(action::SendHistory{link, common, limit, true});
+    bool skips_one = is_mutant(Mutant::kGapAccepted) && common < limit;
+    out.push_back(action::SendHistory{link, skips_one ? common.next() : common, limit, true});
   } else {
     out.push_back(action::Send{{link}, Packet(PacketType::kTrunc, common)});
     out.push_back(action::SendHistory{link, common, limit, true});
@@ -197,8 +217,7 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   if (!learner.observer) {
     out.push_back(action::SendHistory{link, limit, history.last(), false});
   }
-  out.push_back(
-      action::Send{{link}, Packet(PacketType::kNewLeader, epoch_start(), config_.ensemble.text())});
+  if (!is_mutant(Mutant::kNewLeaderFirst)) out.push_back(action::Send{{link}, new_leader});
   learner.last = Zxid{};
   learner.phase = LearnerPhase::kSyncing;
 }
@@ -323,8 +342,6 @@ void Leader::on_tick(int64_t now_ms, Actions& out) {
   if (phase_ == Phase::kBroadcast) {
     // As Java: at a full tick without a synced quorum, the leader steps down.
     if (now_ms - quorum_seen_ms_ >= config_.tick_ms / 2) failure_ = "lost its quorum";
-  } else if (now_ms - started_ms_ > config_.init_ms()) {
-    failure_ = "no quorum came within initLimit";
   }
 }
 
@@ -395,7 +412,8 @@ std::vector<MemberStatus> Leader::member_status() const {
       status.zxid = state_.durable;
     }
     for (const auto& [link, learner] : learners_) {
-      if (!learner.known || learner.id != id || learner.phase != LearnerPhase::kSynced) continue;
+      if (!learner.known || learner.phase != LearnerPhase::kSynced) continue;
+      if (member_of(learner.id) != id) continue;
       status.role = learner.observer ? Role::kObserving : Role::kFollowing;
       status.zxid = learner.observer ? committed_ : std::max(learner.last, own_last_);
     }

@@ -43,6 +43,7 @@ class Leader {
     bool known = false;  // has said who it is
     bool observer = false;
     bool is_zabfs = false;
+    bool epoch_acked = false;  // its ACKEPOCH counts
     LearnerPhase phase = LearnerPhase::kConnected;
     Zxid last;  // where its log ends, then what it has acknowledged
     int64_t heard_ms = 0;
@@ -56,6 +57,7 @@ class Leader {
   void on_ack(LinkId link, Learner& learner, const Packet& packet, Actions& out);
   void on_ping(Learner& learner, const Packet& packet, Actions& out);
   void on_tick(int64_t now_ms, Actions& out);
+  bool took_too_long(int64_t now_ms);
   void propose(const event::Propose& proposal, Actions& out);
   void try_choose_epoch(Actions& out);
   void try_save_epoch(Actions& out);
@@ -85,7 +87,6 @@ class Leader {
   uint32_t own_epoch_;  // the current epoch this leader was elected with
   Zxid own_last_;       // the end of its initial history
   Zxid committed_;
-  std::set<ServerId> epoch_ackers_;
   int64_t started_ms_;
   int64_t next_tick_ms_;
   int64_t quorum_seen_ms_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "consensus/mutants.h"
 #include "tree/jute.h"
 
 namespace zabfs::consensus {
@@ -17,6 +18,7 @@ Learner::Learner(const ZabConfig& config, ZabState& state, Zxid committed, Serve
     : config_(config),
       state_(state),
       leader_(leader),
+      known_committed_(std::min(committed, state.history.last())),
       committed_(committed),
       started_ms_(now_ms),
       heard_ms_(now_ms) {
@@ -35,7 +37,9 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
   } else if (const auto* up = std::get_if<event::LinkUp>(&event)) {
     if (up->link != link_ || phase_ != Phase::kDialling) return;
     phase_ = Phase::kInfoSent;
-    LearnerInfo info{config_.me, config_.ensemble.version(), true};
+    bool lacks_vote = observes() && config_.ensemble.is_voter(config_.me);
+    LearnerInfo info{lacks_vote ? without_vote(config_.me) : config_.me, config_.ensemble.version(),
+                     true};
     send(Packet(observes() ? PacketType::kObserverInfo : PacketType::kFollowerInfo,
                 Zxid::make(state_.accepted_epoch, 0), encode_learner_info(info)),
          out);
@@ -54,12 +58,14 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     phase_ = Phase::kSyncing;
     if (new_leader_waits_) end_sync(out);
   } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
+    if (phase_ != Phase::kSavingAccepted) return;
     state_.accepted_epoch = epoch_;
     phase_ = Phase::kEpochAcked;
     std::string data;
     tree::jute::Writer(data).i32(static_cast<int32_t>(state_.current_epoch));
     send(Packet(PacketType::kAckEpoch, state_.history.last(), std::move(data)), out);
   } else if (std::holds_alternative<event::EpochSaved>(event)) {
+    if (phase_ != Phase::kSavingEpoch) return;
     state_.current_epoch = epoch_;
     phase_ = Phase::kWaitingUpToDate;
     send(Packet(PacketType::kAck, Zxid::make(epoch_, 0)), out);
@@ -134,6 +140,7 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
       return;
     case PacketType::kCommitAndActivate:
     case PacketType::kInformAndActivate:
+    case PacketType::kFetchTxns:
     case PacketType::kRequest:
     case PacketType::kAck:
     case PacketType::kFollowerInfo:
@@ -150,7 +157,7 @@ void Learner::on_leader_info(const Packet& packet, Actions& out) {
   epoch_ = packet.zxid.epoch();
   if (epoch_ > state_.accepted_epoch) {
     phase_ = Phase::kSavingAccepted;
-    out.push_back(action::SaveAcceptedEpoch{epoch_});
+    out.push_back(action::SaveAcceptedEpoch{epoch_, state_.votes});
   } else if (epoch_ == state_.accepted_epoch) {
     // Promised before: the answer must not count twice (Java: ACKEPOCH with -1).
     phase_ = Phase::kEpochAcked;
@@ -166,6 +173,11 @@ void Learner::on_leader_info(const Packet& packet, Actions& out) {
 void Learner::on_sync_mode(const Packet& packet, Actions& out) {
   if (!expect(phase_ == Phase::kEpochAcked, packet)) return;
   phase_ = Phase::kSyncing;
+  begin_sync(packet, out);
+  if (is_mutant(Mutant::kEpochBeforeHistory)) out.push_back(action::EndSync{epoch_});
+}
+
+void Learner::begin_sync(const Packet& packet, Actions& out) {
   if (packet.type == PacketType::kDiff) {
     mode_ = SyncMode::kDiff;
     committed_ = std::max(committed_, state_.history.last());
@@ -178,8 +190,8 @@ void Learner::on_sync_mode(const Packet& packet, Actions& out) {
     state_.durable = std::min(state_.durable, packet.zxid);
     out.push_back(action::BeginSync{mode_, packet.zxid, link_});
   } else {
+    // It may be older than what this node has applied: the txns that follow lead back to there.
     mode_ = SyncMode::kSnap;
-    if (!expect(packet.zxid >= committed_, packet)) return;
     phase_ = Phase::kReceivingSnapshot;
     committed_ = packet.zxid;
     state_.history.reset(packet.zxid);
@@ -193,7 +205,9 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
   bool after = phase_ == Phase::kSavingEpoch || phase_ == Phase::kWaitingUpToDate ||
                phase_ == Phase::kServing;
   if (!expect(in_sync || after, packet)) return;
-  if (!state_.history.follows(packet.zxid)) {
+  if (is_mutant(Mutant::kOutstandingLost) && after && phase_ != Phase::kServing) return;
+  if (!state_.history.follows(packet.zxid) && !is_mutant(Mutant::kOutstandingLost) &&
+      !is_mutant(Mutant::kGapAccepted)) {
     failure_ = "a gap in the leader's proposals";
     return;
   }
@@ -209,6 +223,7 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
 
 void Learner::on_commit(Zxid zxid, Actions& out) {
   if (uncommitted_.empty() || uncommitted_.front() != zxid) {
+    if (is_mutant(Mutant::kOutstandingLost)) return;
     failure_ = "COMMIT out of order";
     return;
   }
@@ -220,6 +235,10 @@ void Learner::on_commit(Zxid zxid, Actions& out) {
 void Learner::on_new_leader(const Packet& packet, Actions& out) {
   bool in_sync = phase_ == Phase::kSyncing || phase_ == Phase::kReceivingSnapshot;
   if (!expect(in_sync && packet.zxid.epoch() == epoch_, packet)) return;
+  if (committed_ < known_committed_) {
+    failure_ = "the leader lacks txns that were committed";
+    return;
+  }
   // The group in the log ends only when the snapshot it refers to is on disk.
   new_leader_waits_ = phase_ == Phase::kReceivingSnapshot;
   if (!new_leader_waits_) end_sync(out);
@@ -230,6 +249,11 @@ void Learner::end_sync(Actions& out) {
   std::erase_if(unacknowledged_, [this](Zxid zxid) { return zxid <= committed_; });
   phase_ = Phase::kSavingEpoch;
   out.push_back(action::EndSync{epoch_});
+  if (is_mutant(Mutant::kAckBeforeSync)) {
+    state_.current_epoch = epoch_;
+    phase_ = Phase::kWaitingUpToDate;
+    send(Packet(PacketType::kAck, Zxid::make(epoch_, 0)), out);
+  }
 }
 
 void Learner::on_up_to_date(Actions& out) {
@@ -242,8 +266,10 @@ void Learner::on_up_to_date(Actions& out) {
 // ACKs what is durable; only ever called for an event that said so.
 void Learner::acknowledge(Actions& out) {
   if (phase_ != Phase::kWaitingUpToDate && phase_ != Phase::kServing) return;
+  bool unordered = is_mutant(Mutant::kAcksUnordered);  // with the syncs they answer
+  Zxid durable = unordered ? state_.history.last() : state_.durable;
   Zxid last;
-  while (!unacknowledged_.empty() && unacknowledged_.front() <= state_.durable) {
+  while (!unacknowledged_.empty() && unacknowledged_.front() <= durable) {
     last = unacknowledged_.front();
     unacknowledged_.pop_front();
     // A Java leader wants one ACK a proposal; for ours the last stands for all.

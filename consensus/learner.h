@@ -41,6 +41,7 @@ class Learner {
   void on_packet(const Packet& packet, Actions& out);
   void on_leader_info(const Packet& packet, Actions& out);
   void on_sync_mode(const Packet& packet, Actions& out);
+  void begin_sync(const Packet& packet, Actions& out);
   void on_proposal(const Packet& packet, Actions& out);
   void on_commit(Zxid zxid, Actions& out);
   void on_new_leader(const Packet& packet, Actions& out);
@@ -52,7 +53,7 @@ class Learner {
     out.push_back(action::Send{{link_}, std::move(packet)});
   }
   bool expect(bool holds, const Packet& packet);
-  bool observes() const { return !config_.ensemble.is_voter(config_.me); }
+  bool observes() const { return !state_.votes; }
   void set_deadline(int64_t now_ms);
 
   const ZabConfig& config_;
@@ -65,6 +66,7 @@ class Learner {
   uint32_t epoch_ = 0;
   SyncMode mode_ = SyncMode::kDiff;
   bool new_leader_waits_ = false;  // for the snapshot to be on disk
+  const Zxid known_committed_;     // before this membership
   Zxid committed_;
   std::deque<Zxid> uncommitted_;  // proposals without a COMMIT yet
   std::deque<Zxid> unacknowledged_;

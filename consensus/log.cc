@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
+
+#include "consensus/mutants.h"
 
 namespace zabfs::consensus {
 
@@ -11,163 +12,263 @@ using namespace log_format;
 
 namespace {
 
-constexpr std::string_view kPrefix = "log.";
 constexpr const char* kSpareName = "spare";
 constexpr const char* kTemporaryName = "segment.tmp";
+constexpr std::string_view kDamagedPrefix = "damaged.";  // and the segment's name
 constexpr size_t kZeroChunkBytes = 1u << 20;
+constexpr size_t kMinimumRoomBytes = 4u << 10;  // what a synchronisation's group needs at least
 
-std::string segment_name(uint64_t number) { return fmt::format("log.{:016x}", number); }
-
-struct Segment {
-  std::string name;
-  uint64_t number;
-};
-
-std::vector<Segment> list_segments(Disk& disk) {
-  std::vector<Segment> segments;
-  for (const std::string& name : disk.list()) {
-    if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + 16) continue;
-    segments.push_back({name, std::strtoull(name.c_str() + kPrefix.size(), nullptr, 16)});
-  }
-  return segments;
+LogEntry entry_of(const RecordHeader& header, std::string_view body) {
+  Payload txn;
+  if (header.type == RecordType::kTxn) txn = std::make_shared<const std::string>(body);
+  return {header.type, header.zxid, header.extra, std::move(txn)};
 }
 
-DiskStatus read_segment(Disk& disk, const std::string& name, std::string& bytes) {
-  std::unique_ptr<File> file;
-  DiskStatus status = disk.open(name, false, file);
-  if (status.ok()) status = file->read_at(0, file->size(), bytes);
-  return status;
-}
-
-// Whether a record after `offset` proves that what is at `offset` had been synced.
-bool was_synced_past(std::string_view bytes, size_t offset) {
-  for (size_t at = padded(offset); at + kRecordHeaderBytes <= bytes.size(); at += 8) {
-    RecordHeader header;
-    std::string_view body;
-    if (get<uint32_t>(bytes.data() + at + 36) == kRecordMagic &&
-        decode_record(bytes.substr(at), header, body) && header.synced > offset) {
-      return true;
-    }
-  }
-  return false;
+RecordHeader append_record(const LogEntry& entry, uint32_t chain, uint64_t synced, Zxid committed,
+                           std::string& out) {
+  RecordHeader header;
+  header.chain = chain;
+  header.type = entry.type;
+  header.synced = static_cast<uint32_t>(synced);
+  header.zxid = entry.zxid;
+  header.extra = entry.extra;
+  header.committed = committed;
+  encode_record(header, entry.txn ? std::string_view(*entry.txn) : std::string_view(), out);
+  return header;
 }
 
 }  // namespace
 
-// One walk over the records, applying groups as they close.
-struct Log::Scan {
-  History history;
-  uint32_t current_epoch = 0;
-  uint32_t chain = 0;
-  std::optional<OpenGroup> group;
-  // Called for each txn kept, and to forget those after a zxid, or all.
-  std::function<void(const RecordHeader&, std::string_view)> on_txn;
-  std::function<void(Zxid)> on_truncate;
-  std::function<void()> on_clear;
-
-  bool take(const RecordHeader& header, std::string_view body, uint64_t number, uint64_t offset) {
-    switch (header.type) {
-      case RecordType::kTxn:
-        if (!history.follows(header.zxid)) return false;
-        history.append(header.zxid);
-        if (on_txn) on_txn(header, body);
-        return true;
-      case RecordType::kBeginSync:
-        group = OpenGroup{number, offset, chain, history};
-        return begin_sync(static_cast<SyncMode>(header.extra), header.zxid);
-      case RecordType::kEndSync:
-        group.reset();
-        current_epoch = header.extra;
-        return true;
-    }
-    return false;
+bool Log::State::take(const RecordHeader& header, uint64_t number, uint64_t offset) {
+  switch (header.type) {
+    case RecordType::kTxn:
+      if (!history.follows(header.zxid) && !is_mutant(Mutant::kGapAccepted)) return false;
+      history.append(header.zxid);
+      break;
+    case RecordType::kBeginSync:
+      group = OpenGroup{number, offset, chain, history};
+      if (static_cast<SyncMode>(header.extra) == SyncMode::kTrunc) history.truncate(header.zxid);
+      if (static_cast<SyncMode>(header.extra) == SyncMode::kSnap) history.reset(header.zxid);
+      break;
+    case RecordType::kEndSync:
+      group.reset();
+      current_epoch = header.extra;
+      break;
+    case RecordType::kSeal:
+      break;
+    default:
+      return false;  // no type of ours
   }
+  chain = header.sum;
+  return true;
+}
 
-  bool begin_sync(SyncMode mode, Zxid zxid) {
-    if (mode == SyncMode::kTrunc) {
-      history.truncate(zxid);
-      if (on_truncate) on_truncate(zxid);
-    } else if (mode == SyncMode::kSnap) {
-      history.reset(zxid);
-      if (on_clear) on_clear();
-    }
-    return true;
-  }
-};
+void Log::set_state(State state) {
+  history_ = std::move(state.history);
+  current_epoch_ = state.current_epoch;
+  chain_ = state.chain;
+  group_ = std::move(state.group);
+}
 
-std::string Log::open(std::string& notes) {
+// ---- recovery
+
+LogRecovery Log::open() {
+  LogRecovery recovery;
+  behind_.clear();
+  missing_.reset();
+  committed_ = Zxid{};
+  is_new_ = false;
   for (const char* leftover : {kSpareName, kTemporaryName}) {
     static_cast<void>(disk_.remove(leftover));
   }
-  std::vector<Segment> segments = list_segments(disk_);
-  if (segments.empty()) {
+  State state;
+  bool has_base = false;
+  LogHandlers handlers;
+  handlers.first_segment = [&](const SegmentHeader& header) {
+    state.history.reset(header.last_zxid);
+    state.current_epoch = header.current_epoch;
+    state.chain = header.chain;
+    has_base = true;
+  };
+  handlers.record = [&](const FoundRecord& found, size_t damages) {
+    committed_ = std::max(committed_, found.header.committed);
+    if (damages == 0) return state.take(found.header, found.segment, found.offset);
+    behind_.push_back({entry_of(found.header, found.body), damages});
+    return true;
+  };
+  LogReport report = read_log(disk_, handlers);
+  if (report.segments.empty()) {
+    is_new_ = true;
     history_.reset(Zxid{});
     DiskStatus status = start_segment(0);
-    return status.ok() ? "" : status.message();
+    if (!status.ok()) recovery.error = status.message();
+    return recovery;
   }
-  Scan scan;
-  std::string bytes;
-  for (size_t i = 0; i < segments.size(); ++i) {
-    const Segment& segment = segments[i];
-    DiskStatus status = read_segment(disk_, segment.name, bytes);
-    if (!status.ok()) return status.message();
-    SegmentHeader header;
-    if (!decode_segment_header(bytes, header) || header.number != segment.number) {
-      return fmt::format("{} has a corrupt header", segment.name);
-    }
-    if (i == 0) {
-      scan.history.reset(header.last_zxid);
-      scan.current_epoch = header.current_epoch;
-      scan.chain = header.chain;
-    } else if (header.chain != scan.chain || segment.number != segments[i - 1].number + 1) {
-      return fmt::format("{} does not continue {}: a segment between them is missing or corrupt",
-                         segment.name, segments[i - 1].name);
-    }
-    size_t offset = kSegmentHeaderBytes;
-    while (offset < bytes.size()) {
-      RecordHeader record;
-      std::string_view body;
-      if (!decode_record(std::string_view(bytes).substr(offset), record, body)) break;
-      if (record.chain != scan.chain) break;
-      if (!scan.take(record, body, segment.number, offset)) {
-        return fmt::format("{} offset {}: zxid 0x{:x} out of order", segment.name, offset,
-                           record.zxid.value);
-      }
-      scan.chain = record.sum;
-      committed_ = std::max(committed_, record.committed);
-      offset += kRecordHeaderBytes + padded(record.length);
-    }
-    bool is_last = i + 1 == segments.size();
-    if (was_synced_past(bytes, offset)) {
-      return fmt::format("{} offset {}: a record that had been synced is corrupt", segment.name,
-                         offset);
-    }
-    if (!is_last) continue;
-    status = disk_.open(segment.name, false, file_);
-    if (!status.ok()) return status.message();
-    number_ = segment.number;
-    segment_size_ = bytes.size();
-    position_ = offset;
-    bool torn = bytes.find_first_not_of('\0', offset) != std::string::npos;
-    if (torn) {
-      notes = fmt::format("{} offset {}: dropped a torn write, never acknowledged", segment.name,
-                          offset);
-      status = fill_with_zeros(*file_, offset, segment_size_);
-      if (status.ok()) status = file_->sync();
-      if (!status.ok()) return status.message();
-    }
+  set_state(std::move(state));
+  number_ = report.last.number;
+  next_number_ = report.next_number;
+  position_ = report.end;
+  segment_size_ = report.size;
+  if (!report.damage.empty()) {
+    recovery.damage = std::move(report.damage);
+    if (has_base && report.end_is_known) plan_mending();
+    return recovery;
   }
-  history_ = scan.history;
-  current_epoch_ = scan.current_epoch;
-  chain_ = scan.chain;
-  group_ = scan.group;
-  if (group_) {
-    notes = "dropped an unfinished synchronisation with a leader";
-    DiskStatus status = roll_back_group();
-    if (!status.ok()) return status.message();
+  DiskStatus status = disk_.open(report.last.name, false, file_);
+  for (const std::string& leftover : report.leftovers) {
+    if (status.ok()) status = disk_.remove(leftover);
   }
-  return {};
+  if (status.ok() && report.torn) {
+    recovery.note = fmt::format("{} offset {}: dropped a torn write, never acknowledged",
+                                report.last.name, report.end);
+    status = fill_with_zeros(*file_, position_, segment_size_);
+    if (status.ok()) status = file_->sync();
+  }
+  if (group_ && is_mutant(Mutant::kGroupWithoutEndRefused)) {
+    status = DiskStatus{EINVAL, "the current epoch is behind the log"};
+  }
+  if (status.ok() && group_) {
+    recovery.note = "dropped an unfinished synchronisation with a leader";
+    status = roll_back_group();
+  }
+  if (!status.ok()) recovery.error = status.message();
+  return recovery;
 }
+
+// Whether what was lost can only have been txns of one epoch each, and which. What comes behind a
+// gap must say how far the log had gone there.
+void Log::plan_mending() {
+  std::vector<Range> missing;
+  std::vector<BehindDamage> kept;
+  History history = history_;
+  bool mendable = true;
+  size_t damages_before = 0;
+  // While in a group: what held before it.
+  struct Group {
+    SyncMode mode;
+    size_t damages, kept;
+    History history;
+  };
+  std::optional<Group> group;
+  if (group_) group = Group{SyncMode::kDiff, 0, 0, history_};
+  auto bridge = [&](Zxid through) {  // the log went on to `through`, within its epoch
+    Zxid last = history.last();
+    mendable = mendable && through.epoch() == last.epoch() && last.counter() != 0;
+    if (through <= last) return;
+    missing.push_back({last, through});
+    history.append(through);
+  };
+  for (const auto& [entry, damages] : behind_) {
+    bool behind_gap = damages != damages_before;
+    if (entry.type == RecordType::kSeal) {
+      kept.push_back({entry, damages});
+      continue;  // says nothing of what was before it
+    }
+    damages_before = damages;
+    if (entry.type == RecordType::kTxn) {
+      if (behind_gap) bridge(Zxid{entry.zxid.value - 1});
+      mendable = mendable && history.follows(entry.zxid);
+      history.append(entry.zxid);
+    } else if (entry.type == RecordType::kBeginSync) {
+      auto mode = static_cast<SyncMode>(entry.extra);
+      group = Group{mode, damages, kept.size(), history};
+      if (mode == SyncMode::kSnap) {  // a txn lost just before it does not matter
+        history.reset(entry.zxid);
+      } else {
+        if (behind_gap) bridge(entry.zxid);
+        mendable = mendable && history.contains(entry.zxid);
+        if (mode == SyncMode::kTrunc) history.truncate(entry.zxid);
+      }
+    } else if (entry.type == RecordType::kEndSync) {
+      mendable = mendable && group && !behind_gap;
+      group.reset();
+    }
+    kept.push_back({entry, damages});
+  }
+  if (behind_.empty() || damages_before != behind_.back().damages) return;
+  if (group) {  // a synchronisation that a crash ended: as `open` does, unless damage hides its end
+    mendable = mendable && group->mode != SyncMode::kSnap && group->kept > 0 &&
+               group->damages == behind_.back().damages;
+    kept.resize(group->kept);
+    history = std::move(group->history);
+  }
+  if (!mendable) return;
+  behind_ = std::move(kept);
+  mended_history_ = std::move(history);
+  missing_ = std::move(missing);
+}
+
+// Segment `number_` is written again: its intact beginning, what was missing, and all that is
+// behind the damage, also of later segments.
+DiskStatus Log::mend(const std::map<Zxid, Payload>& missing) {
+  std::string bytes;
+  std::unique_ptr<File> file;
+  DiskStatus status;
+  SegmentHeader header{chain_, number_, history_.last(), current_epoch_, 0};
+  if (position_ > kSegmentHeaderBytes) {
+    status = disk_.open(log_segment_name(number_), false, file);
+    if (status.ok()) status = file->read_at(0, position_, bytes);
+    if (status.ok() && !decode_segment_header(bytes, header)) {
+      status = DiskStatus{EIO, "read " + log_segment_name(number_)};
+    }
+    if (!status.ok()) return status;
+  }
+  header.covers = next_number_ - 1;
+  bytes.replace(0, std::min(bytes.size(), kSegmentHeaderBytes), encode_segment_header(header));
+  State state = this->state();
+  bool in_order = true;
+  auto next_missing = missing.begin();
+  auto add = [&](const LogEntry& entry) {
+    uint64_t offset = bytes.size();
+    RecordHeader record = append_record(entry, state.chain, position_, committed_, bytes);
+    in_order = in_order && state.take(record, number_, offset);
+  };
+  auto fill_up_to = [&](Zxid zxid) {
+    for (; next_missing != missing.end() && next_missing->first < zxid; ++next_missing) {
+      add({RecordType::kTxn, next_missing->first, 0, next_missing->second});
+    }
+  };
+  for (const auto& [entry, damages] : behind_) {
+    if (entry.type == RecordType::kTxn) fill_up_to(entry.zxid);
+    if (entry.type == RecordType::kBeginSync) fill_up_to(entry.zxid.next());
+    add(entry);
+  }
+  if (!in_order) return DiskStatus{EINVAL, "the txns that came for the log do not fit"};
+  static_cast<void>(disk_.remove(kTemporaryName));
+  uint64_t size = std::max<uint64_t>(options_.segment_bytes, bytes.size());
+  status = disk_.open(kTemporaryName, true, file);
+  if (status.ok()) status = fill_with_zeros(*file, 0, size);
+  if (status.ok()) status = file->write_at(0, bytes);
+  if (status.ok()) status = file->sync();
+  return disk_.install(status, kTemporaryName, log_segment_name(number_));
+}
+
+DiskStatus Log::restart_at(Zxid base, uint32_t epoch) {
+  DiskStatus status;
+  for (const LogSegment& segment : list_log_segments(disk_)) {
+    next_number_ = segment.number + 1;
+    if (status.ok())
+      status = disk_.rename(segment.name, std::string(kDamagedPrefix) + segment.name);
+  }
+  if (status.ok()) status = disk_.sync_directory();
+  if (!status.ok()) return status;
+  behind_.clear();
+  missing_.reset();
+  State state;
+  state.history.reset(base);
+  state.current_epoch = epoch;
+  set_state(std::move(state));
+  committed_ = base;
+  return start_segment(0);
+}
+
+void Log::forget_damaged() {
+  for (const std::string& name : disk_.list()) {
+    if (name.starts_with(kDamagedPrefix)) static_cast<void>(disk_.remove(name));
+  }
+}
+
+// ---- writing
 
 DiskStatus Log::fill_with_zeros(File& file, uint64_t from, uint64_t to) {
   std::string zeros(std::min<uint64_t>(kZeroChunkBytes, to - from), '\0');
@@ -186,11 +287,15 @@ DiskStatus Log::prepare_spare() {
   DiskStatus status = disk_.open(kSpareName, true, file);
   if (status.ok()) status = fill_with_zeros(*file, 0, options_.segment_bytes);
   if (status.ok()) status = file->sync();
-  if (status.ok()) has_spare_ = true;
-  return status;
+  if (status.ok()) {
+    has_spare_ = true;
+  } else {
+    static_cast<void>(disk_.remove(kSpareName));  // half a reserve is none
+  }
+  return status.of_unused_file();
 }
 
-// Begins segment `number_ + 1`: complete under a temporary name, then renamed, then the directory.
+// Begins the next segment: complete under a temporary name, then renamed, then the directory.
 DiskStatus Log::start_segment(uint64_t at_least_bytes) {
   std::unique_ptr<File> file;
   uint64_t size = std::max(options_.segment_bytes, at_least_bytes + kSegmentHeaderBytes);
@@ -198,15 +303,14 @@ DiskStatus Log::start_segment(uint64_t at_least_bytes) {
   const char* temporary = use_spare ? kSpareName : kTemporaryName;
   DiskStatus status = disk_.open(temporary, true, file);
   if (status.ok() && !use_spare) status = fill_with_zeros(*file, 0, size);
-  SegmentHeader header{chain_, number_ + 1, history_.last(), current_epoch_};
+  SegmentHeader header{chain_, next_number_, history_.last(), current_epoch_, next_number_};
   if (status.ok()) status = file->write_at(0, encode_segment_header(header));
   if (status.ok()) status = file->sync();
-  if (status.ok()) status = disk_.rename(temporary, segment_name(number_ + 1));
-  if (status.ok()) status = disk_.sync_directory();
-  if (!status.ok()) return status;
+  status = disk_.install(status, temporary, log_segment_name(next_number_));
   if (use_spare) has_spare_ = false;
+  if (!status.ok()) return status;
   file_ = std::move(file);
-  number_ += 1;
+  number_ = next_number_++;
   position_ = kSegmentHeaderBytes;
   segment_size_ = size;
   return {};
@@ -223,33 +327,28 @@ DiskStatus Log::write(const std::vector<LogEntry>& batch, Zxid committed) {
   }
   buffer_.clear();
   buffer_.reserve(need);
-  Scan scan{history_, current_epoch_, chain_, std::move(group_), {}, {}, {}};
-  auto synced = static_cast<uint32_t>(position_);
+  State state = this->state();
   for (const LogEntry& entry : batch) {
-    RecordHeader header;
-    header.chain = scan.chain;
-    header.type = entry.type;
-    header.synced = synced;
-    header.zxid = entry.zxid;
-    header.extra = entry.extra;
-    header.committed = committed;
     uint64_t offset = position_ + buffer_.size();
-    encode_record(header, entry.txn ? std::string_view(*entry.txn) : std::string_view(), buffer_);
-    if (!scan.take(header, {}, number_, offset)) {
+    RecordHeader header = append_record(entry, state.chain, position_, committed, buffer_);
+    if (!state.take(header, number_, offset)) {
       return DiskStatus{EINVAL, fmt::format("append zxid 0x{:x} out of order", entry.zxid.value)};
     }
-    scan.chain = header.sum;
   }
   DiskStatus status = file_->write_at(position_, buffer_);
   if (status.ok()) status = file_->sync();
+  if (!status.ok() && is_mutant(Mutant::kFailedSyncRetried)) status = file_->sync();
   if (!status.ok()) return status;
   position_ += buffer_.size();
-  history_ = std::move(scan.history);
-  current_epoch_ = scan.current_epoch;
-  chain_ = scan.chain;
-  group_ = std::move(scan.group);
+  set_state(std::move(state));
   if (buffer_.capacity() > kZeroChunkBytes) buffer_ = std::string();
   return {};
+}
+
+DiskStatus Log::make_room() {
+  DiskStatus status = prepare_spare();
+  if (!status.ok() || position_ + kMinimumRoomBytes <= segment_size_) return status;
+  return start_segment(0);
 }
 
 DiskStatus Log::roll_back_group() {
@@ -258,11 +357,14 @@ DiskStatus Log::roll_back_group() {
   group_.reset();
   // Later segments first, so that a crash in between leaves a shorter but intact log.
   DiskStatus status;
-  for (; number_ > group.number && status.ok(); --number_) {
-    status = disk_.remove(segment_name(number_));
+  std::vector<LogSegment> segments = list_log_segments(disk_);
+  for (; segments.back().number > group.number && status.ok(); segments.pop_back()) {
+    next_number_ = segments.back().number;
+    status = disk_.remove(segments.back().name);
     if (status.ok()) status = disk_.sync_directory();
   }
-  if (status.ok()) status = disk_.open(segment_name(group.number), false, file_);
+  number_ = group.number;
+  if (status.ok()) status = disk_.open(log_segment_name(group.number), false, file_);
   if (status.ok()) {
     segment_size_ = file_->size();
     status = fill_with_zeros(*file_, group.position, segment_size_);
@@ -274,45 +376,56 @@ DiskStatus Log::roll_back_group() {
   return status;
 }
 
+// ---- reading
+
 bool Log::read(Disk& disk, Zxid after, Zxid through, std::deque<LogTxn>& txns) {
-  std::vector<Segment> segments = list_segments(disk);
-  Scan scan;
-  scan.on_txn = [&](const RecordHeader& header, std::string_view body) {
-    if (header.zxid > after && header.zxid <= through) {
-      txns.push_back({header.zxid, std::make_shared<const std::string>(body)});
-    }
+  Zxid base;
+  bool has_base = false;
+  LogHandlers handlers;
+  handlers.first_segment = [&](const SegmentHeader& header) {
+    base = header.last_zxid;
+    has_base = true;
   };
-  scan.on_truncate = [&](Zxid zxid) {
-    while (!txns.empty() && txns.back().zxid > zxid) txns.pop_back();
+  handlers.record = [&](const FoundRecord& found, bool damaged) {
+    const RecordHeader& header = found.header;
+    if (damaged) return false;
+    if (header.type == RecordType::kTxn && header.zxid > after && header.zxid <= through) {
+      txns.push_back({header.zxid, std::make_shared<const std::string>(found.body)});
+    } else if (header.type == RecordType::kBeginSync) {
+      auto mode = static_cast<SyncMode>(header.extra);
+      while (mode == SyncMode::kTrunc && !txns.empty() && txns.back().zxid > header.zxid) {
+        txns.pop_back();
+      }
+      if (mode == SyncMode::kSnap) {
+        txns.clear();
+        base = header.zxid;
+      }
+    }
+    return true;
   };
-  scan.on_clear = [&] { txns.clear(); };
-  std::string bytes;
-  bool first = true;
-  for (const Segment& segment : segments) {
-    SegmentHeader header;
-    if (!read_segment(disk, segment.name, bytes).ok() || !decode_segment_header(bytes, header)) {
-      return false;
-    }
-    if (first) {
-      scan.history.reset(header.last_zxid);
-      scan.chain = header.chain;
-      first = false;
-    }
-    size_t offset = kSegmentHeaderBytes;
-    RecordHeader record;
-    std::string_view body;
-    while (offset < bytes.size() &&
-           decode_record(std::string_view(bytes).substr(offset), record, body) &&
-           record.chain == scan.chain && scan.take(record, body, segment.number, offset)) {
-      scan.chain = record.sum;
-      offset += kRecordHeaderBytes + padded(record.length);
-    }
-  }
-  return !segments.empty() && after >= scan.history.base();
+  LogReport report = read_log(disk, handlers);
+  return has_base && report.damage.empty() && after >= base;
+}
+
+std::map<Zxid, Payload> Log::find(Disk& disk, const std::vector<Range>& wanted) {
+  std::map<Zxid, Payload> found_txns;
+  LogHandlers handlers;
+  handlers.record = [&](const FoundRecord& found, bool) {
+    Zxid zxid = found.header.zxid;
+    bool is_wanted = found.header.type == RecordType::kTxn &&
+                     std::any_of(wanted.begin(), wanted.end(), [zxid](const Range& range) {
+                       return zxid > range.after && zxid <= range.through;
+                     });
+    if (is_wanted) found_txns[zxid] = std::make_shared<const std::string>(found.body);
+    return true;
+  };
+  read_log(disk, handlers);
+  read_log(disk, handlers, kDamagedLogPrefix);
+  return found_txns;
 }
 
 Zxid Log::purge(Zxid zxid) {
-  std::vector<Segment> segments = list_segments(disk_);
+  std::vector<LogSegment> segments = list_log_segments(disk_);
   // A segment may go once the next one begins at or before `zxid`. Oldest first: what is left is
   // always a log without holes.
   for (size_t i = 0; i + 1 < segments.size(); ++i) {

@@ -6,7 +6,7 @@
 
 #include <atomic>
 #include <deque>
-#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,7 +14,7 @@
 
 #include "consensus/disk.h"
 #include "consensus/history.h"
-#include "consensus/log_format.h"
+#include "consensus/log_reader.h"
 #include "consensus/protocol.h"
 
 namespace zabfs::consensus {
@@ -31,63 +31,111 @@ struct LogTxn {
   Payload txn;
 };
 
+struct LogRecovery {
+  std::string error;                // the disk refuses: nothing was recovered
+  std::vector<std::string> damage;  // file, offset and what is wrong; the log is to be mended
+  std::string note;                 // what was repaired
+};
+
 class Log {
  public:
   struct Options {
     uint64_t segment_bytes = 16u << 20;
   };
+  struct Range {  // of txns: (after, through]
+    Zxid after, through;
+  };
 
   Log(Disk& disk, Options options) : disk_(disk), options_(options) {}
 
-  // Recovers what is there, or makes a new log. An empty string, or what is wrong: a corrupt
-  // segment is named with its offset and nothing is changed. `notes` says what was repaired.
-  std::string open(std::string& notes);
+  // Recovers what is there, or makes a new log. With damage, `history` is the intact beginning, and
+  // `mend` or `restart_at` must come before any write.
+  LogRecovery open();
+  // The txns without which `mend` can't be done; nullopt: it can't be done at all.
+  const std::optional<std::vector<Range>>& missing() const { return missing_; }
+  // What the history will be then.
+  const History& mended_history() const { return mended_history_; }
+  // Makes a damaged log whole again, with the missing txns as some peer's log has them: (epoch,
+  // counter) names one txn for good. A crash in between leaves it as damaged as before.
+  DiskStatus mend(const std::map<Zxid, Payload>& missing);
+  // Gives up what the log holds: the files are set aside as `damaged.*`, and a new one begins after
+  // the snapshot at `base`. For a node that has given up its vote before.
+  DiskStatus restart_at(Zxid base, uint32_t epoch);
+  // The node is whole again: what was set aside may go.
+  void forget_damaged();
 
   // As recovered, and after each write.
   const History& history() const { return history_; }
   uint32_t current_epoch() const { return current_epoch_; }
+  bool is_new() const { return is_new_; }  // there was no log
 
   // As recovered: a txn up to which the log itself says that it was committed.
   Zxid committed() const { return committed_; }
 
-  // Appends a batch and syncs it. `committed` is noted with it.
+  // Appends a batch and syncs it. `committed` is noted with it. After ENOSPC the log is as before,
+  // and `make_room` says when to try again; any other failure is for good.
   DiskStatus write(const std::vector<LogEntry>& batch, Zxid committed);
+  DiskStatus make_room();
   // Forgets a group whose end was not written.
   DiskStatus roll_back_group();
-  // Makes the next segment ready, so that rolling to it costs little.
+  // Makes the next segment ready, so that rolling to it costs little: the reserve of a full disk.
   DiskStatus prepare_spare();
   bool wants_spare() const { return !has_spare_ && position_ > segment_size_ / 2; }
 
-  // The txns in (after, through], in order; false if the log does not reach back that far.
+  // The txns in (after, through], in order; false if the log does not hold them all.
   static bool read(Disk& disk, Zxid after, Zxid through, std::deque<LogTxn>& txns);
+  // Those of the txns wanted that are intact here, whatever else is damaged or was cut off: a zxid
+  // names one txn for good.
+  static std::map<Zxid, Payload> find(Disk& disk, const std::vector<Range>& wanted);
   // Removes segments all of whose txns are at or before `zxid`; the new base.
   Zxid purge(Zxid zxid);
 
  private:
-  struct Scan;
-  DiskStatus start_segment(uint64_t at_least_bytes);
-  DiskStatus fill_with_zeros(File& file, uint64_t from, uint64_t to);
-
-  Disk& disk_;
-  Options options_;
-  std::unique_ptr<File> file_;
-  uint64_t number_ = 0;
-  uint64_t position_ = 0;
-  uint64_t segment_size_ = 0;
-  uint32_t chain_ = 0;
-  std::atomic<bool> has_spare_{false};  // set by the background lane, taken by the I/O lane
-  std::string buffer_;
-
-  History history_;
-  uint32_t current_epoch_ = 0;
-  Zxid committed_;
   // While a group is open: where it began, and what held before it.
   struct OpenGroup {
     uint64_t number, position;
     uint32_t chain;
     History history;
   };
+  // What the records up to some point add up to.
+  struct State {
+    History history;
+    uint32_t current_epoch = 0;
+    uint32_t chain = 0;
+    std::optional<OpenGroup> group;
+    bool take(const log_format::RecordHeader& header, uint64_t number, uint64_t offset);
+  };
+  State state() const { return {history_, current_epoch_, chain_, group_}; }
+  void set_state(State state);
+  void plan_mending();
+  DiskStatus start_segment(uint64_t at_least_bytes);
+  DiskStatus fill_with_zeros(File& file, uint64_t from, uint64_t to);
+
+  Disk& disk_;
+  Options options_;
+  std::unique_ptr<File> file_;
+  uint64_t number_ = 0;       // of the segment being written
+  uint64_t next_number_ = 1;  // of the one after it
+  uint64_t position_ = 0;
+  uint64_t segment_size_ = 0;
+  uint32_t chain_ = 0;
+  std::atomic<bool> has_spare_{false};  // set by the background lane, taken by the I/O lane
+  std::string buffer_;
+  bool is_new_ = false;
+
+  History history_;
+  uint32_t current_epoch_ = 0;
+  Zxid committed_;
   std::optional<OpenGroup> group_;
+
+  // Of a damaged log: the intact records behind the damage, and what lies between.
+  struct BehindDamage {
+    LogEntry entry;
+    size_t damages;  // before it
+  };
+  std::vector<BehindDamage> behind_;
+  std::optional<std::vector<Range>> missing_;
+  History mended_history_;
 };
 
 }  // namespace zabfs::consensus

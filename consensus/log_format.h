@@ -11,10 +11,10 @@
 //   16 u64 segment number               12 u32 body length
 //   24 i64 last zxid before             16 u32 type
 //   32 u32 current epoch before         20 u32 synced: bytes of this segment known durable
-//   36 u32 CRC-32C of bytes 0..36           when this record was written
-//                                       24 i64 zxid
-//                                       32 u32 mode of kBeginSync, epoch of kEndSync
-//                                       36 u32 magic "ZREC"
+//   36 u32 0                                when this record was written
+//   40 u64 covers: the last segment     24 i64 zxid
+//          whose records are in here    32 u32 mode of kBeginSync, epoch of kEndSync
+//   48 u32 CRC-32C of bytes 0..48       36 u32 magic "ZREC"
 //                                       40 i64 committed: known committed when this was written
 //
 // A synchronisation with a leader is one group, {kBeginSync, txns, kEndSync}: it counts as a whole
@@ -22,7 +22,11 @@
 //
 // Torn tail or corruption: records are written in batches, one sync a batch. After the first
 // invalid record at offset X, a valid one whose `synced` is above X proves that X had been durable:
-// that is corruption. Otherwise X is where a crash stopped the last, never acknowledged batch.
+// that is corruption. Otherwise X is where a crash stopped the last, never acknowledged batch. So
+// that the last batch, too, has such a witness, an idle log writes a kSeal soon after it.
+//
+// A mended segment (Log::mend) holds the records of the segments up to `covers` as well; those are
+// leftovers.
 #pragma once
 
 #include <cstdint>
@@ -42,13 +46,14 @@ inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kRecordHeaderBytes = 48;
 inline constexpr size_t kMaxBodyBytes = 4 * tree::kJuteMaxBuffer;
 
-enum class RecordType : uint32_t { kTxn = 1, kBeginSync = 2, kEndSync = 3 };
+enum class RecordType : uint32_t { kTxn = 1, kBeginSync = 2, kEndSync = 3, kSeal = 4 };
 
 struct SegmentHeader {
   uint32_t chain = 0;
   uint64_t number = 0;
   tree::Zxid last_zxid;
   uint32_t current_epoch = 0;
+  uint64_t covers = 0;
 };
 
 struct RecordHeader {
@@ -84,7 +89,8 @@ inline std::string encode_segment_header(const SegmentHeader& header) {
   put(&bytes[16], header.number);
   put(&bytes[24], header.last_zxid.value);
   put(&bytes[32], header.current_epoch);
-  put(&bytes[36], crc32c(0, {bytes.data(), 36}));
+  put(&bytes[40], header.covers);
+  put(&bytes[48], crc32c(0, {bytes.data(), 48}));
   return bytes;
 }
 
@@ -92,11 +98,12 @@ inline bool decode_segment_header(std::string_view bytes, SegmentHeader& header)
   if (bytes.size() < kSegmentHeaderBytes) return false;
   const char* p = bytes.data();
   if (get<uint64_t>(p) != kSegmentMagic || get<uint32_t>(p + 8) != kVersion) return false;
-  if (get<uint32_t>(p + 36) != crc32c(0, bytes.substr(0, 36))) return false;
+  if (get<uint32_t>(p + 48) != crc32c(0, bytes.substr(0, 48))) return false;
   header.chain = get<uint32_t>(p + 12);
   header.number = get<uint64_t>(p + 16);
   header.last_zxid.value = get<int64_t>(p + 24);
   header.current_epoch = get<uint32_t>(p + 32);
+  header.covers = get<uint64_t>(p + 40);
   return true;
 }
 

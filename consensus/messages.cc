@@ -14,7 +14,7 @@ namespace {
 constexpr int32_t kProtocolVersion = 0x10000;
 constexpr int64_t kHelloVersion = -65536;
 constexpr int32_t kNotificationVersion = 2;
-constexpr int32_t kMaxPacketType = 19;
+constexpr int32_t kMaxPacketType = 20;
 // Data of one packet: a txn or a request of up to jute.maxbuffer, and its headers.
 constexpr int32_t kMaxPacketData = static_cast<int32_t>(2 * tree::kJuteMaxBuffer);
 constexpr size_t kPacketHeadBytes = 16;
@@ -35,7 +35,8 @@ const char* packet_name(PacketType type) {
       "?",         "REQUEST",      "PROPOSAL",   "ACK",      "COMMIT",
       "PING",      "REVALIDATE",   "SYNC",       "INFORM",   "COMMITANDACTIVATE",
       "NEWLEADER", "FOLLOWERINFO", "UPTODATE",   "DIFF",     "TRUNC",
-      "SNAP",      "OBSERVERINFO", "LEADERINFO", "ACKEPOCH", "INFORMANDACTIVATE"};
+      "SNAP",      "OBSERVERINFO", "LEADERINFO", "ACKEPOCH", "INFORMANDACTIVATE",
+      "FETCHTXNS"};
   auto index = static_cast<size_t>(type);
   return index < kNames.size() ? kNames[index] : "?";
 }

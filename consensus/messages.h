@@ -38,6 +38,10 @@ enum class PacketType : int32_t {
   kLeaderInfo = 17,
   kAckEpoch = 18,
   kInformAndActivate = 19,
+  // zabfs only: asks any member, whatever its role, for txns that this node's log lost. Data:
+  // count, then (i64 after, i64 through] each. Answered by PROPOSALs and one kFetchTxns, i32 1 if
+  // that member serves.
+  kFetchTxns = 20,
 };
 const char* packet_name(PacketType type);
 

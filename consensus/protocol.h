@@ -47,6 +47,7 @@ struct Synced {  // every append up to this zxid is durable
 };
 struct AcceptedEpochSaved {
   uint32_t epoch;
+  bool votes;
 };
 struct EpochSaved {  // current epoch, and all that was appended before its EndSync, are durable
   uint32_t epoch;
@@ -65,12 +66,16 @@ struct ConfirmLeadership {  // answered by action::Confirmed once a quorum prove
 struct Purged {  // the log now begins after this zxid
   Zxid base;
 };
+struct StorageStalled {  // nothing can be written for now; Settled says when it can be again
+  std::string why;
+};
 }  // namespace event
 
-using Event = std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
-                           event::LinkDown, event::PacketReceived, event::SnapshotReceived,
-                           event::Synced, event::AcceptedEpochSaved, event::EpochSaved,
-                           event::Settled, event::Propose, event::ConfirmLeadership, event::Purged>;
+using Event =
+    std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
+                 event::LinkDown, event::PacketReceived, event::SnapshotReceived, event::Synced,
+                 event::AcceptedEpochSaved, event::EpochSaved, event::Settled, event::Propose,
+                 event::ConfirmLeadership, event::Purged, event::StorageStalled>;
 
 namespace action {
 struct SendVote {
@@ -122,6 +127,7 @@ struct EndSync {  // closes the group; answered by event::EpochSaved
 };
 struct SaveAcceptedEpoch {
   uint32_t epoch;
+  bool votes;  // and whether this node has a vote from now on
 };
 struct Commit {
   Zxid through;
@@ -182,6 +188,9 @@ struct ZabConfig {
 
 // What election, leader and learner share: the node's place in the protocol.
 struct ZabState {
+  bool votes = true;   // false: its history or its promises may be incomplete (ZAB.md section 3)
+  bool empty = false;  // nothing was ever here
+  int64_t nonce = 1;   // of this start of the process, positive: a node without a vote asks with it
   uint32_t accepted_epoch = 0;
   uint32_t current_epoch = 0;
   History history;  // appended, not necessarily durable

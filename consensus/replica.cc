@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "consensus/mutants.h"
 #include "tree/jute.h"
 #include "tree/snapshot.h"
 
@@ -45,67 +46,29 @@ std::string Replica::place() const {
                      applied_.value);
 }
 
-// ---- recovery
-
-std::string Replica::recover() {
-  std::string notes;
-  std::string error = epochs_.open();
-  if (error.empty()) error = log_.open(notes);
-  if (!error.empty()) {
-    return error + "; move the data directory away to rejoin as an empty node, or restore it";
-  }
-  if (!notes.empty()) environment_.log(LogLevel::kWarning, notes);
-  snapshots_.remove_leftovers();
-  const History& history = log_.history();
-  for (Zxid zxid : snapshots_.list()) {
-    // One that the history does not cover was staged for a synchronisation that did not end.
-    if (!history.contains(zxid) && zxid != history.base()) continue;
-    if (zxid < history.base()) break;
-    std::string problem;
-    if (std::unique_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) {
-      tree_ = std::move(tree);
-      break;
-    }
-    environment_.log(LogLevel::kError, problem + "; trying an older snapshot");
-  }
-  applied_ = last_snapshot_ = tree_->last_zxid();
-  if (applied_ < history.base()) {
-    return fmt::format(
-        "no intact snapshot at or after 0x{:x}, where the log begins; restore one, "
-        "or move the data directory away to rejoin as an empty node",
-        history.base().value);
-  }
-  window_base_ = applied_;
-  if (history.last() > applied_ && (!Log::read(log_disk_, applied_, history.last(), window_) ||
-                                    window_.empty() || window_.back().zxid != history.last())) {
-    return "the log can't be read back";
-  }
-  for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
-  ZabState state;
-  state.accepted_epoch = std::max(epochs_.accepted(), log_.current_epoch());
-  state.current_epoch = log_.current_epoch();
-  state.history = history;
-  state.durable = history.last();
-  state.committed = std::max(std::min(log_.committed(), history.last()), applied_);
-  zab_.emplace(config_.zab, state);
-  apply_committed();
-  return {};
-}
+// ---- events
 
 void Replica::start() {
-  // zookeeper-formats.md 1.3: the server's number on top, then the time, then a counter.
+  // zookeeper-formats.md 1.3: the server's number on top, then the time, then a counter. It begins
+  // anywhere, so that ids don't come again when the wall clock goes back.
   auto time = static_cast<uint64_t>(environment_.wall_ms());
-  next_session_ = static_cast<int64_t>(((time << 24) >> 8) |
+  next_session_ = static_cast<int64_t>(((time << 24) >> 8) | (environment_.random() & 0x7fff) |
                                        (static_cast<uint64_t>(config_.zab.me.value) << 56));
-  Actions actions;
-  zab_->start(environment_.now_ms(), actions);
-  for (Action& action : actions) carry_out(action);
+  if (mending_) {
+    ask_next_member();
+  } else {
+    start_core();
+  }
   end_of_batch();
 }
 
-SessionId Replica::new_session_id() { return SessionId{++next_session_}; }
+void Replica::start_core() {
+  Actions actions;
+  zab_->start(environment_.now_ms(), actions);
+  for (Action& action : actions) carry_out(action);
+}
 
-// ---- events
+SessionId Replica::new_session_id() { return SessionId{++next_session_}; }
 
 void Replica::step(const Event& event) {
   Actions actions;
@@ -114,7 +77,14 @@ void Replica::step(const Event& event) {
 }
 
 void Replica::on_timer() {
-  if (environment_.now_ms() >= zab_->deadline_ms()) step(event::Tick{});
+  int64_t now_ms = environment_.now_ms();
+  if (mending_) {
+    if (now_ms >= mending_->next_step_ms) ask_next_member();
+    return;
+  }
+  if (now_ms >= zab_->deadline_ms()) step(event::Tick{});
+  if (now_ms >= seal_at_ms_) seal_log();
+  if (now_ms >= next_probe_ms_ && !spare_wanted_) probe_for_room();
   if (ready_ && zab_->role() == Role::kLeading) {
     expire_sessions();
     reap();
@@ -126,6 +96,10 @@ void Replica::on_vote(ServerId from, const Notification& notification) {
 }
 
 void Replica::on_link_up(LinkId link) {
+  if (mending_ && link == mending_->link) {
+    links_.insert(link);
+    return ask_for_missing();
+  }
   if (link != zab_->link_to_leader()) return transport_.close(link, "the role it was for is over");
   links_.insert(link);
   step(event::LinkUp{link});
@@ -138,11 +112,15 @@ void Replica::on_link_accepted(LinkId link) {
 
 void Replica::on_link_down(LinkId link) {
   links_.erase(link);
+  if (mending_ && link == mending_->link) return on_mending_link_down();
   step(event::LinkDown{link});
 }
 
 void Replica::on_packet(LinkId link, Packet packet) {
-  if (links_.contains(link)) step(event::PacketReceived{link, std::move(packet)});
+  if (!links_.contains(link)) return;
+  if (mending_ && link == mending_->link) return on_mending_packet(packet);
+  if (packet.type == PacketType::kFetchTxns) return answer_fetch(link, packet);
+  step(event::PacketReceived{link, std::move(packet)});
 }
 
 // ---- actions
@@ -163,7 +141,8 @@ void Replica::carry_out(Action& any) {
   } else if (std::holds_alternative<action::Commit>(any)) {
     // What is committed is applied once a batch: apply_committed.
   } else if (auto* inform = std::get_if<action::Inform>(&any)) {
-    for (const LogTxn& txn : history_between(Zxid{inform->zxid.value - 1}, inform->zxid)) {
+    auto txns = history_between(Zxid{inform->zxid.value - 1}, inform->zxid);
+    for (const LogTxn& txn : txns.value_or(std::deque<LogTxn>())) {
       for (LinkId link : inform->links) send_txn(link, PacketType::kInform, txn);
     }
   } else if (auto* forwarded = std::get_if<action::Forwarded>(&any)) {
@@ -205,11 +184,9 @@ void Replica::carry_out(Action& any) {
     log_queue_.push_back({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
   } else if (auto* save = std::get_if<action::SaveAcceptedEpoch>(&any)) {
     auto status = std::make_shared<DiskStatus>();
-    environment_.run_io([this, status, epoch = save->epoch] { *status = epochs_.save(epoch); },
-                        [this, status, epoch = save->epoch] {
-                          if (!status->ok()) return environment_.die(status->message());
-                          step(event::AcceptedEpochSaved{epoch});
-                        });
+    Promise promise{save->epoch, save->votes};
+    environment_.run_io([this, status, promise] { *status = epochs_.save(promise); },
+                        [this, status, promise] { promise_saved(promise, *status); });
   } else if (auto* change = std::get_if<action::RoleChanged>(&any)) {
     on_role_changed(*change);
   } else if (auto* serve = std::get_if<action::Serve>(&any)) {
@@ -245,8 +222,10 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
     window_bytes_ = 0;
     window_base_ = begin.zxid;
   }
+  bool forgets = is_mutant(Mutant::kTruncForgotten) && begin.mode == SyncMode::kTrunc;
+  SyncMode logged = forgets ? SyncMode::kDiff : begin.mode;
   log_queue_.push_back(
-      {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(begin.mode), nullptr});
+      {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(logged), nullptr});
 }
 
 void Replica::on_role_changed(const action::RoleChanged& change) {
@@ -284,7 +263,7 @@ void Replica::on_serve(const action::Serve& serve) {
 void Replica::on_settle() {
   for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
   // What was not handed to the disk is forgotten; what was is waited for.
-  log_queue_.clear();
+  if (!is_mutant(Mutant::kWritesOutliveRole)) log_queue_.clear();
   settling_ = true;
 }
 
@@ -298,34 +277,49 @@ void Replica::try_settled() {
                       [this, status] {
                         io_busy_ = false;
                         if (!status->ok()) return environment_.die(status->message());
-                        const History& history = log_.history();
-                        if (history.base() > applied_) install_staged_tree();
-                        staged_tree_.reset();
-                        staged_link_ = 0;
-                        // An abandoned SNAP emptied the window; the log has what it held.
-                        if (window_base_ > applied_) window_base_ = applied_;
-                        while (!window_.empty() && window_.back().zxid > history.last()) {
-                          window_bytes_ -= window_.back().txn->size();
-                          window_.pop_back();
-                        }
-                        Zxid have = window_.empty() ? window_base_ : window_.back().zxid;
-                        if (have != history.last() || window_base_ > applied_) {
-                          window_.clear();
-                          window_base_ = applied_;
-                          Log::read(log_disk_, applied_, history.last(), window_);
-                          window_bytes_ = 0;
-                          for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
-                        }
-                        step(event::Settled{history, log_.current_epoch()});
+                        if (!disk_full_) finish_settling();
                       });
+}
+
+void Replica::finish_settling() {
+  const History& history = log_.history();
+  if (history.base() > applied_) install_staged_tree();
+  staged_tree_.reset();
+  staged_link_ = 0;
+  // An abandoned SNAP emptied the window; the log has what it held.
+  if (window_base_ > applied_) window_base_ = applied_;
+  while (!window_.empty() && window_.back().zxid > history.last()) {
+    window_bytes_ -= window_.back().txn->size();
+    window_.pop_back();
+  }
+  Zxid have = window_.empty() ? window_base_ : window_.back().zxid;
+  if (have != history.last() || window_base_ > applied_) {
+    if (!read_window()) return environment_.die("the log can't be read back");
+  }
+  step(event::Settled{history, log_.current_epoch()});
+}
+
+void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
+  if (status.is_full()) return on_disk_full(status);
+  if (!status.ok()) return environment_.die(status.message());
+  bool gains_vote = promise.votes && !zab_->state().votes;
+  step(event::AcceptedEpochSaved{promise.accepted_epoch, promise.votes});
+  if (!gains_vote || !zab_->state().votes) return;
+  environment_.log(LogLevel::kInfo, fmt::format("{}: this node votes now", place()));
+  log_.forget_damaged();
 }
 
 // ---- applying
 
+// How far this node may apply. While a snapshot of the leader's is coming, what is known to be
+// committed beyond this node's tree is in there.
+Zxid Replica::applicable() const {
+  return staged_link_ != 0 ? applied_ : std::min(zab_->committed(), zab_->state().durable);
+}
+
 void Replica::apply_committed() {
-  const ZabState& state = zab_->state();
-  Zxid target = std::min(zab_->committed(), state.durable);
   if (staged_tree_ && zab_->is_serving()) install_staged_tree();
+  Zxid target = applicable();
   if (target <= applied_) return;
   auto first = std::partition_point(window_.begin(), window_.end(),
                                     [this](const LogTxn& txn) { return txn.zxid <= applied_; });
@@ -338,7 +332,10 @@ void Replica::apply_committed() {
     }
     txns.push_back(std::move(*txn));
   }
-  if (txns.empty()) return;
+  if (txns.empty()) {
+    return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
+                                        place(), applied_.value, target.value));
+  }
   if (listener_ != nullptr) listener_->before_publish(txns);
   std::vector<tree::Change> changes;
   std::vector<Outcome> outcomes;
@@ -381,6 +378,13 @@ void Replica::install_staged_tree() {
   if (!staged_tree_) return;
   environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
                                                 place(), staged_tree_->last_zxid().value));
+  // An older snapshot catches up first: readers never see this node go back.
+  for (const LogTxn& txn : window_) {
+    if (txn.zxid > applied_) break;
+    std::optional<tree::Txn> decoded = tree::decode_txn(*txn.txn);
+    if (!decoded) return environment_.die("a committed txn is not a transaction");
+    if (txn.zxid > staged_tree_->last_zxid()) staged_tree_->apply(*decoded, nullptr);
+  }
   {
     std::unique_lock lock(tree_mutex_);
     tree_ = std::move(staged_tree_);
@@ -403,8 +407,7 @@ void Replica::trim_window() {
 }
 
 bool Replica::has_batch_work() const {
-  return std::min(zab_->committed(), zab_->state().durable) > applied_ ||
-         (ready_ && !barriers_waiting_.empty()) ||
+  return applicable() > applied_ || (ready_ && !barriers_waiting_.empty()) ||
          (!after_applied_.empty() && after_applied_.begin()->first <= applied_);
 }
 
@@ -413,9 +416,7 @@ void Replica::end_of_batch() {
   in_batch_ = true;
   do {
     apply_committed();
-    if (becoming_ready_ && applied_ >= std::min(zab_->committed(), zab_->state().durable)) {
-      become_ready();
-    }
+    if (becoming_ready_ && applied_ >= applicable()) become_ready();
     // Committed at the leader: SYNC goes out behind the COMMITs it waited for.
     while (!after_committed_.empty() && after_committed_.begin()->first <= zab_->committed()) {
       std::function<void()> run = std::move(after_committed_.begin()->second);
@@ -433,7 +434,8 @@ void Replica::end_of_batch() {
   try_settled();
   transport_.flush();
   maybe_snapshot();
-  environment_.wake_at(zab_->deadline_ms());
+  int64_t wake_ms = std::min({zab_->deadline_ms(), seal_at_ms_, next_probe_ms_});
+  environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);
   in_batch_ = false;
 }
 

@@ -55,6 +55,7 @@ struct ReplicaConfig {
   uint64_t segment_bytes = 16u << 20;
   int32_t min_session_ms = 0;  // 0: 2 ticks
   int32_t max_session_ms = 0;  // 0: 20 ticks
+  bool initialize = false;     // an empty node votes (ZooKeeper's `initialize` file)
 };
 
 class Replica {
@@ -92,6 +93,7 @@ class Replica {
   const tree::Tree& tree() const { return *tree_; }
 
   bool is_serving() const { return ready_; }
+  bool is_disk_full() const { return disk_full_; }
   const Zab& zab() const { return *zab_; }
   std::vector<MemberStatus> member_status() const;
   size_t pending_count() const { return pending_.size(); }
@@ -121,6 +123,15 @@ class Replica {
     Completion done;
   };
   using PendingKey = std::pair<SessionId, int32_t>;
+  // A damaged log that lacks only txns which other members may have: it is asked for in turn.
+  struct Mending {
+    std::vector<Log::Range> missing;
+    std::map<Zxid, Payload> found;
+    ServerId member;  // being asked
+    LinkId link = 0;
+    std::set<ServerId> refused;  // don't have them all
+    int64_t next_step_ms = 0;
+  };
 
   // Core.
   void step(const Event& event);
@@ -131,17 +142,40 @@ class Replica {
   void on_serve(const action::Serve& serve);
   void on_settle();
   void try_settled();
+  void finish_settling();
   void send_history(const action::SendHistory& send);
   void send_snapshot(const action::SendSnapshot& send);
   void send_txn(LinkId link, PacketType type, const LogTxn& txn);
-  std::deque<LogTxn> history_between(Zxid after, Zxid through);
+  std::optional<std::deque<LogTxn>> history_between(Zxid after, Zxid through);
   void send_packet(LinkId link, const Packet& packet);
 
   // Log and snapshots.
   void start_log_write();
   void log_written(std::vector<LogEntry> batch, const DiskStatus& status);
+  void seal_log();
+  void promise_saved(const Promise& promise, const DiskStatus& status);
   void maybe_snapshot();
   void snapshot_done(const DiskStatus& status, Zxid zxid);
+  void purge(std::vector<Zxid> stored);
+
+  // Recovery and healing (replica_recovery.cc).
+  std::unique_ptr<tree::Tree> load_snapshot(const History* history);
+  std::string load(bool votes, bool is_empty, bool promise_is_saved, std::string lost);
+  std::string load_window(uint32_t accepted, bool votes, bool is_empty);
+  void start_core();
+  void recover_again();
+  bool read_window();
+  bool is_alone() const;
+  void report_damage(const std::string& what);
+  void ask_next_member();
+  void ask_for_missing();
+  void on_mending_packet(const Packet& packet);
+  void on_mending_link_down();
+  void finish_mending();
+  void give_up_mending();
+  void answer_fetch(LinkId link, const Packet& packet);
+  void on_disk_full(const DiskStatus& status);
+  void probe_for_room();
 
   // Requests.
   void process(const tree::Request& request);  // as the leader
@@ -161,6 +195,7 @@ class Replica {
   void expire_sessions();
   void reap();
 
+  Zxid applicable() const;
   void apply_committed();
   void install_staged_tree();
   void trim_window();
@@ -195,6 +230,14 @@ class Replica {
   bool snapshot_busy_ = false;
   Zxid last_snapshot_;
   int64_t txns_since_snapshot_ = 0;
+  bool purging_ = false;
+  bool snapshot_wanted_ = false;  // one of those on disk was found damaged
+  int64_t seal_at_ms_ = INT64_MAX;
+
+  std::optional<Mending> mending_;
+  bool mending_given_up_ = false;
+  bool disk_full_ = false;
+  int64_t next_probe_ms_ = INT64_MAX;
 
   // A synchronisation by SNAP: the leader's tree, until it is committed to.
   std::shared_ptr<tree::Tree> staged_tree_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "consensus/mutants.h"
 #include "consensus/replica.h"
 #include "tree/jute.h"
 #include "tree/snapshot.h"
@@ -14,15 +15,23 @@ namespace zabfs::consensus {
 namespace {
 
 constexpr size_t kSnapshotChunkBytes = 256u << 10;
+constexpr int64_t kSealAfterMs = 100;  // an idle log's last batch is sealed
 
 }  // namespace
 
 // ---- synchronising learners
 
-std::deque<LogTxn> Replica::history_between(Zxid after, Zxid through) {
+std::optional<std::deque<LogTxn>> Replica::history_between(Zxid after, Zxid through) {
   std::deque<LogTxn> txns;
   if (after < window_base_) {
-    if (!Log::read(log_disk_, after, std::min(through, window_base_), txns)) return {};
+    if (!Log::read(log_disk_, after, std::min(through, window_base_), txns)) {
+      // What can't be read can't be sent: from here on learners that need it get a snapshot.
+      report_damage(
+          fmt::format("the log before 0x{:x}; `zabfs check` says where", window_base_.value));
+      step(event::Purged{window_base_});
+      take_snapshot();
+      return std::nullopt;
+    }
   }
   auto first = std::partition_point(window_.begin(), window_.end(),
                                     [after](const LogTxn& txn) { return txn.zxid <= after; });
@@ -36,7 +45,13 @@ void Replica::send_txn(LinkId link, PacketType type, const LogTxn& txn) {
 
 void Replica::send_history(const action::SendHistory& send) {
   if (send.after >= send.through) return;
-  for (const LogTxn& txn : history_between(send.after, send.through)) {
+  std::optional<std::deque<LogTxn>> txns = history_between(send.after, send.through);
+  if (!txns) {
+    links_.erase(send.link);
+    transport_.close(send.link, "the log for this learner is damaged");
+    return step(event::LinkDown{send.link});
+  }
+  for (const LogTxn& txn : *txns) {
     send_txn(send.link, PacketType::kProposal, txn);
     if (send.commit) send_packet(send.link, Packet(PacketType::kCommit, txn.zxid));
   }
@@ -60,10 +75,15 @@ void Replica::send_snapshot(const action::SendSnapshot& send) {
         zxid, [&](std::string_view chunk) { transport_.send(send.link, std::string(chunk)); });
   }
   if (!problem.empty()) {
-    environment_.log(LogLevel::kError, problem);
-    snapshots_.remove(zxid);
+    std::vector<Zxid> left = snapshots_.list();
+    if (std::find(left.begin(), left.end(), zxid) != left.end()) {  // else it was purged just now
+      report_damage(problem + "; it is removed");
+      snapshots_.remove(zxid);
+    }
     links_.erase(send.link);
-    return transport_.close(send.link, "the snapshot for this learner is corrupt");
+    transport_.close(send.link, "the snapshot for this learner is corrupt");
+    snapshot_wanted_ = true;
+    return step(event::LinkDown{send.link});
   }
   std::string signature;
   tree::jute::Writer(signature).string(kSnapshotSignature);
@@ -85,8 +105,11 @@ void Replica::start_log_write() {
 
 void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status) {
   io_busy_ = false;
+  if (status.is_full()) return on_disk_full(status);
   if (!status.ok()) return environment_.die(status.message());
   if (settling_) return;
+  bool only_seal = batch.size() == 1 && batch[0].type == log_format::RecordType::kSeal;
+  seal_at_ms_ = only_seal ? INT64_MAX : environment_.now_ms() + kSealAfterMs;
   Zxid synced;
   for (const LogEntry& entry : batch) {
     if (entry.type == log_format::RecordType::kTxn) synced = entry.zxid;
@@ -103,11 +126,22 @@ void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status)
   }
 }
 
+// The last batch gets a witness of its having been synced (log_format.h).
+void Replica::seal_log() {
+  seal_at_ms_ = INT64_MAX;
+  if (io_busy_ || settling_ || !log_queue_.empty()) return;
+  log_queue_.push_back({log_format::RecordType::kSeal, Zxid{}, 0, nullptr});
+}
+
 // ---- snapshots
 
 void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   if (!links_.contains(link) || link != staged_link_) return;
   staged_tree_ = std::move(tree);
+  if (is_mutant(Mutant::kSnapshotAheadOfDisk)) {
+    install_staged_tree();
+    return step(event::SnapshotReceived{link});
+  }
   auto status = std::make_shared<DiskStatus>();
   std::shared_ptr<tree::Tree> staged = staged_tree_;
   environment_.log(LogLevel::kInfo,
@@ -122,6 +156,7 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
         });
       },
       [this, link, status] {
+        if (status->is_full()) return on_disk_full(*status);
         if (!status->ok()) return environment_.die(status->message());
         if (links_.contains(link)) step(event::SnapshotReceived{link});
       });
@@ -130,12 +165,14 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
 void Replica::maybe_snapshot() {
   // Spread over the members by their number, so that they don't all write at once.
   int64_t spread = config_.zab.me.value % 4 * config_.snapshot_txns / 16;
-  if (txns_since_snapshot_ >= config_.snapshot_txns * 3 / 4 + spread) take_snapshot();
+  bool due = txns_since_snapshot_ >= config_.snapshot_txns * 3 / 4 + spread;
+  if (due || (snapshot_wanted_ && ready_)) take_snapshot();
 }
 
 void Replica::take_snapshot() {
   if (snapshot_busy_ || applied_ == last_snapshot_) return;
   snapshot_busy_ = true;
+  snapshot_wanted_ = false;
   txns_since_snapshot_ = 0;
   struct Work {  // the cursor goes before the tree it walks
     std::shared_ptr<tree::Tree> tree;
@@ -150,6 +187,15 @@ void Replica::take_snapshot() {
   }
   environment_.run_background(
       [this, work] {
+        if (is_mutant(Mutant::kFuzzySnapshot)) {  // of a later state, under the old zxid
+          Zxid label = work->cursor->zxid();
+          work->cursor.reset();
+          work->cursor = work->tree->begin_snapshot();
+          work->status = snapshots_.write(label, work->cursor->digest(), [&](std::string& out) {
+            return work->cursor->next(out, kSnapshotChunkBytes);
+          });
+          return;
+        }
         tree::SnapshotCursor& cursor = *work->cursor;
         work->status = snapshots_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
           std::shared_lock lock(tree_mutex_);
@@ -178,17 +224,51 @@ void Replica::snapshot_done(const DiskStatus& status, Zxid zxid) {
   std::vector<Zxid> stored = snapshots_.list();
   std::erase_if(stored, [this](Zxid stored_zxid) { return stored_zxid > applied_; });
   if (stored.size() < config_.snapshot_retain) return;
-  Zxid oldest = stored[config_.snapshot_retain - 1];
-  auto base = std::make_shared<Zxid>();
-  environment_.run_io(
-      [this, oldest, base, stored] {
-        for (size_t i = config_.snapshot_retain; i < stored.size(); ++i) {
-          snapshots_.remove(stored[i]);
+  purge(std::move(stored));
+}
+
+// Older snapshots go, and the log that only they need, once the ones that stay have been read back
+// and found whole.
+void Replica::purge(std::vector<Zxid> stored) {
+  struct Work {
+    std::vector<Zxid> stored;
+    std::vector<std::string> damage;
+    size_t whole = 0;
+  };
+  if (std::exchange(purging_, true)) return;
+  auto work = std::make_shared<Work>(Work{std::move(stored), {}, 0});
+  environment_.run_background(
+      [this, work] {
+        auto place = work->stored.begin();
+        while (place != work->stored.end() && work->whole < config_.snapshot_retain) {
+          std::string problem = snapshots_.read(*place, [](std::string_view) {});
+          if (problem.empty()) {
+            ++work->whole;
+            ++place;
+          } else {
+            work->damage.push_back(problem);
+            snapshots_.remove(*place);
+            place = work->stored.erase(place);
+          }
         }
-        *base = log_.purge(oldest);
       },
-      [this, base] {
-        if (*base > zab_->state().history.base()) step(event::Purged{*base});
+      [this, work] {
+        for (const std::string& damage : work->damage) report_damage(damage + "; it is removed");
+        purging_ = work->whole >= config_.snapshot_retain;
+        if (!purging_) return;
+        Zxid oldest = work->stored[config_.snapshot_retain - 1];
+        auto base = std::make_shared<Zxid>();
+        environment_.run_io(
+            [this, oldest, base, work] {
+              for (size_t i = config_.snapshot_retain; i < work->stored.size(); ++i) {
+                snapshots_.remove(work->stored[i]);
+              }
+              *base = log_.purge(oldest);
+            },
+            [this, base] {
+              purging_ = false;
+              if (*base > zab_->state().history.base()) step(event::Purged{*base});
+            });
       });
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "consensus/log_format.h"
+#include "consensus/mutants.h"
 #include "tree/snapshot.h"
 
 namespace zabfs::consensus {
@@ -23,7 +24,7 @@ constexpr size_t kHeaderBytes = 40;
 constexpr size_t kChunkHeaderBytes = 8;
 constexpr size_t kMaxChunkBytes = 64u << 20;
 constexpr std::string_view kPrefix = "snapshot.";
-constexpr const char* kTemporaryName = "snapshot.tmp";
+constexpr std::string_view kTemporaryPrefix = "snapshot.tmp.";
 
 std::string file_name(Zxid zxid) {
   return fmt::format("snapshot.{:016x}", static_cast<uint64_t>(zxid.value));
@@ -51,9 +52,11 @@ std::vector<Zxid> SnapshotStore::list() {
 
 DiskStatus SnapshotStore::write(Zxid zxid, int64_t digest,
                                 const std::function<bool(std::string& out)>& next) {
-  static_cast<void>(disk_.remove(kTemporaryName));
+  // Two may be written at once: this node's own, and one that a leader sends.
+  std::string temporary = std::string(kTemporaryPrefix) + file_name(zxid);
+  static_cast<void>(disk_.remove(temporary));
   std::unique_ptr<File> file;
-  DiskStatus status = disk_.open(kTemporaryName, true, file);
+  DiskStatus status = disk_.open(temporary, true, file);
   if (!status.ok()) return status;
   std::string header(kHeaderBytes, '\0');
   put(&header[0], kMagic);
@@ -75,10 +78,8 @@ DiskStatus SnapshotStore::write(Zxid zxid, int64_t digest,
     chunk.resize(kChunkHeaderBytes);
   }
   if (status.ok()) status = file->write_at(offset, chunk_header(0, sum));
-  if (status.ok()) status = file->sync();
-  if (status.ok()) status = disk_.rename(kTemporaryName, file_name(zxid));
-  if (status.ok()) status = disk_.sync_directory();
-  return status;
+  if (status.ok() && !is_mutant(Mutant::kSnapshotUnsynced)) status = file->sync();
+  return disk_.install(status, temporary, file_name(zxid));
 }
 
 std::string SnapshotStore::read(Zxid zxid, const std::function<void(std::string_view)>& chunk,
@@ -142,6 +143,10 @@ std::unique_ptr<tree::Tree> SnapshotStore::load(Zxid zxid, std::string& error) {
 
 void SnapshotStore::remove(Zxid zxid) { static_cast<void>(disk_.remove(file_name(zxid))); }
 
-void SnapshotStore::remove_leftovers() { static_cast<void>(disk_.remove(kTemporaryName)); }
+void SnapshotStore::remove_leftovers() {
+  for (const std::string& name : disk_.list()) {
+    if (name.starts_with(kTemporaryPrefix)) static_cast<void>(disk_.remove(name));
+  }
+}
 
 }  // namespace zabfs::consensus

@@ -1,6 +1,9 @@
 #include "consensus/zab.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "consensus/mutants.h"
 
 namespace zabfs::consensus {
 
@@ -22,9 +25,15 @@ const char* role_name(Role role) {
 Zab::Zab(ZabConfig config, ZabState state)
     : config_(std::move(config)), state_(std::move(state)), election_(config_) {
   committed_ = state_.committed;
+  state_.votes = state_.votes && config_.ensemble.is_voter(config_.me);
 }
 
-void Zab::start(int64_t now_ms, Actions& out) { look(now_ms, out); }
+void Zab::start(int64_t now_ms, Actions& out) {
+  // By then no leader still counts on a promise of this node's former life: leaderships that are
+  // not established end within initLimit.
+  vote_not_before_ms_ = now_ms + config_.init_ms() + config_.tick_ms;
+  look(now_ms, out);
+}
 
 void Zab::look(int64_t now_ms, Actions& out) {
   role_ = Role::kLooking;
@@ -32,7 +41,38 @@ void Zab::look(int64_t now_ms, Actions& out) {
   out.push_back(action::RoleChanged{role_, leader_id_, ""});
   election_.start(now_ms, state_, out);
   if (std::optional<ServerId> leader = election_.tick(now_ms, out)) enter(*leader, now_ms, out);
-  if (role_ == Role::kLooking) deadline_ms_ = election_.deadline_ms();
+  if (role_ != Role::kLooking) return;
+  deadline_ms_ = election_.deadline_ms();
+  if (election_.everyone_is_empty()) gain_vote(out);
+}
+
+void Zab::gain_vote(Actions& out) {
+  if (std::exchange(gaining_vote_, true)) return;
+  out.push_back(
+      action::SaveAcceptedEpoch{std::max(state_.accepted_epoch, state_.current_epoch), true});
+}
+
+// A voter without a vote observes its leader until this node's state is as good as any other's:
+// synchronised, and in an epoch that a majority of the others reports (ZAB.md section 3).
+void Zab::seek_vote(int64_t now_ms, const Event& event, Actions& out) {
+  if (const auto* vote = std::get_if<event::VoteReceived>(&event)) {
+    const Notification& n = vote->notification;
+    bool settled = n.state == PeerState::kFollowing || n.state == PeerState::kLeading;
+    if (settled && n.vote.leader == leader_id_ && n.vote.peer_epoch == state_.current_epoch &&
+        is_serving()) {
+      agreeing_.insert(vote->from);
+    } else {
+      agreeing_.erase(vote->from);
+    }
+  }
+  if (!is_serving()) return;
+  if (now_ms >= vote_not_before_ms_ && config_.ensemble.is_quorum(agreeing_)) gain_vote(out);
+  state_.empty = false;
+  if (now_ms >= next_question_ms_) {
+    next_question_ms_ = now_ms + config_.tick_ms;
+    election_.ask(out);
+  }
+  deadline_ms_ = std::min(deadline_ms_, next_question_ms_);
 }
 
 void Zab::enter(ServerId leader, int64_t now_ms, Actions& out) {
@@ -43,7 +83,8 @@ void Zab::enter(ServerId leader, int64_t now_ms, Actions& out) {
     leader_.emplace(config_, state_, committed_, now_ms, out);
     deadline_ms_ = leader_->deadline_ms();
   } else {
-    role_ = config_.ensemble.is_voter(config_.me) ? Role::kFollowing : Role::kObserving;
+    role_ = state_.votes ? Role::kFollowing : Role::kObserving;
+    agreeing_.clear();
     out.push_back(action::RoleChanged{role_, leader_id_, ""});
     learner_.emplace(config_, state_, committed_, leader, now_ms, out);
     deadline_ms_ = learner_->deadline_ms();
@@ -66,14 +107,30 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     state_.durable = std::max(state_.durable, synced->zxid);
   } else if (const auto* accepted = std::get_if<event::AcceptedEpochSaved>(&event)) {
     state_.accepted_epoch = std::max(state_.accepted_epoch, accepted->epoch);
+    if (accepted->votes && !state_.votes && config_.ensemble.is_voter(config_.me)) {
+      state_.votes = true;
+      gaining_vote_ = false;
+      if (role_ == Role::kLooking) look(now_ms, out);
+      if (role_ == Role::kObserving) leave("this node has a vote now", out);
+      return;
+    }
   } else if (const auto* purged = std::get_if<event::Purged>(&event)) {
     state_.history.purge(purged->base);
     return;
   } else if (const auto* settled = std::get_if<event::Settled>(&event)) {
-    state_.history = settled->history;
-    state_.durable = settled->history.last();
+    if (!is_mutant(Mutant::kMemoryOutlivesRole)) state_.history = settled->history;
+    state_.durable = state_.history.last();
     state_.current_epoch = settled->current_epoch;
     return look(now_ms, out);
+  } else if (const auto* stalled = std::get_if<event::StorageStalled>(&event)) {
+    if (role_ != Role::kSettling) leave(stalled->why, out);
+    return;
+  }
+  // Whoever wants to be led here learns that this node doesn't.
+  const auto* packet = std::get_if<event::PacketReceived>(&event);
+  if (packet != nullptr && !leader_ && packet->link != link_to_leader()) {
+    out.push_back(action::Close{packet->link, "this node does not lead"});
+    return;
   }
   step_role(now_ms, event, out);
 }
@@ -86,27 +143,22 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
       leader = election_.receive(now_ms, vote->from, vote->notification, out);
     } else if (std::holds_alternative<event::Tick>(event)) {
       leader = election_.tick(now_ms, out);
-    } else if (const auto* accepted = std::get_if<event::LinkAccepted>(&event)) {
-      out.push_back(action::Close{accepted->link, "this node does not lead (yet)"});
     }
     if (leader) {
       enter(*leader, now_ms, out);
     } else {
       deadline_ms_ = election_.deadline_ms();
+      if (election_.everyone_is_empty()) gain_vote(out);
     }
     return;
   }
-  if (role_ == Role::kSettling) {
-    if (const auto* accepted = std::get_if<event::LinkAccepted>(&event)) {
-      out.push_back(action::Close{accepted->link, "this node does not lead"});
-    }
-    return;
-  }
+  if (role_ == Role::kSettling) return;
   if (vote != nullptr) {
     PeerState state = role_ == Role::kLeading     ? PeerState::kLeading
                       : role_ == Role::kFollowing ? PeerState::kFollowing
                                                   : PeerState::kObserving;
     if (role_ != Role::kObserving) election_.answer(vote->from, state, vote->notification, out);
+    if (lacks_vote()) seek_vote(now_ms, event, out);
     return;
   }
   bool was_serving = is_serving();
@@ -116,16 +168,13 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
     failure = leader_->failure();
     deadline_ms_ = leader_->deadline_ms();
   } else {
-    if (const auto* accepted = std::get_if<event::LinkAccepted>(&event)) {
-      out.push_back(action::Close{accepted->link, "this node does not lead"});
-      return;
-    }
     learner_->step(now_ms, event, out);
     failure = learner_->failure();
     deadline_ms_ = learner_->deadline_ms();
   }
   if (!was_serving && is_serving()) election_.set_established(state_.current_epoch);
-  if (!failure.empty()) leave(failure, out);
+  if (!failure.empty()) return leave(failure, out);
+  if (lacks_vote()) seek_vote(now_ms, event, out);
 }
 
 bool Zab::is_serving() const {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,9 @@ class Zab {
   void enter(ServerId leader, int64_t now_ms, Actions& out);
   void look(int64_t now_ms, Actions& out);
   void step_role(int64_t now_ms, const Event& event, Actions& out);
+  void gain_vote(Actions& out);
+  void seek_vote(int64_t now_ms, const Event& event, Actions& out);
+  bool lacks_vote() const { return !state_.votes && config_.ensemble.is_voter(config_.me); }
 
   ZabConfig config_;
   ZabState state_;
@@ -59,6 +63,11 @@ class Zab {
   std::optional<Leader> leader_;
   std::optional<Learner> learner_;
   int64_t deadline_ms_ = 0;
+  // Of a voter without its vote.
+  bool gaining_vote_ = false;  // being saved
+  int64_t vote_not_before_ms_ = 0;
+  int64_t next_question_ms_ = 0;
+  std::set<ServerId> agreeing_;  // voters that report the same leader and epoch
 };
 
 }  // namespace zabfs::consensus

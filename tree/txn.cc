@@ -12,6 +12,8 @@ template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
 };
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;  // clang 14 does not deduce it for an aggregate
 
 void write_create(jute::Writer& out, OpCode type, const CreateTxn& txn) {
   out.string(txn.path);

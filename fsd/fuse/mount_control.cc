@@ -152,6 +152,8 @@ std::string Mount::cluster_text() const {
   text += serving ? fmt::format("leader {}\n", zab.leader().value) : "leader -\n";
   text += fmt::format("epoch {}\nzxid 0x{:x}\nquorum {}\n", zab.epoch(),
                       replica.tree().last_zxid().value, serving ? "yes" : "no");
+  text += fmt::format("votes {}\ndisk {}\n", zab.state().votes ? "yes" : "no",
+                      replica.is_disk_full() ? "full" : "ok");
   for (const consensus::MemberStatus& status : replica.member_status()) {
     const consensus::Member* member = ensemble.find(status.id);
     if (member == nullptr) continue;

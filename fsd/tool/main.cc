@@ -1,4 +1,5 @@
-// zabfs: the command-line tool. It works through a mount, as any script could.
+// zabfs: the command-line tool. It works through a mount, as any script could; `check` reads the
+// files of a stopped node.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -15,11 +16,15 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "consensus/check.h"
+#include "consensus/posix_disk.h"
 
 namespace {
 
@@ -191,10 +196,30 @@ int lock(const std::string& directory, double timeout_s, std::vector<std::string
   return code;
 }
 
+// DIR is a dataDir (its zabfs folder is meant) or that folder itself.
+int check(const std::string& directory, const std::string& log_directory) {
+  auto storage = [](const std::string& path) {
+    return std::filesystem::is_directory(path + "/zabfs") ? path + "/zabfs" : path;
+  };
+  std::string snapshots = storage(directory);
+  std::string log = log_directory.empty() ? snapshots : storage(log_directory);
+  for (const std::string& path : {snapshots, log}) {
+    if (!std::filesystem::exists(path + "/identity")) {
+      return fail(fmt::format("{} holds no data of zabfsd's", path), kUsage);
+    }
+  }
+  zabfs::consensus::PosixDisk snapshot_disk(snapshots), log_disk(log);
+  zabfs::consensus::CheckResult result = zabfs::consensus::check_storage(log_disk, snapshot_disk);
+  for (const std::string& line : result.found) fmt::print("{}\n", line);
+  for (const std::string& line : result.damage) fmt::print("DAMAGE: {}\n", line);
+  if (result.damage.empty()) fmt::print("all is well\n");
+  return result.damage.empty() ? 0 : kFailed;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"zabfs: locks, watches and the state of a mounted ensemble"};
+  CLI::App app{"zabfs: locks, watches and the state of a mounted ensemble; its data on disk"};
   app.require_subcommand(1);
   std::string mount, path;
   double timeout_s = -1;
@@ -217,6 +242,12 @@ int main(int argc, char** argv) {
   CLI::App* watch_command = app.add_subcommand("watch", "print the changes of a directory");
   watch_command->add_option("path", path, "a directory of the mount")->required();
 
+  std::string log_directory;
+  CLI::App* check_command = app.add_subcommand(
+      "check", "verify the data directory of a stopped node; exit 1 if anything is damaged");
+  check_command->add_option("dir", path, "its dataDir")->required();
+  check_command->add_option("--log-dir", log_directory, "its dataLogDir, if that is another");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -226,5 +257,6 @@ int main(int argc, char** argv) {
   if (status_command->parsed()) return status(mount, false);
   if (members_command->parsed()) return status(mount, true);
   if (watch_command->parsed()) return watch(path);
+  if (check_command->parsed()) return check(path, log_directory);
   return lock(path, timeout_s, command);
 }

@@ -122,9 +122,10 @@ class Node:
             self.process.wait()
 
     def unmount(self):
-        for _ in range(3):
-            if subprocess.run(["umount", "-l", self.mount], capture_output=True).returncode != 0:
-                return
+        for place in (self.mount, self.data):
+            for _ in range(3):
+                if subprocess.run(["umount", "-l", place], capture_output=True).returncode != 0:
+                    break
 
     def log_text(self):
         with open(self.log, errors="replace") as f:
@@ -132,6 +133,9 @@ class Node:
 
     def path(self, *names):
         return os.path.join(self.mount, *names)
+
+    def storage(self, name=""):
+        return os.path.join(self.data, "zabfs", name)
 
     def barrier(self):
         fd = os.open(self.mount, os.O_RDONLY)
@@ -143,18 +147,20 @@ class Node:
 
 # Cleans up after a test that was killed: it waits for the end of its standard input, which is ours.
 _JANITOR = """read -r _
-for mount in "$1"/node*/mnt; do umount -l "$mount" 2>/dev/null; done
+for mount in "$1"/node*/mnt "$1"/node*/data; do umount -l "$mount" 2>/dev/null; done
 rm -rf "$1" """
 
 
 class Cluster:
+    node_class = Node
+
     def __init__(self, nodes=3, tick_ms=500, observers=0, extra=""):
         self.directory = tempfile.mkdtemp(prefix="zabfs-test-")
         os.chmod(self.directory, 0o755)  # tests act as other users, too
         self.janitor = subprocess.Popen(["bash", "-c", _JANITOR, "janitor", self.directory],
                                         stdin=subprocess.PIPE, start_new_session=True,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.nodes = [Node(self, i + 1) for i in range(nodes + observers)]
+        self.nodes = [self.node_class(self, i + 1) for i in range(nodes + observers)]
         atexit.register(self.stop)
         total = nodes + observers
         ports = free_ports(2 * total)
@@ -162,7 +168,7 @@ class Cluster:
         if total > 1:
             for i in range(total):
                 role = "observer" if i >= nodes else "participant"
-                servers += f"server.{i + 1}=127.0.0.1:{ports[2 * i]}:{ports[2 * i + 1]}:{role}\n"
+                servers += self.server_line(i, role, ports)
         for node in self.nodes:
             os.makedirs(node.data)
             with open(os.path.join(node.data, "myid"), "w") as f:
@@ -170,6 +176,9 @@ class Cluster:
             with open(node.config, "w") as f:
                 f.write(f"tickTime={tick_ms}\ninitLimit=20\nsyncLimit=5\ndataDir={node.data}\n"
                         f"zabfs.mount={node.mount}\n{servers}{extra}\n")
+
+    def server_line(self, i, role, ports):
+        return f"server.{i + 1}=127.0.0.1:{ports[2 * i]}:{ports[2 * i + 1]}:{role}\n"
 
     def start(self):
         for node in self.nodes:
@@ -222,10 +231,11 @@ class ClusterTest(unittest.TestCase):
     """One cluster for the tests of a class; its logs are shown when one fails."""
     nodes = 3
     options = {}
+    cluster_class = Cluster
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster(cls.nodes, **cls.options)
+        cls.cluster = cls.cluster_class(cls.nodes, **cls.options)
         try:
             cls.cluster.start()
         except BaseException:

@@ -3,99 +3,16 @@ import errno
 import os
 import subprocess
 import sys
-import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from harness import Cluster, ClusterTest, ZABFS, run, sh, wait_for  # noqa: E402
+from load import LoadTest, Writer  # noqa: E402
 
 
-class Writer(threading.Thread):
-    """Appends numbered lines and makes numbered files on one node; notes what was acknowledged."""
-
-    count = 0
-
-    def __init__(self, node, directory):
-        super().__init__(daemon=True)
-        Writer.count += 1
-        self.number = Writer.count
-        self.node = node
-        self.directory = directory
-        self.acknowledged = []
-        self.gaps = []
-        self.stopping = threading.Event()
-
-    def run(self):
-        i = 0
-        last = time.monotonic()
-        while not self.stopping.is_set():
-            i += 1
-            name = f"w{self.number}-{i}"
-            try:
-                fd = os.open(os.path.join(self.directory, name), os.O_CREAT | os.O_WRONLY)
-                try:
-                    os.write(fd, name.encode())
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-                fd = os.open(os.path.join(self.directory, "log"), os.O_APPEND | os.O_WRONLY)
-                try:
-                    os.write(fd, (name + "\n").encode())
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-                self.acknowledged.append(name)
-                now = time.monotonic()
-                self.gaps.append((now - last, now))
-                last = now
-            except OSError as e:
-                if e.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT):
-                    return  # this node's daemon was killed
-                time.sleep(0.02)
-
-    def longest_gap_after(self, start):
-        return max([gap for gap, end in self.gaps if end >= start] or [0])
-
-
-class Faults(ClusterTest):
+class Faults(LoadTest):
     options = {"tick_ms": 500}
-
-    def load(self, nodes):
-        with open(self.dir(self.n1, "log"), "w"):
-            pass
-        self.cluster.sync_all()
-        writers = [Writer(node, self.dir(node)) for node in nodes]
-        for writer in writers:
-            writer.start()
-        wait_for(lambda: all(len(w.acknowledged) > 20 for w in writers), 30, "some writes")
-        return writers
-
-    def finish(self, writers):
-        for writer in writers:
-            writer.stopping.set()
-        for writer in writers:
-            writer.join(40)
-            self.assertFalse(writer.is_alive(), f"the writer of node {writer.node.number} hangs")
-        for node in self.cluster.nodes:
-            if node.process.poll() is not None:
-                node.start()
-        for node in self.cluster.nodes:
-            node.wait_ready()
-        self.cluster.sync_all()
-        acknowledged = [name for writer in writers for name in writer.acknowledged]
-        for node in self.cluster.nodes:
-            names = set(os.listdir(self.dir(node)))
-            lost = [name for name in acknowledged if name not in names]
-            self.assertEqual(lost, [], f"on node {node.number}")
-            with open(self.dir(node, "log")) as f:
-                lines = f.read().splitlines()
-            self.assertEqual([n for n in acknowledged if n not in set(lines)], [])
-            self.assertEqual(len(lines), len(set(lines)), "a line was appended twice")
-        listings = {sh(f"cd {self.dir(n)} && find . -printf '%i %p %s\\n' | sort | md5sum")
-                    for n in self.cluster.nodes}
-        self.assertEqual(len(listings), 1)
-        print(f"{len(acknowledged)} acknowledged, all there on three nodes")
 
     def test_kill_the_leader(self):
         leader = self.cluster.leader()

@@ -2,27 +2,33 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace zabfs::sim {
 
 using consensus::Role;
+using tree::OpCode;
 using tree::ServerId;
 using tree::Zxid;
 
+// ---- nodes
+
 void Invariants::check_node(ServerId id, const consensus::Replica& replica) {
   const consensus::Zab& zab = replica.zab();
+  const consensus::ZabState& state = zab.state();
   if (zab.role() == Role::kLeading && zab.is_serving()) {
     auto [place, added] = leader_of_epoch_.try_emplace(zab.epoch(), id);
     if (!added && place->second != id) {
       throw Violation(fmt::format("epoch {} has two leaders, {} and {}", zab.epoch(),
                                   place->second.value, id.value));
     }
+    if (!state.votes) throw Violation(fmt::format("node {} leads without a vote", id.value));
   }
-  const consensus::ZabState& state = zab.state();
-  if (state.current_epoch > state.accepted_epoch) {
+  if (state.current_epoch > state.accepted_epoch && state.votes) {
     throw Violation(fmt::format("node {}: current epoch {} above accepted {}", id.value,
                                 state.current_epoch, state.accepted_epoch));
   }
-  if (replica.tree().last_zxid() > state.history.last() && zab.role() != Role::kSettling) {
+  if (zab.is_serving() && replica.tree().last_zxid() > state.history.last()) {
     throw Violation(fmt::format("node {}: applied 0x{:x} beyond its log 0x{:x}", id.value,
                                 replica.tree().last_zxid().value, state.history.last().value));
   }
@@ -30,33 +36,60 @@ void Invariants::check_node(ServerId id, const consensus::Replica& replica) {
 
 void Invariants::starts_at(ServerId id, Zxid zxid) {
   if (zxid == Zxid{}) {
-    next_[id] = 0;
+    next_[id.value] = 0;
     return;
   }
-  auto place = index_.find(zxid);
+  auto place = index_.find(zxid.value);
   if (place == index_.end()) {
     throw Violation(
         fmt::format("node {} starts at 0x{:x}, which nobody committed", id.value, zxid.value));
   }
-  next_[id] = place->second + 1;
+  next_[id.value] = place->second + 1;
 }
 
-void Invariants::applied(ServerId id, const tree::Txn& txn, const std::string& fingerprint) {
-  Zxid zxid = txn.header.zxid;
-  size_t& next = next_[id];
+void Invariants::applied(ServerId id, const tree::Txn& txn) {
+  const tree::TxnHeader& header = txn.header;
+  size_t& next = next_[id.value];
   if (next == order_.size()) {
-    if (!order_.empty() && zxid <= order_.back().first) {
-      throw Violation(fmt::format("node {} applies 0x{:x} after 0x{:x}", id.value, zxid.value,
-                                  order_.back().first.value));
+    if (!order_.empty() && header.zxid <= order_.back().zxid) {
+      throw Violation(fmt::format("node {} applies 0x{:x} after 0x{:x}", id.value,
+                                  header.zxid.value, order_.back().zxid.value));
     }
-    index_[zxid] = order_.size();
-    order_.emplace_back(zxid, fingerprint);
-  } else if (order_[next].first != zxid || order_[next].second != fingerprint) {
-    throw Violation(fmt::format("node {} applies 0x{:x} where others applied 0x{:x}{}", id.value,
-                                zxid.value, order_[next].first.value,
-                                order_[next].first == zxid ? " with other contents" : ""));
+    first_applied(txn);
+  } else {
+    const Applied& there = order_[next];
+    bool same = there.session == header.session && there.cxid == header.cxid &&
+                there.type == header.type && there.time_ms == header.time_ms;
+    if (there.zxid != header.zxid || !same) {
+      throw Violation(fmt::format("node {} applies 0x{:x} where others applied 0x{:x}{}", id.value,
+                                  header.zxid.value, there.zxid.value,
+                                  there.zxid == header.zxid ? " with other contents" : ""));
+    }
   }
   ++next;
+}
+
+void Invariants::first_applied(const tree::Txn& txn) {
+  const tree::TxnHeader& header = txn.header;
+  index_[header.zxid.value] = order_.size();
+  order_.push_back({header.zxid, header.session, header.cxid, header.type, header.time_ms});
+  bool has_effect = header.type != OpCode::kError;
+  if (has_effect && header.cxid > 0 && !effects_.insert({header.session, header.cxid}).second) {
+    throw Violation(
+        fmt::format("session 0x{:x} cxid {} took effect twice, the second time at 0x{:x}",
+                    header.session.value, header.cxid, header.zxid.value));
+  }
+  if (header.type != OpCode::kSetData) return;
+  const auto* set = std::get_if<tree::SetDataTxn>(&txn.body);
+  if (set == nullptr) return;
+  auto place = versions_.find(set->path);
+  if (place == versions_.end()) place = versions_.emplace(set->path, std::vector<Version>()).first;
+  int32_t before = place->second.empty() ? 0 : place->second.back().version;
+  if (set->version != before + 1) {
+    throw Violation(fmt::format("{} goes from version {} to {} at 0x{:x}", set->path, before,
+                                set->version, header.zxid.value));
+  }
+  place->second.push_back({header.zxid, set->version});
 }
 
 void Invariants::tree_at(ServerId id, const tree::Tree& tree) {
@@ -64,17 +97,70 @@ void Invariants::tree_at(ServerId id, const tree::Tree& tree) {
     throw Violation(fmt::format("node {}: its tree's digest is not the leader's at 0x{:x}",
                                 id.value, tree.last_zxid().value));
   }
-  auto [place, added] = digests_.try_emplace(tree.last_zxid(), tree.digest());
+  auto [place, added] = digests_.try_emplace(tree.last_zxid().value, tree.digest());
   if (!added && place->second != tree.digest()) {
     throw Violation(fmt::format("node {}: another tree than others at 0x{:x}", id.value,
                                 tree.last_zxid().value));
   }
 }
 
-void Invariants::check_tokens(const tree::Tree& tree, const std::set<std::string>& must,
-                              const char* when) {
+void Invariants::check_ephemerals(ServerId id, const tree::Tree& tree) {
+  for (const char* directory : {"/e", "/lock"}) {
+    const tree::ZNode* parent = tree.find(directory);
+    if (parent == nullptr) continue;
+    tree.for_each_child(*parent, [&](const tree::ZNode& node) {
+      if (!tree.sessions().contains(tree::SessionId{node.stat.owner})) {
+        throw Violation(fmt::format("node {}: {}/{} outlived its session 0x{:x}", id.value,
+                                    directory, node.name.view(), node.stat.owner));
+      }
+    });
+  }
+}
+
+// ---- clients
+
+void Invariants::acknowledged(tree::SessionId session, int32_t cxid, const tree::Outcome& outcome,
+                              Zxid known_before) {
+  ++acknowledged_count_;
+  auto place = index_.find(outcome.zxid.value);
+  if (place == index_.end()) {
+    throw Violation(fmt::format("session 0x{:x} was told of 0x{:x}, which nobody committed",
+                                session.value, outcome.zxid.value));
+  }
+  const Applied& applied = order_[place->second];
+  if (applied.session != session || applied.cxid != cxid) {
+    throw Violation(fmt::format("session 0x{:x} cxid {} was answered with 0x{:x}, another's",
+                                session.value, cxid, outcome.zxid.value));
+  }
+  if (outcome.zxid <= known_before) {
+    throw Violation(
+        fmt::format("a write took effect at 0x{:x}, before 0x{:x} was known, when it "
+                    "had not begun",
+                    outcome.zxid.value, known_before.value));
+  }
+  told(outcome.zxid);
+}
+
+int32_t Invariants::version_at(const std::string& path, Zxid zxid) const {
+  auto place = versions_.find(path);
+  if (place == versions_.end()) return 0;
+  auto after = std::upper_bound(place->second.begin(), place->second.end(), zxid,
+                                [](Zxid a, const Version& b) { return a < b.zxid; });
+  return after == place->second.begin() ? 0 : std::prev(after)->version;
+}
+
+void Invariants::refused(const std::string& path, int32_t expected, const tree::Outcome& outcome) {
+  if (version_at(path, outcome.zxid) != expected) return;
+  throw Violation(
+      fmt::format("a write of {} at version {} was refused at 0x{:x}, where that was "
+                  "its version",
+                  path, expected, outcome.zxid.value));
+}
+
+void Invariants::check_tokens(const tree::Tree& tree, const char* when) const {
   std::map<std::string, int> found;
   tree.for_each_child(tree.root(), [&](const tree::ZNode& node) {
+    if (!node.name.view().starts_with("f")) return;
     std::string_view data = node.data.view();
     while (!data.empty()) {
       size_t end = data.find('\n');
@@ -89,7 +175,7 @@ void Invariants::check_tokens(const tree::Tree& tree, const std::set<std::string
     if (count > 1) throw Violation(fmt::format("{}: {} is there {} times", when, token, count));
     if (!attempted_.contains(token)) throw Violation(fmt::format("{}: unknown {}", when, token));
   }
-  for (const std::string& token : must) {
+  for (const std::string& token : acknowledged_) {
     if (!found.contains(token)) {
       throw Violation(fmt::format("{}: acknowledged {} is lost", when, token));
     }

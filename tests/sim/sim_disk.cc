@@ -1,6 +1,7 @@
 #include "sim/sim_disk.h"
 
 #include <cerrno>
+#include <utility>
 
 namespace zabfs::sim {
 
@@ -25,9 +26,18 @@ class SimFile : public File {
 
   DiskStatus read_at(uint64_t offset, size_t size, std::string& out) override {
     out = offset >= inode_->current.size() ? std::string() : inode_->current.substr(offset, size);
-    return {};
+    auto broken = inode_->broken.lower_bound(offset / kSectorBytes);
+    bool fails = broken != inode_->broken.end() && *broken * kSectorBytes < offset + out.size();
+    return fails ? DiskStatus{EIO, "read"} : DiskStatus{};
   }
   DiskStatus write_at(uint64_t offset, std::string_view bytes) override {
+    uint64_t end = offset + bytes.size();
+    if (end > inode_->current.size() && !disk_.has_room(end - inode_->current.size())) {
+      return DiskStatus{ENOSPC, "write"};
+    }
+    std::erase_if(inode_->broken, [&](uint64_t sector) {
+      return sector >= offset / kSectorBytes && sector * kSectorBytes < end;
+    });
     write_into(inode_->current, offset, bytes);
     inode_->unsynced.push_back({offset, std::string(bytes)});
     disk_.count_operation();
@@ -35,6 +45,11 @@ class SimFile : public File {
   }
   DiskStatus sync() override {
     disk_.count_operation();
+    if (std::exchange(disk_.fail_sync_, false)) {
+      // As Linux: the pages count as clean from now on, and a sync that succeeds proves nothing.
+      inode_->unsynced.clear();
+      return DiskStatus{EIO, "sync", true};
+    }
     for (const SimDisk::Write& write : inode_->unsynced) {
       write_into(inode_->durable, write.offset, write.bytes);
     }
@@ -95,8 +110,36 @@ DiskStatus SimDisk::sync_directory() {
   return {};
 }
 
+uint64_t SimDisk::used_bytes() const {
+  uint64_t used = 0;
+  for (const auto& [name, inode] : current_) used += inode->current.size();
+  return used;
+}
+
+bool SimDisk::has_room(uint64_t bytes) const {
+  return capacity_ == 0 || used_bytes() + bytes <= capacity_;
+}
+
+void SimDisk::wipe() {
+  current_.clear();
+  durable_.clear();
+  unsynced_directory_.clear();
+}
+
+void SimDisk::rot(const std::string& name, uint64_t offset) {
+  Inode& inode = *current_.at(name);
+  for (std::string* image : {&inode.current, &inode.durable}) {
+    if (offset < image->size()) (*image)[offset] = static_cast<char>((*image)[offset] ^ 0x10);
+  }
+}
+
+void SimDisk::break_sector(const std::string& name, uint64_t offset) {
+  current_.at(name)->broken.insert(offset / kSectorBytes);
+}
+
 void SimDisk::crash() {
   crash_countdown_ = 0;
+  fail_sync_ = false;
   size_t kept = random_() % (unsynced_directory_.size() + 1);
   if (kept > 0) durable_ = unsynced_directory_[kept - 1];
   unsynced_directory_.clear();

@@ -1,207 +1,238 @@
 // The simulator's command: runs seeds, each an ensemble under faults, then healed.
 //
-//   simulate [--seeds N] [--first SEED] [--voters N] [--observers N] [--seconds S] [--trace]
+//   simulate [--seeds N] [--first SEED] [--jobs N] [--hours H] [--voters N] [--observers N]
+//            [--seconds S] [--only I,J,...] [--trace] [--mutant NAME | --mutants]
 //
-// A failing seed is printed with the command that replays it, and ends the run with status 1.
+// --mutants puts the bugs of mutants.h back, one after the other, and prints in which seed each was
+// caught; one that is not caught within --seeds is a failure.
+//
+// A failing seed ends the run with status 1. Its faults are shrunk to those that matter, and it is
+// printed with the end of its trace and the command that replays it.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <cstring>
+#include <mutex>
 #include <string>
+#include <thread>
 
-#include "sim/workload.h"
-#include "sim/world.h"
+#include "consensus/mutants.h"
+#include "sim/run.h"
 
 namespace zabfs::sim {
 namespace {
 
-constexpr int64_t kSecondUs = 1'000'000;
+constexpr int kShrinkRuns = 300;
+constexpr double kProgressSeconds = 15;
 
 struct Arguments {
   uint64_t seeds = 100;
   uint64_t first = 1;
-  size_t voters = 0;  // 0: 3 or 5 by the seed
-  size_t observers = 0;
+  unsigned jobs = 1;
+  double hours = 0;
+  size_t voters = 0;
+  int observers = -1;
   int64_t seconds = 20;
+  std::vector<size_t> only;
   bool trace = false;
+  bool mutants = false;
+
+  RunOptions run(uint64_t seed) const {
+    RunOptions options;
+    options.seed = seed;
+    options.voters = voters;
+    if (observers >= 0) options.observers = static_cast<size_t>(observers);
+    options.seconds = seconds;
+    options.trace = trace;
+    if (!only.empty()) options.only = only;
+    return options;
+  }
+  std::string command(uint64_t seed, const std::vector<size_t>& faults) const {
+    std::string text = fmt::format("build/bin/simulate --first {} --seeds 1", seed);
+    if (voters != 0) text += fmt::format(" --voters {}", voters);
+    if (observers >= 0) text += fmt::format(" --observers {}", observers);
+    if (seconds != 20) text += fmt::format(" --seconds {}", seconds);
+    return text + fmt::format(" --only {} --trace", fmt::join(faults, ","));
+  }
 };
 
-struct Totals {
-  uint64_t events = 0, committed = 0, acknowledged = 0, crashes = 0, partitions = 0;
-  double simulated_seconds = 0;
-};
+// Leaves out faults, in ever smaller portions, as long as something still fails.
+std::vector<size_t> shrink(RunOptions options, std::vector<size_t> faults) {
+  options.trace = false;
+  int runs = 0;
+  for (size_t portion = faults.size() / 2; portion > 0 && runs < kShrinkRuns; portion /= 2) {
+    for (size_t at = 0; at < faults.size() && runs < kShrinkRuns;) {
+      std::vector<size_t> fewer = faults;
+      auto begin = fewer.begin() + static_cast<std::ptrdiff_t>(at);
+      fewer.erase(begin, begin + static_cast<std::ptrdiff_t>(std::min(portion, fewer.size() - at)));
+      options.only = fewer;
+      ++runs;
+      if (run_seed(options).violation.empty()) {
+        at += portion;
+      } else {
+        faults = std::move(fewer);
+      }
+    }
+  }
+  return faults;
+}
 
-class Faults {
+void report(const Arguments& arguments, uint64_t seed, const RunResult& failure) {
+  fmt::print("seed {} FAILS at {:.3f} ms: {}\nshrinking its {} faults...\n", seed,
+             static_cast<double>(failure.violated_at_us) / 1000, failure.violation,
+             failure.plan.size());
+  std::fflush(stdout);
+  std::vector<size_t> all;
+  for (size_t i = 0; i < failure.plan.size(); ++i) {
+    bool chosen =
+        arguments.only.empty() || std::count(arguments.only.begin(), arguments.only.end(), i);
+    if (chosen && failure.plan[i].at_us <= failure.violated_at_us) all.push_back(i);
+  }
+  std::vector<size_t> few = shrink(arguments.run(seed), all);
+  RunOptions options = arguments.run(seed);
+  options.trace = false;
+  options.only = few;
+  RunResult last = run_seed(options);
+  fmt::print("{} faults are enough: {}\n", few.size(), last.violation);
+  for (size_t index : few) fmt::print("  {}\n", describe(failure.plan[index], failure.nodes));
+  fmt::print("the end of the trace:\n");
+  for (const std::string& line : last.last_lines) fmt::print("  {}\n", line);
+  fmt::print("replay: {}\n", arguments.command(seed, few));
+}
+
+// Runs seeds on several threads until one fails or none are left.
+class Runner {
  public:
-  Faults(World& world, Totals& totals) : world_(world), totals_(totals) {}
+  explicit Runner(const Arguments& arguments) : arguments_(arguments) {}
 
-  void run(int64_t until_us) {
-    if (world_.now_us() >= until_us) return;
-    strike();
-    world_.after(static_cast<int64_t>(50'000 + world_.random(1'500'000)),
-                 [this, until_us] { run(until_us); });
+  const RunResult* find_failure() {
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < std::max(1u, arguments_.jobs); ++i) {
+      threads.emplace_back([this] { work(); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return failed_ ? &failure_ : nullptr;
+  }
+  uint64_t failed_seed() const { return failed_seed_; }
+  double elapsed_s() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+  int run() {
+    find_failure();
+    print_totals();
+    if (!failed_) return 0;
+    report(arguments_, failed_seed_, failure_);
+    return 1;
   }
 
  private:
-  SimNode& any() { return *world_.nodes()[world_.random(world_.nodes().size())]; }
+  bool is_over() const {
+    return arguments_.hours > 0 ? elapsed_s() >= arguments_.hours * 3600
+                                : taken_ >= arguments_.seeds;
+  }
 
-  void strike() {
-    SimNode& victim = any();
-    switch (world_.random(9)) {
-      case 0:
-      case 1:
-        ++totals_.crashes;
-        world_.crash(victim);
-        revive(victim);
-        return;
-      case 2:  // in the middle of some write, sync or rename
-        ++totals_.crashes;
-        if (victim.is_up()) victim.disk().crash_in(1 + world_.random(40));
-        return;
-      case 3:  // power failure
-        if (!world_.chance(4)) return;
-        for (auto& node : world_.nodes()) {
-          ++totals_.crashes;
-          world_.crash(*node);
-          revive(*node);
-        }
-        return;
-      case 4:
-      case 5:
-        partition(victim);
-        return;
-      case 6:
-        world_.reset_links(victim.id(), any().id());
-        return;
-      default:
-        for (auto& node : world_.nodes()) {
-          if (!node->is_up()) revive(*node);
-        }
-        return;
+  void work() {
+    while (!failed_) {
+      uint64_t seed;
+      {
+        std::lock_guard lock(mutex_);
+        if (is_over()) return;
+        seed = arguments_.first + taken_++;
+      }
+      RunResult result = run_seed(arguments_.run(seed));
+      std::lock_guard lock(mutex_);
+      totals_.add(result.totals);
+      if (!result.violation.empty() && (!failed_ || seed < failed_seed_)) {
+        failed_ = true;
+        failed_seed_ = seed;
+        failure_ = std::move(result);
+      }
+      if (elapsed_s() >= next_progress_s_) {
+        next_progress_s_ = elapsed_s() + kProgressSeconds;
+        fmt::print("{} seeds in {:.0f} s\n", totals_.seeds, elapsed_s());
+        std::fflush(stdout);
+      }
     }
   }
 
-  void revive(SimNode& node) {
-    world_.after(static_cast<int64_t>(10'000 + world_.random(2'000'000)),
-                 [this, &node] { world_.restart(node); });
+  void print_totals() const {
+    fmt::print(
+        "{} seeds from {}: {} events, {} txns committed, {} writes acknowledged, {} locks granted; "
+        "{:.0f} simulated s in {:.1f} s on {} threads ({:.0f} times real time)\n",
+        totals_.seeds, arguments_.first, totals_.events, totals_.committed, totals_.acknowledged,
+        totals_.locks, totals_.simulated_seconds, elapsed_s(), arguments_.jobs,
+        totals_.simulated_seconds / elapsed_s());
+    std::string faults;
+    for (auto [kind, count] : totals_.faults)
+      faults += fmt::format(" {} {},", fault_name(kind), count);
+    if (!faults.empty()) faults.pop_back();
+    fmt::print("faults:{}\n", faults);
   }
 
-  void partition(const SimNode& victim) {
-    ++totals_.partitions;
-    bool one_way = world_.chance(3);
-    for (auto& other : world_.nodes()) {
-      if (other->id() == victim.id() || world_.chance(4)) continue;
-      world_.trace(fmt::format("cut {} -> {}", victim.id().value, other->id().value));
-      world_.cut(victim.id(), other->id());
-      if (!one_way) world_.cut(other->id(), victim.id());
-    }
-    world_.after(static_cast<int64_t>(100'000 + world_.random(5'000'000)),
-                 [this] { world_.heal(); });
-  }
-
-  World& world_;
-  Totals& totals_;
+  const Arguments& arguments_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::mutex mutex_;  // guards all below
+  uint64_t taken_ = 0;
+  Totals totals_;
+  double next_progress_s_ = kProgressSeconds;
+  std::atomic<bool> failed_{false};
+  uint64_t failed_seed_ = 0;
+  RunResult failure_;
 };
 
-void run_seed(uint64_t seed, const Arguments& arguments, Totals& totals) {
-  WorldOptions options;
-  options.seed = seed;
-  options.voters = arguments.voters != 0 ? arguments.voters : (seed % 3 == 0 ? 5 : 3);
-  options.observers = arguments.observers != 0 ? arguments.observers : seed % 4 == 1 ? 1 : 0;
-  options.trace = arguments.trace;
-  World world(options);
-  Faults faults(world, totals);
-  Workload workload(world);
-  for (auto& node : world.nodes()) {
-    world.after(static_cast<int64_t>(world.random(500'000)),
-                [&world, &node] { world.restart(*node); });
-  }
-  int64_t end = arguments.seconds * kSecondUs;
-  world.after(2 * kSecondUs, [&] { faults.run(end); });
-  workload.run(end);
-  world.run_until(end);
+// In order of Mutant; the numbers are ZOOKEEPER issues.
+struct MutantName {
+  const char* name;
+  const char* rule;
+};
+constexpr MutantName kMutantNames[consensus::kMutants] = {
+    {"none", ""},
+    {"memory-outlives-role", "2845: leaving a role rebuilds from disk"},
+    {"ack-before-sync", "3911 3023 4646 4785: fsync, then ACK NEWLEADER"},
+    {"epoch-before-history", "4643: history, then epoch"},
+    {"outstanding-lost", "4394: what is outstanding at NEWLEADER is kept"},
+    {"acks-unordered", "4685: one ordered ack stream"},
+    {"writes-outlive-role", "4541 4712: I/O belongs to its role"},
+    {"newleader-first", "3104: NEWLEADER strictly last"},
+    {"snapshot-ahead-of-disk", "3642 2872 5094: stage, fsync, install"},
+    {"failed-sync-retried", "4882: an I/O error aborts"},
+    {"gap-accepted", "4925: a gap is rejected at every hop"},
+    {"diff-over-gap", "2099 2418 4352 3526: DIFF of a contiguous range only"},
+    {"trunc-forgotten", "3701: a failed TRUNC ends the process"},
+    {"empty-node-votes", "2325 3231: empty is not a voter"},
+    {"fuzzy-snapshot", "3127 3144 3145 3249: exact snapshots"},
+    {"group-without-end-refused", "startup check: a group without its end is ignored"},
+    {"snapshot-unsynced", "TRUNC path: the snapshot is synced first"},
+    {"barrier-without-quorum", "sync: a quorum confirms it"},
+};
 
-  // Liveness: healed, the ensemble must commit again, on every node.
-  world.heal();
-  for (auto& node : world.nodes()) {
-    node->disk().crash_in(0);
-    world.restart(*node);
+consensus::Mutant find_mutant(const std::string& name) {
+  for (int i = 0; i < consensus::kMutants; ++i) {
+    if (name == kMutantNames[i].name) return static_cast<consensus::Mutant>(i);
   }
-  for (auto& node : world.nodes()) {
-    bool answered = false;
-    int64_t limit = world.now_us() + 120 * kSecondUs;
-    while (!answered && world.now_us() < limit) {
-      workload.probe(*node, answered);
-      world.run_until(world.now_us() + kSecondUs / 2);
-    }
-    if (!answered) {
-      throw Violation(
-          fmt::format("node {} commits nothing 120 s after all faults ended", node->id().value));
-    }
-  }
-  world.run_until(world.now_us() + 5 * kSecondUs);
-  for (auto& node : world.nodes()) {
-    world.invariants().check_tokens(node->replica().tree(), world.invariants().acknowledged_now(),
-                                    "at the end");
-  }
-  totals.events += world.events_run();
-  totals.committed += world.invariants().committed_count();
-  totals.acknowledged += world.invariants().acknowledged_count();
-  totals.simulated_seconds += static_cast<double>(world.now_us()) / kSecondUs;
+  throw CLI::ValidationError("no mutant is called " + name);
 }
 
-bool parse(int argc, char** argv, Arguments& arguments) {
-  for (int i = 1; i < argc; ++i) {
-    std::string flag = argv[i];
-    if (flag == "--trace") {
-      arguments.trace = true;
-      continue;
+int catch_mutants(const Arguments& arguments) {
+  int missed = 0;
+  for (int i = 1; i < consensus::kMutants; ++i) {
+    consensus::active_mutant = static_cast<consensus::Mutant>(i);
+    Runner runner(arguments);
+    const RunResult* failure = runner.find_failure();
+    std::string outcome = "NOT CAUGHT";
+    if (failure != nullptr) {
+      uint64_t seeds = runner.failed_seed() - arguments.first + 1;
+      outcome = fmt::format("caught in {:>4} seeds: {}", seeds, failure->violation.substr(0, 90));
+    } else {
+      ++missed;
     }
-    if (i + 1 >= argc) return false;
-    uint64_t value = std::strtoull(argv[++i], nullptr, 10);
-    if (flag == "--seeds")
-      arguments.seeds = value;
-    else if (flag == "--first")
-      arguments.first = value;
-    else if (flag == "--voters")
-      arguments.voters = value;
-    else if (flag == "--observers")
-      arguments.observers = value;
-    else if (flag == "--seconds")
-      arguments.seconds = static_cast<int64_t>(value);
-    else
-      return false;
+    fmt::print("{:<26} {:<52} {}\n", kMutantNames[i].name, kMutantNames[i].rule, outcome);
+    std::fflush(stdout);
   }
-  return true;
-}
-
-int simulate(const Arguments& arguments) {
-  auto start = std::chrono::steady_clock::now();
-  auto elapsed = [start] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
-  Totals totals;
-  for (uint64_t i = 0; i < arguments.seeds; ++i) {
-    uint64_t seed = arguments.first + i;
-    try {
-      run_seed(seed, arguments, totals);
-    } catch (const Violation& violation) {
-      fmt::print("seed {}: {}\nreplay: build/bin/simulate --first {} --seeds 1 --trace\n", seed,
-                 violation.what(), seed);
-      return 1;
-    }
-    if ((i + 1) % 500 == 0) {
-      fmt::print("{} seeds in {:.0f} s\n", i + 1, elapsed());
-      std::fflush(stdout);
-    }
-  }
-  fmt::print(
-      "{} seeds from {}: {} events, {} txns committed, {} appends acknowledged, {} crashes, "
-      "{} partitions; {:.0f} simulated s in {:.1f} s ({:.0f} times real time)\n",
-      arguments.seeds, arguments.first, totals.events, totals.committed, totals.acknowledged,
-      totals.crashes, totals.partitions, totals.simulated_seconds, elapsed(),
-      totals.simulated_seconds / elapsed());
-  return 0;
+  return missed == 0 ? 0 : 1;
 }
 
 }  // namespace
@@ -209,11 +240,24 @@ int simulate(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   zabfs::sim::Arguments arguments;
-  if (!zabfs::sim::parse(argc, argv, arguments)) {
-    fmt::print(stderr,
-               "usage: simulate [--seeds N] [--first SEED] [--voters N] [--observers N] "
-               "[--seconds S] [--trace]\n");
-    return 2;
-  }
-  return zabfs::sim::simulate(arguments);
+  CLI::App app{"simulate: zabfs ensembles under faults, from seeds"};
+  app.add_option("--seeds", arguments.seeds, "how many");
+  app.add_option("--first", arguments.first, "the first");
+  app.add_option("--jobs", arguments.jobs, "threads");
+  app.add_option("--hours", arguments.hours, "instead of --seeds: for so long");
+  app.add_option("--voters", arguments.voters, "1 to 7; else by the seed");
+  app.add_option("--observers", arguments.observers, "else by the seed");
+  app.add_option("--seconds", arguments.seconds, "simulated, of faults");
+  app.add_option("--only", arguments.only, "only these faults of the plan")->delimiter(',');
+  app.add_flag("--trace", arguments.trace, "print what happens");
+  app.add_flag("--mutants", arguments.mutants, "put known bugs back, and see them caught");
+  app.add_option_function<std::string>(
+      "--mutant",
+      [](const std::string& name) {
+        zabfs::consensus::active_mutant = zabfs::sim::find_mutant(name);
+      },
+      "run with one of them");
+  CLI11_PARSE(app, argc, argv);
+  if (arguments.mutants) return zabfs::sim::catch_mutants(arguments);
+  return zabfs::sim::Runner(arguments).run();
 }

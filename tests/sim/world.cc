@@ -12,20 +12,7 @@ using consensus::Replica;
 
 namespace {
 
-constexpr int32_t kTickMs = 500;
-
-consensus::Ensemble make_ensemble(const WorldOptions& options) {
-  std::map<ServerId, consensus::Member> members;
-  for (size_t i = 1; i <= options.voters + options.observers; ++i) {
-    consensus::Member member;
-    member.host = "node" + std::to_string(i);
-    member.quorum_port = 2888;
-    member.election_port = 3888;
-    member.observer = i > options.voters;
-    members[ServerId{static_cast<int64_t>(i)}] = member;
-  }
-  return consensus::Ensemble(members);
-}
+constexpr size_t kRecentLines = 60;
 
 }  // namespace
 
@@ -38,7 +25,10 @@ World::World(WorldOptions options) : options_(options), random_(options.seed) {
 World::~World() = default;
 
 void World::trace(const std::string& line) {
-  if (options_.trace) fmt::print("{:>10.3f} ms  {}\n", static_cast<double>(now_us_) / 1000, line);
+  std::string text = fmt::format("{:>10.3f} ms  {}", static_cast<double>(now_us_) / 1000, line);
+  if (options_.trace) fmt::print("{}\n", text);
+  recent_trace_.push_back(std::move(text));
+  if (recent_trace_.size() > kRecentLines) recent_trace_.pop_front();
 }
 
 void World::after(int64_t delay_us, std::function<void()> event, const SimNode* node) {
@@ -52,7 +42,15 @@ void World::run_until(int64_t time_us) {
     Scheduled next = std::move(const_cast<Scheduled&>(events_.top()));  // popped at once
     events_.pop();
     now_us_ = next.time_us;
-    if (next.node != ServerId{} && node(next.node).life() != next.life) continue;
+    if (next.node != ServerId{}) {
+      const SimNode& owner = node(next.node);
+      if (owner.life() != next.life) continue;
+      if (owner.is_paused()) {  // its order among the node's events stays
+        next.time_us = owner.paused_until_us();
+        events_.push(std::move(next));
+        continue;
+      }
+    }
     ++events_run_;
     next.event();
   }
@@ -73,32 +71,50 @@ void World::restart(SimNode& node) {
   if (node.is_up()) return;
   trace(fmt::format("node {} starts", node.id().value));
   node.start();
-  for (const auto& [pair, vote] : last_votes_) {
-    // As the real mesh: a new connection repeats the last vote.
-    if (pair.second == node.id() && this->node(pair.first).is_up()) {
-      deliver_vote(pair.first, pair.second, Notification(vote));
-    }
-  }
+  // As the real mesh: a new connection repeats the last vote.
+  for (auto& other : nodes_) repeat_votes(other->id(), node.id());
 }
 
 void World::cut(ServerId from, ServerId to) { cuts_.insert({from, to}); }
 
 void World::heal() {
   cuts_.clear();
-  auto votes = last_votes_;
-  for (const auto& [pair, vote] : votes) {
-    if (node(pair.first).is_up()) deliver_vote(pair.first, pair.second, vote);
+  stalls_.clear();
+  for (auto& from : nodes_) {
+    for (auto& to : nodes_) repeat_votes(from->id(), to->id());
   }
 }
 
+void World::heal(ServerId from, ServerId to) {
+  if (cuts_.erase({from, to}) == 0) return;
+  repeat_votes(from, to);
+  repeat_votes(to, from);
+}
+
+void World::stall(ServerId from, ServerId to, int64_t until_us) { stalls_[{from, to}] = until_us; }
+
+int64_t World::not_before(ServerId from, ServerId to) const {
+  if (stalls_.empty()) return 0;
+  auto place = stalls_.find({from, to});
+  return place == stalls_.end() ? 0 : place->second;
+}
+
 // ---- network
+
+void World::repeat_votes(ServerId from, ServerId to) {
+  auto place = last_votes_.find({from, to});
+  if (place != last_votes_.end() && node(from).is_up()) {
+    deliver_vote(from, to, Notification(place->second));
+  }
+}
 
 void World::deliver_vote(ServerId from, ServerId to, const Notification& vote) {
   last_votes_[{from, to}] = vote;
   SimNode& target = node(to);
   if (!target.is_up() || is_cut_either_way(from, to)) return;
+  int64_t at_us = std::max(now_us_ + 100 + random_us(2'000), not_before(from, to));
   after(
-      static_cast<int64_t>(100 + random(2'000)),
+      at_us - now_us_,
       [&target, from, vote] { target.on_strand([&] { target.replica().on_vote(from, vote); }); },
       &target);
 }
@@ -107,7 +123,7 @@ void World::dial(ServerId from, ServerId to, LinkId link) {
   SimNode& dialler = node(from);
   SimNode& target = node(to);
   after(
-      static_cast<int64_t>(100 + random(2'000)),
+      100 + random_us(2'000),
       [this, &dialler, &target, link] {
         if (!target.is_up() || is_cut_either_way(dialler.id(), target.id())) {
           dialler.on_strand([&] { dialler.replica().on_link_down(link); });
@@ -142,11 +158,11 @@ void World::send(ServerId from, LinkId link, const std::string& bytes) {
   if (is_cut(from, to)) {
     // Lost: TCP would retry; here the connection is as good as dead, and told so some time later.
     connection->broken = true;
-    lose(connection, static_cast<int64_t>(random(5'000'000)));
+    lose(connection, random_us(5 * kSecondUs));
     return;
   }
-  int64_t at = now_us_ + 50 + static_cast<int64_t>(chance(50) ? random(20'000) : random(500));
-  at = std::max(at, connection->last_delivery_us[end] + 1);
+  int64_t at = now_us_ + 50 + (chance(50) ? random_us(20'000) : random_us(500));
+  at = std::max({at, connection->last_delivery_us[end] + 1, not_before(from, to)});
   connection->last_delivery_us[end] = at;
   SimNode& target = node(to);
   LinkId target_link = connection->links[1 - end];
@@ -179,8 +195,13 @@ void World::lose(const std::shared_ptr<Connection>& connection, int64_t delay_us
       LinkId link = connection->links[end];
       connections_.erase({side.id(), link});
       if (!side.is_up()) continue;
-      side.forget_reader(link);
-      side.on_strand([&] { side.replica().on_link_down(link); });
+      after(
+          0,
+          [&side, link] {
+            side.forget_reader(link);
+            side.on_strand([&] { side.replica().on_link_down(link); });
+          },
+          &side);
     }
   });
 }
@@ -194,8 +215,11 @@ void World::close(ServerId from, LinkId link) {
   if (!std::exchange(connection->open, false)) return;
   SimNode& other = node(connection->ends[1 - end]);
   LinkId other_link = connection->links[1 - end];
+  int64_t at_us = std::max(now_us_ + 100 + random_us(1'000), not_before(from, other.id()));
+  // Across a cut nobody hears of it until the other end tries to send, or gives up waiting.
+  if (is_cut_either_way(from, other.id())) at_us += random_us(5 * kSecondUs);
   after(
-      static_cast<int64_t>(100 + random(1'000)),
+      at_us - now_us_,
       [this, &other, other_link] {
         if (connections_.erase({other.id(), other_link}) == 0) return;
         other.forget_reader(other_link);
@@ -209,142 +233,18 @@ void World::close_all(ServerId id) {
   for (const auto& [key, connection] : connections_) {
     if (key.first == id) links.push_back(key.second);
   }
+  std::sort(links.begin(), links.end());
   for (LinkId link : links) close(id, link);
 }
 
 void World::reset_links(ServerId a, ServerId b) {
-  std::vector<std::shared_ptr<Connection>> found;
+  std::map<LinkId, std::shared_ptr<Connection>> found;
   for (const auto& [key, connection] : connections_) {
     if (key.first == a && (connection->ends[0] == b || connection->ends[1] == b)) {
-      found.push_back(connection);
+      found.emplace(key.second, connection);
     }
   }
-  for (auto& connection : found) lose(connection, 1);
-}
-
-// ---- a node
-
-SimNode::SimNode(World& world, ServerId id)
-    : world_(world), id_(id), disk_(world.options().seed * 31 + static_cast<uint64_t>(id.value)) {}
-
-void SimNode::start() {
-  ++life_;
-  io_free_us_ = world_.now_us();
-  skew_ms_ = static_cast<int64_t>(world_.random(100'000));
-  consensus::ReplicaConfig config;
-  config.zab.me = id_;
-  config.zab.ensemble = make_ensemble(world_.options());
-  config.zab.tick_ms = kTickMs;
-  config.zab.init_limit = 10;
-  config.zab.sync_limit = 5;
-  config.segment_bytes = 16u << 10;
-  config.snapshot_txns = 60;
-  replica_ = std::make_unique<Replica>(config, *this, *this, disk_, disk_);
-  std::string error;
-  try {
-    error = replica_->recover();
-  } catch (const CrashNow&) {
-    world_.crash(*this);
-    return;
-  }
-  if (!error.empty()) throw Violation(fmt::format("node {} can't start: {}", id_.value, error));
-  replica_->set_listener(this);
-  world_.invariants().starts_at(id_, replica_->tree().last_zxid());
-  world_.invariants().tree_at(id_, replica_->tree());
-  on_strand([this] { replica_->start(); });
-}
-
-void SimNode::stop() {
-  ++life_;
-  replica_.reset();
-  readers_.clear();
-}
-
-void SimNode::on_strand(const std::function<void()>& body) {
-  if (!is_up()) return;
-  try {
-    body();
-    replica_->end_of_batch();
-    world_.invariants().check_node(id_, *replica_);
-  } catch (const CrashNow&) {
-    world_.crash(*this);
-  }
-}
-
-void SimNode::wake_at(int64_t time_ms) {
-  uint64_t number = ++wake_number_;
-  if (time_ms == INT64_MAX) return;
-  int64_t delay_ms = std::max<int64_t>(time_ms - now_ms(), 1);
-  world_.after(
-      delay_ms * 1000,
-      [this, number] {
-        if (number == wake_number_) on_strand([this] { replica_->on_timer(); });
-      },
-      this);
-}
-
-void SimNode::run_io(std::function<void()> job, std::function<void()> done) {
-  // One lane: jobs run one after the other.
-  int64_t start_us = std::max(io_free_us_, world_.now_us());
-  io_free_us_ =
-      start_us + 100 +
-      static_cast<int64_t>(world_.chance(100) ? world_.random(50'000) : world_.random(800));
-  world_.after(
-      io_free_us_ - world_.now_us(),
-      [this, job = std::move(job), done = std::move(done)] {
-        on_strand([&] {
-          job();
-          done();
-        });
-      },
-      this);
-}
-
-void SimNode::run_background(std::function<void()> job, std::function<void()> done) {
-  world_.after(
-      static_cast<int64_t>(1'000 + world_.random(100'000)),
-      [this, job = std::move(job), done = std::move(done)] {
-        on_strand([&] {
-          job();
-          done();
-        });
-      },
-      this);
-}
-
-void SimNode::log(consensus::LogLevel, const std::string& line) { world_.trace(line); }
-
-void SimNode::die(const std::string& why) {
-  throw Violation(fmt::format("node {} dies: {}", id_.value, why));
-}
-
-void SimNode::send_vote(ServerId to, const Notification& notification) {
-  world_.deliver_vote(id_, to, notification);
-}
-
-void SimNode::dial(ServerId leader, LinkId link) { world_.dial(id_, leader, link); }
-void SimNode::send(LinkId link, const std::string& bytes) { world_.send(id_, link, bytes); }
-
-void SimNode::close(LinkId link, const std::string& reason) {
-  world_.trace(fmt::format("node {} closes a link: {}", id_.value, reason));
-  world_.close(id_, link);
-}
-
-void SimNode::before_publish(const std::vector<tree::Txn>& txns) {
-  for (const tree::Txn& txn : txns) {
-    std::string bytes;
-    tree::encode_txn(txn, bytes);
-    world_.invariants().applied(id_, txn, bytes);
-  }
-}
-
-void SimNode::published(const std::vector<tree::Change>&) {
-  world_.invariants().tree_at(id_, replica_->tree());
-}
-
-void SimNode::tree_replaced() {
-  world_.invariants().starts_at(id_, replica_->tree().last_zxid());
-  world_.invariants().tree_at(id_, replica_->tree());
+  for (auto& [link, connection] : found) lose(connection, 1);
 }
 
 }  // namespace zabfs::sim

@@ -1,7 +1,10 @@
 // A whole ensemble in one thread: the production replica and core over a simulated clock, network
 // and disk. Everything follows from the seed.
+//
+// world.cc is time, network and faults; sim_node.cc is one machine with its disk.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -9,6 +12,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "consensus/replica.h"
@@ -20,11 +24,14 @@ namespace zabfs::sim {
 using consensus::LinkId;
 using tree::ServerId;
 
+inline constexpr int64_t kSecondUs = 1'000'000;
+inline constexpr int64_t kMillisecondUs = 1'000;
+
 struct WorldOptions {
   uint64_t seed = 1;
   size_t voters = 3;
   size_t observers = 0;
-  bool trace = false;
+  bool trace = false;  // print it as it happens
 };
 
 class SimNode;
@@ -35,18 +42,24 @@ class World {
   ~World();
 
   int64_t now_us() const { return now_us_; }
-  // Runs `event` that many microseconds from now; not at all if `node`'s life ends before.
+  // Runs `event` that many microseconds from now; not at all if `node`'s life ends before, and
+  // later if the node is paused then.
   void after(int64_t delay_us, std::function<void()> event, const SimNode* node = nullptr);
-  // Runs events until that time, checking the invariants after each.
   void run_until(int64_t time_us);
   uint64_t random(uint64_t bound) { return random_() % bound; }
+  int64_t random_us(int64_t bound_us) {
+    return static_cast<int64_t>(random(static_cast<uint64_t>(bound_us)));
+  }
   bool chance(uint64_t one_in) { return random(one_in) == 0; }
 
   std::vector<std::unique_ptr<SimNode>>& nodes() { return nodes_; }
   SimNode& node(ServerId id) { return *nodes_[static_cast<size_t>(id.value - 1)]; }
   Invariants& invariants() { return invariants_; }
   const WorldOptions& options() const { return options_; }
+  size_t quorum() const { return options_.voters / 2 + 1; }
+  // The last lines are kept for the report of a failure.
   void trace(const std::string& line);
+  const std::deque<std::string>& recent_trace() const { return recent_trace_; }
   uint64_t events_run() const { return events_run_; }
 
   // Faults.
@@ -54,9 +67,12 @@ class World {
   void restart(SimNode& node);
   void cut(ServerId from, ServerId to);  // one way
   void heal();
+  void heal(ServerId from, ServerId to);
   bool is_cut(ServerId from, ServerId to) const { return cuts_.contains({from, to}); }
   bool is_cut_either_way(ServerId a, ServerId b) const { return is_cut(a, b) || is_cut(b, a); }
   void reset_links(ServerId a, ServerId b);
+  // What travels from one to the other arrives no earlier than that.
+  void stall(ServerId from, ServerId to, int64_t until_us);
 
   // The network, for SimNode.
   void deliver_vote(ServerId from, ServerId to, const consensus::Notification& vote);
@@ -84,8 +100,16 @@ class World {
     bool open = true;
     bool broken = false;  // a message was lost: nothing more may arrive
   };
+  using LinkKey = std::pair<ServerId, LinkId>;
+  struct LinkHash {
+    size_t operator()(const LinkKey& key) const {
+      return std::hash<uint64_t>()(key.second * 31 + static_cast<uint64_t>(key.first.value));
+    }
+  };
   std::shared_ptr<Connection> find_connection(ServerId node, LinkId link, int& end);
   void lose(const std::shared_ptr<Connection>& connection, int64_t delay_us);
+  void repeat_votes(ServerId from, ServerId to);
+  int64_t not_before(ServerId from, ServerId to) const;
 
   WorldOptions options_;
   std::mt19937_64 random_;
@@ -96,8 +120,10 @@ class World {
   std::vector<std::unique_ptr<SimNode>> nodes_;
   Invariants invariants_;
   std::set<std::pair<ServerId, ServerId>> cuts_;
-  std::map<std::pair<ServerId, LinkId>, std::shared_ptr<Connection>> connections_;
+  std::map<std::pair<ServerId, ServerId>, int64_t> stalls_;
+  std::unordered_map<LinkKey, std::shared_ptr<Connection>, LinkHash> connections_;
   std::map<std::pair<ServerId, ServerId>, consensus::Notification> last_votes_;
+  std::deque<std::string> recent_trace_;
 };
 
 class SimNode : public consensus::Environment,
@@ -107,19 +133,45 @@ class SimNode : public consensus::Environment,
   SimNode(World& world, ServerId id);
 
   ServerId id() const { return id_; }
+  bool is_voter() const { return static_cast<size_t>(id_.value) <= world_.options().voters; }
   uint64_t life() const { return life_; }
   bool is_up() const { return replica_ != nullptr; }
+  bool is_paused() const { return world_.now_us() < paused_until_us_; }
+  int64_t paused_until_us() const { return paused_until_us_; }
   consensus::Replica& replica() { return *replica_; }
   SimDisk& disk() { return disk_; }
 
   void start();
   void stop();
   // Runs something on the replica's strand, then ends the batch. A crash may strike inside.
-  void on_strand(const std::function<void()>& body);
+  template <class Body>
+  void on_strand(const Body& body) {
+    if (!is_up()) return;
+    try {
+      body();
+      replica_->end_of_batch();
+      after_step();
+    } catch (const CrashNow&) {
+      world_.crash(*this);
+    }
+  }
+
+  // Faults of the machine.
+  void pause(int64_t us);
+  void slow_down(int64_t factor, int64_t us);
+  void jump_wall_clock(int64_t ms) { wall_offset_ms_ += ms; }
+  // Faults of the disk, which make it lose what it had: it may have to do without its vote.
+  void wipe();
+  void expect_damage() { damage_expected_ = impaired_ = true; }
+  // Lost something, and has not been seen whole since.
+  bool is_impaired() const { return impaired_; }
+  // A failure that ends the process is to come.
+  void expect_death() { death_expected_ = true; }
 
   // Environment
-  int64_t now_ms() override { return world_.now_us() / 1000 + skew_ms_; }
-  int64_t wall_ms() override { return 1'700'000'000'000 + world_.now_us() / 1000 + skew_ms_; }
+  int64_t now_ms() override { return local_us(world_.now_us()) / 1000 + skew_ms_; }
+  int64_t wall_ms() override { return 1'700'000'000'000 + now_ms() + wall_offset_ms_; }
+  uint64_t random() override { return world_.random(UINT64_MAX); }
   void wake_at(int64_t time_ms) override;
   void run_io(std::function<void()> job, std::function<void()> done) override;
   void run_background(std::function<void()> job, std::function<void()> done) override;
@@ -146,15 +198,30 @@ class SimNode : public consensus::Environment,
   void forget_reader(LinkId link) { readers_.erase(link); }
 
  private:
+  int64_t local_us(int64_t us) const { return us + us * drift_ppm_ / 1'000'000; }
+  void check_vote();
+  void after_step();
+
   World& world_;
   ServerId id_;
   SimDisk disk_;
   std::unique_ptr<consensus::Replica> replica_;
-  std::map<LinkId, std::shared_ptr<consensus::LinkReader>> readers_;
+  std::unordered_map<LinkId, std::shared_ptr<consensus::LinkReader>> readers_;
   uint64_t life_ = 0;
   int64_t skew_ms_ = 0;
+  int64_t drift_ppm_ = 0;
+  int64_t wall_offset_ms_ = 0;
   int64_t io_free_us_ = 0;
+  int64_t paused_until_us_ = 0;
+  int64_t slow_until_us_ = 0;
+  int64_t slow_factor_ = 1;
+  int64_t armed_us_ = INT64_MAX;
   uint64_t wake_number_ = 0;
+  bool had_vote_ = false;
+  bool impaired_ = false;
+  bool damage_expected_ = false;
+  bool death_expected_ = false;
+  bool closed_session_ = false;  // in the batch being published
 };
 
 }  // namespace zabfs::sim

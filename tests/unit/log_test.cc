@@ -22,7 +22,9 @@ class LogTest : public testing::Test {
 
   std::unique_ptr<Log> open() {
     auto log = std::make_unique<Log>(disk_, Log::Options{4'096});
-    error_ = log->open(notes_);
+    LogRecovery recovery = log->open();
+    error_ = recovery.damage.empty() ? recovery.error : recovery.damage.front();
+    notes_ = recovery.note;
     return log;
   }
   void write(Log& log, const std::vector<LogEntry>& batch, Zxid committed = {}) {
@@ -159,7 +161,142 @@ TEST_F(LogTest, AMissingSegmentIsNoticed) {
   for (uint32_t i = 1; i <= 40; ++i) write(*log, {txn(1, i, 300)});
   ASSERT_TRUE(disk_.remove("log.0000000000000002").ok());
   open();
-  EXPECT_NE(error_.find("does not continue"), std::string::npos);
+  EXPECT_NE(error_.find("log.0000000000000002 is missing"), std::string::npos) << error_;
+}
+
+TEST_F(LogTest, WhatRottedIsMendedWithAPeersTxns) {
+  for (int victim = 2; victim <= 39; ++victim) {
+    disk_.wipe();
+    auto log = open();
+    write(*log, {begin(SyncMode::kDiff, {}), end(1)});
+    for (uint32_t i = 1; i <= 40; ++i) write(*log, {txn(1, i, 300)});
+    LogReport report = read_log(disk_, {});
+    std::vector<FoundRecord> records;
+    LogHandlers collect;
+    collect.record = [&](const FoundRecord& found, bool) {
+      records.push_back(found);
+      return true;
+    };
+    read_log(disk_, collect);
+    const FoundRecord& record = records[static_cast<size_t>(victim) + 1];  // behind the group
+    ASSERT_EQ(record.header.zxid.counter(), static_cast<uint32_t>(victim));
+    disk_.rot(log_segment_name(record.segment), record.offset + 20 + static_cast<uint64_t>(victim));
+    log = open();
+    ASSERT_NE(error_, "") << victim;
+    ASSERT_TRUE(log->missing()) << victim;
+    ASSERT_EQ(log->missing()->size(), 1u);
+    EXPECT_EQ(log->missing()->front().through, record.header.zxid);
+    LogEntry lost = txn(1, static_cast<uint32_t>(victim), 300);
+    ASSERT_TRUE(log->mend({{lost.zxid, lost.txn}}).ok());
+    log = open();
+    ASSERT_EQ(error_, "") << victim;
+    EXPECT_EQ(log->history().last(), Zxid::make(1, 40));
+    write(*log, {txn(1, 41, 300)});
+    log = open();
+    EXPECT_EQ(error_, "");
+    EXPECT_EQ(log->history().last(), Zxid::make(1, 41));
+  }
+}
+
+TEST_F(LogTest, ACrashWhileMendingLosesNothing) {
+  for (uint64_t operation = 1; operation < 12; ++operation) {
+    disk_.wipe();
+    auto log = open();
+    for (uint32_t i = 1; i <= 30; ++i) write(*log, {txn(1, i, 300)});
+    disk_.rot("log.0000000000000002", log_format::kSegmentHeaderBytes + 100);
+    log = open();
+    ASSERT_TRUE(log->missing());
+    std::map<Zxid, Payload> found;
+    for (const Log::Range& range : *log->missing()) {
+      for (Zxid zxid = range.after.next(); zxid <= range.through; zxid = zxid.next()) {
+        found[zxid] = txn(1, zxid.counter(), 300).txn;
+      }
+    }
+    disk_.crash_in(operation);
+    try {
+      static_cast<void>(log->mend(found));
+      static_cast<void>(open());
+    } catch (const sim::CrashNow&) {
+    }
+    disk_.crash();
+    log = open();
+    if (error_ != "") {
+      ASSERT_TRUE(log->missing()) << error_ << " after a crash at " << operation;
+      ASSERT_TRUE(log->mend(found).ok());
+      log = open();
+    }
+    EXPECT_EQ(error_, "") << operation;
+    EXPECT_EQ(log->history().last(), Zxid::make(1, 30)) << operation;
+  }
+}
+
+TEST_F(LogTest, TheEndOfAnEpochCannotBeMendedButAtTheLeaders) {
+  auto log = open();
+  write(*log, {begin(SyncMode::kDiff, {}), end(1), txn(1, 1), txn(1, 2)});
+  write(*log, {begin(SyncMode::kDiff, Zxid::make(1, 2))});
+  write(*log, {end(2)});
+  write(*log, {txn(2, 1)});
+  LogHandlers rot;
+  rot.record = [&](const FoundRecord& found, bool) {
+    if (found.header.extra == 2) disk_.rot(log_segment_name(found.segment), found.offset);
+    return true;
+  };
+  read_log(disk_, rot);
+  log = open();
+  EXPECT_NE(error_, "");
+  EXPECT_FALSE(log->missing());
+  ASSERT_TRUE(log->restart_at(Zxid::make(1, 1), 1).ok());
+  log = open();
+  EXPECT_EQ(error_, "");
+  EXPECT_EQ(log->history().base(), Zxid::make(1, 1));
+  EXPECT_TRUE(disk_.list().front().starts_with("damaged."));
+  log->forget_damaged();
+  EXPECT_FALSE(disk_.list().front().starts_with("damaged."));
+}
+
+TEST_F(LogTest, AnUnreadableSectorIsDamageOfItsRecordsOnly) {
+  auto log = open();
+  for (uint32_t i = 1; i <= 20; ++i) write(*log, {txn(1, i, 300)});
+  disk_.break_sector("log.0000000000000001", 2'048);
+  log = open();
+  EXPECT_NE(error_, "");
+  ASSERT_TRUE(log->missing());
+  EXPECT_LT(log->missing()->front().through, Zxid::make(1, 19));
+}
+
+TEST_F(LogTest, AnUnreadableTailIsNoTornWrite) {
+  auto log = open();
+  write(*log, {txn(1, 1), txn(1, 2)});
+  disk_.break_sector(last_segment(), 100);  // both txns, and nothing behind them
+  open();
+  EXPECT_NE(error_, "");
+}
+
+TEST_F(LogTest, ASealTellsARottenLastRecordFromATornOne) {
+  auto log = open();
+  write(*log, {txn(1, 1)});
+  write(*log, {{RecordType::kSeal, Zxid{}, 0, nullptr}});
+  disk_.rot(last_segment(), log_format::kSegmentHeaderBytes + 50);
+  open();
+  EXPECT_NE(error_.find("had been synced is corrupt"), std::string::npos) << error_;
+}
+
+TEST_F(LogTest, AFullDiskLeavesTheLogAsItWas) {
+  auto log = open();
+  write(*log, {txn(1, 1)});
+  disk_.set_capacity(disk_.used_bytes() + 1'000);
+  uint32_t next = 2;
+  DiskStatus status;
+  for (; status.ok(); ++next) status = log->write({txn(1, next, 300)}, {});
+  --next;
+  EXPECT_TRUE(status.is_full());
+  EXPECT_TRUE(log->make_room().is_full());
+  disk_.set_capacity(0);
+  EXPECT_TRUE(log->make_room().ok());
+  write(*log, {txn(1, next, 300)});
+  log = open();
+  EXPECT_EQ(error_, "");
+  EXPECT_EQ(log->history().last(), Zxid::make(1, next));
 }
 
 TEST_F(LogTest, RefusesToAppendOutOfOrder) {
@@ -175,8 +312,7 @@ TEST_F(LogTest, SurvivesACrashAtEveryOperation) {
     disk.crash_in(operation);
     try {
       Log log(disk, Log::Options{2'048});
-      std::string notes;
-      ASSERT_EQ(log.open(notes), "");
+      ASSERT_EQ(log.open().error, "");
       for (uint32_t i = 1; i <= 20; ++i) {
         ASSERT_TRUE(log.write({txn(1, i, 200)}, {}).ok());
         acknowledged = i;
@@ -185,8 +321,9 @@ TEST_F(LogTest, SurvivesACrashAtEveryOperation) {
     }
     disk.crash();
     Log log(disk, Log::Options{2'048});
-    std::string notes;
-    EXPECT_EQ(log.open(notes), "") << "crash at operation " << operation;
+    LogRecovery recovery = log.open();
+    EXPECT_EQ(recovery.error, "") << "crash at operation " << operation;
+    EXPECT_TRUE(recovery.damage.empty()) << "crash at operation " << operation;
     EXPECT_GE(log.history().last().counter(), acknowledged) << operation;
   }
 }

@@ -14,26 +14,54 @@ TEST(Crc32c, HasTheKnownValue) {
   EXPECT_EQ(crc32c(crc32c(0, "1234"), "56789"), 0xe3069283u);
 }
 
-TEST(EpochStore, KeepsTheLastOneThroughCrashes) {
-  for (uint64_t operation = 1; operation < 20; ++operation) {
+TEST(EpochStore, KeepsTheLastPromiseThroughCrashes) {
+  for (uint64_t operation = 1; operation < 30; ++operation) {
     sim::SimDisk disk(operation);
     uint32_t saved = 0;
+    std::string problem;
     disk.crash_in(operation);
     try {
       EpochStore store(disk);
-      EXPECT_EQ(store.open(), "");
+      EXPECT_EQ(store.open(problem), EpochStore::State::kNew);
       for (uint32_t epoch = 1; epoch <= 4; ++epoch) {
-        EXPECT_TRUE(store.save(epoch).ok());
+        EXPECT_TRUE(store.save({epoch, true}).ok());
         saved = epoch;
       }
     } catch (const sim::CrashNow&) {
     }
     disk.crash();
     EpochStore store(disk);
-    EXPECT_EQ(store.open(), "");
-    EXPECT_GE(store.accepted(), saved) << operation;
-    EXPECT_LE(store.accepted(), saved + 1) << operation;
+    EpochStore::State state = store.open(problem);
+    EXPECT_EQ(state == EpochStore::State::kIntact || saved == 0, true) << operation;
+    EXPECT_GE(store.promise().accepted_epoch, saved) << operation;
+    EXPECT_LE(store.promise().accepted_epoch, saved + 1) << operation;
   }
+}
+
+TEST(EpochStore, OneRottenCopyNeverHidesAPromise) {
+  for (const char* rotten : {"accepted.0", "accepted.1"}) {
+    sim::SimDisk disk(1);
+    EpochStore store(disk);
+    std::string problem;
+    store.open(problem);
+    for (uint32_t epoch : {3u, 7u}) ASSERT_TRUE(store.save({epoch, true}).ok());
+    disk.rot(rotten, 17);
+    EpochStore again(disk);
+    EXPECT_EQ(again.open(problem), EpochStore::State::kIntact);
+    EXPECT_NE(problem.find(rotten), std::string::npos);
+    EXPECT_EQ(again.promise().accepted_epoch, 7u);
+    disk.rot("accepted.0", 3);
+    disk.rot("accepted.1", 3);
+    EXPECT_EQ(EpochStore(disk).open(problem), EpochStore::State::kLost);
+  }
+}
+
+TEST(EpochStore, NeverTakesAPromiseBack) {
+  sim::SimDisk disk(1);
+  EpochStore store(disk);
+  ASSERT_TRUE(store.save({5, false}).ok());
+  ASSERT_TRUE(store.save({2, true}).ok());
+  EXPECT_EQ(store.promise().accepted_epoch, 5u);
 }
 
 class SnapshotStoreTest : public testing::Test {

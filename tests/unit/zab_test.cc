@@ -19,7 +19,7 @@ class LeaderTest : public ZabFixture {
   }
   void establish(Zxid followers_last = Zxid::make(1, 2)) {
     connect(11, 1);
-    step(event::AcceptedEpochSaved{2});
+    step(event::AcceptedEpochSaved{2, true});
     receive(11, Packet(PacketType::kAckEpoch, followers_last, ack_epoch_data(1)));
     step(event::EpochSaved{2});
     receive(11, Packet(PacketType::kAck, Zxid::make(2, 0)));
@@ -35,27 +35,27 @@ TEST_F(LeaderTest, ChoosesAnEpochAboveAllItHeardAndPersistsItFirst) {
   ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
   EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 8u);
   EXPECT_EQ(sent(), "");
-  step(event::AcceptedEpochSaved{8});
+  step(event::AcceptedEpochSaved{8, true});
   EXPECT_EQ(sent(), "LEADERINFO");
 }
 
 TEST_F(LeaderTest, GivesUpForALongerHistory) {
   connect(11, 1);
-  step(event::AcceptedEpochSaved{2});
+  step(event::AcceptedEpochSaved{2, true});
   receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 3), ack_epoch_data(1)));
   EXPECT_EQ(zab_->role(), Role::kSettling);
 }
 
 TEST_F(LeaderTest, APromiseMadeBeforeDoesNotCount) {
   connect(11, 1);
-  step(event::AcceptedEpochSaved{2});
+  step(event::AcceptedEpochSaved{2, true});
   receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(-1)));
   EXPECT_TRUE(all<action::EndSync>().empty());
 }
 
 TEST_F(LeaderTest, ServesOnlyAfterAQuorumAcknowledgedNewLeader) {
   connect(11, 1);
-  step(event::AcceptedEpochSaved{2});
+  step(event::AcceptedEpochSaved{2, true});
   receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
   EXPECT_EQ(all<action::EndSync>()[0].epoch, 2u);
   step(event::EpochSaved{2});
@@ -92,7 +92,7 @@ TEST_F(LeaderTest, CommitsWithoutItsOwnDiskIfAQuorumHasIt) {
 
 TEST_F(LeaderTest, AnAckBeforeNewLeadersDoesNotCountAsOne) {
   connect(11, 1);
-  step(event::AcceptedEpochSaved{2});
+  step(event::AcceptedEpochSaved{2, true});
   receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 1), ack_epoch_data(1)));
   step(event::EpochSaved{2});
   receive(11, Packet(PacketType::kAck, Zxid::make(1, 2)));
@@ -175,7 +175,7 @@ class FollowerTest : public ZabFixture {
   }
   void follow() {
     leader_info(2);
-    step(event::AcceptedEpochSaved{2});
+    step(event::AcceptedEpochSaved{2, true});
     receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
     receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
     step(event::EpochSaved{2});
@@ -192,7 +192,7 @@ TEST_F(FollowerTest, PersistsThePromiseBeforeItGivesIt) {
   leader_info(2);
   EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 2u);
   EXPECT_EQ(sent(), "");
-  step(event::AcceptedEpochSaved{2});
+  step(event::AcceptedEpochSaved{2, true});
   EXPECT_EQ(sent(), "ACKEPOCH");
 }
 
@@ -203,7 +203,7 @@ TEST_F(FollowerTest, LeavesALeaderOfAnOldEpoch) {
 
 TEST_F(FollowerTest, AcknowledgesNewLeaderOnlyWhenHistoryAndEpochAreDurable) {
   leader_info(2);
-  step(event::AcceptedEpochSaved{2});
+  step(event::AcceptedEpochSaved{2, true});
   receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 3)));
   EXPECT_EQ(all<action::BeginSync>().size(), 1u);
   proposal(Zxid::make(1, 3));
@@ -222,7 +222,7 @@ TEST_F(FollowerTest, AcknowledgesNewLeaderOnlyWhenHistoryAndEpochAreDurable) {
 
 TEST_F(FollowerTest, AProposalOutstandingAtNewLeaderIsAcknowledgedAfterIt) {
   leader_info(2);
-  step(event::AcceptedEpochSaved{2});
+  step(event::AcceptedEpochSaved{2, true});
   receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
   proposal(Zxid::make(2, 1));  // outstanding: no COMMIT behind it
   receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
@@ -258,7 +258,7 @@ TEST_F(FollowerTest, RefusesACommitOfWhatWasNotProposed) {
 
 TEST_F(FollowerTest, TruncatesItsLog) {
   leader_info(2);
-  step(event::AcceptedEpochSaved{2});
+  step(event::AcceptedEpochSaved{2, true});
   receive(link_, Packet(PacketType::kTrunc, Zxid::make(1, 1)));
   EXPECT_EQ(all<action::BeginSync>()[0].mode, SyncMode::kTrunc);
   EXPECT_EQ(zab_->state().history.last(), Zxid::make(1, 1));
@@ -286,6 +286,117 @@ TEST_F(FollowerTest, VotesWithWhatIsDurableAfterItLeft) {
   EXPECT_EQ(zab_->role(), Role::kLooking);
   EXPECT_EQ(all<action::SendVote>()[0].notification.vote.zxid, Zxid::make(1, 2));
   EXPECT_EQ(all<action::SendVote>()[0].notification.vote.peer_epoch, 2);
+}
+
+// ---- nodes without a vote (ZAB.md section 3)
+
+class WithoutVote : public ZabFixture {
+ protected:
+  void make_without_vote(bool empty) {
+    ZabState state;
+    state.votes = false;
+    state.empty = empty;
+    state.nonce = kNonce;
+    make(config(1), state);
+  }
+  static constexpr int64_t kNonce = 77'000;
+};
+
+TEST_F(WithoutVote, SaysThatItHasNone) {
+  make_without_vote(true);
+  auto votes = all<action::SendVote>();
+  ASSERT_EQ(votes.size(), 2u);
+  EXPECT_EQ(votes[0].notification.vote.zxid, Zxid{-1});
+  EXPECT_EQ(votes[0].notification.vote.peer_epoch, 0);
+}
+
+TEST_F(WithoutVote, ANewEnsembleVotesOnceAllAreSeenEmpty) {
+  make_without_vote(true);
+  vote(2, PeerState::kLooking, {ServerId{2}, Zxid{-1}, 0}, kNonce);
+  vote(3, PeerState::kLooking, {ServerId{3}, Zxid{}, 0}, 1);  // an old vote, repeated
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+  vote(3, PeerState::kLooking, {ServerId{3}, Zxid{}, 0}, kNonce);
+  auto saves = all<action::SaveAcceptedEpoch>();
+  ASSERT_EQ(saves.size(), 1u);
+  EXPECT_TRUE(saves[0].votes);
+  step(event::AcceptedEpochSaved{0, true});
+  EXPECT_EQ(all<action::SendVote>().front().notification.vote.zxid, Zxid{});
+}
+
+TEST_F(WithoutVote, AnswersTheQuestionsOfOthers) {
+  make_without_vote(true);
+  vote(2, PeerState::kLooking, {ServerId{2}, Zxid{-1}, 0}, 123);
+  auto votes = all<action::SendVote>();
+  ASSERT_EQ(votes.size(), 1u);
+  EXPECT_EQ(votes[0].notification.round, 123);
+  vote(2, PeerState::kLooking, {ServerId{2}, Zxid{-1}, 0}, kNonce);  // an answer to its own
+  EXPECT_TRUE(all<action::SendVote>().empty());
+}
+
+TEST_F(WithoutVote, AWipedDiskAmongNodesWithDataDoesNotVote) {
+  make_without_vote(true);
+  vote(2, PeerState::kLooking, {ServerId{2}, Zxid::make(1, 5), 1}, kNonce);
+  vote(3, PeerState::kLooking, {ServerId{3}, Zxid{-1}, 0}, kNonce);
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+}
+
+TEST_F(WithoutVote, ADamagedNodeIsNotANewOne) {
+  make_without_vote(false);
+  EXPECT_EQ(all<action::SendVote>().front().notification.vote.peer_epoch, 1);
+  vote(2, PeerState::kLooking, {ServerId{2}, Zxid{-1}, 0}, kNonce);
+  vote(3, PeerState::kLooking, {ServerId{3}, Zxid{-1}, 0}, kNonce);
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+}
+
+TEST_F(WithoutVote, NeverLeadsThoughOthersStillFollowIt) {
+  make_without_vote(false);
+  for (int64_t from : {2, 3}) {
+    vote(from, PeerState::kFollowing, {ServerId{1}, Zxid::make(2, 9), 2}, 1);
+  }
+  EXPECT_EQ(zab_->role(), Role::kLooking);
+}
+
+TEST_F(WithoutVote, ObservesUnderAnotherIdUntilAMajorityOfTheOthersAgrees) {
+  make_without_vote(false);
+  for (int64_t from : {2, 3}) {
+    PeerState state = from == 2 ? PeerState::kLeading : PeerState::kFollowing;
+    vote(from, state, {ServerId{2}, Zxid::make(1, 3), 2}, 1);
+  }
+  ASSERT_EQ(zab_->role(), Role::kObserving);
+  LinkId link = zab_->link_to_leader();
+  step(event::LinkUp{link});
+  auto info = decode_learner_info(all<action::Send>()[0].packet.bytes());
+  EXPECT_EQ(sent(), "OBSERVERINFO");
+  EXPECT_EQ(info->id, without_vote(ServerId{1}));
+  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info()));
+  EXPECT_FALSE(all<action::SaveAcceptedEpoch>()[0].votes);
+  step(event::AcceptedEpochSaved{2, false});
+  receive(link, Packet(PacketType::kDiff, Zxid{}));
+  receive(link, Packet(PacketType::kNewLeader, Zxid::make(2, 0)));
+  step(event::EpochSaved{2});
+  receive(link, Packet(PacketType::kUpToDate, Zxid{-1}));
+  now_ms_ += config(1).init_ms() + 2'000;
+  receive(link, Packet(PacketType::kPing, Zxid{}));
+  vote(2, PeerState::kLeading, {ServerId{2}, Zxid::make(1, 3), 2}, 1);
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+  vote(3, PeerState::kFollowing, {ServerId{2}, Zxid::make(1, 3), 2}, 1);
+  auto saves = all<action::SaveAcceptedEpoch>();
+  ASSERT_EQ(saves.size(), 1u);
+  EXPECT_TRUE(saves[0].votes);
+  EXPECT_EQ(saves[0].epoch, 2u);
+  step(event::AcceptedEpochSaved{2, true});
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(WithoutVote, NotBeforeOldPromisesAreOver) {
+  make_without_vote(false);
+  EXPECT_FALSE(zab_->state().votes);
+  for (int64_t from : {2, 3}) {
+    PeerState state = from == 2 ? PeerState::kLeading : PeerState::kFollowing;
+    vote(from, state, {ServerId{2}, Zxid::make(1, 3), 2}, 1);
+  }
+  for (int64_t from : {2, 3}) vote(from, PeerState::kFollowing, {ServerId{2}, Zxid{}, 2}, 1);
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
 }
 
 }  // namespace

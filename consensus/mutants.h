@@ -1,0 +1,38 @@
+// Bugs that other implementations had, to be put back on purpose: each row of ZAB.md section 2 has
+// a place in the code where the rule that forbids it is kept, and there the simulator can break it.
+//
+// Only the simulator is built with ZABFS_MUTANTS; everywhere else `is_mutant` is a constant false.
+#pragma once
+
+namespace zabfs::consensus {
+
+enum class Mutant {
+  kNone,
+  kMemoryOutlivesRole,      // 2845
+  kAckBeforeSync,           // 3911 3023 4646 4785
+  kEpochBeforeHistory,      // 4643
+  kOutstandingLost,         // 4394
+  kAcksUnordered,           // 4685
+  kWritesOutliveRole,       // 4541 4712
+  kNewLeaderFirst,          // 3104
+  kSnapshotAheadOfDisk,     // 3642 2872 5094
+  kFailedSyncRetried,       // 4882
+  kGapAccepted,             // 4925
+  kDiffOverGap,             // 2099 2418 4352 3526
+  kTruncForgotten,          // 3701
+  kEmptyNodeVotes,          // 2325 3231
+  kFuzzySnapshot,           // 3127 3144 3145 3249
+  kGroupWithoutEndRefused,  // the startup check
+  kSnapshotUnsynced,        // TRUNC path
+  kBarrierWithoutQuorum,    // sync as ZooKeeper has it (ZAB.md section 4)
+};
+inline constexpr int kMutants = static_cast<int>(Mutant::kBarrierWithoutQuorum) + 1;
+
+#ifdef ZABFS_MUTANTS
+inline Mutant active_mutant = Mutant::kNone;  // set before anything runs
+inline bool is_mutant(Mutant mutant) { return active_mutant == mutant; }
+#else
+constexpr bool is_mutant(Mutant) { return false; }
+#endif
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,324 @@
+// The replica's half that deals in what a disk did to it: recovery at start-up, healing from the
+// other members, a full disk (ZAB.md section 3).
+//
+// Damage takes one of two ways back:
+//   - what is missing in the log are single txns, and some member still has them: they are fetched
+//     and the log is as it was; nothing was forgotten, so the node keeps its vote;
+//   - anything else: the node gives up its vote (durably, first), sets the log aside, and observes
+//     the leader that the others elect until it is as good as any of them (Zab::seek_vote).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "consensus/mutants.h"
+#include "consensus/replica.h"
+#include "tree/jute.h"
+#include "tree/snapshot.h"
+
+namespace zabfs::consensus {
+
+namespace {
+
+constexpr int64_t kNextPeerMs = 300;        // between one member that could not help and the next
+constexpr int64_t kFetchTimeoutMs = 5'000;  // a member that does not answer
+constexpr int64_t kRoomProbeMs = 1'000;
+constexpr size_t kSnapshotChunkBytes = 256u << 10;
+constexpr size_t kMaxFetchRanges = 10'000;
+
+}  // namespace
+
+std::string Replica::recover() {
+  std::string epoch_problem;
+  EpochStore::State epochs = epochs_.open(epoch_problem);
+  LogRecovery log = log_.open();
+  if (!log.error.empty()) return log.error;
+  for (const std::string& damage : log.damage) report_damage(damage);
+  // One bad copy may be no more than a save that a crash stopped.
+  if (epochs == EpochStore::State::kLost) report_damage(epoch_problem);
+  if (epochs == EpochStore::State::kIntact && !epoch_problem.empty()) {
+    environment_.log(LogLevel::kWarning,
+                     fmt::format("node {}: {}", config_.zab.me.value, epoch_problem));
+  }
+  if (!log.note.empty()) environment_.log(LogLevel::kWarning, log.note);
+  snapshots_.remove_leftovers();
+
+  bool is_empty = epochs == EpochStore::State::kNew && log_.is_new() && snapshots_.list().empty();
+  bool votes = epochs_.promise().votes;
+  std::string lost;
+  if (epochs == EpochStore::State::kLost) {
+    lost = epoch_problem;
+  } else if (epochs == EpochStore::State::kNew && !is_empty) {
+    lost = "accepted.0 and accepted.1 are gone: what this node promised is lost";
+  } else if (votes && log_.is_new()) {
+    lost = "the log is gone";
+  }
+  if (is_alone() && epochs != EpochStore::State::kIntact) {
+    lost.clear();  // who votes alone promises to nobody
+    votes = true;
+  }
+  if (is_empty && (config_.initialize || is_mutant(Mutant::kEmptyNodeVotes))) votes = true;
+  if (lost.empty() && !log.damage.empty()) {
+    if (votes && log_.missing() && !mending_given_up_ && log_.missing()->empty()) {
+      DiskStatus status = log_.mend({});
+      if (!status.ok()) return status.message();
+      environment_.log(LogLevel::kWarning,
+                       fmt::format("node {}: mended the log; no txn was in what was damaged",
+                                   config_.zab.me.value));
+      return recover();
+    }
+    bool can_mend = votes && log_.missing() && !mending_given_up_ && !is_alone();
+    if (!can_mend) lost = log.damage.front();
+    if (can_mend) mending_.emplace(Mending{*log_.missing(), {}, {}, 0, {}, 0});
+  }
+  return load(votes, is_empty, epochs == EpochStore::State::kIntact && epoch_problem.empty(),
+              std::move(lost));
+}
+
+// The newest intact snapshot that the log can go on from, or any if `history` is null.
+std::unique_ptr<tree::Tree> Replica::load_snapshot(const History* history) {
+  for (Zxid zxid : snapshots_.list()) {
+    // One that the history does not cover was staged for a synchronisation that did not end.
+    if (history != nullptr && !history->contains(zxid) && zxid != history->base()) continue;
+    if (history != nullptr && zxid < history->base()) break;
+    std::string problem;
+    if (std::unique_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) return tree;
+    report_damage(problem + "; an older snapshot and the log have what it said");
+    snapshot_wanted_ = true;
+  }
+  return nullptr;
+}
+
+std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std::string lost) {
+  std::unique_ptr<tree::Tree> tree;
+  if (lost.empty()) {
+    tree = load_snapshot(mending_ ? &log_.mended_history() : &log_.history());
+    if (!tree && log_.history().base() != Zxid{}) {
+      lost = fmt::format("no intact snapshot at or after 0x{:x}, where the log begins",
+                         log_.history().base().value);
+      mending_.reset();
+    }
+  }
+  if (!lost.empty() && is_alone()) {
+    return fmt::format(
+        "{}; the log held txns up to 0x{:x}, and no other member has a copy. Restore the data "
+        "directory, or move it away to start empty",
+        lost, log_.history().last().value);
+  }
+  uint32_t accepted = std::max(epochs_.promise().accepted_epoch, log_.current_epoch());
+  if (!lost.empty()) {
+    // First of all, so that no crash below lets this node vote with what is left.
+    DiskStatus status = epochs_.save({accepted, false});
+    if (!status.ok()) return status.message();
+    votes = false;
+    environment_.log(LogLevel::kError,
+                     fmt::format("node {}: {}; this node has no vote until the others have brought "
+                                 "it up to date",
+                                 config_.zab.me.value, lost));
+    tree = load_snapshot(nullptr);
+    status = log_.restart_at(tree ? tree->last_zxid() : Zxid{}, log_.current_epoch());
+    if (!status.ok()) return status.message();
+  } else if (!is_empty && !promise_is_saved) {
+    DiskStatus status = epochs_.save({accepted, votes});
+    if (!status.ok()) return status.message();
+  } else if (is_empty && votes) {
+    DiskStatus status = epochs_.save({0, true});
+    if (!status.ok()) return status.message();
+  }
+  {
+    std::unique_lock lock(tree_mutex_);
+    tree_ = tree ? std::shared_ptr<tree::Tree>(std::move(tree)) : std::make_shared<tree::Tree>();
+  }
+  return load_window(accepted, votes, is_empty);
+}
+
+// The txns behind the snapshot, and the core with all that is known.
+std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
+  const History& history = log_.history();
+  applied_ = last_snapshot_ = tree_->last_zxid();
+  // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
+  bool whole = read_window() || mending_;
+  if (history.last() > applied_ &&
+      (!whole || window_.empty() || window_.back().zxid != history.last())) {
+    return "the log can't be read back";
+  }
+  ZabState state;
+  state.votes = votes;
+  state.empty = is_empty;
+  state.nonce = static_cast<int64_t>(environment_.random() >> 2) + 1;
+  state.accepted_epoch = accepted;
+  state.current_epoch = log_.current_epoch();
+  state.history = history;
+  state.durable = history.last();
+  state.committed = std::max(std::min(log_.committed(), history.last()), applied_);
+  zab_.emplace(config_.zab, state);
+  if (listener_ != nullptr) listener_->tree_replaced();  // recovered again
+  apply_committed();
+  return {};
+}
+
+// Makes the window what the log holds behind the applied txns; false if it can't be read.
+bool Replica::read_window() {
+  window_.clear();
+  window_bytes_ = 0;
+  window_base_ = applied_;
+  Zxid last = log_.history().last();
+  bool whole = last <= applied_ || Log::read(log_disk_, applied_, last, window_);
+  for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
+  return whole;
+}
+
+bool Replica::is_alone() const {
+  return config_.zab.ensemble.is_voter(config_.zab.me) && config_.zab.ensemble.voter_count() == 1;
+}
+
+void Replica::report_damage(const std::string& what) {
+  environment_.log(LogLevel::kError,
+                   fmt::format("node {}: DAMAGE: {}", config_.zab.me.value, what));
+}
+
+// ---- mending the log with what other members have
+
+void Replica::ask_next_member() {
+  const auto& members = config_.zab.ensemble.members();
+  auto next = members.upper_bound(mending_->member);
+  if (next != members.end() && next->first == config_.zab.me) ++next;
+  if (next == members.end()) next = members.begin();
+  if (next->first == config_.zab.me) ++next;
+  mending_->member = next->first;
+  mending_->link = new_link_id();
+  mending_->next_step_ms = environment_.now_ms() + kFetchTimeoutMs;
+  transport_.dial(mending_->member, mending_->link);
+}
+
+void Replica::ask_for_missing() {
+  std::string data;
+  tree::jute::Writer out(data);
+  out.count(mending_->missing.size());
+  for (const Log::Range& range : mending_->missing) {
+    out.i64(range.after.value);
+    out.i64(range.through.value);
+  }
+  send_packet(mending_->link, Packet(PacketType::kFetchTxns, Zxid{}, std::move(data)));
+}
+
+void Replica::on_mending_packet(const Packet& packet) {
+  mending_->next_step_ms = environment_.now_ms() + kFetchTimeoutMs;
+  if (packet.type == PacketType::kProposal && packet.data) {
+    mending_->found[packet.zxid] = packet.data;
+    return;
+  }
+  if (packet.type != PacketType::kFetchTxns) return;
+  bool serves = tree::jute::Reader(packet.bytes()).i32() == 1;
+  links_.erase(mending_->link);
+  transport_.close(std::exchange(mending_->link, 0), "the fetch is over");
+  // Members may each have a part of it.
+  bool complete = true;
+  for (const Log::Range& range : mending_->missing) {
+    for (Zxid zxid = range.after.next(); complete && zxid <= range.through; zxid = zxid.next()) {
+      complete = mending_->found.contains(zxid);
+    }
+  }
+  if (complete) return finish_mending();
+  mending_->refused.insert(mending_->member);
+  // With a leader among the others this node can do without its vote; without one, it holds on to
+  // what it has until every other member was asked.
+  size_t others = config_.zab.ensemble.members().size() - 1;
+  if (serves || mending_->refused.size() == others) return give_up_mending();
+  mending_->next_step_ms = environment_.now_ms() + kNextPeerMs;
+}
+
+void Replica::on_mending_link_down() {
+  mending_->link = 0;
+  mending_->next_step_ms = environment_.now_ms() + kNextPeerMs;
+}
+
+void Replica::finish_mending() {
+  size_t count = mending_->found.size();
+  DiskStatus status = log_.mend(mending_->found);
+  disk_full_ = status.is_full();
+  if (disk_full_) {
+    report_damage(status.message() + "; the log can't be mended until there is room");
+    mending_->next_step_ms = environment_.now_ms() + kRoomProbeMs;
+    return;
+  }
+  if (!status.ok()) return environment_.die(status.message());
+  environment_.log(LogLevel::kWarning,
+                   fmt::format("node {}: mended the log with {} txns from server {}",
+                               config_.zab.me.value, count, mending_->member.value));
+  recover_again();
+}
+
+void Replica::give_up_mending() {
+  mending_given_up_ = true;
+  // What was served from the intact beginning is where this node goes on.
+  std::unique_ptr<tree::SnapshotCursor> cursor = tree_->begin_snapshot();
+  DiskStatus status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
+    return cursor->next(out, kSnapshotChunkBytes);
+  });
+  cursor.reset();  // before the tree that it walks goes
+  if (!status.ok() && !status.is_full()) return environment_.die(status.message());
+  recover_again();
+}
+
+void Replica::recover_again() {
+  mending_.reset();
+  std::string error = recover();
+  if (!error.empty()) return environment_.die(error);
+  if (mending_) return ask_next_member();  // the disk did it again
+  start_core();
+}
+
+// Another member asks for txns by their zxids; whatever this node's role, its log has them or not.
+void Replica::answer_fetch(LinkId link, const Packet& packet) {
+  tree::jute::Reader in(packet.bytes());
+  std::vector<Log::Range> ranges(std::min(in.count(16), kMaxFetchRanges));
+  for (Log::Range& range : ranges) {
+    range.after.value = in.i64();
+    range.through.value = in.i64();
+  }
+  if (!in.ok()) ranges.clear();
+  auto found = std::make_shared<std::map<Zxid, Payload>>();
+  environment_.run_background([this, ranges, found] { *found = Log::find(log_disk_, ranges); },
+                              [this, link, found] {
+                                if (!links_.contains(link)) return;
+                                for (const auto& [zxid, txn] : *found) {
+                                  send_txn(link, PacketType::kProposal, {zxid, txn});
+                                }
+                                std::string data;
+                                tree::jute::Writer(data).i32(ready_ ? 1 : 0);
+                                send_packet(
+                                    link, Packet(PacketType::kFetchTxns, Zxid{}, std::move(data)));
+                              });
+}
+
+// ---- a full disk
+
+void Replica::on_disk_full(const DiskStatus& status) {
+  if (!std::exchange(disk_full_, true)) {
+    environment_.log(LogLevel::kError,
+                     fmt::format("{}: {}; it takes no part in writes until there is room, and "
+                                 "serves reads",
+                                 place(), status.message()));
+  }
+  next_probe_ms_ = environment_.now_ms() + kRoomProbeMs;
+  step(event::StorageStalled{"the disk is full"});
+}
+
+void Replica::probe_for_room() {
+  next_probe_ms_ = INT64_MAX;
+  auto status = std::make_shared<DiskStatus>();
+  environment_.run_io([this, status] { *status = log_.make_room(); },
+                      [this, status] {
+                        if (status->ok()) {
+                          disk_full_ = false;
+                          environment_.log(LogLevel::kInfo,
+                                           fmt::format("{}: there is room again", place()));
+                          return finish_settling();
+                        }
+                        if (!status->is_full()) return environment_.die(status->message());
+                        next_probe_ms_ = environment_.now_ms() + kRoomProbeMs;
+                      });
+}
+
+}  // namespace zabfs::consensus

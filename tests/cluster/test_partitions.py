@@ -1,0 +1,172 @@
+"""Real partitions, pauses and power failures under load, with the histories checked."""
+import errno
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from harness import sh, wait_for  # noqa: E402
+from load import LoadTest  # noqa: E402
+from netns import NetCluster  # noqa: E402
+
+
+class PartitionTest(LoadTest):
+    cluster_class = NetCluster
+    options = {"tick_ms": 300, "extra": "zabfs.quorumGrace=1000\nzabfs.commitTimeout=8000\n"}
+
+    def tearDown(self):
+        self.cluster.heal()
+        for node in self.cluster.nodes:
+            node.wait_ready()
+
+    def progress(self, writers, what, seconds=20):
+        before = [len(w.acknowledged) for w in writers]
+        wait_for(lambda: all(len(w.acknowledged) > n + 10 for w, n in zip(writers, before)),
+                 seconds, what)
+
+    def cut_off(self, left):
+        """A majority goes on without `left`, and `left` does not."""
+        writers = self.load(self.cluster.nodes)
+        self.cluster.split(left)
+        inside = [w for w in writers if w.node in left]
+        outside = [w for w in writers if w.node not in left]
+        self.progress(outside, "writes of the majority")
+        for node in left:
+            wait_for(lambda: node.cluster_state()["quorum"] == "no", 20, "the cut-off side's word")
+        stuck = [len(w.acknowledged) for w in inside]
+        self.progress(outside, "writes of the majority, still")
+        self.assertEqual(stuck, [len(w.acknowledged) for w in inside])
+        self.cluster.heal()
+        self.progress(writers, "writes of all, healed", 40)
+        self.finish(writers)
+
+
+class ThreeNodes(PartitionTest):
+    def test_the_leader_alone(self):
+        self.cut_off([self.cluster.leader()])
+
+    def test_what_the_leader_sends_is_lost(self):
+        writers = self.load(self.cluster.nodes)
+        leader = self.cluster.leader()
+        others = [n for n in self.cluster.nodes if n is not leader]
+        for node in others:
+            node.drop_from([leader])
+        self.progress([w for w in writers if w.node is not leader], "writes without the leader")
+        self.cluster.heal()
+        self.progress(writers, "writes of all, healed", 40)
+        self.finish(writers)
+
+    def test_a_link_that_comes_and_goes(self):
+        writers = self.load(self.cluster.nodes)
+        a, b = self.cluster.leader(), self.cluster.followers()[0]
+        for i in range(8):
+            a.drop_from([b])
+            if i % 2:
+                b.drop_from([a])
+            time.sleep(0.4)
+            self.cluster.heal()
+            time.sleep(0.3)
+        self.progress(writers, "writes of all, healed", 40)
+        self.finish(writers)
+
+    def test_a_leader_that_is_stopped_and_goes_on(self):
+        writers = self.load(self.cluster.nodes)
+        for _ in range(3):
+            leader = wait_for(self.cluster.leader, 20, "a leader")
+            leader.signal(signal.SIGSTOP)
+            others = [w for w in writers if w.node is not leader]
+            self.progress(others, "writes without the stopped leader")
+            leader.signal(signal.SIGCONT)
+            self.progress(writers, "writes of all again", 40)
+        self.finish(writers)
+
+    def test_power_fails_everywhere(self):
+        writers = self.load(self.cluster.nodes)
+        for node in self.cluster.nodes:
+            node.process.kill()
+        for node in self.cluster.nodes:
+            node.process.wait()
+            node.start()
+        self.finish(writers)
+
+    def lock_is_lost_before_it_is_given(self, separate, rejoin):
+        """Node A's holder learns that it lost the lock before B's contender has it."""
+        a = self.cluster.followers()[0]
+        b = [n for n in self.cluster.followers() if n is not a][0]
+        times = {}
+        holder = open(self.dir(a, "@/lock"), "r+b", buffering=0)
+        fcntl.flock(holder, fcntl.LOCK_EX)
+
+        def hold():
+            while True:
+                started = time.monotonic()
+                try:
+                    holder.seek(0)
+                    holder.read(4096)
+                    times["held"] = started
+                except OSError as e:
+                    times["error"] = e.errno
+                    times["lost"] = time.monotonic()
+                    return
+                time.sleep(0.005)
+
+        def contend():
+            with open(self.dir(b, "@/lock"), "r+b", buffering=0) as contender:
+                fcntl.flock(contender, fcntl.LOCK_EX)
+                times["granted"] = time.monotonic()
+
+        threads = [threading.Thread(target=f, daemon=True) for f in (hold, contend)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: "waiter" in sh(f"cat {self.dir(b, '@/lock')}"), 10, "the contender")
+        separate(a)
+        wait_for(lambda: "granted" in times, 40, "the lock on the other side")
+        rejoin(a)
+        wait_for(lambda: "lost" in times, 20, "the holder's word")
+        with self.assertRaises(OSError):  # its close says so, too
+            holder.close()
+        for thread in threads:
+            thread.join(10)
+        self.assertEqual(times["error"], errno.ESTALE)
+        # The last read that said "held" was answered before the grant.
+        self.assertLess(times["held"], times["granted"])
+        return times
+
+    def test_a_holder_cut_off_knows_before_the_lock_is_given(self):
+        times = self.lock_is_lost_before_it_is_given(lambda a: self.cluster.split([a]),
+                                                     lambda a: self.cluster.heal())
+        self.assertLess(times["lost"], times["granted"])
+        print(f"lost {times['granted'] - times['lost']:.2f} s before it was given")
+
+    def test_a_holder_whose_daemon_is_stopped_never_reads_held_again(self):
+        self.lock_is_lost_before_it_is_given(lambda a: a.signal(signal.SIGSTOP),
+                                             lambda a: a.signal(signal.SIGCONT))
+
+
+class FiveNodes(PartitionTest):
+    nodes = 5
+
+    def test_a_minority_with_the_leader(self):
+        leader = self.cluster.leader()
+        self.cut_off([leader, self.cluster.followers()[0]])
+
+    def test_kills_while_cut(self):
+        writers = self.load(self.cluster.nodes)
+        leader = self.cluster.leader()
+        followers = self.cluster.followers()
+        self.cluster.split([followers[0]])
+        leader.kill()
+        rest = [w for w in writers if w.node in followers[1:]]
+        self.progress(rest, "writes of three of five")
+        self.cluster.heal()
+        leader.start()
+        leader.wait_ready()
+        self.finish(writers)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

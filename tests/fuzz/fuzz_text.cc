@@ -1,0 +1,13 @@
+// Text from people: ACL lines, member addresses, and the posix entry of an ACL.
+#include "consensus/ensemble.h"
+#include "tree/acl.h"
+#include "tree/path.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (std::optional<zabfs::tree::AclList> acl = zabfs::tree::parse_acl_text(text)) {
+    static_cast<void>(acl->size());
+  }
+  static_cast<void>(zabfs::consensus::parse_member(text));
+  return 0;
+}

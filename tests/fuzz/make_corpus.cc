@@ -1,0 +1,135 @@
+// Writes seeds for a fuzzer, made by our own encoders: make_corpus NAME DIRECTORY.
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "consensus/log_format.h"
+#include "consensus/messages.h"
+#include "tree/prepare.h"
+#include "tree/request.h"
+#include "tree/snapshot.h"
+
+using namespace zabfs;
+
+namespace {
+
+std::string directory;
+int written = 0;
+
+void seed(const std::string& bytes) {
+  std::ofstream(directory + "/seed" + std::to_string(written++), std::ios::binary) << bytes;
+}
+
+std::vector<std::pair<tree::OpCode, std::string>> requests() {
+  using tree::OpCode;
+  tree::ExtWrite write{"/a", tree::kAnyCzxid, 0, "data", {}};
+  tree::ExtAppend append{"/a", tree::kAnyCzxid, "more"};
+  tree::ExtRename rename;
+  rename.from = "/a";
+  rename.to = "/b";
+  tree::ExtRemove remove;
+  remove.path = "/a";
+  return {{OpCode::kCreate, tree::create_body("/b", "x", tree::open_acl(), 2)},
+          {OpCode::kDelete, tree::delete_body("/a", -1)},
+          {OpCode::kSetData, tree::set_data_body("/a", "y", 0)},
+          {OpCode::kSetAcl, tree::set_acl_body("/a", tree::open_acl(), -1)},
+          {OpCode::kCreateTtl, tree::create_ttl_body("/t", "x", tree::open_acl(), 5, 1'000)},
+          {OpCode::kMulti, tree::multi_body({{OpCode::kCheck, tree::check_body("/a", 0)},
+                                             {OpCode::kDelete, tree::delete_body("/a", 0)}})},
+          {OpCode::kExtWrite, encode(write)},
+          {OpCode::kExtAppend, encode(append)},
+          {OpCode::kExtRename, encode(rename)},
+          {OpCode::kExtRemove, encode(remove)}};
+}
+
+std::vector<std::string> txns() {
+  tree::Tree tree;
+  tree::Preparer preparer(tree);
+  preparer.reset();
+  std::vector<std::string> all;
+  tree::Zxid zxid = tree::Zxid::make(1, 1);
+  int32_t cxid = 0;
+  auto run = [&](tree::OpCode type, std::string body) {
+    tree::Request request = superuser_request(tree::SessionId{1}, cxid++, type, std::move(body));
+    for (tree::PreparedTxn& txn : preparer.prepare(request, zxid, 1'700'000'000'000)) {
+      zxid = txn.zxid.next();
+      all.push_back(txn.bytes);
+    }
+  };
+  run(tree::OpCode::kCreateSession, tree::create_session_body(5'000));
+  run(tree::OpCode::kCreate, tree::create_body("/a", "x", tree::open_acl(), 0));
+  for (auto& [type, body] : requests()) run(type, body);
+  run(tree::OpCode::kCloseSession, "");
+  return all;
+}
+
+std::string snapshot_bytes() {
+  tree::Tree tree;
+  std::string bytes;
+  std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
+  while (cursor->next(bytes, 1'000)) {
+  }
+  return bytes;
+}
+
+void link() {
+  using consensus::Packet, consensus::PacketType;
+  std::string bytes(1, '\x20');
+  encode_packet(Packet(PacketType::kSnap, tree::Zxid{7}), bytes);
+  bytes += snapshot_bytes();
+  tree::jute::Writer(bytes).string(consensus::kSnapshotSignature);
+  for (const std::string& txn : txns()) {
+    encode_packet(Packet(PacketType::kProposal, tree::Zxid{8}, txn), bytes);
+  }
+  encode_packet(Packet(PacketType::kFollowerInfo, tree::Zxid{},
+                       consensus::encode_learner_info({tree::ServerId{1}, 0, true})),
+                bytes);
+  seed(bytes);
+}
+
+void storage() {
+  using namespace consensus::log_format;
+  std::string log(1, '\0');
+  log += encode_segment_header({0, 1, tree::Zxid{}, 0, 1});
+  uint32_t chain = 0, counter = 0;
+  for (const std::string& txn : txns()) {
+    RecordHeader header;
+    header.chain = chain;
+    header.zxid = tree::Zxid::make(1, ++counter);
+    header.synced = static_cast<uint32_t>(log.size() - 1);
+    encode_record(header, txn, log);
+    chain = header.sum;
+  }
+  seed(log);
+  seed("\x01" + snapshot_bytes());
+  seed(std::string("\x02ZABFEPOC") + std::string(20, '\0'));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  std::string name = argv[1];
+  directory = argv[2];
+  std::filesystem::create_directories(directory);
+  if (name == "link") link();
+  if (name == "storage") storage();
+  if (name == "txn") {
+    for (const std::string& txn : txns()) seed(txn);
+  }
+  if (name == "request") {
+    char type = 0;
+    for (auto& [op, body] : requests()) seed(std::string(1, type++) + body);
+  }
+  if (name == "notification") {
+    consensus::Notification notification;
+    notification.vote = {tree::ServerId{2}, tree::Zxid::make(1, 5), 1};
+    notification.config = "server.1=h:1:2:participant\nversion=0";
+    seed(encode_notification(notification));
+  }
+  if (name == "text") {
+    seed("world:anyone:cdrwa\ndigest:u:p=:rw\n");
+    seed("[::1]:2888:3888:observer;0.0.0.0:2181");
+  }
+  return 0;
+}

@@ -1,0 +1,296 @@
+#include "sim/faults.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "consensus/log_reader.h"
+
+namespace zabfs::sim {
+
+namespace {
+
+// How often each kind comes, in order of FaultKind.
+constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 3, 8, 5, 6, 3, 4, 8, 2, 2, 3, 3, 3, 2, 2};
+constexpr int64_t kShortestGapUs = 50 * kMillisecondUs;
+constexpr int64_t kLongestGapUs = 1'500 * kMillisecondUs;
+
+}  // namespace
+
+const char* fault_name(FaultKind kind) {
+  static constexpr const char* kNames[kFaultKinds] = {
+      "crash",      "crash in I/O", "power loss", "pause", "slow disk",  "isolate",
+      "split",      "one-way loss", "flapping",   "stall", "reset",      "clock jump",
+      "sync fails", "disk full",    "wipe",       "rot",   "bad sector", "rot everywhere"};
+  return kNames[static_cast<int>(kind)];
+}
+
+std::vector<Fault> plan_faults(uint64_t seed, int64_t from_us, int64_t until_us) {
+  std::mt19937_64 random(seed * 0x9e3779b97f4a7c15 + 1);
+  // A seed has its own mix: some kinds not at all, some often, so that rare ones meet each other.
+  std::vector<double> weights(std::begin(kWeights), std::end(kWeights));
+  for (double& weight : weights) {
+    uint64_t taste = random() % 4;
+    if (taste == 0) weight = 0;
+    if (taste == 3) weight *= 3;
+  }
+  weights[0] += 1;
+  std::discrete_distribution<int> kinds(weights.begin(), weights.end());
+  std::vector<Fault> plan;
+  for (int64_t at_us = from_us; at_us < until_us;) {
+    Fault fault;
+    fault.at_us = at_us;
+    fault.kind = static_cast<FaultKind>(kinds(random));
+    fault.node = random();
+    fault.other = random();
+    bool is_long = random() % 5 == 0;
+    fault.duration_us =
+        10 * kMillisecondUs + static_cast<int64_t>(random() % (is_long ? 8'000'000 : 1'500'000));
+    fault.detail = random();
+    plan.push_back(fault);
+    uint64_t gap_us = random() % static_cast<uint64_t>(kLongestGapUs - kShortestGapUs);
+    at_us += kShortestGapUs + static_cast<int64_t>(gap_us);
+  }
+  return plan;
+}
+
+std::string describe(const Fault& fault, size_t nodes) {
+  return fmt::format("{:>10.3f} ms  {} node {} (other {}) for {} ms",
+                     static_cast<double>(fault.at_us) / 1000, fault_name(fault.kind),
+                     fault.node % nodes + 1, fault.other % nodes + 1, fault.duration_us / 1000);
+}
+
+void Faults::schedule(const std::vector<Fault>& plan) {
+  for (const Fault& fault : plan) {
+    world_.after(fault.at_us - world_.now_us(), [this, fault] { strike(fault); });
+  }
+}
+
+void Faults::end_all() {
+  world_.heal();
+  for (auto& node : world_.nodes()) {
+    node->disk().end_faults();
+    if (!node->is_up()) world_.restart(*node);
+  }
+}
+
+void Faults::revive(SimNode& node, int64_t delay_us) {
+  world_.after(delay_us, [this, &node] { world_.restart(node); });
+}
+
+// Whether this node's disk may lose something: the voters that are whole are still a quorum, and a
+// member that votes alone is never robbed.
+bool Faults::may_lose(const SimNode& node) const {
+  if (!node.is_voter()) return true;
+  size_t whole = 0;
+  for (const auto& other : world_.nodes()) {
+    if (other->is_voter() && other.get() != &node && !other->is_impaired()) ++whole;
+  }
+  return whole >= world_.quorum();
+}
+
+void Faults::strike(const Fault& fault) {
+  auto& nodes = world_.nodes();
+  SimNode& node = *nodes[fault.node % nodes.size()];
+  SimNode& other = *nodes[fault.other % nodes.size()];
+  std::vector<SimNode*> all;
+  for (auto& any : nodes) all.push_back(any.get());
+  bool struck = true;
+  world_.trace(fmt::format("FAULT {} node {}", fault_name(fault.kind), node.id().value));
+  switch (fault.kind) {
+    case FaultKind::kCrash:
+      world_.crash(node);
+      revive(node, fault.duration_us);
+      break;
+    case FaultKind::kCrashInIo:
+      if (node.is_up()) node.disk().crash_in(1 + fault.detail % 40);
+      revive(node, fault.duration_us + kSecondUs);
+      break;
+    case FaultKind::kPowerLoss:
+      for (SimNode* any : all) world_.crash(*any);
+      for (SimNode* any : all) revive(*any, world_.random_us(fault.duration_us));
+      break;
+    case FaultKind::kPause:
+      node.pause(fault.duration_us);
+      break;
+    case FaultKind::kSlowDisk:
+      node.slow_down(2 + static_cast<int64_t>(fault.detail % 200), fault.duration_us);
+      break;
+    case FaultKind::kIsolate:
+      cut_between({&node}, all, true, fault.duration_us);
+      break;
+    case FaultKind::kSplit: {
+      std::vector<SimNode*> halves[2];
+      for (size_t i = 0; i < all.size(); ++i) halves[fault.detail >> i & 1].push_back(all[i]);
+      cut_between(halves[0], halves[1], true, fault.duration_us);
+      break;
+    }
+    case FaultKind::kOneWay:
+      if (fault.detail % 2 == 0) {
+        cut_between({&node}, all, false, fault.duration_us);
+      } else {
+        cut_between({&node}, {&other}, false, fault.duration_us);
+      }
+      break;
+    case FaultKind::kFlap:
+      flap(node, other, 3 + static_cast<int>(fault.detail % 8),
+           20 * kMillisecondUs + static_cast<int64_t>(fault.detail % 700'000));
+      break;
+    case FaultKind::kStall:
+      world_.stall(node.id(), other.id(), world_.now_us() + fault.duration_us);
+      break;
+    case FaultKind::kReset:
+      world_.reset_links(node.id(), other.id());
+      break;
+    case FaultKind::kClockJump:
+      node.jump_wall_clock(static_cast<int64_t>(fault.detail % 200'000) - 100'000);
+      break;
+    case FaultKind::kSyncFails:
+      if (node.is_up()) {
+        node.expect_death();
+        node.disk().fail_next_sync();
+      }
+      revive(node, fault.duration_us + kSecondUs);
+      break;
+    case FaultKind::kDiskFull:
+      fill_disk(node, fault.duration_us);
+      break;
+    case FaultKind::kWipe:
+      struck = may_lose(node);
+      if (!struck) break;
+      world_.crash(node);
+      node.wipe();
+      revive(node, fault.duration_us);
+      break;
+    case FaultKind::kRot:
+    case FaultKind::kBadSector:
+      struck = may_lose(node);
+      if (!struck) break;
+      world_.crash(node);
+      struck = damage_some_file(node, fault.detail, fault.kind == FaultKind::kRot);
+      revive(node, fault.duration_us);
+      break;
+    case FaultKind::kRotEverywhere:
+      struck = rot_everywhere(fault.detail);
+      break;
+  }
+  if (struck) ++struck_[fault.kind];
+}
+
+void Faults::cut_between(const std::vector<SimNode*>& left, const std::vector<SimNode*>& right,
+                         bool both_ways, int64_t duration_us) {
+  std::vector<std::pair<ServerId, ServerId>> cuts;
+  for (SimNode* a : left) {
+    for (SimNode* b : right) {
+      if (a == b) continue;
+      cuts.emplace_back(a->id(), b->id());
+      if (both_ways) cuts.emplace_back(b->id(), a->id());
+    }
+  }
+  for (auto [from, to] : cuts) world_.cut(from, to);
+  world_.after(duration_us, [this, cuts] {
+    for (auto [from, to] : cuts) world_.heal(from, to);
+  });
+}
+
+void Faults::flap(SimNode& a, SimNode& b, int times, int64_t period_us) {
+  if (times == 0 || &a == &b) return;
+  cut_between({&a}, {&b}, times % 2 == 0, period_us / 2);
+  world_.after(period_us, [this, &a, &b, times, period_us] { flap(a, b, times - 1, period_us); });
+}
+
+void Faults::fill_disk(SimNode& node, int64_t duration_us) {
+  node.disk().set_capacity(node.disk().used_bytes() + 1'000);
+  world_.after(duration_us, [this, &node] {
+    node.disk().set_capacity(0);
+    if (!node.is_up()) world_.restart(node);
+  });
+}
+
+// What is durable and read again: the log up to its last witness, snapshots, epochs.
+bool Faults::damage_some_file(SimNode& node, uint64_t detail, bool readable) {
+  std::vector<std::string> names = node.disk().list();
+  std::erase_if(names, [](const std::string& name) {
+    return name == "spare" || name.starts_with("damaged.") || name.find("tmp") != std::string::npos;
+  });
+  if (names.empty()) return false;
+  const std::string& name = names[detail % names.size()];
+  std::unique_ptr<consensus::File> file;
+  if (!node.disk().open(name, false, file).ok() || file->size() == 0) return false;
+  uint64_t end = file->size();
+  if (name.starts_with("log.")) {
+    // Up to the last record that a later one witnesses; what is behind it may be a torn write.
+    consensus::LogHandlers handlers;
+    uint64_t number = std::stoull(name.substr(4), nullptr, 16);
+    end = 0;
+    handlers.record = [&](const consensus::FoundRecord& found, bool) {
+      if (found.segment == number) end = std::max<uint64_t>(end, found.header.synced);
+      return true;
+    };
+    consensus::LogReport report = read_log(node.disk(), handlers);
+    bool is_last = !report.segments.empty() && report.segments.back().number == number;
+    if (!is_last && end != 0) end = file->size();
+    if (end == 0) return false;
+  }
+  uint64_t offset = (detail >> 16) % end;
+  node.expect_damage();
+  world_.trace(fmt::format("{} of node {} is damaged at {}", name, node.id().value, offset));
+  if (readable) {
+    node.disk().rot(name, offset);
+  } else {
+    node.disk().break_sector(name, offset);
+  }
+  return true;
+}
+
+// A power failure after which every node misses a few txns, and every txn is somewhere.
+bool Faults::rot_everywhere(uint64_t detail) {
+  auto& nodes = world_.nodes();
+  if (world_.options().voters < 2) return false;
+  for (auto& node : nodes) {
+    if (node->is_impaired()) return false;
+  }
+  for (auto& node : nodes) {
+    world_.crash(*node);
+    revive(*node, 10 * kMillisecondUs + world_.random_us(kSecondUs));
+  }
+  using Places = std::map<tree::Zxid, consensus::FoundRecord>;
+  std::vector<Places> logs;
+  for (auto& node : nodes) {
+    Places places;
+    consensus::LogHandlers handlers;
+    std::vector<consensus::FoundRecord> records;
+    handlers.record = [&](const consensus::FoundRecord& found, bool damaged) {
+      if (!damaged) records.push_back(found);
+      return true;
+    };
+    consensus::LogReport report = read_log(node->disk(), handlers);
+    if (!report.damage.empty()) return false;
+    for (size_t i = 1; i + 1 < records.size(); ++i) {
+      using log_type = consensus::log_format::RecordType;
+      const auto& [before, at, behind] = std::tie(records[i - 1], records[i], records[i + 1]);
+      bool inside = before.header.type == log_type::kTxn && at.header.type == log_type::kTxn &&
+                    behind.header.type == log_type::kTxn && before.segment == at.segment &&
+                    at.segment == behind.segment &&
+                    before.header.zxid.epoch() == behind.header.zxid.epoch() &&
+                    behind.header.synced > at.offset + 48;
+      if (inside) places[at.header.zxid] = at;
+    }
+    logs.push_back(std::move(places));
+  }
+  bool any = false;
+  for (const auto& [zxid, place] : logs[0]) {
+    bool everywhere = std::all_of(logs.begin(), logs.end(),
+                                  [&](const Places& places) { return places.contains(zxid); });
+    if (!everywhere || (zxid.counter() + detail) % 5 != 0) continue;
+    size_t victim = (zxid.counter() / 5) % nodes.size();
+    const consensus::FoundRecord& record = logs[victim].at(zxid);
+    nodes[victim]->disk().rot(consensus::log_segment_name(record.segment),
+                              record.offset + detail % 48);
+    nodes[victim]->expect_damage();
+    any = true;
+  }
+  return any;
+}
+
+}  // namespace zabfs::sim

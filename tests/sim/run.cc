@@ -1,0 +1,141 @@
+#include "sim/run.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "sim/clients.h"
+#include "sim/world.h"
+
+namespace zabfs::sim {
+
+namespace {
+
+constexpr int64_t kQuietStartUs = 2 * kSecondUs;
+constexpr int64_t kHealingUs = 120 * kSecondUs;  // a healed ensemble commits within that
+constexpr int64_t kSessionsEndUs = 12 * kSecondUs;
+
+// Ensembles of three are what people run; every size has its turn.
+size_t voters_of(uint64_t seed) {
+  static constexpr size_t kSizes[] = {3, 3, 5, 3, 2, 3, 4, 3, 5, 3, 1, 3, 7, 3, 6, 3};
+  return kSizes[seed % std::size(kSizes)];
+}
+
+class Run {
+ public:
+  explicit Run(const RunOptions& options)
+      : options_(options),
+        world_(world_options(options)),
+        faults_(world_),
+        clients_(world_, static_cast<int>(3 + options.seed % 4)) {}
+
+  RunResult go() {
+    RunResult result;
+    int64_t end_us = options_.seconds * kSecondUs;
+    result.plan = plan_faults(options_.seed, kQuietStartUs, end_us);
+    result.nodes = world_.nodes().size();
+    try {
+      safety_phase(result.plan, end_us);
+      liveness_phase();
+    } catch (const Violation& violation) {
+      result.violation = violation.what();
+      result.violated_at_us = world_.now_us();
+      result.last_lines = world_.recent_trace();
+    }
+    Invariants& invariants = world_.invariants();
+    result.totals.seeds = 1;
+    result.totals.events = world_.events_run();
+    result.totals.committed = invariants.committed_count();
+    result.totals.acknowledged = invariants.acknowledged_count();
+    result.totals.locks = clients_.locks_granted();
+    result.totals.simulated_seconds = static_cast<double>(world_.now_us()) / kSecondUs;
+    result.totals.faults = faults_.struck();
+    return result;
+  }
+
+ private:
+  static WorldOptions world_options(const RunOptions& options) {
+    WorldOptions world;
+    world.seed = options.seed;
+    world.voters = options.voters != 0 ? options.voters : voters_of(options.seed);
+    world.observers = options.observers.value_or(options.seed % 4 == 1 ? 1 + options.seed % 2 : 0);
+    world.trace = options.trace;
+    return world;
+  }
+
+  void safety_phase(const std::vector<Fault>& plan, int64_t end_us) {
+    for (auto& node : world_.nodes()) {
+      // Voters start a new ensemble together; observers join when they like.
+      int64_t within_us = node->is_voter() ? kSecondUs / 2 : 10 * kSecondUs;
+      world_.after(world_.random_us(within_us), [this, &node] { world_.restart(*node); });
+    }
+    std::vector<Fault> chosen = plan;
+    if (options_.only) {
+      chosen.clear();
+      for (size_t index : *options_.only) {
+        if (index < plan.size()) chosen.push_back(plan[index]);
+      }
+    }
+    faults_.schedule(chosen);
+    clients_.run(end_us);
+    world_.run_until(end_us);
+  }
+
+  // Healed, every node must commit again, vote again, and stand where all others stand.
+  void liveness_phase() {
+    faults_.end_all();
+    clients_.retire_some();
+    int64_t limit_us = world_.now_us() + kHealingUs;
+    for (auto& node : world_.nodes()) {
+      auto answered = std::make_shared<bool>(false);
+      while (!*answered && world_.now_us() < limit_us) {
+        if (!node->is_up()) world_.restart(*node);
+        clients_.probe(*node, answered);
+        world_.run_until(world_.now_us() + kSecondUs / 2);
+      }
+      if (!*answered) {
+        throw Violation(fmt::format("node {} commits nothing {} s after all faults ended",
+                                    node->id().value, kHealingUs / kSecondUs));
+      }
+    }
+    auto all_vote = [this] {
+      for (auto& node : world_.nodes()) {
+        if (node->is_voter() && !node->replica().zab().state().votes) return false;
+      }
+      return true;
+    };
+    while (!all_vote() && world_.now_us() < limit_us) {
+      world_.run_until(world_.now_us() + kSecondUs / 2);
+    }
+    // Two voters can't tell which of them lost something (ZAB.md section 3).
+    if (!all_vote() && world_.options().voters > 2) throw Violation("a node never votes again");
+    world_.run_until(world_.now_us() + kSessionsEndUs);
+    for (auto& node : world_.nodes()) {
+      const tree::Tree& tree = node->replica().tree();
+      world_.invariants().check_tokens(tree, "at the end");
+      world_.invariants().check_ephemerals(node->id(), tree);
+      clients_.check_sessions(tree);
+    }
+  }
+
+  RunOptions options_;
+  World world_;
+  Faults faults_;
+  Clients clients_;
+};
+
+}  // namespace
+
+void Totals::add(const Totals& other) {
+  seeds += other.seeds;
+  events += other.events;
+  committed += other.committed;
+  acknowledged += other.acknowledged;
+  locks += other.locks;
+  simulated_seconds += other.simulated_seconds;
+  for (auto [kind, count] : other.faults) faults[kind] += count;
+}
+
+RunResult run_seed(const RunOptions& options) { return Run(options).go(); }
+
+}  // namespace zabfs::sim

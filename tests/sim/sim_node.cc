@@ -1,0 +1,209 @@
+// One simulated machine: the replica's environment and transport.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/world.h"
+
+namespace zabfs::sim {
+
+using consensus::Notification;
+using consensus::Replica;
+
+namespace {
+
+constexpr int32_t kTickMs = 500;
+
+consensus::Ensemble make_ensemble(const WorldOptions& options) {
+  std::map<ServerId, consensus::Member> members;
+  for (size_t i = 1; i <= options.voters + options.observers; ++i) {
+    consensus::Member member;
+    member.host = "node" + std::to_string(i);
+    member.quorum_port = 2888;
+    member.election_port = 3888;
+    member.observer = i > options.voters;
+    members[ServerId{static_cast<int64_t>(i)}] = member;
+  }
+  return consensus::Ensemble(members);
+}
+
+}  // namespace
+
+SimNode::SimNode(World& world, ServerId id)
+    : world_(world), id_(id), disk_(world.options().seed * 31 + static_cast<uint64_t>(id.value)) {}
+
+void SimNode::start() {
+  ++life_;
+  io_free_us_ = world_.now_us();
+  paused_until_us_ = slow_until_us_ = 0;
+  armed_us_ = INT64_MAX;
+  skew_ms_ = static_cast<int64_t>(world_.random(100'000));
+  drift_ppm_ = static_cast<int64_t>(world_.random(2'000)) - 1'000;
+  consensus::ReplicaConfig config;
+  config.zab.me = id_;
+  config.zab.ensemble = make_ensemble(world_.options());
+  config.zab.tick_ms = kTickMs;
+  config.zab.init_limit = 10;
+  config.zab.sync_limit = 5;
+  config.segment_bytes = 16u << 10;
+  config.snapshot_txns = 60;
+  replica_ = std::make_unique<Replica>(config, *this, *this, disk_, disk_);
+  std::string error;
+  try {
+    error = replica_->recover();
+  } catch (const CrashNow&) {
+    world_.crash(*this);
+    return;
+  }
+  if (!error.empty()) {
+    bool alone = world_.options().voters == 1;
+    if (disk_.is_limited() || (alone && damage_expected_)) {
+      // It said so and refused. The operator makes room, or gives it up.
+      world_.trace(fmt::format("node {} refuses to start: {}", id_.value, error));
+      stop();
+      return;
+    }
+    throw Violation(fmt::format("node {} can't start: {}", id_.value, error));
+  }
+  check_vote();
+  replica_->set_listener(this);
+  world_.invariants().starts_at(id_, replica_->tree().last_zxid());
+  world_.invariants().tree_at(id_, replica_->tree());
+  on_strand([this] { replica_->start(); });
+}
+
+// A crash alone never costs a node its vote.
+void SimNode::check_vote() {
+  bool votes = replica_->zab().state().votes;
+  if (had_vote_ && !votes && !impaired_) {
+    throw Violation(fmt::format("node {} lost its vote, and its disk had lost nothing", id_.value));
+  }
+}
+
+void SimNode::after_step() {
+  const consensus::Zab& zab = replica_->zab();
+  world_.invariants().check_node(id_, *replica_);
+  check_vote();
+  if (!zab.state().votes) return;
+  had_vote_ = true;
+  if (impaired_ && zab.role() != consensus::Role::kSettling) {
+    impaired_ = false;
+    world_.trace(fmt::format("node {} is whole again", id_.value));
+  }
+}
+
+void SimNode::stop() {
+  ++life_;
+  replica_.reset();
+  readers_.clear();
+}
+
+// What was put off until then stays put off: a pause never ends early.
+void SimNode::pause(int64_t us) {
+  paused_until_us_ = std::max(paused_until_us_, world_.now_us() + us);
+}
+
+void SimNode::slow_down(int64_t factor, int64_t us) {
+  slow_factor_ = factor;
+  slow_until_us_ = world_.now_us() + us;
+}
+
+void SimNode::wipe() {
+  disk_.wipe();
+  expect_damage();
+}
+
+void SimNode::wake_at(int64_t time_ms) {
+  // As the real host: a timer that fires too early costs one look at the clock.
+  if (time_ms == INT64_MAX) return;
+  int64_t at_us = world_.now_us() + std::max<int64_t>(time_ms - now_ms(), 1) * 1000;
+  if (at_us >= armed_us_) return;
+  armed_us_ = at_us;
+  uint64_t number = ++wake_number_;
+  world_.after(
+      at_us - world_.now_us(),
+      [this, number] {
+        if (number != wake_number_) return;
+        armed_us_ = INT64_MAX;
+        on_strand([this] { replica_->on_timer(); });
+      },
+      this);
+}
+
+void SimNode::run_io(std::function<void()> job, std::function<void()> done) {
+  // One lane: jobs run one after the other.
+  int64_t start_us = std::max(io_free_us_, world_.now_us());
+  int64_t time_us = 100 + (world_.chance(100) ? world_.random_us(50'000) : world_.random_us(800));
+  if (world_.now_us() < slow_until_us_) time_us *= slow_factor_;
+  io_free_us_ = start_us + time_us;
+  world_.after(
+      io_free_us_ - world_.now_us(),
+      [this, job = std::move(job), done = std::move(done)] {
+        on_strand([&] {
+          job();
+          done();
+        });
+      },
+      this);
+}
+
+void SimNode::run_background(std::function<void()> job, std::function<void()> done) {
+  world_.after(
+      1'000 + world_.random_us(100'000),
+      [this, job = std::move(job), done = std::move(done)] {
+        on_strand([&] {
+          job();
+          done();
+        });
+      },
+      this);
+}
+
+void SimNode::log(consensus::LogLevel, const std::string& line) {
+  world_.trace(line);
+  if (!damage_expected_ && line.find("DAMAGE") != std::string::npos) {
+    throw Violation("a disk that only crashed looks damaged: " + line);
+  }
+}
+
+void SimNode::die(const std::string& why) {
+  // Damage and a full disk at once can leave no way on, until there is room.
+  bool no_room = disk_.is_limited() && why.find("No space") != std::string::npos;
+  if (!no_room && !std::exchange(death_expected_, false)) {
+    throw Violation(fmt::format("node {} dies: {}", id_.value, why));
+  }
+  world_.trace(fmt::format("node {} ends itself: {}", id_.value, why));
+  throw CrashNow();
+}
+
+void SimNode::send_vote(ServerId to, const Notification& notification) {
+  world_.deliver_vote(id_, to, notification);
+}
+
+void SimNode::dial(ServerId leader, LinkId link) { world_.dial(id_, leader, link); }
+void SimNode::send(LinkId link, const std::string& bytes) { world_.send(id_, link, bytes); }
+
+void SimNode::close(LinkId link, const std::string& reason) {
+  world_.trace(fmt::format("node {} closes a link: {}", id_.value, reason));
+  world_.close(id_, link);
+}
+
+void SimNode::before_publish(const std::vector<tree::Txn>& txns) {
+  closed_session_ = false;
+  for (const tree::Txn& txn : txns) {
+    world_.invariants().applied(id_, txn);
+    closed_session_ = closed_session_ || txn.header.type == tree::OpCode::kCloseSession;
+  }
+}
+
+void SimNode::published(const std::vector<tree::Change>&) {
+  world_.invariants().tree_at(id_, replica_->tree());
+  if (closed_session_) world_.invariants().check_ephemerals(id_, replica_->tree());
+}
+
+void SimNode::tree_replaced() {
+  world_.invariants().starts_at(id_, replica_->tree().last_zxid());
+  world_.invariants().tree_at(id_, replica_->tree());
+}
+
+}  // namespace zabfs::sim
