@@ -38,10 +38,10 @@ tree::Zxid check_log(Disk& disk, CheckResult& result) {
         static_cast<SyncMode>(found.header.extra) == SyncMode::kSnap) {
       base = found.header.zxid;
     }
-    if (found.header.type != log_format::RecordType::kTxn) return true;
+    if (found.header.type != log_format::RecordType::kTxn) return Taken::kYes;
     if (txns++ == 0) first = found.header.zxid;
     last = found.header.zxid;
-    return true;
+    return Taken::kYes;
   };
   LogReport report = read_log(disk, handlers);
   result.found.push_back(fmt::format("log: {} segments, {} records, {} txns, 0x{:x} to 0x{:x}",

@@ -9,8 +9,8 @@ namespace {
 
 constexpr int64_t kFinalizeWaitMs = 200;  // Java: finalizeWait
 constexpr int64_t kMinResendMs = 200;
-constexpr int64_t kMaxResendMs = 60'000;
-constexpr int64_t kNobody = INT64_MIN;  // an observer's vote
+constexpr int64_t kMaxResendMs = 1'000;  // Java: 60 s, which a healed network then waits for
+constexpr int64_t kNobody = INT64_MIN;   // an observer's vote
 constexpr Zxid kNoVote{-1};
 
 bool beats(const Vote& a, const Vote& b) {

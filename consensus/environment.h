@@ -39,6 +39,8 @@ class Transport {
   // Learner links. A dial ends in Replica::on_link_up or on_link_down.
   virtual void dial(ServerId leader, LinkId link) = 0;
   virtual void send(LinkId link, const std::string& bytes) = 0;
+  // Bytes of a link that wait for room. Once there is some, the strand has another batch.
+  virtual size_t unsent(LinkId link) = 0;
   virtual void close(LinkId link, const std::string& reason) = 0;
   // The end of a batch of sends: whatever was buffered goes out.
   virtual void flush() = 0;

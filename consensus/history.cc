@@ -32,6 +32,12 @@ bool History::contains(Zxid zxid) const {
   return zxid.counter() != 0 && zxid <= last_of_epoch(zxid.epoch());
 }
 
+Zxid History::next(Zxid zxid) const {
+  if (last_of_epoch(zxid.epoch()) > zxid) return zxid.next();
+  auto later = last_counter_.upper_bound(zxid.epoch());
+  return later == last_counter_.end() ? Zxid{} : Zxid::make(later->first, 1);
+}
+
 Zxid History::last_of_epoch(uint32_t epoch) const {
   auto place = last_counter_.find(epoch);
   return place == last_counter_.end() ? Zxid{} : Zxid::make(epoch, place->second);

@@ -29,6 +29,8 @@ class History {
   Zxid base() const { return base_; }
   Zxid last() const;
   bool contains(Zxid zxid) const;
+  // What comes after `zxid` here, which is the base or contained; zero at the end.
+  Zxid next(Zxid zxid) const;
   // The last zxid of `epoch` here, or a zero Zxid if there is none.
   Zxid last_of_epoch(uint32_t epoch) const;
 

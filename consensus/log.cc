@@ -92,9 +92,12 @@ LogRecovery Log::open() {
   };
   handlers.record = [&](const FoundRecord& found, size_t damages) {
     committed_ = std::max(committed_, found.header.committed);
-    if (damages == 0) return state.take(found.header, found.segment, found.offset);
+    if (damages == 0) {
+      bool in_order = state.take(found.header, found.segment, found.offset);
+      return in_order ? Taken::kYes : Taken::kOutOfOrder;
+    }
     behind_.push_back({entry_of(found.header, found.body), damages});
-    return true;
+    return Taken::kYes;
   };
   LogReport report = read_log(disk_, handlers);
   if (report.segments.empty()) {
@@ -378,33 +381,22 @@ DiskStatus Log::roll_back_group() {
 
 // ---- reading
 
-bool Log::read(Disk& disk, Zxid after, Zxid through, std::deque<LogTxn>& txns) {
-  Zxid base;
-  bool has_base = false;
+bool Log::read(Disk& disk, const History& history, Zxid after, Zxid through, size_t max_bytes,
+               std::deque<LogTxn>& txns) {
+  Zxid next = history.next(after);
+  size_t bytes = 0;
   LogHandlers handlers;
-  handlers.first_segment = [&](const SegmentHeader& header) {
-    base = header.last_zxid;
-    has_base = true;
+  handlers.record = [&](const FoundRecord& found, size_t damages) {
+    if (damages > 0) return Taken::kEnough;
+    // A zxid names one txn for good: what a TRUNC took back has others.
+    if (found.header.type != RecordType::kTxn || found.header.zxid != next) return Taken::kYes;
+    txns.push_back({next, std::make_shared<const std::string>(found.body)});
+    bytes += found.body.size();
+    next = history.next(next);
+    return next > through || next == Zxid{} || bytes > max_bytes ? Taken::kEnough : Taken::kYes;
   };
-  handlers.record = [&](const FoundRecord& found, bool damaged) {
-    const RecordHeader& header = found.header;
-    if (damaged) return false;
-    if (header.type == RecordType::kTxn && header.zxid > after && header.zxid <= through) {
-      txns.push_back({header.zxid, std::make_shared<const std::string>(found.body)});
-    } else if (header.type == RecordType::kBeginSync) {
-      auto mode = static_cast<SyncMode>(header.extra);
-      while (mode == SyncMode::kTrunc && !txns.empty() && txns.back().zxid > header.zxid) {
-        txns.pop_back();
-      }
-      if (mode == SyncMode::kSnap) {
-        txns.clear();
-        base = header.zxid;
-      }
-    }
-    return true;
-  };
-  LogReport report = read_log(disk, handlers);
-  return has_base && report.damage.empty() && after >= base;
+  read_log(disk, handlers, kLogPrefix, find_segment(disk, after));
+  return next > through || next == Zxid{} || bytes > max_bytes;
 }
 
 std::map<Zxid, Payload> Log::find(Disk& disk, const std::vector<Range>& wanted) {
@@ -417,7 +409,7 @@ std::map<Zxid, Payload> Log::find(Disk& disk, const std::vector<Range>& wanted) 
                        return zxid > range.after && zxid <= range.through;
                      });
     if (is_wanted) found_txns[zxid] = std::make_shared<const std::string>(found.body);
-    return true;
+    return Taken::kYes;
   };
   read_log(disk, handlers);
   read_log(disk, handlers, kDamagedLogPrefix);

@@ -82,8 +82,10 @@ class Log {
   DiskStatus prepare_spare();
   bool wants_spare() const { return !has_spare_ && position_ > segment_size_ / 2; }
 
-  // The txns in (after, through], in order; false if the log does not hold them all.
-  static bool read(Disk& disk, Zxid after, Zxid through, std::deque<LogTxn>& txns);
+  // The txns of `history` in (after, through], in order, but no more than `max_bytes` of them and
+  // one; false if the log does not hold them.
+  static bool read(Disk& disk, const History& history, Zxid after, Zxid through, size_t max_bytes,
+                   std::deque<LogTxn>& txns);
   // Those of the txns wanted that are intact here, whatever else is damaged or was cut off: a zxid
   // names one txn for good.
   static std::map<Zxid, Payload> find(Disk& disk, const std::vector<Range>& wanted);

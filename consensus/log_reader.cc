@@ -57,8 +57,10 @@ class Walk {
  public:
   Walk(Disk& disk, const LogHandlers& handlers) : disk_(disk), handlers_(handlers) {}
 
-  LogReport run(std::string_view prefix) {
+  LogReport run(std::string_view prefix, uint64_t first) {
     for (const LogSegment& segment : list_log_segments(disk_, prefix)) {
+      if (enough_) break;
+      if (segment.number < first) continue;
       if (segment.number <= covered_) {
         report_.leftovers.push_back(segment.name);
       } else {
@@ -103,7 +105,7 @@ class Walk {
       bool intact =
           decode_record(std::string_view(bytes_).substr(offset), found.header, found.body);
       if (intact && (!chain_ || found.header.chain == *chain_)) {
-        if (!take(segment, found)) return;
+        if (!take(segment, found) || enough_) return;
         offset += kRecordHeaderBytes + padded(found.header.length);
         continue;
       }
@@ -118,7 +120,7 @@ class Walk {
       chain_.reset();
       offset = *next;
     }
-    if (damaged()) return;
+    if (damaged() || enough_) return;
     report_.last = segment;
     report_.end = offset;
     report_.size = bytes_.size();
@@ -126,7 +128,9 @@ class Walk {
   }
 
   bool take(const LogSegment& segment, const FoundRecord& found) {
-    if (handlers_.record && !handlers_.record(found, report_.damage.size())) {
+    Taken taken = handlers_.record ? handlers_.record(found, report_.damage.size()) : Taken::kYes;
+    enough_ = taken == Taken::kEnough;
+    if (taken == Taken::kOutOfOrder) {
       note_damage(segment, found.offset,
                   fmt::format("zxid 0x{:x} is out of order", found.header.zxid.value));
       return false;
@@ -156,6 +160,7 @@ class Walk {
   uint64_t unreadable_end_ = 0;
   std::optional<uint32_t> chain_;  // of the record before; unknown behind damage
   uint64_t covered_ = 0;
+  bool enough_ = false;
 };
 
 }  // namespace
@@ -171,8 +176,27 @@ std::vector<LogSegment> list_log_segments(Disk& disk, std::string_view prefix) {
   return segments;
 }
 
-LogReport read_log(Disk& disk, const LogHandlers& handlers, std::string_view prefix) {
-  return Walk(disk, handlers).run(prefix);
+LogReport read_log(Disk& disk, const LogHandlers& handlers, std::string_view prefix,
+                   uint64_t first) {
+  return Walk(disk, handlers).run(prefix, first);
+}
+
+uint64_t find_segment(Disk& disk, tree::Zxid zxid) {
+  uint64_t found = 0, covered = 0;
+  for (const LogSegment& segment : list_log_segments(disk)) {
+    std::unique_ptr<File> file;
+    std::string bytes;
+    SegmentHeader header;
+    if (segment.number <= covered) continue;  // a mend's leftover
+    if (!disk.open(segment.name, false, file).ok() ||
+        !file->read_at(0, kSegmentHeaderBytes, bytes).ok() ||
+        !decode_segment_header(bytes, header)) {
+      continue;
+    }
+    covered = header.covers;
+    if (header.last_zxid <= zxid) found = segment.number;
+  }
+  return found;
 }
 
 }  // namespace zabfs::consensus

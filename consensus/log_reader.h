@@ -47,13 +47,23 @@ struct LogReport {
   bool torn = false;         // a write that a crash stopped follows `end`
 };
 
-struct LogHandlers {
-  std::function<void(const log_format::SegmentHeader&)> first_segment;
-  // In order. `damages`: in how many places before it something is missing. False: out of order,
-  // which is damage too.
-  std::function<bool(const FoundRecord&, size_t damages)> record;
+enum class Taken {
+  kYes,
+  kOutOfOrder,  // which is damage too
+  kEnough,      // nothing else is wanted
 };
 
-LogReport read_log(Disk& disk, const LogHandlers& handlers, std::string_view prefix = kLogPrefix);
+struct LogHandlers {
+  std::function<void(const log_format::SegmentHeader&)> first_segment;
+  // In order. `damages`: in how many places before it something is missing.
+  std::function<Taken(const FoundRecord&, size_t damages)> record;
+};
+
+// From the segment of number `first` on.
+LogReport read_log(Disk& disk, const LogHandlers& handlers, std::string_view prefix = kLogPrefix,
+                   uint64_t first = 0);
+// The number of the last segment that begins at or before `zxid`: what comes after it is in there
+// or behind.
+uint64_t find_segment(Disk& disk, tree::Zxid zxid);
 
 }  // namespace zabfs::consensus

@@ -18,8 +18,6 @@ using tree::Outcome;
 
 namespace {
 
-// Recent txns kept in memory for learners that come back.
-constexpr size_t kWindowTxns = 2'000;
 constexpr size_t kWindowBytes = 4u << 20;
 
 }  // namespace
@@ -110,8 +108,13 @@ void Replica::on_link_accepted(LinkId link) {
   step(event::LinkAccepted{link});
 }
 
-void Replica::on_link_down(LinkId link) {
+void Replica::forget_link(LinkId link) {
   links_.erase(link);
+  supplies_.erase(link);
+}
+
+void Replica::on_link_down(LinkId link) {
+  forget_link(link);
   if (mending_ && link == mending_->link) return on_mending_link_down();
   step(event::LinkDown{link});
 }
@@ -125,26 +128,20 @@ void Replica::on_packet(LinkId link, Packet packet) {
 
 // ---- actions
 
-void Replica::send_packet(LinkId link, const Packet& packet) {
-  std::string bytes;
-  encode_packet(packet, bytes);
-  transport_.send(link, bytes);
-}
-
 void Replica::carry_out(Action& any) {
   if (auto* send = std::get_if<action::Send>(&any)) {
     std::string bytes;
     encode_packet(send->packet, bytes);
-    for (LinkId link : send->links) transport_.send(link, bytes);
+    for (LinkId link : send->links) send_bytes(link, bytes);
   } else if (auto* append = std::get_if<action::Append>(&any)) {
     on_append(*append);
   } else if (std::holds_alternative<action::Commit>(any)) {
     // What is committed is applied once a batch: apply_committed.
   } else if (auto* inform = std::get_if<action::Inform>(&any)) {
-    auto txns = history_between(Zxid{inform->zxid.value - 1}, inform->zxid);
-    for (const LogTxn& txn : txns.value_or(std::deque<LogTxn>())) {
-      for (LinkId link : inform->links) send_txn(link, PacketType::kInform, txn);
-    }
+    auto txn = std::lower_bound(window_.begin(), window_.end(), inform->zxid,
+                                [](const LogTxn& left, Zxid zxid) { return left.zxid < zxid; });
+    Packet packet(PacketType::kInform, inform->zxid, txn->txn);
+    for (LinkId link : inform->links) send_packet(link, packet);
   } else if (auto* forwarded = std::get_if<action::Forwarded>(&any)) {
     on_forwarded(*forwarded);
   } else if (auto* answered = std::get_if<action::Answered>(&any)) {
@@ -172,7 +169,7 @@ void Replica::carry_out(Action& any) {
   } else if (auto* dial = std::get_if<action::Dial>(&any)) {
     transport_.dial(dial->leader, dial->link);
   } else if (auto* close = std::get_if<action::Close>(&any)) {
-    links_.erase(close->link);
+    forget_link(close->link);
     transport_.close(close->link, close->reason);
   } else if (auto* history = std::get_if<action::SendHistory>(&any)) {
     send_history(*history);
@@ -261,6 +258,7 @@ void Replica::on_serve(const action::Serve& serve) {
 }
 
 void Replica::on_settle() {
+  supplies_.clear();
   for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
   // What was not handed to the disk is forgotten; what was is waited for.
   if (!is_mutant(Mutant::kWritesOutliveRole)) log_queue_.clear();
@@ -324,6 +322,7 @@ void Replica::apply_committed() {
   auto first = std::partition_point(window_.begin(), window_.end(),
                                     [this](const LogTxn& txn) { return txn.zxid <= applied_; });
   std::vector<tree::Txn> txns;
+  size_t applied_bytes = 0;
   for (; first != window_.end() && first->zxid <= target; ++first) {
     std::optional<tree::Txn> txn = tree::decode_txn(*first->txn);
     if (!txn || txn->header.zxid != first->zxid) {
@@ -331,6 +330,7 @@ void Replica::apply_committed() {
           fmt::format("{}: committed txn 0x{:x} is not a transaction", place(), first->zxid.value));
     }
     txns.push_back(std::move(*txn));
+    applied_bytes += first->txn->size();
   }
   if (txns.empty()) {
     return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
@@ -346,6 +346,7 @@ void Replica::apply_committed() {
   }
   applied_ = txns.back().header.zxid;
   txns_since_snapshot_ += static_cast<int64_t>(txns.size());
+  log_since_snapshot_ += applied_bytes;
   if (preparer_) preparer_->applied(applied_);
   if (!tree_->digest_agrees() && !std::exchange(digest_complained_, true)) {
     environment_.log(LogLevel::kError, fmt::format("{}: this tree differs from the leader's; stop "
@@ -394,12 +395,13 @@ void Replica::install_staged_tree() {
   preparer_.reset();
   applied_ = last_snapshot_ = tree_->last_zxid();
   txns_since_snapshot_ = 0;
+  log_since_snapshot_ = 0;
   if (listener_ != nullptr) listener_->tree_replaced();
 }
 
 void Replica::trim_window() {
   while (!window_.empty() && window_.front().zxid <= applied_ &&
-         (window_.size() > kWindowTxns || window_bytes_ > kWindowBytes)) {
+         (window_.size() > config_.window_txns || window_bytes_ > kWindowBytes)) {
     window_base_ = window_.front().zxid;
     window_bytes_ -= window_.front().txn->size();
     window_.pop_front();
@@ -432,7 +434,9 @@ void Replica::end_of_batch() {
   } while (has_batch_work());
   start_log_write();
   try_settled();
-  transport_.flush();
+  do {
+    transport_.flush();
+  } while (supply_learners());
   maybe_snapshot();
   int64_t wake_ms = std::min({zab_->deadline_ms(), seal_at_ms_, next_probe_ms_});
   environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);

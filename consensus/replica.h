@@ -50,6 +50,7 @@ class ReplicaListener {
 struct ReplicaConfig {
   ZabConfig zab;
   int64_t snapshot_txns = 100'000;  // a snapshot after about so many (Java: snapCount)
+  size_t window_txns = 2'000;       // recent ones kept in memory for learners that come back
   size_t snapshot_retain = 3;
   size_t max_pending = 20'000;  // requests under way from this node
   uint64_t segment_bytes = 16u << 20;
@@ -123,6 +124,14 @@ class Replica {
     Completion done;
   };
   using PendingKey = std::pair<SessionId, int32_t>;
+  // What a learner is sent of the past, in order. What else the core sends it meanwhile waits
+  // behind, encoded.
+  struct Supply {
+    std::deque<std::variant<action::SendHistory, action::SendSnapshot, std::string>> queue;
+    std::shared_ptr<SnapshotReader> snapshot;  // the one being sent
+    size_t waiting_bytes = 0;
+    bool reading = false;
+  };
   // A damaged log that lacks only txns which other members may have: it is asked for in turn.
   struct Mending {
     std::vector<Log::Range> missing;
@@ -143,11 +152,22 @@ class Replica {
   void on_settle();
   void try_settled();
   void finish_settling();
+  void send_bytes(LinkId link, const std::string& bytes);
+  void send_packet(LinkId link, const Packet& packet);
+  void forget_link(LinkId link);
+
+  // Learners that are brought up to date (replica_sync.cc).
   void send_history(const action::SendHistory& send);
   void send_snapshot(const action::SendSnapshot& send);
-  void send_txn(LinkId link, PacketType type, const LogTxn& txn);
-  std::optional<std::deque<LogTxn>> history_between(Zxid after, Zxid through);
-  void send_packet(LinkId link, const Packet& packet);
+  bool supply_learners();
+  bool supply_learner(LinkId link);
+  void send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns);
+  void read_history(const action::SendHistory& send);
+  void history_read(const action::SendHistory& piece, bool whole, const std::deque<LogTxn>& txns);
+  bool begin_snapshot(Supply& supply, const action::SendSnapshot& send);
+  void read_snapshot(std::shared_ptr<SnapshotReader> reader, const action::SendSnapshot& send);
+  void snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem);
+  void cut_off(LinkId link, const std::string& reason);
 
   // Log and snapshots.
   void start_log_write();
@@ -229,7 +249,9 @@ class Replica {
   bool spare_wanted_ = false;
   bool snapshot_busy_ = false;
   Zxid last_snapshot_;
+  size_t last_snapshot_bytes_ = 0;
   int64_t txns_since_snapshot_ = 0;
+  size_t log_since_snapshot_ = 0;  // bytes
   bool purging_ = false;
   bool snapshot_wanted_ = false;  // one of those on disk was found damaged
   int64_t seal_at_ms_ = INT64_MAX;
@@ -268,6 +290,7 @@ class Replica {
   int64_t next_session_ = 0;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
+  std::map<LinkId, Supply> supplies_;
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
   bool digest_complained_ = false;

@@ -163,7 +163,8 @@ bool Replica::read_window() {
   window_bytes_ = 0;
   window_base_ = applied_;
   Zxid last = log_.history().last();
-  bool whole = last <= applied_ || Log::read(log_disk_, applied_, last, window_);
+  bool whole =
+      last <= applied_ || Log::read(log_disk_, log_.history(), applied_, last, SIZE_MAX, window_);
   for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
   return whole;
 }
@@ -210,7 +211,7 @@ void Replica::on_mending_packet(const Packet& packet) {
   }
   if (packet.type != PacketType::kFetchTxns) return;
   bool serves = tree::jute::Reader(packet.bytes()).i32() == 1;
-  links_.erase(mending_->link);
+  forget_link(mending_->link);
   transport_.close(std::exchange(mending_->link, 0), "the fetch is over");
   // Members may each have a part of it.
   bool complete = true;
@@ -283,7 +284,7 @@ void Replica::answer_fetch(LinkId link, const Packet& packet) {
                               [this, link, found] {
                                 if (!links_.contains(link)) return;
                                 for (const auto& [zxid, txn] : *found) {
-                                  send_txn(link, PacketType::kProposal, {zxid, txn});
+                                  send_packet(link, Packet(PacketType::kProposal, zxid, txn));
                                 }
                                 std::string data;
                                 tree::jute::Writer(data).i32(ready_ ? 1 : 0);

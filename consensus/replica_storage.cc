@@ -1,5 +1,4 @@
-// The replica's half that deals in storage: the log, snapshots, and learners that are brought up to
-// date from them.
+// The replica's part that deals in storage: the log and snapshots.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,88 +14,27 @@ namespace zabfs::consensus {
 namespace {
 
 constexpr size_t kSnapshotChunkBytes = 256u << 10;
+// Beside the count of txns: the log that a start has to read and a learner may have to be sent stays
+// within this, or within the size of the tree.
+constexpr size_t kMinLogBytes = 64u << 20;
+constexpr size_t kMaxBatchBytes = 8u << 20;
 constexpr int64_t kSealAfterMs = 100;  // an idle log's last batch is sealed
 
 }  // namespace
-
-// ---- synchronising learners
-
-std::optional<std::deque<LogTxn>> Replica::history_between(Zxid after, Zxid through) {
-  std::deque<LogTxn> txns;
-  if (after < window_base_) {
-    if (!Log::read(log_disk_, after, std::min(through, window_base_), txns)) {
-      // What can't be read can't be sent: from here on learners that need it get a snapshot.
-      report_damage(
-          fmt::format("the log before 0x{:x}; `zabfs check` says where", window_base_.value));
-      step(event::Purged{window_base_});
-      take_snapshot();
-      return std::nullopt;
-    }
-  }
-  auto first = std::partition_point(window_.begin(), window_.end(),
-                                    [after](const LogTxn& txn) { return txn.zxid <= after; });
-  for (; first != window_.end() && first->zxid <= through; ++first) txns.push_back(*first);
-  return txns;
-}
-
-void Replica::send_txn(LinkId link, PacketType type, const LogTxn& txn) {
-  send_packet(link, Packet(type, txn.zxid, txn.txn));
-}
-
-void Replica::send_history(const action::SendHistory& send) {
-  if (send.after >= send.through) return;
-  std::optional<std::deque<LogTxn>> txns = history_between(send.after, send.through);
-  if (!txns) {
-    links_.erase(send.link);
-    transport_.close(send.link, "the log for this learner is damaged");
-    return step(event::LinkDown{send.link});
-  }
-  for (const LogTxn& txn : *txns) {
-    send_txn(send.link, PacketType::kProposal, txn);
-    if (send.commit) send_packet(send.link, Packet(PacketType::kCommit, txn.zxid));
-  }
-}
-
-void Replica::send_snapshot(const action::SendSnapshot& send) {
-  std::vector<Zxid> stored = snapshots_.list();
-  std::erase_if(stored, [&](Zxid zxid) { return zxid > send.through; });
-  Zxid zxid = stored.empty() ? Zxid{} : stored.front();
-  send_packet(send.link, Packet(PacketType::kSnap, zxid));
-  std::string problem;
-  if (stored.empty()) {
-    tree::Tree empty;
-    std::string bytes;
-    std::unique_ptr<tree::SnapshotCursor> cursor = empty.begin_snapshot();
-    while (cursor->next(bytes, kSnapshotChunkBytes)) {
-    }
-    transport_.send(send.link, bytes);
-  } else {
-    problem = snapshots_.read(
-        zxid, [&](std::string_view chunk) { transport_.send(send.link, std::string(chunk)); });
-  }
-  if (!problem.empty()) {
-    std::vector<Zxid> left = snapshots_.list();
-    if (std::find(left.begin(), left.end(), zxid) != left.end()) {  // else it was purged just now
-      report_damage(problem + "; it is removed");
-      snapshots_.remove(zxid);
-    }
-    links_.erase(send.link);
-    transport_.close(send.link, "the snapshot for this learner is corrupt");
-    snapshot_wanted_ = true;
-    return step(event::LinkDown{send.link});
-  }
-  std::string signature;
-  tree::jute::Writer(signature).string(kSnapshotSignature);
-  transport_.send(send.link, signature);
-  send_history({send.link, zxid, send.through, true});
-}
 
 // ---- the log
 
 void Replica::start_log_write() {
   if (io_busy_ || log_queue_.empty() || settling_) return;
   io_busy_ = true;
-  auto batch = std::make_shared<std::vector<LogEntry>>(std::exchange(log_queue_, {}));
+  auto end = log_queue_.begin();
+  for (size_t bytes = 0; end != log_queue_.end() && bytes < kMaxBatchBytes; ++end) {
+    if (end->txn) bytes += end->txn->size();
+  }
+  std::vector<LogEntry> rest(std::make_move_iterator(end),
+                             std::make_move_iterator(log_queue_.end()));
+  log_queue_.erase(end, log_queue_.end());
+  auto batch = std::make_shared<std::vector<LogEntry>>(std::exchange(log_queue_, std::move(rest)));
   auto status = std::make_shared<DiskStatus>();
   environment_.run_io(
       [this, batch, status, committed = applied_] { *status = log_.write(*batch, committed); },
@@ -165,7 +103,8 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
 void Replica::maybe_snapshot() {
   // Spread over the members by their number, so that they don't all write at once.
   int64_t spread = config_.zab.me.value % 4 * config_.snapshot_txns / 16;
-  bool due = txns_since_snapshot_ >= config_.snapshot_txns * 3 / 4 + spread;
+  bool due = txns_since_snapshot_ >= config_.snapshot_txns * 3 / 4 + spread ||
+             log_since_snapshot_ > std::max(kMinLogBytes, last_snapshot_bytes_);
   if (due || (snapshot_wanted_ && ready_)) take_snapshot();
 }
 
@@ -174,10 +113,12 @@ void Replica::take_snapshot() {
   snapshot_busy_ = true;
   snapshot_wanted_ = false;
   txns_since_snapshot_ = 0;
+  log_since_snapshot_ = 0;
   struct Work {  // the cursor goes before the tree it walks
     std::shared_ptr<tree::Tree> tree;
     std::unique_ptr<tree::SnapshotCursor> cursor;
     DiskStatus status;
+    size_t bytes = 0;
   };
   auto work = std::make_shared<Work>();
   work->tree = tree_;
@@ -199,7 +140,10 @@ void Replica::take_snapshot() {
         tree::SnapshotCursor& cursor = *work->cursor;
         work->status = snapshots_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
           std::shared_lock lock(tree_mutex_);
-          return cursor.next(out, kSnapshotChunkBytes);
+          size_t before = out.size();
+          bool more = cursor.next(out, kSnapshotChunkBytes);
+          work->bytes += out.size() - before;
+          return more;
         });
       },
       [this, work] {
@@ -208,6 +152,7 @@ void Replica::take_snapshot() {
           std::unique_lock lock(tree_mutex_);
           work->cursor.reset();
         }
+        last_snapshot_bytes_ = work->bytes;
         snapshot_done(work->status, zxid);
       });
 }
@@ -241,7 +186,7 @@ void Replica::purge(std::vector<Zxid> stored) {
       [this, work] {
         auto place = work->stored.begin();
         while (place != work->stored.end() && work->whole < config_.snapshot_retain) {
-          std::string problem = snapshots_.read(*place, [](std::string_view) {});
+          std::string problem = snapshots_.check(*place);
           if (problem.empty()) {
             ++work->whole;
             ++place;

@@ -82,62 +82,70 @@ DiskStatus SnapshotStore::write(Zxid zxid, int64_t digest,
   return disk_.install(status, temporary, file_name(zxid));
 }
 
-std::string SnapshotStore::read(Zxid zxid, const std::function<void(std::string_view)>& chunk,
-                                int64_t* digest) {
+std::string SnapshotReader::open(Disk& disk, Zxid zxid) {
+  zxid_ = zxid;
   std::string name = file_name(zxid);
-  std::unique_ptr<File> file;
   std::string bytes;
-  DiskStatus status = disk_.open(name, false, file);
-  if (status.ok()) status = file->read_at(0, kHeaderBytes, bytes);
+  DiskStatus status = disk.open(name, false, file_);
+  if (status.ok()) status = file_->read_at(0, kHeaderBytes, bytes);
   if (!status.ok()) return status.message();
   if (bytes.size() != kHeaderBytes || get<uint64_t>(bytes.data()) != kMagic ||
       get<uint32_t>(&bytes[8]) != kVersion || get<int64_t>(&bytes[16]) != zxid.value ||
       get<uint32_t>(&bytes[12]) != crc32c(0, std::string_view(bytes).substr(16))) {
     return name + " has a corrupt header";
   }
-  if (digest != nullptr) *digest = get<int64_t>(&bytes[24]);
-  uint64_t offset = kHeaderBytes;
-  uint32_t sum = 0;
-  while (true) {
-    status = file->read_at(offset, kChunkHeaderBytes, bytes);
-    if (!status.ok()) return status.message();
-    if (bytes.size() != kChunkHeaderBytes) return fmt::format("{} ends at {}", name, offset);
-    auto length = get<uint32_t>(bytes.data());
-    auto expected = get<uint32_t>(&bytes[4]);
-    if (length > kMaxChunkBytes) return fmt::format("{} offset {} is corrupt", name, offset);
-    status = file->read_at(offset + kChunkHeaderBytes, length, bytes);
-    if (!status.ok()) return status.message();
-    sum = crc32c(sum, bytes);
-    if (bytes.size() != length || sum != expected) {
-      return fmt::format("{} offset {} is corrupt", name, offset);
-    }
-    if (length == 0) return {};
-    chunk(bytes);
-    offset += kChunkHeaderBytes + length;
+  digest_ = get<int64_t>(&bytes[24]);
+  offset_ = kHeaderBytes;
+  return {};
+}
+
+std::string SnapshotReader::next(std::string& chunk) {
+  std::string name = file_name(zxid_);
+  std::string head;
+  DiskStatus status = file_->read_at(offset_, kChunkHeaderBytes, head);
+  if (!status.ok()) return status.message();
+  if (head.size() != kChunkHeaderBytes) return fmt::format("{} ends at {}", name, offset_);
+  auto length = get<uint32_t>(head.data());
+  if (length > kMaxChunkBytes) return fmt::format("{} offset {} is corrupt", name, offset_);
+  status = file_->read_at(offset_ + kChunkHeaderBytes, length, chunk);
+  if (!status.ok()) return status.message();
+  sum_ = crc32c(sum_, chunk);
+  if (chunk.size() != length || sum_ != get<uint32_t>(&head[4])) {
+    return fmt::format("{} offset {} is corrupt", name, offset_);
   }
+  offset_ += kChunkHeaderBytes + length;
+  return {};
+}
+
+std::string SnapshotStore::check(Zxid zxid) {
+  SnapshotReader reader;
+  std::string problem = reader.open(disk_, zxid);
+  for (std::string chunk = " "; problem.empty() && !chunk.empty();) problem = reader.next(chunk);
+  return problem;
 }
 
 std::unique_ptr<tree::Tree> SnapshotStore::load(Zxid zxid, std::string& error) {
+  SnapshotReader reader;
   tree::SnapshotLoader loader;
   auto state = tree::SnapshotLoader::State::kMore;
-  int64_t digest = 0;
-  std::string pending;
-  error = read(
-      zxid,
-      [&](std::string_view chunk) {
-        std::string_view input = chunk;
-        if (!pending.empty()) {
-          pending.append(chunk);
-          input = pending;
-        }
-        if (state == tree::SnapshotLoader::State::kMore) state = loader.feed(input);
-        pending = std::string(input);
-      },
-      &digest);
+  std::string pending, chunk;
+  error = reader.open(disk_, zxid);
+  while (error.empty()) {
+    error = reader.next(chunk);
+    if (!error.empty() || chunk.empty()) break;
+    std::string_view input = chunk;
+    if (!pending.empty()) {
+      pending.append(chunk);
+      input = pending;
+    }
+    if (state == tree::SnapshotLoader::State::kMore) state = loader.feed(input);
+    pending = std::string(input);
+  }
   if (error.empty() && state != tree::SnapshotLoader::State::kDone) {
     error = file_name(zxid) + " does not hold a whole tree";
   }
   if (!error.empty()) return nullptr;
+  int64_t digest = reader.digest();
   return loader.finish(zxid, &digest);
 }
 

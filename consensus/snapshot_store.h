@@ -19,6 +19,24 @@
 
 namespace zabfs::consensus {
 
+// Reads one, chunk by chunk. What is open stays readable when the file is removed.
+class SnapshotReader {
+ public:
+  // Both give an empty string, or what is wrong with the file.
+  std::string open(Disk& disk, tree::Zxid zxid);
+  std::string next(std::string& chunk);  // empty at the end
+
+  tree::Zxid zxid() const { return zxid_; }
+  int64_t digest() const { return digest_; }
+
+ private:
+  tree::Zxid zxid_;
+  int64_t digest_ = 0;
+  std::unique_ptr<File> file_;
+  uint64_t offset_ = 0;
+  uint32_t sum_ = 0;
+};
+
 class SnapshotStore {
  public:
   explicit SnapshotStore(Disk& disk) : disk_(disk) {}
@@ -27,9 +45,9 @@ class SnapshotStore {
   // `next` appends bytes of the stream and returns false at its end. Returns what failed.
   DiskStatus write(tree::Zxid zxid, int64_t digest,
                    const std::function<bool(std::string& out)>& next);
-  // The stream, chunk by chunk. An empty string, or what is wrong with the file.
-  std::string read(tree::Zxid zxid, const std::function<void(std::string_view)>& chunk,
-                   int64_t* digest = nullptr);
+  std::string open(tree::Zxid zxid, SnapshotReader& reader) { return reader.open(disk_, zxid); }
+  // Reads it all. An empty string, or what is wrong with the file.
+  std::string check(tree::Zxid zxid);
   std::unique_ptr<tree::Tree> load(tree::Zxid zxid, std::string& error);
   void remove(tree::Zxid zxid);
   void remove_leftovers();

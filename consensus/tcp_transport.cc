@@ -1,6 +1,7 @@
 #include "consensus/tcp_transport.h"
 
 #include <fmt/format.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -26,7 +27,10 @@ namespace {
 constexpr size_t kReadBytes = 256u << 10;
 // A learner that falls behind by so much is cut off; it comes back and is synchronised.
 constexpr size_t kMaxUnsentBytes = 1u << 30;
-constexpr auto kConnectTimeout = std::chrono::seconds(5);
+constexpr auto kConnectTimeout = std::chrono::seconds(2);
+// What a peer's kernel does not acknowledge in this time ends the connection: TCP alone would go on
+// repeating it at intervals that grow to minutes, long after the network is well again.
+constexpr int kUnacknowledgedMs = 2'000;
 constexpr size_t kMaxHelloAddress = 2'048;
 constexpr size_t kMaxHalfOpen = 64;  // election connections that have not said who they are
 
@@ -34,6 +38,13 @@ std::string name_of(const tcp::socket& socket) {
   error_code error;
   tcp::endpoint peer = socket.remote_endpoint(error);
   return error ? "a peer" : fmt::format("{}:{}", peer.address().to_string(), peer.port());
+}
+
+void set_options(tcp::socket& socket) {
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  static_cast<void>(::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT,
+                                 &kUnacknowledgedMs, sizeof kUnacknowledgedMs));
 }
 
 std::string bind(tcp::acceptor& acceptor, asio::io_context& io, const std::string& host,
@@ -146,7 +157,7 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     Peer& peer = peers[id];
     error_code ignored;
     if (peer.socket) peer.socket->close(ignored);
-    socket->set_option(tcp::no_delay(true), ignored);
+    set_options(*socket);
     peer.socket = socket;
     peer.writing = false;
     if (!peer.next && !peer.last.empty()) peer.next = peer.last;
@@ -365,7 +376,7 @@ void TcpTransport::dial(ServerId leader, LinkId id) {
 
 void TcpTransport::start_link(std::shared_ptr<Link> link, bool accepted) {
   error_code ignored;
-  link->socket.set_option(tcp::no_delay(true), ignored);
+  set_options(link->socket);
   link->socket.non_blocking(true, ignored);
   strand_.post([this, link, accepted] {
     if (accepted) link->id = replica_->new_link_id();
@@ -422,6 +433,11 @@ void TcpTransport::send(LinkId id, const std::string& bytes) {
   if (place == links_.end()) return;
   place->second->out += bytes;
   dirty_.insert(id);
+}
+
+size_t TcpTransport::unsent(LinkId id) {
+  auto place = links_.find(id);
+  return place == links_.end() ? 0 : place->second->out.size();
 }
 
 void TcpTransport::flush() {

@@ -40,6 +40,7 @@ class TcpTransport : public Transport {
   void send_vote(ServerId to, const Notification& notification) override;
   void dial(ServerId leader, LinkId link) override;
   void send(LinkId link, const std::string& bytes) override;
+  size_t unsent(LinkId link) override;
   void close(LinkId link, const std::string& reason) override;
   void flush() override;
 

@@ -8,6 +8,10 @@ import time
 from harness import ClusterTest, sh, wait_for
 
 
+# Between two writes of one writer: what a test does beside the load has to get its turn, too.
+PAUSE_S = 0.005
+
+
 class History:
     """What all writers together were told is committed."""
 
@@ -66,6 +70,7 @@ class Writer(threading.Thread):
                 now = time.monotonic()
                 self.gaps.append((now - last, now))
                 last = now
+                time.sleep(PAUSE_S)
             except OSError as e:
                 if e.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT):
                     return  # this node's daemon was killed

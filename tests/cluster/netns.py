@@ -5,7 +5,7 @@ import itertools
 import os
 import subprocess
 
-from harness import ZABFSD, Cluster, Node, die_with_parent
+from harness import ZABFSD, Cluster, Node, die_with_parent, sh
 
 _numbers = itertools.count(1)
 QUORUM_PORT, ELECTION_PORT = 2888, 3888
@@ -37,17 +37,17 @@ class NetNode(Node):
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
     def nft(self, rules):
-        subprocess.run(["nsenter", f"--net=/run/netns/{self.namespace}", "nft", "-f", "-"],
-                       input=rules, text=True, check=True)
+        return f"nsenter --net=/run/netns/{self.namespace} nft -f - <<< '{rules}'\n"
+
+    def drop_rules(self, others):
+        return self.nft("add table inet cut\nflush table inet cut\n"
+                        "add chain inet cut in { type filter hook input priority 0; }\n" +
+                        "".join(f"add rule inet cut in ip saddr {o.address} drop\n"
+                                for o in others))
 
     def drop_from(self, others):
         """What those send is lost on its way here."""
-        self.nft("add table inet cut\nflush table inet cut\n"
-                 "add chain inet cut in { type filter hook input priority 0; }\n" +
-                 "".join(f"add rule inet cut in ip saddr {o.address} drop\n" for o in others))
-
-    def heal(self):
-        self.nft("add table inet cut\ndelete table inet cut\n")
+        sh(self.drop_rules(others))
 
 
 class NetCluster(Cluster):
@@ -85,12 +85,11 @@ class NetCluster(Cluster):
     def split(self, left):
         """Cuts `left` off from all others, both ways."""
         right = [n for n in self.nodes if n not in left]
-        for node in self.nodes:
-            node.drop_from(right if node in left else left)
+        sh("".join(node.drop_rules(right if node in left else left) for node in self.nodes))
 
     def heal(self):
-        for node in self.nodes:
-            node.heal()
+        sh("".join(node.nft("add table inet cut\ndelete table inet cut\n")
+                   for node in self.nodes))
 
     def stop(self):
         super().stop()

@@ -225,7 +225,7 @@ bool Faults::damage_some_file(SimNode& node, uint64_t detail, bool readable) {
     end = 0;
     handlers.record = [&](const consensus::FoundRecord& found, bool) {
       if (found.segment == number) end = std::max<uint64_t>(end, found.header.synced);
-      return true;
+      return consensus::Taken::kYes;
     };
     consensus::LogReport report = read_log(node.disk(), handlers);
     bool is_last = !report.segments.empty() && report.segments.back().number == number;
@@ -262,7 +262,7 @@ bool Faults::rot_everywhere(uint64_t detail) {
     std::vector<consensus::FoundRecord> records;
     handlers.record = [&](const consensus::FoundRecord& found, bool damaged) {
       if (!damaged) records.push_back(found);
-      return true;
+      return consensus::Taken::kYes;
     };
     consensus::LogReport report = read_log(node->disk(), handlers);
     if (!report.damage.empty()) return false;

@@ -47,6 +47,7 @@ void SimNode::start() {
   config.zab.sync_limit = 5;
   config.segment_bytes = 16u << 10;
   config.snapshot_txns = 60;
+  config.window_txns = 20;
   replica_ = std::make_unique<Replica>(config, *this, *this, disk_, disk_);
   std::string error;
   try {

@@ -30,12 +30,15 @@ class LogTest : public testing::Test {
   void write(Log& log, const std::vector<LogEntry>& batch, Zxid committed = {}) {
     ASSERT_TRUE(log.write(batch, committed).ok());
   }
-  std::string zxids(Zxid after = {}, Zxid through = Zxid{INT64_MAX}) {
-    std::deque<LogTxn> txns;
-    if (!Log::read(disk_, after, through, txns)) return "unreadable";
+  // Read in pieces, each as small as can be.
+  std::string zxids(const Log& log, Zxid after = {}, Zxid through = Zxid{INT64_MAX}) {
     std::string text;
-    for (const LogTxn& txn : txns) {
-      text += std::to_string(txn.zxid.epoch()) + "." + std::to_string(txn.zxid.counter()) + " ";
+    while (after < std::min(through, log.history().last())) {
+      std::deque<LogTxn> txns;
+      if (!Log::read(disk_, log.history(), after, through, 1, txns)) return "unreadable";
+      EXPECT_EQ(txns.size(), 1u);
+      after = txns.back().zxid;
+      text += std::to_string(after.epoch()) + "." + std::to_string(after.counter()) + " ";
     }
     return text;
   }
@@ -71,8 +74,8 @@ TEST_F(LogTest, WhatWasWrittenIsThereAfterACrash) {
   EXPECT_EQ(log->history().last(), Zxid::make(1, 3));
   EXPECT_EQ(log->current_epoch(), 1u);
   EXPECT_EQ(log->committed(), Zxid::make(1, 2));
-  EXPECT_EQ(zxids(), "1.1 1.2 1.3 ");
-  EXPECT_EQ(zxids(Zxid::make(1, 1), Zxid::make(1, 2)), "1.2 ");
+  EXPECT_EQ(zxids(*log), "1.1 1.2 1.3 ");
+  EXPECT_EQ(zxids(*log, Zxid::make(1, 1), Zxid::make(1, 2)), "1.2 ");
 }
 
 TEST_F(LogTest, RollsOverSegments) {
@@ -88,8 +91,8 @@ TEST_F(LogTest, RollsOverSegments) {
   EXPECT_LE(base, Zxid::make(1, 20));
   log = open();
   EXPECT_EQ(log->history().base(), base);
-  EXPECT_EQ(zxids(Zxid{}), "unreadable");
-  EXPECT_NE(zxids(base), "unreadable");
+  EXPECT_EQ(zxids(*log, Zxid{}), "unreadable");
+  EXPECT_NE(zxids(*log, base), "unreadable");
 }
 
 TEST_F(LogTest, ASynchronisationCountsWholeOrNotAtAll) {
@@ -105,7 +108,7 @@ TEST_F(LogTest, ASynchronisationCountsWholeOrNotAtAll) {
   log = open();
   EXPECT_EQ(log->history().last(), Zxid::make(2, 1));
   EXPECT_EQ(log->current_epoch(), 2u);
-  EXPECT_EQ(zxids(), "1.1 2.1 ");
+  EXPECT_EQ(zxids(*log), "1.1 2.1 ");
 }
 
 TEST_F(LogTest, AGroupOverSeveralSegmentsIsRolledBack) {
@@ -118,7 +121,7 @@ TEST_F(LogTest, AGroupOverSeveralSegmentsIsRolledBack) {
   write(*log, {txn(1, 2)});
   log = open();
   EXPECT_EQ(error_, "");
-  EXPECT_EQ(zxids(), "1.1 1.2 ");
+  EXPECT_EQ(zxids(*log), "1.1 1.2 ");
 }
 
 TEST_F(LogTest, ASnapshotBecomesTheBase) {
@@ -127,7 +130,7 @@ TEST_F(LogTest, ASnapshotBecomesTheBase) {
   write(*log, {begin(SyncMode::kSnap, Zxid::make(3, 5)), txn(3, 6), end(4)});
   log = open();
   EXPECT_EQ(log->history().base(), Zxid::make(3, 5));
-  EXPECT_EQ(zxids(Zxid::make(3, 5)), "3.6 ");
+  EXPECT_EQ(zxids(*log, Zxid::make(3, 5)), "3.6 ");
 }
 
 TEST_F(LogTest, ATornTailIsDroppedAndNeverComesBack) {
@@ -173,9 +176,9 @@ TEST_F(LogTest, WhatRottedIsMendedWithAPeersTxns) {
     LogReport report = read_log(disk_, {});
     std::vector<FoundRecord> records;
     LogHandlers collect;
-    collect.record = [&](const FoundRecord& found, bool) {
+    collect.record = [&](const FoundRecord& found, size_t) {
       records.push_back(found);
-      return true;
+      return Taken::kYes;
     };
     read_log(disk_, collect);
     const FoundRecord& record = records[static_cast<size_t>(victim) + 1];  // behind the group
@@ -237,9 +240,9 @@ TEST_F(LogTest, TheEndOfAnEpochCannotBeMendedButAtTheLeaders) {
   write(*log, {end(2)});
   write(*log, {txn(2, 1)});
   LogHandlers rot;
-  rot.record = [&](const FoundRecord& found, bool) {
+  rot.record = [&](const FoundRecord& found, size_t) {
     if (found.header.extra == 2) disk_.rot(log_segment_name(found.segment), found.offset);
-    return true;
+    return Taken::kYes;
   };
   read_log(disk_, rot);
   log = open();

@@ -1,0 +1,219 @@
+// How a leader brings a learner up to date from its disk, beside its other work: a piece of the log
+// or of a snapshot at a time, read in the background, and no faster than the learner takes it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "consensus/replica.h"
+#include "tree/jute.h"
+#include "tree/snapshot.h"
+
+namespace zabfs::consensus {
+
+namespace {
+
+constexpr size_t kPieceBytes = 1u << 20;
+constexpr size_t kSnapshotChunkBytes = 256u << 10;
+// Live traffic behind a learner's history: one that falls back further is cut off, and comes again.
+constexpr size_t kMaxWaitingBytes = 256u << 20;
+
+std::string snapshot_signature() {
+  std::string signature;
+  tree::jute::Writer(signature).string(kSnapshotSignature);
+  return signature;
+}
+
+}  // namespace
+
+void Replica::send_bytes(LinkId link, const std::string& bytes) {
+  auto place = supplies_.find(link);
+  if (place == supplies_.end()) return transport_.send(link, bytes);
+  place->second.waiting_bytes += bytes.size();
+  place->second.queue.emplace_back(bytes);
+}
+
+void Replica::send_packet(LinkId link, const Packet& packet) {
+  std::string bytes;
+  encode_packet(packet, bytes);
+  send_bytes(link, bytes);
+}
+
+void Replica::send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns) {
+  auto txn = std::partition_point(txns.begin(), txns.end(),
+                                  [&](const LogTxn& any) { return any.zxid <= send.after; });
+  std::string bytes;
+  for (; txn != txns.end() && txn->zxid <= send.through; ++txn) {
+    encode_packet(Packet(PacketType::kProposal, txn->zxid, txn->txn), bytes);
+    if (send.commit) encode_packet(Packet(PacketType::kCommit, txn->zxid), bytes);
+  }
+  transport_.send(send.link, bytes);
+}
+
+void Replica::send_history(const action::SendHistory& send) {
+  if (send.after >= send.through) return;
+  supplies_[send.link].queue.emplace_back(send);
+}
+
+void Replica::send_snapshot(const action::SendSnapshot& send) {
+  supplies_[send.link].queue.emplace_back(send);
+}
+
+// Whether anything was sent.
+bool Replica::supply_learners() {
+  bool sent = false;
+  std::vector<LinkId> links;
+  for (const auto& [link, supply] : supplies_) links.push_back(link);
+  for (LinkId link : links) sent = supply_learner(link) || sent;
+  return sent;
+}
+
+bool Replica::supply_learner(LinkId link) {
+  bool sent = false;
+  Supply& supply = supplies_[link];
+  if (supply.waiting_bytes > kMaxWaitingBytes) {
+    cut_off(link, "it takes its history too slowly");
+    return false;
+  }
+  while (!supply.queue.empty() && !supply.reading && transport_.unsent(link) < kPieceBytes) {
+    auto& next = supply.queue.front();
+    if (const auto* bytes = std::get_if<std::string>(&next)) {
+      supply.waiting_bytes -= bytes->size();
+      transport_.send(link, *bytes);
+      supply.queue.pop_front();
+    } else if (const auto* history = std::get_if<action::SendHistory>(&next)) {
+      if (history->after < window_base_) {
+        supply.reading = true;
+        read_history(*history);
+        continue;
+      }
+      send_txns(*history, window_);
+      supply.queue.pop_front();
+    } else if (!supply.snapshot) {
+      if (!begin_snapshot(supply, std::get<action::SendSnapshot>(next))) return sent;
+    } else {
+      supply.reading = true;
+      read_snapshot(supply.snapshot, std::get<action::SendSnapshot>(next));
+      continue;
+    }
+    sent = true;
+  }
+  if (supply.queue.empty()) supplies_.erase(link);
+  return sent;
+}
+
+void Replica::cut_off(LinkId link, const std::string& reason) {
+  forget_link(link);
+  transport_.close(link, reason);
+  step(event::LinkDown{link});
+}
+
+void Replica::read_history(const action::SendHistory& send) {
+  struct Work {
+    action::SendHistory send;
+    History history;
+    std::deque<LogTxn> txns;
+    bool whole = false;
+  };
+  auto work = std::make_shared<Work>(Work{send, zab_->state().history, {}, false});
+  work->send.through = std::min(send.through, window_base_);
+  environment_.run_background(
+      [this, work] {
+        work->whole = Log::read(log_disk_, work->history, work->send.after, work->send.through,
+                                kPieceBytes, work->txns);
+      },
+      [this, work] { history_read(work->send, work->whole, work->txns); });
+}
+
+void Replica::history_read(const action::SendHistory& piece, bool whole,
+                           const std::deque<LogTxn>& txns) {
+  auto place = supplies_.find(piece.link);
+  if (place == supplies_.end()) return;
+  if (whole) {
+    Supply& supply = place->second;
+    supply.reading = false;
+    send_txns(piece, txns);
+    auto& rest = std::get<action::SendHistory>(supply.queue.front());
+    rest.after = txns.empty() ? piece.through : txns.back().zxid;
+    if (rest.after >= rest.through) supply.queue.pop_front();
+    return;
+  }
+  if (piece.after < zab_->state().history.base()) {
+    return cut_off(piece.link, "the log that it needs was purged meanwhile");
+  }
+  // What can't be read can't be sent: from here on learners that need it get a snapshot.
+  report_damage(fmt::format("the log before 0x{:x}; `zabfs check` says where", window_base_.value));
+  step(event::Purged{window_base_});
+  take_snapshot();
+  cut_off(piece.link, "the log for this learner is damaged");
+}
+
+// SNAP, and what follows it once the stream has ended. False: the learner was cut off.
+bool Replica::begin_snapshot(Supply& supply, const action::SendSnapshot& send) {
+  std::vector<Zxid> stored = snapshots_.list();
+  std::erase_if(stored, [&](Zxid zxid) { return zxid > send.through; });
+  Zxid zxid = stored.empty() ? Zxid{} : stored.front();
+  std::string bytes;
+  encode_packet(Packet(PacketType::kSnap, zxid), bytes);
+  supply.queue.insert(supply.queue.begin() + 1,
+                      action::SendHistory{send.link, zxid, send.through, true});
+  if (stored.empty()) {
+    tree::Tree empty;
+    std::unique_ptr<tree::SnapshotCursor> cursor = empty.begin_snapshot();
+    while (cursor->next(bytes, kSnapshotChunkBytes)) {
+    }
+    transport_.send(send.link, bytes + snapshot_signature());
+    supply.queue.pop_front();
+    return true;
+  }
+  transport_.send(send.link, bytes);
+  supply.snapshot = std::make_shared<SnapshotReader>();
+  std::string problem = snapshots_.open(zxid, *supply.snapshot);
+  if (problem.empty()) return true;
+  snapshot_unreadable(send.link, zxid, problem);
+  return false;
+}
+
+void Replica::read_snapshot(std::shared_ptr<SnapshotReader> reader,
+                            const action::SendSnapshot& send) {
+  struct Work {
+    std::string bytes, problem;
+    bool at_end = false;
+  };
+  auto work = std::make_shared<Work>();
+  environment_.run_background(
+      [reader, work] {
+        std::string chunk;
+        while (work->problem.empty() && !work->at_end && work->bytes.size() < kPieceBytes) {
+          work->problem = reader->next(chunk);
+          work->bytes += chunk;
+          work->at_end = chunk.empty();
+        }
+      },
+      [this, reader, work, link = send.link] {
+        auto place = supplies_.find(link);
+        if (place == supplies_.end()) return;
+        if (!work->problem.empty()) {
+          return snapshot_unreadable(link, reader->zxid(), work->problem);
+        }
+        Supply& supply = place->second;
+        supply.reading = false;
+        transport_.send(link, work->bytes);
+        if (!work->at_end) return;
+        transport_.send(link, snapshot_signature());
+        supply.snapshot.reset();
+        supply.queue.pop_front();
+      });
+}
+
+void Replica::snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem) {
+  std::vector<Zxid> left = snapshots_.list();
+  if (std::find(left.begin(), left.end(), zxid) != left.end()) {  // else it was purged just now
+    report_damage(problem + "; it is removed");
+    snapshots_.remove(zxid);
+  }
+  snapshot_wanted_ = true;
+  cut_off(link, "the snapshot for this learner is corrupt");
+}
+
+}  // namespace zabfs::consensus
