@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,9 +11,34 @@
 #include <filesystem>
 #include <fstream>
 
+#include "consensus/posix_disk.h"
+
 namespace zabfs::consensus {
 
 namespace {
+
+// The directory and its name are there after a power failure; or an error.
+DiskStatus make_durable_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::path parent = std::filesystem::absolute(path, error).parent_path();
+  if (!std::filesystem::exists(parent, error)) {
+    DiskStatus status = make_durable_directory(parent);
+    if (!status.ok()) return status;
+  }
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
+    return DiskStatus{errno, "can't create " + path};
+  }
+  return PosixDisk(parent).sync_directory();
+}
+
+DiskStatus write_identity(const std::string& directory, const std::string& line) {
+  PosixDisk disk(directory);
+  std::unique_ptr<File> file;
+  DiskStatus status = disk.open("identity.tmp", true, file);
+  if (status.ok()) status = file->write_at(0, line);
+  if (status.ok()) status = file->sync();
+  return disk.install(status, "identity.tmp", "identity");
+}
 
 std::string identity_of(tree::ServerId me) { return fmt::format("zabfs 1 server {}", me.value); }
 
@@ -42,11 +68,10 @@ std::string DataDirectory::check(const std::string& path, tree::ServerId me, boo
 std::string DataDirectory::open(const std::string& path, tree::ServerId me, bool& wrong_owner) {
   std::string problem = check(path, me, wrong_owner);
   if (!problem.empty()) return problem;
-  std::error_code error;
-  std::filesystem::create_directories(path_, error);
-  if (error) {
+  DiskStatus status = make_durable_directory(path_);
+  if (!status.ok()) {
     wrong_owner = true;
-    return fmt::format("can't create the data directory {}: {}", path_, error.message());
+    return status.message();
   }
   lock_fd_ = ::open((path_ + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_fd_ < 0) {
@@ -57,14 +82,9 @@ std::string DataDirectory::open(const std::string& path, tree::ServerId me, bool
     return fmt::format("{} is in use by another zabfsd: stop that one, or name another directory",
                        path_);
   }
-  std::string identity_path = path_ + "/identity";
-  if (!std::filesystem::exists(identity_path, error)) {
-    std::ofstream out(identity_path);
-    out << identity_of(me) << "\n";
-    out.close();
-    if (!out) return fmt::format("can't write {}: {}", identity_path, std::strerror(errno));
-  }
-  return {};
+  if (::access((path_ + "/identity").c_str(), F_OK) == 0) return {};
+  status = write_identity(path_, identity_of(me) + "\n");
+  return status.ok() ? std::string() : status.message();
 }
 
 DataDirectory::~DataDirectory() {

@@ -14,8 +14,8 @@ namespace zabfs::consensus {
 namespace {
 
 constexpr size_t kSnapshotChunkBytes = 256u << 10;
-// Beside the count of txns: the log that a start has to read and a learner may have to be sent stays
-// within this, or within the size of the tree.
+// Beside the count of txns: the log that a start has to read and a learner may have to be sent
+// stays within this, or within the size of the tree.
 constexpr size_t kMinLogBytes = 64u << 20;
 constexpr size_t kMaxBatchBytes = 8u << 20;
 constexpr int64_t kSealAfterMs = 100;  // an idle log's last batch is sealed
