@@ -265,6 +265,31 @@ DiskStatus Log::restart_at(Zxid base, uint32_t epoch) {
   return start_segment(0);
 }
 
+bool Log::set_aside_before(Zxid zxid) {
+  uint64_t first = find_segment(disk_, zxid);
+  State state;
+  LogHandlers handlers;
+  handlers.first_segment = [&](const SegmentHeader& header) {
+    state.history.reset(header.last_zxid);
+    state.chain = header.chain;
+  };
+  handlers.record = [&](const FoundRecord& found, size_t) {
+    bool in_order = state.take(found.header, found.segment, found.offset);
+    return in_order ? Taken::kYes : Taken::kOutOfOrder;
+  };
+  LogReport report = read_log(disk_, handlers, kLogPrefix, first);
+  bool lies_there = state.history.contains(zxid) || state.history.base() == zxid;
+  if (first == 0 || !report.damage.empty() || !lies_there) return false;
+  bool moved = false;
+  // Oldest first: what a crash leaves is still a log without holes of its own.
+  for (const LogSegment& segment : list_log_segments(disk_)) {
+    if (segment.number >= first) break;
+    if (!disk_.rename(segment.name, std::string(kDamagedPrefix) + segment.name).ok()) return false;
+    moved = true;
+  }
+  return moved && disk_.sync_directory().ok();
+}
+
 void Log::forget_damaged() {
   for (const std::string& name : disk_.list()) {
     if (name.starts_with(kDamagedPrefix)) static_cast<void>(disk_.remove(name));

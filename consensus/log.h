@@ -61,6 +61,10 @@ class Log {
   // Gives up what the log holds: the files are set aside as `damaged.*`, and a new one begins after
   // the snapshot at `base`. For a node that has given up its vote before.
   DiskStatus restart_at(Zxid base, uint32_t epoch);
+  // With a snapshot at `zxid`, a start needs no segment before the one that it lies in. If what
+  // begins there is intact to the end, they are set aside, with the damage in them. False: it
+  // isn't.
+  bool set_aside_before(Zxid zxid);
   // The node is whole again: what was set aside may go.
   void forget_damaged();
 

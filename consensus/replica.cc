@@ -253,8 +253,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
 
 void Replica::on_serve(const action::Serve& serve) {
   becoming_ready_ = true;
-  leader_is_zabfs_ = serve.leader_is_zabfs;
-  sync_mode_ = serve.mode;
+  if (!serve.leader_is_zabfs) lose_track_of_pending();
 }
 
 void Replica::on_settle() {
@@ -392,6 +391,7 @@ void Replica::install_staged_tree() {
   }
   staged_tree_.reset();
   staged_link_ = 0;
+  lose_track_of_pending();
   preparer_.reset();
   applied_ = last_snapshot_ = tree_->last_zxid();
   txns_since_snapshot_ = 0;

@@ -118,6 +118,7 @@ class Replica {
     tree::Request request;
     Completion done;
     bool sent = false;
+    bool fate_unknown = false;  // may be part of a state that came without its txns
   };
   struct Barrier {
     SessionId session;
@@ -186,6 +187,7 @@ class Replica {
   void recover_again();
   bool read_window();
   bool is_alone() const;
+  bool set_old_damage_aside();
   void report_damage(const std::string& what);
   void ask_next_member();
   void ask_for_missing();
@@ -206,6 +208,7 @@ class Replica {
   void answer_ping(const action::AnswerPing& ping);
   void become_ready();
   void resend_pending();
+  void lose_track_of_pending();
   static void fail(const tree::Request& request, const Completion& done, tree::Error error);
   void confirm(std::function<void()> proven);
   void flush_barriers();
@@ -269,8 +272,6 @@ class Replica {
   bool becoming_ready_ = false;
   bool holding_requests_ = false;  // an observer, until it knows which of its requests are out
   uint64_t role_number_ = 0;
-  bool leader_is_zabfs_ = false;
-  SyncMode sync_mode_ = SyncMode::kDiff;
   std::optional<tree::Preparer> preparer_;
   tree::SessionTracker tracker_;
   Zxid last_proposed_;

@@ -1,9 +1,10 @@
 // The replica's half that deals in what a disk did to it: recovery at start-up, healing from the
 // other members, a full disk (ZAB.md section 3).
 //
-// Damage takes one of two ways back:
+// Damage takes one of three ways back:
 //   - what is missing in the log are single txns, and some member still has them: they are fetched
 //     and the log is as it was; nothing was forgotten, so the node keeps its vote;
+//   - it is before a snapshot of the node's own: that part of the log is set aside;
 //   - anything else: the node gives up its vote (durably, first), sets the log aside, and observes
 //     the leader that the others elect until it is as good as any of them (Zab::seek_vote).
 #include <fmt/format.h>
@@ -68,11 +69,25 @@ std::string Replica::recover() {
       return recover();
     }
     bool can_mend = votes && log_.missing() && !mending_given_up_ && !is_alone();
+    if (!can_mend && set_old_damage_aside()) return recover();
     if (!can_mend) lost = log.damage.front();
     if (can_mend) mending_.emplace(Mending{*log_.missing(), {}, {}, 0, {}, 0});
   }
   return load(votes, is_empty, epochs == EpochStore::State::kIntact && epoch_problem.empty(),
               std::move(lost));
+}
+
+// Damage before the newest intact snapshot is in what this node can do without.
+bool Replica::set_old_damage_aside() {
+  for (Zxid zxid : snapshots_.list()) {
+    if (!snapshots_.check(zxid).empty()) continue;
+    if (!log_.set_aside_before(zxid)) return false;
+    environment_.log(LogLevel::kWarning,
+                     fmt::format("node {}: set the log before its snapshot at 0x{:x} aside",
+                                 config_.zab.me.value, zxid.value));
+    return true;
+  }
+  return false;
 }
 
 // The newest intact snapshot that the log can go on from, or any if `history` is null.

@@ -151,6 +151,11 @@ void Replica::become_ready() {
   if (listener_ != nullptr) listener_->standing_changed();
 }
 
+// Whether what was sent so far took effect can't be seen from txns any more, whatever leader comes.
+void Replica::lose_track_of_pending() {
+  for (auto& [number, pending] : pending_) pending.fate_unknown |= pending.sent;
+}
+
 // What was under way when the last leader went (ZAB.md section 4). All that the new leader has was
 // applied just now, but for what is outstanding in our log.
 void Replica::resend_pending() {
@@ -161,14 +166,13 @@ void Replica::resend_pending() {
       outstanding.insert({header->session, header->cxid});
     }
   }
-  bool certain = sync_mode_ != SyncMode::kSnap && leader_is_zabfs_;
   std::vector<Pending> lost;
   for (auto place = pending_.begin(); place != pending_.end();) {
     Pending& pending = place->second;
     PendingKey key{pending.request.session, pending.request.cxid};
     if (outstanding.contains(key)) {
       ++place;
-    } else if (pending.sent && !certain && !is_conditional(pending.request)) {
+    } else if (pending.fate_unknown && !is_conditional(pending.request)) {
       pending_by_key_.erase(key);
       lost.push_back(std::move(pending));
       place = pending_.erase(place);

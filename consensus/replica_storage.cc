@@ -204,11 +204,12 @@ void Replica::purge(std::vector<Zxid> stored) {
         Zxid oldest = work->stored[config_.snapshot_retain - 1];
         auto base = std::make_shared<Zxid>();
         environment_.run_io(
-            [this, oldest, base, work] {
+            [this, oldest, base, work, votes = zab_->state().votes] {
               for (size_t i = config_.snapshot_retain; i < work->stored.size(); ++i) {
                 snapshots_.remove(work->stored[i]);
               }
               *base = log_.purge(oldest);
+              if (votes) log_.forget_damaged();
             },
             [this, base] {
               purging_ = false;
