@@ -27,16 +27,18 @@ void check_promise(Disk& disk, CheckResult& result) {
 
 // Where the log begins, so that snapshots can be judged by it.
 tree::Zxid check_log(Disk& disk, CheckResult& result) {
-  tree::Zxid base, first, last;
+  tree::Zxid base, base_before, first, last;
   uint64_t txns = 0;
   LogHandlers handlers;
   handlers.first_segment = [&](const log_format::SegmentHeader& header) {
     base = header.last_zxid;
   };
   handlers.record = [&](const FoundRecord& found, size_t) {
-    if (found.header.type == log_format::RecordType::kBeginSync &&
-        static_cast<SyncMode>(found.header.extra) == SyncMode::kSnap) {
-      base = found.header.zxid;
+    if (found.header.type == log_format::RecordType::kBeginSync) {
+      base_before = base;
+      if (static_cast<SyncMode>(found.header.extra) == SyncMode::kSnap) base = found.header.zxid;
+    } else if (found.header.type == log_format::RecordType::kRollBack) {
+      base = base_before;
     }
     if (found.header.type != log_format::RecordType::kTxn) return Taken::kYes;
     if (txns++ == 0) first = found.header.zxid;

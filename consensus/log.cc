@@ -46,7 +46,7 @@ bool Log::State::take(const RecordHeader& header, uint64_t number, uint64_t offs
       history.append(header.zxid);
       break;
     case RecordType::kBeginSync:
-      group = OpenGroup{number, offset, chain, history};
+      group = OpenGroup{number, 0, 0, history};
       if (static_cast<SyncMode>(header.extra) == SyncMode::kTrunc) history.truncate(header.zxid);
       if (static_cast<SyncMode>(header.extra) == SyncMode::kSnap) history.reset(header.zxid);
       break;
@@ -54,12 +54,21 @@ bool Log::State::take(const RecordHeader& header, uint64_t number, uint64_t offs
       group.reset();
       current_epoch = header.extra;
       break;
+    case RecordType::kRollBack:
+      if (!group) return false;
+      history = std::move(group->history);
+      group.reset();
+      break;
     case RecordType::kSeal:
       break;
     default:
       return false;  // no type of ours
   }
   chain = header.sum;
+  if (group && group->number == number) {
+    group->end = offset + kRecordHeaderBytes + padded(header.length);
+    group->end_chain = chain;
+  }
   return true;
 }
 
@@ -149,11 +158,13 @@ void Log::plan_mending() {
   // While in a group: what held before it.
   struct Group {
     SyncMode mode;
-    size_t damages, kept;
+    bool begins_intact;  // before all damage
+    size_t damages, kept, missing;
     History history;
+    bool mendable;
   };
   std::optional<Group> group;
-  if (group_) group = Group{SyncMode::kDiff, 0, 0, history_};
+  if (group_) group = Group{SyncMode::kDiff, true, 0, 0, 0, group_->history, true};
   auto bridge = [&](Zxid through) {  // the log went on to `through`, within its epoch
     Zxid last = history.last();
     mendable = mendable && through.epoch() == last.epoch() && last.counter() != 0;
@@ -174,7 +185,7 @@ void Log::plan_mending() {
       history.append(entry.zxid);
     } else if (entry.type == RecordType::kBeginSync) {
       auto mode = static_cast<SyncMode>(entry.extra);
-      group = Group{mode, damages, kept.size(), history};
+      group = Group{mode, false, damages, kept.size(), missing.size(), history, mendable};
       if (mode == SyncMode::kSnap) {  // a txn lost just before it does not matter
         history.reset(entry.zxid);
       } else {
@@ -182,6 +193,16 @@ void Log::plan_mending() {
         mendable = mendable && history.contains(entry.zxid);
         if (mode == SyncMode::kTrunc) history.truncate(entry.zxid);
       }
+    } else if (entry.type == RecordType::kRollBack) {
+      if (!group) return;
+      // What the group held does not matter, nor what is missing there.
+      kept.resize(group->kept);
+      missing.resize(group->missing);
+      mendable = group->mendable;
+      history = std::move(group->history);
+      if (group->begins_intact) kept.push_back({entry, damages});
+      group.reset();
+      continue;
     } else if (entry.type == RecordType::kEndSync) {
       mendable = mendable && group && !behind_gap;
       group.reset();
@@ -209,8 +230,9 @@ DiskStatus Log::mend(const std::map<Zxid, Payload>& missing) {
   DiskStatus status;
   SegmentHeader header{chain_, number_, history_.last(), current_epoch_, 0};
   if (position_ > kSegmentHeaderBytes) {
-    status = disk_.open(log_segment_name(number_), false, file);
-    if (status.ok()) status = file->read_at(0, position_, bytes);
+    uint64_t ignored = 0;  // the intact beginning can be read, but for padding at its end
+    status = read_segment(disk_, log_segment_name(number_), bytes, ignored);
+    bytes.resize(position_);
     if (status.ok() && !decode_segment_header(bytes, header)) {
       status = DiskStatus{EIO, "read " + log_segment_name(number_)};
     }
@@ -265,8 +287,8 @@ DiskStatus Log::restart_at(Zxid base, uint32_t epoch) {
   return start_segment(0);
 }
 
-bool Log::set_aside_before(Zxid zxid) {
-  uint64_t first = find_segment(disk_, zxid);
+// Whether what begins at segment `first` is intact to the end, and goes through `zxid`.
+bool Log::is_intact_from(uint64_t first, Zxid zxid) {
   State state;
   LogHandlers handlers;
   handlers.first_segment = [&](const SegmentHeader& header) {
@@ -278,8 +300,13 @@ bool Log::set_aside_before(Zxid zxid) {
     return in_order ? Taken::kYes : Taken::kOutOfOrder;
   };
   LogReport report = read_log(disk_, handlers, kLogPrefix, first);
-  bool lies_there = state.history.contains(zxid) || state.history.base() == zxid;
-  if (first == 0 || !report.damage.empty() || !lies_there) return false;
+  return report.damage.empty() && (state.history.contains(zxid) || state.history.base() == zxid);
+}
+
+bool Log::set_aside_before(Zxid zxid) {
+  uint64_t first = find_segment(disk_, zxid);
+  bool mendable = missing_ && mended_history_.contains(zxid);
+  if (first == 0 || !(mendable || is_intact_from(first, zxid))) return false;
   bool moved = false;
   // Oldest first: what a crash leaves is still a log without holes of its own.
   for (const LogSegment& segment : list_log_segments(disk_)) {
@@ -326,7 +353,8 @@ DiskStatus Log::prepare_spare() {
 // Begins the next segment: complete under a temporary name, then renamed, then the directory.
 DiskStatus Log::start_segment(uint64_t at_least_bytes) {
   std::unique_ptr<File> file;
-  uint64_t size = std::max(options_.segment_bytes, at_least_bytes + kSegmentHeaderBytes);
+  uint64_t size =
+      std::max(options_.segment_bytes, at_least_bytes + kSegmentHeaderBytes + kRecordHeaderBytes);
   bool use_spare = has_spare_ && size == options_.segment_bytes;
   const char* temporary = use_spare ? kSpareName : kTemporaryName;
   DiskStatus status = disk_.open(temporary, true, file);
@@ -349,7 +377,7 @@ DiskStatus Log::write(const std::vector<LogEntry>& batch, Zxid committed) {
   for (const LogEntry& entry : batch) {
     need += kRecordHeaderBytes + (entry.txn ? padded(entry.txn->size()) : 0);
   }
-  if (position_ + need > segment_size_) {
+  if (position_ + need + kRecordHeaderBytes > segment_size_) {  // a kRollBack always fits
     DiskStatus status = start_segment(need);
     if (!status.ok()) return status;
   }
@@ -381,27 +409,31 @@ DiskStatus Log::make_room() {
 
 DiskStatus Log::roll_back_group() {
   if (!group_) return {};
-  OpenGroup group = std::move(*group_);
-  group_.reset();
   // Later segments first, so that a crash in between leaves a shorter but intact log.
   DiskStatus status;
   std::vector<LogSegment> segments = list_log_segments(disk_);
-  for (; segments.back().number > group.number && status.ok(); segments.pop_back()) {
+  for (; segments.back().number > group_->number && status.ok(); segments.pop_back()) {
     next_number_ = segments.back().number;
     status = disk_.remove(segments.back().name);
     if (status.ok()) status = disk_.sync_directory();
   }
-  number_ = group.number;
-  if (status.ok()) status = disk_.open(log_segment_name(group.number), false, file_);
-  if (status.ok()) {
-    segment_size_ = file_->size();
-    status = fill_with_zeros(*file_, group.position, segment_size_);
-  }
+  number_ = group_->number;
+  if (status.ok()) status = disk_.open(log_segment_name(number_), false, file_);
+  if (!status.ok()) return status;
+  segment_size_ = file_->size();
+  position_ = group_->end;
+  State state = this->state();
+  state.chain = group_->end_chain;
+  std::string bytes;
+  RecordHeader header = append_record({RecordType::kRollBack, Zxid{}, 0, nullptr}, state.chain,
+                                      position_, Zxid{}, bytes);
+  state.take(header, number_, position_);
+  status = file_->write_at(position_, bytes);
   if (status.ok()) status = file_->sync();
-  position_ = group.position;
-  chain_ = group.chain;
-  history_ = std::move(group.history);
-  return status;
+  if (!status.ok()) return status;
+  position_ += bytes.size();
+  set_state(std::move(state));
+  return {};
 }
 
 // ---- reading

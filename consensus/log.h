@@ -62,8 +62,8 @@ class Log {
   // the snapshot at `base`. For a node that has given up its vote before.
   DiskStatus restart_at(Zxid base, uint32_t epoch);
   // With a snapshot at `zxid`, a start needs no segment before the one that it lies in. If what
-  // begins there is intact to the end, they are set aside, with the damage in them. False: it
-  // isn't.
+  // begins there is intact to the end, or can be mended, they are set aside, with the damage in
+  // them. False: nothing was.
   bool set_aside_before(Zxid zxid);
   // The node is whole again: what was set aside may go.
   void forget_damaged();
@@ -97,10 +97,11 @@ class Log {
   Zxid purge(Zxid zxid);
 
  private:
-  // While a group is open: where it began, and what held before it.
+  // While a group is open: the segment that it began in, where its records there end, and what held
+  // before it.
   struct OpenGroup {
-    uint64_t number, position;
-    uint32_t chain;
+    uint64_t number, end;
+    uint32_t end_chain;
     History history;
   };
   // What the records up to some point add up to.
@@ -114,6 +115,7 @@ class Log {
   State state() const { return {history_, current_epoch_, chain_, group_}; }
   void set_state(State state);
   void plan_mending();
+  bool is_intact_from(uint64_t first, Zxid zxid);
   DiskStatus start_segment(uint64_t at_least_bytes);
   DiskStatus fill_with_zeros(File& file, uint64_t from, uint64_t to);
 

@@ -18,7 +18,9 @@
 //                                       40 i64 committed: known committed when this was written
 //
 // A synchronisation with a leader is one group, {kBeginSync, txns, kEndSync}: it counts as a whole
-// or, if its end is missing, not at all. So history and current epoch can't disagree.
+// or, if its end is missing, not at all. So history and current epoch can't disagree. A group
+// without an end is taken back by a kRollBack in the segment of its kBeginSync, before the log goes
+// on; segments behind that one are removed first. Nothing that was synced is ever overwritten.
 //
 // Torn tail or corruption: records are written in batches, one sync a batch. After the first
 // invalid record at offset X, a valid one whose `synced` is above X proves that X had been durable:
@@ -46,7 +48,13 @@ inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kRecordHeaderBytes = 48;
 inline constexpr size_t kMaxBodyBytes = 4 * tree::kJuteMaxBuffer;
 
-enum class RecordType : uint32_t { kTxn = 1, kBeginSync = 2, kEndSync = 3, kSeal = 4 };
+enum class RecordType : uint32_t {
+  kTxn = 1,
+  kBeginSync = 2,
+  kEndSync = 3,
+  kSeal = 4,
+  kRollBack = 5,
+};
 
 struct SegmentHeader {
   uint32_t chain = 0;

@@ -15,27 +15,6 @@ namespace {
 constexpr size_t kSalvageBytes = 512;
 constexpr char kUnreadable = '\x5a';
 
-// The whole file; blocks that the disk doesn't give come as filler, which no checksum accepts.
-// `unreadable_end` is where the last of them ends, or 0.
-DiskStatus read_segment(Disk& disk, const std::string& name, std::string& bytes,
-                        uint64_t& unreadable_end) {
-  unreadable_end = 0;
-  std::unique_ptr<File> file;
-  DiskStatus status = disk.open(name, false, file);
-  if (!status.ok() || file->read_at(0, file->size(), bytes).ok()) return status;
-  uint64_t size = file->size();
-  bytes.assign(size, kUnreadable);
-  std::string block;
-  for (uint64_t at = 0; at < size; at += kSalvageBytes) {
-    if (file->read_at(at, kSalvageBytes, block).ok()) {
-      bytes.replace(at, block.size(), block);
-    } else {
-      unreadable_end = at + kSalvageBytes;
-    }
-  }
-  return {};
-}
-
 // The first intact record behind `offset`; none if no record proves that `offset` had been synced.
 std::optional<size_t> next_record(std::string_view bytes, size_t offset) {
   std::optional<size_t> first;
@@ -164,6 +143,25 @@ class Walk {
 };
 
 }  // namespace
+
+DiskStatus read_segment(Disk& disk, const std::string& name, std::string& bytes,
+                        uint64_t& unreadable_end) {
+  unreadable_end = 0;
+  std::unique_ptr<File> file;
+  DiskStatus status = disk.open(name, false, file);
+  if (!status.ok() || file->read_at(0, file->size(), bytes).ok()) return status;
+  uint64_t size = file->size();
+  bytes.assign(size, kUnreadable);
+  std::string block;
+  for (uint64_t at = 0; at < size; at += kSalvageBytes) {
+    if (file->read_at(at, kSalvageBytes, block).ok()) {
+      bytes.replace(at, block.size(), block);
+    } else {
+      unreadable_end = at + kSalvageBytes;
+    }
+  }
+  return {};
+}
 
 std::string log_segment_name(uint64_t number) { return fmt::format("log.{:016x}", number); }
 

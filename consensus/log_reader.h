@@ -59,6 +59,11 @@ struct LogHandlers {
   std::function<Taken(const FoundRecord&, size_t damages)> record;
 };
 
+// All of a segment; blocks that the disk doesn't give come as filler, which no checksum accepts.
+// `unreadable_end` is where the last of them ends, or 0.
+DiskStatus read_segment(Disk& disk, const std::string& name, std::string& bytes,
+                        uint64_t& unreadable_end);
+
 // From the segment of number `first` on.
 LogReport read_log(Disk& disk, const LogHandlers& handlers, std::string_view prefix = kLogPrefix,
                    uint64_t first = 0);

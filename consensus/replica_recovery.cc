@@ -82,6 +82,7 @@ bool Replica::set_old_damage_aside() {
   for (Zxid zxid : snapshots_.list()) {
     if (!snapshots_.check(zxid).empty()) continue;
     if (!log_.set_aside_before(zxid)) return false;
+    mending_given_up_ = false;  // less is missing now
     environment_.log(LogLevel::kWarning,
                      fmt::format("node {}: set the log before its snapshot at 0x{:x} aside",
                                  config_.zab.me.value, zxid.value));
