@@ -166,7 +166,10 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   state.current_epoch = log_.current_epoch();
   state.history = history;
   state.durable = history.last();
-  state.committed = std::max(std::min(log_.committed(), history.last()), applied_);
+  // Behind damage a TRUNC may have taken back the end of what is intact.
+  Zxid last = history.last();
+  if (mending_) last = std::min(last, log_.mended_history().last_of_epoch(last.epoch()));
+  state.committed = std::max(std::min(log_.committed(), last), applied_);
   zab_.emplace(config_.zab, state);
   if (listener_ != nullptr) listener_->tree_replaced();  // recovered again
   apply_committed();

@@ -288,11 +288,10 @@ void Client::act() {
     }
     if (node_->replica().tree().find("/lock") == nullptr) return make_directories();
     if (under_way_ >= kMaxUnderWay) {
-      if (world_.chance(40)) return detach();
-      // Whether a leader that can't write any more answers barriers is worth asking.
-      if (under_way_ < 3 * kMaxUnderWay && world_.chance(4)) sync_and_read();
+      if (world_.chance(40)) detach();
       return;
     }
+    if (node_->wants_only_barriers()) return sync_and_read();
     switch (world_.random(20)) {
       case 0:
       case 1:

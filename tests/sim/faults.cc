@@ -11,7 +11,7 @@ namespace zabfs::sim {
 namespace {
 
 // How often each kind comes, in order of FaultKind.
-constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 3, 8, 5, 6, 3, 4, 8, 2, 2, 3, 3, 3, 2, 2};
+constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 4, 3, 8, 5, 6, 3, 4, 8, 2, 2, 3, 3, 3, 2, 2};
 constexpr int64_t kShortestGapUs = 50 * kMillisecondUs;
 constexpr int64_t kLongestGapUs = 1'500 * kMillisecondUs;
 
@@ -19,9 +19,10 @@ constexpr int64_t kLongestGapUs = 1'500 * kMillisecondUs;
 
 const char* fault_name(FaultKind kind) {
   static constexpr const char* kNames[kFaultKinds] = {
-      "crash",      "crash in I/O", "power loss", "pause", "slow disk",  "isolate",
-      "split",      "one-way loss", "flapping",   "stall", "reset",      "clock jump",
-      "sync fails", "disk full",    "wipe",       "rot",   "bad sector", "rot everywhere"};
+      "crash",     "crash in I/O", "power loss", "pause",         "deaf",
+      "slow disk", "isolate",      "split",      "one-way loss",  "flapping",
+      "stall",     "reset",        "clock jump", "sync fails",    "disk full",
+      "wipe",      "rot",          "bad sector", "rot everywhere"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -112,6 +113,9 @@ void Faults::strike(const Fault& fault) {
       break;
     case FaultKind::kPause:
       node.pause(fault.duration_us);
+      break;
+    case FaultKind::kDeaf:
+      node.go_deaf(2 * fault.duration_us, fault.detail % 2 == 0);
       break;
     case FaultKind::kSlowDisk:
       node.slow_down(2 + static_cast<int64_t>(fault.detail % 200), fault.duration_us);

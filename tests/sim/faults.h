@@ -20,6 +20,7 @@ enum class FaultKind {
   kCrashInIo,  // in the middle of some write, sync or rename
   kPowerLoss,  // of all nodes
   kPause,      // of the process, as SIGSTOP
+  kDeaf,       // of its timers and network alone
   kSlowDisk,
   kIsolate,  // one node from all others
   kSplit,    // into two halves

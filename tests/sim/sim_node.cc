@@ -35,7 +35,7 @@ SimNode::SimNode(World& world, ServerId id)
 void SimNode::start() {
   ++life_;
   io_free_us_ = world_.now_us();
-  paused_until_us_ = slow_until_us_ = 0;
+  paused_until_us_ = deaf_until_us_ = slow_until_us_ = 0;
   armed_us_ = INT64_MAX;
   skew_ms_ = static_cast<int64_t>(world_.random(100'000));
   drift_ppm_ = static_cast<int64_t>(world_.random(2'000)) - 1'000;
@@ -104,6 +104,11 @@ void SimNode::pause(int64_t us) {
   paused_until_us_ = std::max(paused_until_us_, world_.now_us() + us);
 }
 
+void SimNode::go_deaf(int64_t us, bool only_barriers) {
+  only_barriers_ = only_barriers;
+  deaf_until_us_ = std::max(deaf_until_us_, world_.now_us() + us);
+}
+
 void SimNode::slow_down(int64_t factor, int64_t us) {
   slow_factor_ = factor;
   slow_until_us_ = world_.now_us() + us;
@@ -128,7 +133,7 @@ void SimNode::wake_at(int64_t time_ms) {
         armed_us_ = INT64_MAX;
         on_strand([this] { replica_->on_timer(); });
       },
-      this);
+      this, true);
 }
 
 void SimNode::run_io(std::function<void()> job, std::function<void()> done) {

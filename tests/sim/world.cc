@@ -31,9 +31,9 @@ void World::trace(const std::string& line) {
   if (recent_trace_.size() > kRecentLines) recent_trace_.pop_front();
 }
 
-void World::after(int64_t delay_us, std::function<void()> event, const SimNode* node) {
+void World::after(int64_t delay_us, std::function<void()> event, const SimNode* node, bool heard) {
   events_.push(Scheduled{now_us_ + delay_us, next_event_++, std::move(event),
-                         node != nullptr ? node->id() : ServerId{},
+                         node != nullptr ? node->id() : ServerId{}, heard,
                          node != nullptr ? node->life() : 0});
 }
 
@@ -45,8 +45,9 @@ void World::run_until(int64_t time_us) {
     if (next.node != ServerId{}) {
       const SimNode& owner = node(next.node);
       if (owner.life() != next.life) continue;
-      if (owner.is_paused()) {  // its order among the node's events stays
-        next.time_us = owner.paused_until_us();
+      int64_t held_until_us = owner.held_until_us(next.heard);
+      if (held_until_us > now_us_) {  // its order among the node's events stays
+        next.time_us = held_until_us;
         events_.push(std::move(next));
         continue;
       }
@@ -116,7 +117,7 @@ void World::deliver_vote(ServerId from, ServerId to, const Notification& vote) {
   after(
       at_us - now_us_,
       [&target, from, vote] { target.on_strand([&] { target.replica().on_vote(from, vote); }); },
-      &target);
+      &target, true);
 }
 
 void World::dial(ServerId from, ServerId to, LinkId link) {
@@ -140,7 +141,7 @@ void World::dial(ServerId from, ServerId to, LinkId link) {
         target.on_strand([&] { target.replica().on_link_accepted(accepted); });
         if (dialler.is_up()) dialler.on_strand([&] { dialler.replica().on_link_up(link); });
       },
-      &dialler);
+      &dialler, true);
 }
 
 std::shared_ptr<World::Connection> World::find_connection(ServerId node, LinkId link, int& end) {
@@ -183,7 +184,7 @@ void World::send(ServerId from, LinkId link, const std::string& bytes) {
           if (!error.empty()) throw Violation("a peer sent malformed bytes: " + error);
         });
       },
-      &target);
+      &target, true);
 }
 
 // Both ends learn that a connection is gone.
@@ -201,7 +202,7 @@ void World::lose(const std::shared_ptr<Connection>& connection, int64_t delay_us
             side.forget_reader(link);
             side.on_strand([&] { side.replica().on_link_down(link); });
           },
-          &side);
+          &side, true);
     }
   });
 }
@@ -225,7 +226,7 @@ void World::close(ServerId from, LinkId link) {
         other.forget_reader(other_link);
         other.on_strand([&] { other.replica().on_link_down(other_link); });
       },
-      &other);
+      &other, true);
 }
 
 void World::close_all(ServerId id) {

@@ -4,6 +4,7 @@
 // world.cc is time, network and faults; sim_node.cc is one machine with its disk.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -43,8 +44,9 @@ class World {
 
   int64_t now_us() const { return now_us_; }
   // Runs `event` that many microseconds from now; not at all if `node`'s life ends before, and
-  // later if the node is paused then.
-  void after(int64_t delay_us, std::function<void()> event, const SimNode* node = nullptr);
+  // later if the node is paused then, or deaf to what is `heard`: timers and the network.
+  void after(int64_t delay_us, std::function<void()> event, const SimNode* node = nullptr,
+             bool heard = false);
   void run_until(int64_t time_us);
   uint64_t random(uint64_t bound) { return random_() % bound; }
   int64_t random_us(int64_t bound_us) {
@@ -87,6 +89,7 @@ class World {
     uint64_t number;
     std::function<void()> event;
     ServerId node;  // 0: nobody's
+    bool heard;
     uint64_t life;
     bool operator>(const Scheduled& other) const {
       return std::pair(time_us, number) > std::pair(other.time_us, other.number);
@@ -137,7 +140,9 @@ class SimNode : public consensus::Environment,
   uint64_t life() const { return life_; }
   bool is_up() const { return replica_ != nullptr; }
   bool is_paused() const { return world_.now_us() < paused_until_us_; }
-  int64_t paused_until_us() const { return paused_until_us_; }
+  int64_t held_until_us(bool heard) const {
+    return heard ? std::max(paused_until_us_, deaf_until_us_) : paused_until_us_;
+  }
   consensus::Replica& replica() { return *replica_; }
   SimDisk& disk() { return disk_; }
 
@@ -158,6 +163,10 @@ class SimNode : public consensus::Environment,
 
   // Faults of the machine.
   void pause(int64_t us);
+  // Its clients and its disk go on; timers and the network wait, as when one thread starves.
+  // With `only_barriers` its clients write nothing then, which would make a barrier wait.
+  void go_deaf(int64_t us, bool only_barriers);
+  bool wants_only_barriers() const { return only_barriers_ && world_.now_us() < deaf_until_us_; }
   void slow_down(int64_t factor, int64_t us);
   void jump_wall_clock(int64_t ms) { wall_offset_ms_ += ms; }
   // Faults of the disk, which make it lose what it had: it may have to do without its vote.
@@ -214,6 +223,8 @@ class SimNode : public consensus::Environment,
   int64_t wall_offset_ms_ = 0;
   int64_t io_free_us_ = 0;
   int64_t paused_until_us_ = 0;
+  int64_t deaf_until_us_ = 0;
+  bool only_barriers_ = false;
   int64_t slow_until_us_ = 0;
   int64_t slow_factor_ = 1;
   int64_t armed_us_ = INT64_MAX;
