@@ -59,14 +59,16 @@ class Run {
     world.seed = options.seed;
     world.voters = options.voters != 0 ? options.voters : voters_of(options.seed);
     world.observers = options.observers.value_or(options.seed % 4 == 1 ? 1 + options.seed % 2 : 0);
+    if (options.seed % 5 == 2 && world.voters > 2) world.joiner = ServerId{2};
     world.trace = options.trace;
     return world;
   }
 
   void safety_phase(const std::vector<Fault>& plan, int64_t end_us) {
     for (auto& node : world_.nodes()) {
-      // Voters start a new ensemble together; observers join when they like.
-      int64_t within_us = node->is_voter() ? kSecondUs / 2 : 10 * kSecondUs;
+      // Voters start a new ensemble together; who joins it does so when it likes.
+      bool joins = !node->is_voter() || node->id() == world_.options().joiner;
+      int64_t within_us = joins ? 10 * kSecondUs : kSecondUs / 2;
       world_.after(world_.random_us(within_us), [this, &node] { world_.restart(*node); });
     }
     std::vector<Fault> chosen = plan;

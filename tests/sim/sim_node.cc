@@ -30,7 +30,9 @@ consensus::Ensemble make_ensemble(const WorldOptions& options) {
 }  // namespace
 
 SimNode::SimNode(World& world, ServerId id)
-    : world_(world), id_(id), disk_(world.options().seed * 31 + static_cast<uint64_t>(id.value)) {}
+    : world_(world), id_(id), disk_(world.options().seed * 31 + static_cast<uint64_t>(id.value)) {
+  impaired_ = id == world.options().joiner;  // it has nothing yet
+}
 
 void SimNode::start() {
   ++life_;
@@ -47,6 +49,8 @@ void SimNode::start() {
   config.zab.sync_limit = 5;
   config.segment_bytes = 16u << 10;
   config.snapshot_txns = 60;
+  ServerId joiner = world_.options().joiner;
+  config.initialize = life_ == 1 && joiner != ServerId{} && joiner != id_ && is_voter();
   config.window_txns = 20;
   replica_ = std::make_unique<Replica>(config, *this, *this, disk_, disk_);
   std::string error;

@@ -32,6 +32,7 @@ struct WorldOptions {
   uint64_t seed = 1;
   size_t voters = 3;
   size_t observers = 0;
+  ServerId joiner;  // a voter that is not there at first; the others are told to begin without it
   bool trace = false;  // print it as it happens
 };
 
