@@ -72,13 +72,6 @@ bool Log::State::take(const RecordHeader& header, uint64_t number, uint64_t offs
   return true;
 }
 
-void Log::set_state(State state) {
-  history_ = std::move(state.history);
-  current_epoch_ = state.current_epoch;
-  chain_ = state.chain;
-  group_ = std::move(state.group);
-}
-
 // ---- recovery
 
 LogRecovery Log::open() {
@@ -111,12 +104,12 @@ LogRecovery Log::open() {
   LogReport report = read_log(disk_, handlers);
   if (report.segments.empty()) {
     is_new_ = true;
-    history_.reset(Zxid{});
+    state_.history.reset(Zxid{});
     DiskStatus status = start_segment(0);
     if (!status.ok()) recovery.error = status.message();
     return recovery;
   }
-  set_state(std::move(state));
+  state_ = std::move(state);
   number_ = report.last.number;
   next_number_ = report.next_number;
   position_ = report.end;
@@ -136,10 +129,10 @@ LogRecovery Log::open() {
     status = fill_with_zeros(*file_, position_, segment_size_);
     if (status.ok()) status = file_->sync();
   }
-  if (group_ && is_mutant(Mutant::kGroupWithoutEndRefused)) {
+  if (state_.group && is_mutant(Mutant::kGroupWithoutEndRefused)) {
     status = DiskStatus{EINVAL, "the current epoch is behind the log"};
   }
-  if (status.ok() && group_) {
+  if (status.ok() && state_.group) {
     recovery.note = "dropped an unfinished synchronisation with a leader";
     status = roll_back_group();
   }
@@ -152,7 +145,7 @@ LogRecovery Log::open() {
 void Log::plan_mending() {
   std::vector<Range> missing;
   std::vector<BehindDamage> kept;
-  History history = history_;
+  History history = state_.history;
   bool mendable = true;
   size_t damages_before = 0;
   // While in a group: what held before it.
@@ -164,7 +157,7 @@ void Log::plan_mending() {
     bool mendable;
   };
   std::optional<Group> group;
-  if (group_) group = Group{SyncMode::kDiff, true, 0, 0, 0, group_->history, true};
+  if (state_.group) group = Group{SyncMode::kDiff, true, 0, 0, 0, state_.group->history, true};
   auto bridge = [&](Zxid through) {  // the log went on to `through`, within its epoch
     Zxid last = history.last();
     mendable = mendable && through.epoch() == last.epoch() && last.counter() != 0;
@@ -228,7 +221,7 @@ DiskStatus Log::mend(const std::map<Zxid, Payload>& missing) {
   std::string bytes;
   std::unique_ptr<File> file;
   DiskStatus status;
-  SegmentHeader header{chain_, number_, history_.last(), current_epoch_, 0};
+  SegmentHeader header{state_.chain, number_, state_.history.last(), state_.current_epoch, 0};
   if (position_ > kSegmentHeaderBytes) {
     uint64_t ignored = 0;  // the intact beginning can be read, but for padding at its end
     status = read_segment(disk_, log_segment_name(number_), bytes, ignored);
@@ -240,7 +233,7 @@ DiskStatus Log::mend(const std::map<Zxid, Payload>& missing) {
   }
   header.covers = next_number_ - 1;
   bytes.replace(0, std::min(bytes.size(), kSegmentHeaderBytes), encode_segment_header(header));
-  State state = this->state();
+  State state = state_;
   bool in_order = true;
   auto next_missing = missing.begin();
   auto add = [&](const LogEntry& entry) {
@@ -282,7 +275,7 @@ DiskStatus Log::restart_at(Zxid base, uint32_t epoch) {
   State state;
   state.history.reset(base);
   state.current_epoch = epoch;
-  set_state(std::move(state));
+  state_ = std::move(state);
   committed_ = base;
   return start_segment(0);
 }
@@ -359,7 +352,8 @@ DiskStatus Log::start_segment(uint64_t at_least_bytes) {
   const char* temporary = use_spare ? kSpareName : kTemporaryName;
   DiskStatus status = disk_.open(temporary, true, file);
   if (status.ok() && !use_spare) status = fill_with_zeros(*file, 0, size);
-  SegmentHeader header{chain_, next_number_, history_.last(), current_epoch_, next_number_};
+  SegmentHeader header{state_.chain, next_number_, state_.history.last(), state_.current_epoch,
+                       next_number_};
   if (status.ok()) status = file->write_at(0, encode_segment_header(header));
   if (status.ok()) status = file->sync();
   status = disk_.install(status, temporary, log_segment_name(next_number_));
@@ -383,7 +377,7 @@ DiskStatus Log::write(const std::vector<LogEntry>& batch, Zxid committed) {
   }
   buffer_.clear();
   buffer_.reserve(need);
-  State state = this->state();
+  State state = state_;
   for (const LogEntry& entry : batch) {
     uint64_t offset = position_ + buffer_.size();
     RecordHeader header = append_record(entry, state.chain, position_, committed, buffer_);
@@ -396,7 +390,7 @@ DiskStatus Log::write(const std::vector<LogEntry>& batch, Zxid committed) {
   if (!status.ok() && is_mutant(Mutant::kFailedSyncRetried)) status = file_->sync();
   if (!status.ok()) return status;
   position_ += buffer_.size();
-  set_state(std::move(state));
+  state_ = std::move(state);
   if (buffer_.capacity() > kZeroChunkBytes) buffer_ = std::string();
   return {};
 }
@@ -408,22 +402,22 @@ DiskStatus Log::make_room() {
 }
 
 DiskStatus Log::roll_back_group() {
-  if (!group_) return {};
+  if (!state_.group) return {};
   // Later segments first, so that a crash in between leaves a shorter but intact log.
   DiskStatus status;
   std::vector<LogSegment> segments = list_log_segments(disk_);
-  for (; segments.back().number > group_->number && status.ok(); segments.pop_back()) {
+  for (; segments.back().number > state_.group->number && status.ok(); segments.pop_back()) {
     next_number_ = segments.back().number;
     status = disk_.remove(segments.back().name);
     if (status.ok()) status = disk_.sync_directory();
   }
-  number_ = group_->number;
+  number_ = state_.group->number;
   if (status.ok()) status = disk_.open(log_segment_name(number_), false, file_);
   if (!status.ok()) return status;
   segment_size_ = file_->size();
-  position_ = group_->end;
-  State state = this->state();
-  state.chain = group_->end_chain;
+  position_ = state_.group->end;
+  State state = state_;
+  state.chain = state_.group->end_chain;
   std::string bytes;
   RecordHeader header = append_record({RecordType::kRollBack, Zxid{}, 0, nullptr}, state.chain,
                                       position_, Zxid{}, bytes);
@@ -432,7 +426,7 @@ DiskStatus Log::roll_back_group() {
   if (status.ok()) status = file_->sync();
   if (!status.ok()) return status;
   position_ += bytes.size();
-  set_state(std::move(state));
+  state_ = std::move(state);
   return {};
 }
 
@@ -484,13 +478,13 @@ Zxid Log::purge(Zxid zxid) {
     if (!disk_.open(segments[i + 1].name, false, next).ok() ||
         !next->read_at(0, kSegmentHeaderBytes, bytes).ok() ||
         !decode_segment_header(bytes, header) || header.last_zxid > zxid ||
-        (group_ && group_->number <= segments[i].number)) {
+        (state_.group && state_.group->number <= segments[i].number)) {
       break;
     }
     if (!disk_.remove(segments[i].name).ok()) break;
-    if (header.last_zxid > history_.base()) history_.purge(header.last_zxid);
+    if (header.last_zxid > state_.history.base()) state_.history.purge(header.last_zxid);
   }
-  return history_.base();
+  return state_.history.base();
 }
 
 }  // namespace zabfs::consensus

@@ -69,8 +69,8 @@ class Log {
   void forget_damaged();
 
   // As recovered, and after each write.
-  const History& history() const { return history_; }
-  uint32_t current_epoch() const { return current_epoch_; }
+  const History& history() const { return state_.history; }
+  uint32_t current_epoch() const { return state_.current_epoch; }
   bool is_new() const { return is_new_; }  // there was no log
 
   // As recovered: a txn up to which the log itself says that it was committed.
@@ -112,8 +112,6 @@ class Log {
     std::optional<OpenGroup> group;
     bool take(const log_format::RecordHeader& header, uint64_t number, uint64_t offset);
   };
-  State state() const { return {history_, current_epoch_, chain_, group_}; }
-  void set_state(State state);
   void plan_mending();
   bool is_intact_from(uint64_t first, Zxid zxid);
   DiskStatus start_segment(uint64_t at_least_bytes);
@@ -126,15 +124,12 @@ class Log {
   uint64_t next_number_ = 1;  // of the one after it
   uint64_t position_ = 0;
   uint64_t segment_size_ = 0;
-  uint32_t chain_ = 0;
   std::atomic<bool> has_spare_{false};  // set by the background lane, taken by the I/O lane
   std::string buffer_;
   bool is_new_ = false;
 
-  History history_;
-  uint32_t current_epoch_ = 0;
+  State state_;
   Zxid committed_;
-  std::optional<OpenGroup> group_;
 
   // Of a damaged log: the intact records behind the damage, and what lies between.
   struct BehindDamage {

@@ -216,10 +216,14 @@ class Cluster:
             node.terminate()
             node.unmount()
         atexit.unregister(self.stop)
+        reports = [line for node in self.nodes if os.path.exists(node.log)
+                   for line in node.log_text().splitlines() if "Sanitizer" in line]
         shutil.rmtree(self.directory, ignore_errors=True)
         self.janitor.stdin.close()
         self.janitor.wait(20)
         self.directory = None
+        if reports:
+            raise AssertionError("a sanitizer's report: " + "; ".join(reports))
 
     def print_logs(self):
         for node in self.nodes:

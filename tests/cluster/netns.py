@@ -24,6 +24,10 @@ class NetNode(Node):
     def address(self):
         return f"10.231.7.{self.number}"
 
+    def prefix(self):
+        """What the daemon is started with, in front of it."""
+        return []
+
     def start(self):
         if not os.path.ismount(self.mount):
             try:
@@ -33,7 +37,8 @@ class NetNode(Node):
         with open(self.log, "ab") as log:
             # Not `ip netns exec`: that would hide the mount in a mount namespace of its own.
             self.process = subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{self.namespace}", ZABFSD, self.config],
+                ["nsenter", f"--net=/run/netns/{self.namespace}", *self.prefix(), ZABFSD,
+                 self.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
     def nft(self, rules):

@@ -2,6 +2,7 @@
 import errno
 import fcntl
 import os
+import random
 import signal
 import sys
 import threading
@@ -11,7 +12,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(__file__))
 from harness import sh, wait_for  # noqa: E402
 from load import LoadTest  # noqa: E402
-from netns import NetCluster  # noqa: E402
+from netns import NetCluster, NetNode  # noqa: E402
 
 
 class PartitionTest(LoadTest):
@@ -43,6 +44,123 @@ class PartitionTest(LoadTest):
         self.cluster.heal()
         self.progress(writers, "writes of all, healed", 40)
         self.finish(writers)
+
+    def lock_is_lost_before_it_is_given(self, separate, rejoin):
+        """Node A's holder learns that it lost the lock before B's contender has it."""
+        a = self.cluster.followers()[0]
+        b = [n for n in self.cluster.followers() if n is not a][0]
+        times = {}
+        holder = open(self.dir(a, "@/lock"), "r+b", buffering=0)
+        fcntl.flock(holder, fcntl.LOCK_EX)
+
+        def hold():
+            while True:
+                started = time.monotonic()
+                try:
+                    holder.seek(0)
+                    holder.read(4096)
+                    times["held"] = started
+                except OSError as e:
+                    times["error"] = e.errno
+                    times["lost"] = time.monotonic()
+                    return
+                time.sleep(0.005)
+
+        def contend():
+            with open(self.dir(b, "@/lock"), "r+b", buffering=0) as contender:
+                fcntl.flock(contender, fcntl.LOCK_EX)
+                times["granted"] = time.monotonic()
+
+        threads = [threading.Thread(target=f, daemon=True) for f in (hold, contend)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: "waiter" in sh(f"cat {self.dir(b, '@/lock')}"), 10, "the contender")
+        separate(a)
+        wait_for(lambda: "granted" in times, 40, "the lock on the other side")
+        rejoin(a)
+        wait_for(lambda: "lost" in times, 20, "the holder's word")
+        with self.assertRaises(OSError):  # its close says so, too
+            holder.close()
+        for thread in threads:
+            thread.join(10)
+        self.assertEqual(times["error"], errno.ESTALE)
+        # The last read that said "held" was answered before the grant.
+        self.assertLess(times["held"], times["granted"])
+        return times
+
+
+class Locks(PartitionTest):
+    def test_a_holder_cut_off_knows_before_the_lock_is_given(self):
+        times = self.lock_is_lost_before_it_is_given(lambda a: self.cluster.split([a]),
+                                                     lambda a: self.cluster.heal())
+        self.assertLess(times["lost"], times["granted"])
+        print(f"lost {times['granted'] - times['lost']:.2f} s before it was given")
+
+    def test_a_holder_whose_daemon_is_stopped_never_reads_held_again(self):
+        self.lock_is_lost_before_it_is_given(lambda a: a.signal(signal.SIGSTOP),
+                                             lambda a: a.signal(signal.SIGCONT))
+
+
+class SkewedNode(NetNode):
+    """Its wall clock is another's, and can be set while it runs; since when it counts time is its
+    own matter, too."""
+
+    def clock_file(self):
+        return os.path.join(self.directory, "clock")
+
+    def set_clock(self, hours):
+        with open(self.clock_file() + ".new", "w") as f:
+            f.write(f"{hours:+d}h\n")
+        os.rename(self.clock_file() + ".new", self.clock_file())
+
+    def hours(self):
+        return 3 * (self.number - 2)
+
+    def prefix(self):
+        self.set_clock(self.hours())
+        # Not through `faketime`: its own arguments can't be changed later.
+        return ["unshare", "-T", "--boottime", str(1_000_000 * self.number), "env",
+                f"LD_PRELOAD={sh('ls /usr/lib/*/faketime/libfaketime.so.1').strip()}",
+                f"FAKETIME_TIMESTAMP_FILE={self.clock_file()}", "FAKETIME_NO_CACHE=1",
+                "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+
+
+class SkewedCluster(NetCluster):
+    node_class = SkewedNode
+
+
+class SkewedClocks(PartitionTest):
+    cluster_class = SkewedCluster
+
+    def jump(self, hours):
+        for node, sign in zip(self.cluster.nodes, (1, -1, 1)):
+            node.set_clock(sign * hours)
+
+    def test_clocks_are_skewed_indeed(self):
+        for node in self.cluster.nodes:
+            node.set_clock(node.hours())
+            with open(f"/proc/{node.process.pid}/comm") as comm:
+                self.assertEqual(comm.read(), "zabfsd\n")
+        with open(self.dir(self.n3, "f"), "w"):
+            pass
+        apart = os.stat(self.dir(self.n3, "f")).st_mtime - time.time()
+        # The leader's clock is the one that counts.
+        self.assertAlmostEqual(apart, 3600 * self.cluster.leader().hours(), delta=60)
+
+    def test_a_holder_cut_off_knows_before_the_lock_is_given(self):
+        def separate(a):
+            self.cluster.split([a])
+            self.jump(24)
+
+        times = self.lock_is_lost_before_it_is_given(separate, lambda a: self.cluster.heal())
+        self.assertLess(times["lost"], times["granted"])
+
+    def test_a_holder_whose_daemon_is_stopped_never_reads_held_again(self):
+        def separate(a):
+            a.signal(signal.SIGSTOP)
+            self.jump(-24)
+
+        self.lock_is_lost_before_it_is_given(separate, lambda a: a.signal(signal.SIGCONT))
 
 
 class ThreeNodes(PartitionTest):
@@ -93,59 +211,6 @@ class ThreeNodes(PartitionTest):
             node.start()
         self.finish(writers)
 
-    def lock_is_lost_before_it_is_given(self, separate, rejoin):
-        """Node A's holder learns that it lost the lock before B's contender has it."""
-        a = self.cluster.followers()[0]
-        b = [n for n in self.cluster.followers() if n is not a][0]
-        times = {}
-        holder = open(self.dir(a, "@/lock"), "r+b", buffering=0)
-        fcntl.flock(holder, fcntl.LOCK_EX)
-
-        def hold():
-            while True:
-                started = time.monotonic()
-                try:
-                    holder.seek(0)
-                    holder.read(4096)
-                    times["held"] = started
-                except OSError as e:
-                    times["error"] = e.errno
-                    times["lost"] = time.monotonic()
-                    return
-                time.sleep(0.005)
-
-        def contend():
-            with open(self.dir(b, "@/lock"), "r+b", buffering=0) as contender:
-                fcntl.flock(contender, fcntl.LOCK_EX)
-                times["granted"] = time.monotonic()
-
-        threads = [threading.Thread(target=f, daemon=True) for f in (hold, contend)]
-        for thread in threads:
-            thread.start()
-        wait_for(lambda: "waiter" in sh(f"cat {self.dir(b, '@/lock')}"), 10, "the contender")
-        separate(a)
-        wait_for(lambda: "granted" in times, 40, "the lock on the other side")
-        rejoin(a)
-        wait_for(lambda: "lost" in times, 20, "the holder's word")
-        with self.assertRaises(OSError):  # its close says so, too
-            holder.close()
-        for thread in threads:
-            thread.join(10)
-        self.assertEqual(times["error"], errno.ESTALE)
-        # The last read that said "held" was answered before the grant.
-        self.assertLess(times["held"], times["granted"])
-        return times
-
-    def test_a_holder_cut_off_knows_before_the_lock_is_given(self):
-        times = self.lock_is_lost_before_it_is_given(lambda a: self.cluster.split([a]),
-                                                     lambda a: self.cluster.heal())
-        self.assertLess(times["lost"], times["granted"])
-        print(f"lost {times['granted'] - times['lost']:.2f} s before it was given")
-
-    def test_a_holder_whose_daemon_is_stopped_never_reads_held_again(self):
-        self.lock_is_lost_before_it_is_given(lambda a: a.signal(signal.SIGSTOP),
-                                             lambda a: a.signal(signal.SIGCONT))
-
 
 class FiveNodes(PartitionTest):
     nodes = 5
@@ -165,6 +230,30 @@ class FiveNodes(PartitionTest):
         self.cluster.heal()
         leader.start()
         leader.wait_ready()
+        self.finish(writers)
+
+    def test_a_storm_of_kills_and_cuts(self):
+        chosen = random.Random(7)
+        writers = self.load(self.cluster.nodes)
+        down = []
+        for _ in range(15):
+            what = chosen.randrange(4)
+            if what == 0:
+                self.cluster.split(chosen.sample(self.cluster.nodes, chosen.randint(1, 2)))
+            elif what == 1:
+                self.cluster.heal()
+            elif len(down) < 3:
+                victim = chosen.choice([n for n in self.cluster.nodes if n not in down])
+                victim.kill()
+                down.append(victim)
+            time.sleep(chosen.random() * 0.7)
+            if down and chosen.random() < 0.6:
+                down.pop(0).start()
+        self.cluster.heal()
+        for node in down:
+            node.start()
+        for node in self.cluster.nodes:
+            node.wait_ready()
         self.finish(writers)
 
 
