@@ -22,7 +22,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Log log(disk, Log::Options{4'096});
     LogRecovery recovery = log.open();
     std::deque<LogTxn> txns;
-    static_cast<void>(Log::read(disk, Zxid{}, Zxid{INT64_MAX}, txns));
+    const History& history = log.history();
+    static_cast<void>(Log::read(disk, history, history.base(), history.last(), 100, txns));
+    static_cast<void>(log.set_aside_before(history.last()));
     if (recovery.error.empty() && recovery.damage.empty()) {
       LogEntry entry{log_format::RecordType::kSeal, Zxid{}, 0, nullptr};
       static_cast<void>(log.write({entry}, Zxid{}));
