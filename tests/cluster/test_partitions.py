@@ -120,6 +120,7 @@ class SkewedNode(NetNode):
         self.set_clock(self.hours())
         # Not through `faketime`: its own arguments can't be changed later.
         return ["unshare", "-T", "--boottime", str(1_000_000 * self.number), "env",
+                f"TSAN_OPTIONS=suppressions={os.path.dirname(os.path.abspath(__file__))}/faketime.tsan",
                 f"LD_PRELOAD={sh('ls /usr/lib/*/faketime/libfaketime.so.1').strip()}",
                 f"FAKETIME_TIMESTAMP_FILE={self.clock_file()}", "FAKETIME_NO_CACHE=1",
                 "FAKETIME_DONT_FAKE_MONOTONIC=1"]
