@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <climits>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
@@ -38,6 +39,7 @@ HostError Host::open() {
   if (!error.empty()) return {error, wrong_owner};
   transport_ = std::make_unique<TcpTransport>(
       io_, strand_, me, config_.replica.zab.ensemble,
+      static_cast<int>(std::min<int64_t>(config_.replica.zab.sync_ms(), INT_MAX)),
       [this](LogLevel level, const std::string& line) { log(level, line); });
   error = transport_->listen(config_.listen_on_all);
   if (!error.empty()) return {error, false};

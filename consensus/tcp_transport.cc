@@ -28,9 +28,7 @@ constexpr size_t kReadBytes = 256u << 10;
 // A learner that falls behind by so much is cut off; it comes back and is synchronised.
 constexpr size_t kMaxUnsentBytes = 1u << 30;
 constexpr auto kConnectTimeout = std::chrono::seconds(2);
-// What a peer's kernel does not acknowledge in this time ends the connection: TCP alone would go on
-// repeating it at intervals that grow to minutes, long after the network is well again.
-constexpr int kUnacknowledgedMs = 2'000;
+constexpr int kVoteTimeoutMs = 2'000;
 constexpr size_t kMaxHelloAddress = 2'048;
 constexpr size_t kMaxHalfOpen = 64;  // election connections that have not said who they are
 
@@ -40,11 +38,13 @@ std::string name_of(const tcp::socket& socket) {
   return error ? "a peer" : fmt::format("{}:{}", peer.address().to_string(), peer.port());
 }
 
-void set_options(tcp::socket& socket) {
+// What the peer's kernel does not acknowledge in this time ends the connection: TCP alone would go
+// on repeating it at intervals that grow to minutes, long after the network is well again.
+void set_options(tcp::socket& socket, int unacknowledged_ms) {
   error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
   static_cast<void>(::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT,
-                                 &kUnacknowledgedMs, sizeof kUnacknowledgedMs));
+                                 &unacknowledged_ms, sizeof unacknowledged_ms));
 }
 
 std::string bind(tcp::acceptor& acceptor, asio::io_context& io, const std::string& host,
@@ -157,7 +157,7 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     Peer& peer = peers[id];
     error_code ignored;
     if (peer.socket) peer.socket->close(ignored);
-    set_options(*socket);
+    set_options(*socket, kVoteTimeoutMs);
     peer.socket = socket;
     peer.writing = false;
     if (!peer.next && !peer.last.empty()) peer.next = peer.last;
@@ -313,8 +313,14 @@ struct TcpTransport::Link {
 };
 
 TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
-                           const Ensemble& ensemble, Logger log)
-    : io_(io), strand_(strand), me_(me), ensemble_(ensemble), log_(log), quorum_acceptor_(io) {
+                           const Ensemble& ensemble, int sync_ms, Logger log)
+    : io_(io),
+      strand_(strand),
+      me_(me),
+      ensemble_(ensemble),
+      sync_ms_(sync_ms),
+      log_(log),
+      quorum_acceptor_(io) {
   mesh_ = std::make_shared<Mesh>(io, strand, me, ensemble, log);
 }
 
@@ -376,7 +382,7 @@ void TcpTransport::dial(ServerId leader, LinkId id) {
 
 void TcpTransport::start_link(std::shared_ptr<Link> link, bool accepted) {
   error_code ignored;
-  set_options(link->socket);
+  set_options(link->socket, sync_ms_);
   link->socket.non_blocking(true, ignored);
   strand_.post([this, link, accepted] {
     if (accepted) link->id = replica_->new_link_id();

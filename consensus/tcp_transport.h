@@ -28,8 +28,9 @@ class TcpTransport : public Transport {
  public:
   using Logger = std::function<void(LogLevel, const std::string&)>;
 
+  // `sync_ms`: a learner link is given up when nothing was acknowledged on it for so long.
   TcpTransport(boost::asio::io_context& io, Strand& strand, ServerId me, const Ensemble& ensemble,
-               Logger log);
+               int sync_ms, Logger log);
   ~TcpTransport() override;
 
   // Binds both ports. An empty string, or what is wrong. `all_addresses`: quorumListenOnAllIPs.
@@ -58,6 +59,7 @@ class TcpTransport : public Transport {
   Strand& strand_;
   ServerId me_;
   const Ensemble& ensemble_;
+  int sync_ms_;
   Logger log_;
   Replica* replica_ = nullptr;
   tcp::acceptor quorum_acceptor_;

@@ -4,13 +4,14 @@ import fcntl
 import os
 import random
 import signal
+import struct
 import sys
 import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from harness import sh, wait_for  # noqa: E402
+from harness import ZABFSD, sh, wait_for  # noqa: E402
 from load import LoadTest  # noqa: E402
 from netns import NetCluster, NetNode  # noqa: E402
 
@@ -109,21 +110,17 @@ class SkewedNode(NetNode):
         return os.path.join(self.directory, "clock")
 
     def set_clock(self, hours):
-        with open(self.clock_file() + ".new", "w") as f:
-            f.write(f"{hours:+d}h\n")
-        os.rename(self.clock_file() + ".new", self.clock_file())
+        with open(self.clock_file(), "r+b" if os.path.exists(self.clock_file()) else "wb") as f:
+            f.write(struct.pack("q", hours * 3600))
 
     def hours(self):
         return 3 * (self.number - 2)
 
     def prefix(self):
         self.set_clock(self.hours())
-        # Not through `faketime`: its own arguments can't be changed later.
         return ["unshare", "-T", "--boottime", str(1_000_000 * self.number), "env",
-                f"TSAN_OPTIONS=suppressions={os.path.dirname(os.path.abspath(__file__))}/faketime.tsan",
-                f"LD_PRELOAD={sh('ls /usr/lib/*/faketime/libfaketime.so.1').strip()}",
-                f"FAKETIME_TIMESTAMP_FILE={self.clock_file()}", "FAKETIME_NO_CACHE=1",
-                "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+                f"LD_PRELOAD={os.path.join(os.path.dirname(ZABFSD), 'libskewclock.so')}",
+                f"SKEWCLOCK={self.clock_file()}"]
 
 
 class SkewedCluster(NetCluster):
