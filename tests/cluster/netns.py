@@ -97,6 +97,8 @@ class NetCluster(Cluster):
                    for node in self.nodes))
 
     def stop(self):
-        super().stop()
-        while self.namespaces:
-            subprocess.run(["ip", "netns", "del", self.namespaces.pop()], capture_output=True)
+        try:
+            super().stop()
+        finally:
+            while self.namespaces:
+                subprocess.run(["ip", "netns", "del", self.namespaces.pop()], capture_output=True)
