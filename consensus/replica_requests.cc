@@ -230,9 +230,7 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
   request.cxid = in.i32();
   request.type = static_cast<OpCode>(in.i32());
   if (!in.ok()) {
-    links_.erase(forwarded.link);
-    transport_.close(forwarded.link, "malformed REQUEST");
-    return step(event::LinkDown{forwarded.link});
+    return cut_off(forwarded.link, "malformed REQUEST");
   }
   request.body = in.rest();
   request.identities = forwarded.packet.identities;

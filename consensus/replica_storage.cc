@@ -13,7 +13,6 @@ namespace zabfs::consensus {
 
 namespace {
 
-constexpr size_t kSnapshotChunkBytes = 256u << 10;
 // Beside the count of txns: the log that a start has to read and a learner may have to be sent
 // stays within this, or within the size of the tree.
 constexpr size_t kMinLogBytes = 64u << 20;

@@ -14,7 +14,6 @@ namespace zabfs::consensus {
 namespace {
 
 constexpr size_t kPieceBytes = 1u << 20;
-constexpr size_t kSnapshotChunkBytes = 256u << 10;
 // Live traffic behind a learner's history: one that falls back further is cut off, and comes again.
 constexpr size_t kMaxWaitingBytes = 256u << 20;
 

@@ -19,6 +19,8 @@
 
 namespace zabfs::consensus {
 
+inline constexpr size_t kSnapshotChunkBytes = 256u << 10;  // of those that are written
+
 // Reads one, chunk by chunk. What is open stays readable when the file is removed.
 class SnapshotReader {
  public:

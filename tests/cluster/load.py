@@ -126,12 +126,15 @@ class LoadTest(ClusterTest):
         wait_for(lambda: all(len(w.acknowledged) > 20 for w in writers), 30, "some writes")
         return writers
 
-    def finish(self, writers):
+    def stop_load(self, writers):
         for thread in writers + self.readers:
             thread.stopping.set()
         for thread in writers + self.readers:
             thread.join(40)
             self.assertFalse(thread.is_alive(), f"the load of node {thread.node.number} hangs")
+
+    def finish(self, writers):
+        self.stop_load(writers)
         self.assertEqual(self.history.violations, [], "behind a barrier, known lines were missing")
         for node in self.cluster.nodes:
             if node.process.poll() is not None:

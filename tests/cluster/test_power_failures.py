@@ -140,11 +140,7 @@ class ADiskThatLies(LoadTest):
     cluster_class = LyingCluster
 
     def test_loses_what_was_acknowledged(self):
-        writers = self.load(self.cluster.nodes)
-        for thread in writers + self.readers:
-            thread.stopping.set()
-        for thread in writers + self.readers:
-            thread.join(20)
+        self.stop_load(self.load(self.cluster.nodes))
         for node in self.cluster.nodes:
             node.power_fails()
         for node in self.cluster.nodes:
