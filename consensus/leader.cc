@@ -48,6 +48,10 @@ void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
     learners_.erase(down->link);
     if (is_established()) announce(out);
     check_confirmation(out);
+  } else if (const auto* fed = std::get_if<event::LearnerFed>(&event)) {
+    // Our pings wait behind its history, so it can't answer any; that it reads is its word.
+    auto place = learners_.find(fed->link);
+    if (place != learners_.end()) place->second.heard_ms = now_ms;
   } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
     phase_ = Phase::kEpochAcks;
     for (const auto& [link, learner] : learners_) {
@@ -204,7 +208,8 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   Packet new_leader(PacketType::kNewLeader, epoch_start(), config_.ensemble.text());
   if (is_mutant(Mutant::kNewLeaderFirst)) out.push_back(action::Send{{link}, new_leader});
   bool reaches_back = common >= history.base() || is_mutant(Mutant::kDiffOverGap);
-  if (!known || !reaches_back) {
+  bool is_short = common >= std::min(state_.diff_from, limit);  // Java: snapshotSizeFactor
+  if (!known || !reaches_back || !is_short) {
     out.push_back(action::SendSnapshot{link, limit});
   } else if (common == theirs) {
     out.push_back(action::Send{{link}, Packet(PacketType::kDiff, limit)});

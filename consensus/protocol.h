@@ -66,16 +66,22 @@ struct ConfirmLeadership {  // answered by action::Confirmed once a quorum prove
 struct Purged {  // the log now begins after this zxid
   Zxid base;
 };
+struct LearnerFed {  // a learner took another piece of its history
+  LinkId link;
+};
+struct SnapshotIsShorter {  // than the log, for a learner whose own ends before this zxid
+  Zxid before;
+};
 struct StorageStalled {  // nothing can be written for now; Settled says when it can be again
   std::string why;
 };
 }  // namespace event
 
-using Event =
-    std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
-                 event::LinkDown, event::PacketReceived, event::SnapshotReceived, event::Synced,
-                 event::AcceptedEpochSaved, event::EpochSaved, event::Settled, event::Propose,
-                 event::ConfirmLeadership, event::Purged, event::StorageStalled>;
+using Event = std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
+                           event::LinkDown, event::PacketReceived, event::SnapshotReceived,
+                           event::Synced, event::AcceptedEpochSaved, event::EpochSaved,
+                           event::Settled, event::Propose, event::ConfirmLeadership, event::Purged,
+                           event::LearnerFed, event::SnapshotIsShorter, event::StorageStalled>;
 
 namespace action {
 struct SendVote {
@@ -196,6 +202,7 @@ struct ZabState {
   History history;  // appended, not necessarily durable
   Zxid durable;     // appended and durable
   Zxid committed;   // known committed when the node started
+  Zxid diff_from;   // a learner whose log ends before this gets a snapshot: it is shorter
   uint64_t next_link = 1;
 };
 

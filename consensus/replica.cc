@@ -19,6 +19,8 @@ using tree::Outcome;
 namespace {
 
 constexpr size_t kWindowBytes = 4u << 20;
+constexpr size_t kZnodeBytes = 100;  // in a snapshot, beside its data
+constexpr size_t kLogMarks = 16;
 
 }  // namespace
 
@@ -84,6 +86,7 @@ void Replica::on_timer() {
   if (now_ms >= seal_at_ms_) seal_log();
   if (now_ms >= next_probe_ms_ && !spare_wanted_) probe_for_room();
   if (ready_ && zab_->role() == Role::kLeading) {
+    for (ReplicaListener* listener : listeners_) listener->name_touched();
     expire_sessions();
     reap();
   }
@@ -199,6 +202,24 @@ void Replica::on_append(const action::Append& append) {
   log_queue_.push_back({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
   window_.push_back({append.zxid, append.txn});
   window_bytes_ += append.txn->size();
+  note_log_growth(append.zxid, append.txn->size());
+}
+
+// Keeps the core told of how far back a learner may be for its part of the log to be shorter than a
+// snapshot (Java: snapshotSizeFactor, a third).
+void Replica::note_log_growth(Zxid zxid, size_t bytes) {
+  log_bytes_ += bytes;
+  size_t snapshot_bytes = tree_->data_bytes() + tree_->node_count() * kZnodeBytes;
+  size_t limit = std::max(config_.min_diff_bytes, snapshot_bytes / 3);
+  if (log_marks_.empty() || log_bytes_ - log_marks_.back().second >= limit / kLogMarks) {
+    log_marks_.emplace_back(zxid, log_bytes_);
+  }
+  Zxid before;
+  while (log_bytes_ - log_marks_.front().second > limit) {
+    before = log_marks_.front().first;
+    log_marks_.pop_front();
+  }
+  if (before != Zxid{}) step(event::SnapshotIsShorter{before});
 }
 
 void Replica::on_begin_sync(const action::BeginSync& begin) {
@@ -213,6 +234,7 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
       window_bytes_ -= window_.back().txn->size();
       window_.pop_back();
     }
+    while (!log_marks_.empty() && log_marks_.back().first > begin.zxid) log_marks_.pop_back();
   } else if (begin.mode == SyncMode::kSnap) {
     staged_link_ = begin.link;
     window_.clear();
@@ -234,13 +256,14 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
     confirmations_.clear();
     after_committed_.clear();
     tracker_.clear();
+    for (auto& [session, done] : std::exchange(revalidating_, {})) done(std::nullopt);
     for (Barrier& barrier : barriers_sent_) barriers_waiting_.push_back(std::move(barrier));
     barriers_sent_.clear();
     for (auto& [token, barrier] : barriers_confirming_) {
       barriers_waiting_.push_back(std::move(barrier));
     }
     barriers_confirming_.clear();
-    if (listener_ != nullptr) listener_->standing_changed();
+    for (ReplicaListener* listener : listeners_) listener->standing_changed();
     return;
   }
   if (change.role == Role::kLooking) {
@@ -335,13 +358,14 @@ void Replica::apply_committed() {
     return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
                                         place(), applied_.value, target.value));
   }
-  if (listener_ != nullptr) listener_->before_publish(txns);
+  for (ReplicaListener* listener : listeners_) listener->before_publish(txns);
   std::vector<tree::Change> changes;
   std::vector<Outcome> outcomes;
   outcomes.reserve(txns.size());
   {
     std::unique_lock lock(tree_mutex_);
     for (const tree::Txn& txn : txns) outcomes.push_back(tree_->apply(txn, &changes));
+    for (ReplicaListener* listener : listeners_) listener->publishing(changes);
   }
   applied_ = txns.back().header.zxid;
   txns_since_snapshot_ += static_cast<int64_t>(txns.size());
@@ -353,10 +377,13 @@ void Replica::apply_committed() {
                                                    place()));
   }
   std::vector<std::pair<Completion, const Outcome*>> completions;
+  std::vector<SessionId> closed;
   for (size_t i = 0; i < txns.size(); ++i) {
     const tree::TxnHeader& header = txns[i].header;
     if (header.type == OpCode::kCloseSession) {
       tracker_.remove(header.session);
+      session_owners_.erase(header.session);
+      closed.push_back(header.session);
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
                                                     static_cast<uint64_t>(header.session.value)));
     }
@@ -367,9 +394,12 @@ void Replica::apply_committed() {
     pending_.erase(pending);
     pending_by_key_.erase(key);
   }
-  if (listener_ != nullptr) listener_->published(changes);
+  for (ReplicaListener* listener : listeners_) listener->published(changes);
   for (auto& [done, outcome] : completions) {
     if (done) done(*outcome);
+  }
+  for (SessionId session : closed) {
+    for (ReplicaListener* listener : listeners_) listener->session_closed(session);
   }
   trim_window();
 }
@@ -396,7 +426,7 @@ void Replica::install_staged_tree() {
   applied_ = last_snapshot_ = tree_->last_zxid();
   txns_since_snapshot_ = 0;
   log_since_snapshot_ = 0;
-  if (listener_ != nullptr) listener_->tree_replaced();
+  for (ReplicaListener* listener : listeners_) listener->tree_replaced();
 }
 
 void Replica::trim_window() {
@@ -433,6 +463,7 @@ void Replica::end_of_batch() {
     flush_barriers();
   } while (has_batch_work());
   start_log_write();
+  for (ReplicaListener* listener : listeners_) listener->batch_over();
   try_settled();
   do {
     transport_.flush();

@@ -34,17 +34,26 @@
 
 namespace zabfs::consensus {
 
-// Is told of commits as they become visible. All calls are on the strand, without locks.
+// Is told of commits as they become visible. All calls are on the strand, without locks but for
+// `publishing`.
 class ReplicaListener {
  public:
   virtual ~ReplicaListener() = default;
   // These txns are about to become visible: caches that contradict them must go now.
-  virtual void before_publish(const std::vector<tree::Txn>& txns) = 0;
-  virtual void published(const std::vector<tree::Change>& changes) = 0;
+  virtual void before_publish(const std::vector<tree::Txn>&) {}
+  // They are in the tree, and no reader of another thread sees it yet: the tree's lock is held. To
+  // be short.
+  virtual void publishing(const std::vector<tree::Change>&) {}
+  virtual void published(const std::vector<tree::Change>&) {}
+  virtual void session_closed(SessionId) {}
   // The whole tree was replaced by a snapshot of the leader's.
-  virtual void tree_replaced() = 0;
+  virtual void tree_replaced() {}
   // Serving, lost the leader, or new word on the members.
-  virtual void standing_changed() = 0;
+  virtual void standing_changed() {}
+  // Sessions that were heard of lately are to be named now, to Replica::touch_session.
+  virtual void name_touched() {}
+  // The completions of a batch have all run.
+  virtual void batch_over() {}
 };
 
 struct ReplicaConfig {
@@ -52,11 +61,14 @@ struct ReplicaConfig {
   int64_t snapshot_txns = 100'000;  // a snapshot after about so many (Java: snapCount)
   size_t window_txns = 2'000;       // recent ones kept in memory for learners that come back
   size_t snapshot_retain = 3;
-  size_t max_pending = 20'000;  // requests under way from this node
+  size_t min_diff_bytes = 8u << 20;  // a learner that lacks less log than that is sent the log
+  size_t max_pending = 20'000;       // requests under way from this node
   uint64_t segment_bytes = 16u << 20;
   int32_t min_session_ms = 0;  // 0: 2 ticks
   int32_t max_session_ms = 0;  // 0: 20 ticks
   bool initialize = false;     // an empty node votes (ZooKeeper's `initialize` file)
+  tree::PrepareOptions prepare;
+  int64_t reap_interval_ms = 60'000;  // of empty containers and TTL nodes
 };
 
 class Replica {
@@ -73,7 +85,8 @@ class Replica {
   // Recovers from disk. An empty string, or why the node can't start; nothing was changed then.
   std::string recover();
   void start();
-  void set_listener(ReplicaListener* listener) { listener_ = listener; }
+  // Listeners are called in the order they were added. They outlive what is on the strand.
+  void add_listener(ReplicaListener* listener) { listeners_.push_back(listener); }
 
   // ---- for fsd
   // A write. `request.cxid` is given by the caller, rising within its session.
@@ -83,7 +96,12 @@ class Replica {
   void sync(SessionId session, Completion done);
   // A fresh session id of this node's.
   SessionId new_session_id();
-  void touch_session(SessionId session, int32_t timeout_ms) { touched_[session] = timeout_ms; }
+  // A session of this node's clients was heard of.
+  void touch_session(SessionId session, int32_t timeout_ms);
+  // Whether the session lives, by the leader's word; from then on it is this node's, and renewed.
+  // nullopt: the leader is gone, nobody knows.
+  void revalidate(SessionId session, int32_t timeout_ms,
+                  std::function<void(std::optional<bool>)> done);
 
   template <class Read>
   auto read(const Read& body) const {
@@ -92,6 +110,7 @@ class Replica {
   }
   // On the strand only: no lock is needed there.
   const tree::Tree& tree() const { return *tree_; }
+  Zxid last_proposed() const { return last_proposed_; }
 
   bool is_serving() const { return ready_; }
   bool is_disk_full() const { return disk_full_; }
@@ -132,6 +151,7 @@ class Replica {
     std::shared_ptr<SnapshotReader> snapshot;  // the one being sent
     size_t waiting_bytes = 0;
     bool reading = false;
+    bool awaits_snapshot = false;  // a newer one is being written
   };
   // A damaged log that lacks only txns which other members may have: it is asked for in turn.
   struct Mending {
@@ -147,6 +167,7 @@ class Replica {
   void step(const Event& event);
   void carry_out(Action& action);
   void on_append(const action::Append& append);
+  void note_log_growth(Zxid zxid, size_t bytes);
   void on_begin_sync(const action::BeginSync& begin);
   void on_role_changed(const action::RoleChanged& change);
   void on_serve(const action::Serve& serve);
@@ -200,7 +221,7 @@ class Replica {
   void probe_for_room();
 
   // Requests.
-  void process(const tree::Request& request);  // as the leader
+  void process(tree::Request request, ServerId from);  // as the leader
   void propose(tree::PreparedTxn txn);
   void send_request(const Pending& pending);
   void on_forwarded(const action::Forwarded& forwarded);
@@ -211,6 +232,7 @@ class Replica {
   void lose_track_of_pending();
   static void fail(const tree::Request& request, const Completion& done, tree::Error error);
   void confirm(std::function<void()> proven);
+  bool adopt_session(SessionId session, int32_t timeout_ms, ServerId owner);
   void flush_barriers();
   bool has_batch_work() const;
   // The last txn that a barrier or SYNC has to wait for, at the leader.
@@ -228,7 +250,7 @@ class Replica {
   Environment& environment_;
   Transport& transport_;
   Disk& log_disk_;
-  ReplicaListener* listener_ = nullptr;
+  std::vector<ReplicaListener*> listeners_;
   Log log_;
   SnapshotStore snapshots_;
   EpochStore epochs_;
@@ -255,6 +277,9 @@ class Replica {
   size_t last_snapshot_bytes_ = 0;
   int64_t txns_since_snapshot_ = 0;
   size_t log_since_snapshot_ = 0;  // bytes
+  // Points in the recent log, by how much of it had been appended: what a DIFF from there costs.
+  std::deque<std::pair<Zxid, size_t>> log_marks_;
+  size_t log_bytes_ = 0;
   bool purging_ = false;
   bool snapshot_wanted_ = false;  // one of those on disk was found damaged
   int64_t seal_at_ms_ = INT64_MAX;
@@ -274,6 +299,7 @@ class Replica {
   uint64_t role_number_ = 0;
   std::optional<tree::Preparer> preparer_;
   tree::SessionTracker tracker_;
+  std::map<SessionId, ServerId> session_owners_;  // the member that a session's client is at
   Zxid last_proposed_;
   int64_t next_reap_ms_ = 0;
 
@@ -288,6 +314,7 @@ class Replica {
   std::map<uint64_t, Barrier> barriers_confirming_;  // this node's own, while it leads
   uint64_t next_token_ = 1;
   std::map<SessionId, int32_t> touched_;  // since the last PING, ms
+  std::multimap<SessionId, std::function<void(std::optional<bool>)>> revalidating_;
   int64_t next_session_ = 0;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;

@@ -170,7 +170,7 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   if (mending_) last = std::min(last, log_.mended_history().last_of_epoch(last.epoch()));
   state.committed = std::max(std::min(log_.committed(), last), applied_);
   zab_.emplace(config_.zab, state);
-  if (listener_ != nullptr) listener_->tree_replaced();  // recovered again
+  for (ReplicaListener* listener : listeners_) listener->tree_replaced();  // recovered again
   apply_committed();
   return {};
 }

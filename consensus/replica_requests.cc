@@ -16,8 +16,6 @@ using tree::Outcome;
 
 namespace {
 
-constexpr int64_t kReapIntervalMs = 60'000;
-
 // REQUEST's data (zookeeper-formats.md 3.8).
 Packet request_packet(const tree::Request& request) {
   std::string data;
@@ -53,7 +51,7 @@ void Replica::submit(tree::Request request, Completion done) {
   if (!ready_ || holding_requests_) return;  // goes out when there is a leader
   place->second.sent = true;
   if (zab_->role() == Role::kLeading) {
-    process(place->second.request);
+    process(place->second.request, config_.zab.me);
   } else {
     send_request(place->second);
   }
@@ -121,13 +119,14 @@ void Replica::become_ready() {
                                                    config_.zab.ensemble.voter_count())
                                      : ""));
   if (leads) {
-    preparer_.emplace(*tree_);
+    preparer_.emplace(*tree_, config_.prepare);
     preparer_->reset();
     last_proposed_ = Zxid::make(zab_->epoch(), 0);
     tracker_.clear();
+    session_owners_.clear();
     for (auto [session, timeout_ms] : tree_->sessions())
       tracker_.touch(session, timeout_ms, now_ms);
-    next_reap_ms_ = now_ms + kReapIntervalMs;
+    next_reap_ms_ = now_ms + config_.reap_interval_ms;
   }
   // Barriers that waited for txns of older epochs: what of those exists is applied now.
   std::vector<std::function<void()>> over;
@@ -148,7 +147,7 @@ void Replica::become_ready() {
   } else {
     resend_pending();
   }
-  if (listener_ != nullptr) listener_->standing_changed();
+  for (ReplicaListener* listener : listeners_) listener->standing_changed();
 }
 
 // Whether what was sent so far took effect can't be seen from txns any more, whatever leader comes.
@@ -179,7 +178,7 @@ void Replica::resend_pending() {
     } else {
       pending.sent = true;
       if (zab_->role() == Role::kLeading) {
-        process(pending.request);
+        process(pending.request, config_.zab.me);
       } else {
         send_request(pending);
       }
@@ -191,18 +190,28 @@ void Replica::resend_pending() {
 
 // ---- as the leader
 
-void Replica::process(const tree::Request& request) {
+void Replica::process(tree::Request request, ServerId from) {
   int64_t now_ms = environment_.now_ms();
   if (request.type == OpCode::kCreateSession) {
     int32_t timeout_ms = tree::jute::Reader(request.body).i32();
     tracker_.touch(request.session, timeout_ms, now_ms);
-  } else {
-    tracker_.touch(request.session, now_ms);
+    session_owners_[request.session] = from;
+  } else if (tracker_.touch(request.session, now_ms) && request.type != OpCode::kCloseSession) {
+    // The first who writes in it after a change of leaders has it (Java: checkSession).
+    request.session_moved =
+        session_owners_.try_emplace(request.session, from).first->second != from;
   }
   for (tree::PreparedTxn& txn :
        preparer_->prepare(request, last_proposed_.next(), environment_.wall_ms())) {
     propose(std::move(txn));
   }
+}
+
+bool Replica::adopt_session(SessionId session, int32_t timeout_ms, ServerId owner) {
+  if (!tracker_.contains(session)) return false;
+  if (!tracker_.touch(session, timeout_ms, environment_.now_ms())) return false;
+  session_owners_[session] = owner;
+  return true;
 }
 
 void Replica::propose(tree::PreparedTxn txn) {
@@ -216,8 +225,8 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
   if (forwarded.packet.type == PacketType::kRevalidate) {
     SessionId session{in.i64()};
     int32_t timeout_ms = in.i32();
-    bool valid = tracker_.contains(session);
-    if (valid) tracker_.touch(session, timeout_ms, environment_.now_ms());
+    if (!in.ok()) return cut_off(forwarded.link, "malformed REVALIDATE");
+    bool valid = adopt_session(session, timeout_ms, member_of(forwarded.from));
     std::string answer;
     tree::jute::Writer out(answer);
     out.i64(session.value);
@@ -234,7 +243,9 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
   }
   request.body = in.rest();
   request.identities = forwarded.packet.identities;
-  if (request.type != OpCode::kSync) return process(request);
+  if (request.type != OpCode::kSync) {
+    return process(std::move(request), member_of(forwarded.from));
+  }
   tracker_.touch(request.session, environment_.now_ms());
   confirm([this, link = forwarded.link] {
     after_committed_.emplace(last_txn(), [this, link] {
@@ -250,7 +261,7 @@ void Replica::expire_sessions() {
     tree::Request request;
     request.session = session;
     request.type = OpCode::kCloseSession;
-    process(request);
+    process(std::move(request), config_.zab.me);
   }
 }
 
@@ -258,7 +269,7 @@ void Replica::expire_sessions() {
 void Replica::reap() {
   int64_t now_ms = environment_.now_ms();
   if (now_ms < next_reap_ms_) return;
-  next_reap_ms_ = now_ms + kReapIntervalMs;
+  next_reap_ms_ = now_ms + config_.reap_interval_ms;
   std::vector<std::string> paths;
   int64_t wall_ms = environment_.wall_ms();
   for (tree::NodeId id : tree_->containers()) {
@@ -274,13 +285,46 @@ void Replica::reap() {
     tree::Request request;
     request.type = OpCode::kDeleteContainer;
     request.body = std::move(path);
-    process(request);
+    process(std::move(request), config_.zab.me);
   }
 }
 
 // ---- as a learner
 
+void Replica::touch_session(SessionId session, int32_t timeout_ms) {
+  if (ready_ && zab_->role() == Role::kLeading) {
+    tracker_.touch(session, environment_.now_ms());
+  } else {
+    touched_[session] = timeout_ms;
+  }
+}
+
+void Replica::revalidate(SessionId session, int32_t timeout_ms,
+                         std::function<void(std::optional<bool>)> done) {
+  if (!ready_) return done(std::nullopt);
+  if (zab_->role() == Role::kLeading) {
+    return done(adopt_session(session, timeout_ms, config_.zab.me));
+  }
+  std::string question;
+  tree::jute::Writer out(question);
+  out.i64(session.value);
+  out.i32(timeout_ms);
+  revalidating_.emplace(session, std::move(done));
+  send_packet(zab_->link_to_leader(),
+              Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
+}
+
 void Replica::on_answered(const Packet& packet) {
+  if (packet.type == PacketType::kRevalidate) {
+    tree::jute::Reader in(packet.bytes());
+    SessionId session{in.i64()};
+    bool valid = in.boolean();
+    auto place = revalidating_.find(session);
+    if (!in.ok() || place == revalidating_.end()) return;
+    std::function<void(std::optional<bool>)> done = std::move(place->second);
+    revalidating_.erase(place);
+    return done(valid);
+  }
   if (packet.type != PacketType::kSync || barriers_sent_.empty()) return;
   auto barrier = std::make_shared<Barrier>(std::move(barriers_sent_.front()));
   barriers_sent_.pop_front();
@@ -290,6 +334,7 @@ void Replica::on_answered(const Packet& packet) {
 void Replica::answer_ping(const action::AnswerPing& ping) {
   std::string data;
   tree::jute::Writer out(data);
+  for (ReplicaListener* listener : listeners_) listener->name_touched();
   for (auto [session, timeout_ms] : std::exchange(touched_, {})) {
     out.i64(session.value);
     out.i32(timeout_ms);

@@ -158,6 +158,7 @@ void Replica::take_snapshot() {
 
 void Replica::snapshot_done(const DiskStatus& status, Zxid zxid) {
   snapshot_busy_ = false;
+  for (auto& [link, supply] : supplies_) supply.awaits_snapshot = false;
   if (!status.ok()) {
     environment_.log(LogLevel::kError,
                      fmt::format("{}: no snapshot: {}", place(), status.message()));

@@ -55,7 +55,13 @@ void Replica::send_history(const action::SendHistory& send) {
 }
 
 void Replica::send_snapshot(const action::SendSnapshot& send) {
-  supplies_[send.link].queue.emplace_back(send);
+  Supply& supply = supplies_[send.link];
+  supply.queue.emplace_back(send);
+  // The log after an old snapshot is long: better a new one. It is of the tree as it is now, so all
+  // that follows it is still behind it in the queue.
+  if (last_snapshot_ >= zab_->state().diff_from) return;
+  take_snapshot();
+  supply.awaits_snapshot = snapshot_busy_;
 }
 
 // Whether anything was sent.
@@ -74,7 +80,8 @@ bool Replica::supply_learner(LinkId link) {
     cut_off(link, "it takes its history too slowly");
     return false;
   }
-  while (!supply.queue.empty() && !supply.reading && transport_.unsent(link) < kPieceBytes) {
+  while (!supply.queue.empty() && !supply.reading && !supply.awaits_snapshot &&
+         transport_.unsent(link) < kPieceBytes) {
     auto& next = supply.queue.front();
     if (const auto* bytes = std::get_if<std::string>(&next)) {
       supply.waiting_bytes -= bytes->size();
@@ -98,6 +105,7 @@ bool Replica::supply_learner(LinkId link) {
     sent = true;
   }
   if (supply.queue.empty()) supplies_.erase(link);
+  if (sent) step(event::LearnerFed{link});
   return sent;
 }
 

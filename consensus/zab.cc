@@ -117,6 +117,9 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
   } else if (const auto* purged = std::get_if<event::Purged>(&event)) {
     state_.history.purge(purged->base);
     return;
+  } else if (const auto* shorter = std::get_if<event::SnapshotIsShorter>(&event)) {
+    state_.diff_from = shorter->before;
+    return;
   } else if (const auto* settled = std::get_if<event::Settled>(&event)) {
     if (!is_mutant(Mutant::kMemoryOutlivesRole)) state_.history = settled->history;
     state_.durable = state_.history.last();

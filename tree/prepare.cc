@@ -15,6 +15,15 @@ bool is_protected(std::string_view path) {
 
 bool has_nul(std::string_view path) { return path.find('\0') != std::string_view::npos; }
 
+bool has_ttl_flag(int32_t flags) {
+  return flags == kCreateTtlFlag || flags == kCreateTtlSequentialFlag;
+}
+
+bool is_sequential(int32_t flags) {
+  return flags == kCreateSequential || flags == kCreateEphemeralSequential ||
+         flags == kCreateTtlSequentialFlag;
+}
+
 std::string sequence_suffix(int32_t number) {
   char text[16];
   std::snprintf(text, sizeof(text), "%010d", number);
@@ -33,10 +42,17 @@ void Preparer::applied(Zxid zxid) {
   std::erase_if(session_changes_, [zxid](const auto& entry) { return entry.second.zxid <= zxid; });
 }
 
-bool Preparer::session_is_open(SessionId session) const {
-  auto change = session_changes_.find(session);
-  if (change != session_changes_.end()) return change->second.open;
-  return tree_.sessions().contains(session);
+Error Preparer::check_session(const Request& request) const {
+  if (request.session == SessionId{}) return Error::kOk;
+  auto change = session_changes_.find(request.session);
+  bool open = change != session_changes_.end() ? change->second.open
+                                               : tree_.sessions().contains(request.session);
+  if (!open) return Error::kSessionExpired;
+  return request.session_moved ? Error::kSessionMoved : Error::kOk;
+}
+
+bool Preparer::allows(const Record& record, int32_t wanted, const Request& request) const {
+  return options_.skip_acl || acl_allows(*record.acl, wanted, request.identities);
 }
 
 std::vector<PreparedTxn> Preparer::prepare(const Request& request, Zxid first, int64_t time_ms) {
@@ -93,10 +109,9 @@ Error Preparer::prepare_body(const Request& request, Txn& txn) {
   }
   if (request.type == OpCode::kCloseSession) return prepare_close_session(request, txn);
   if (request.type == OpCode::kMulti) return prepare_multi(request, txn);
-  if (request.session.value != 0 && !session_is_open(request.session))
-    return Error::kSessionExpired;
   if (static_cast<int32_t>(request.type) >= static_cast<int32_t>(OpCode::kExtWrite)) {
-    return prepare_ext(request, txn);
+    Error error = check_session(request);
+    return error == Error::kOk ? prepare_ext(request, txn) : error;
   }
   Op op{request.type, ErrorTxn{}};
   jute::Reader in(request.body);
@@ -115,8 +130,23 @@ Error Preparer::prepare_op(const Request& request, OpCode type, jute::Reader& in
   if (type == OpCode::kDelete) return prepare_delete(request, in, op);
   if (type == OpCode::kSetData) return prepare_set_data(request, in, op);
   if (type == OpCode::kSetAcl) return prepare_set_acl(request, in, op);
+  if (type == OpCode::kReconfig) return Error::kReconfigDisabled;
   // A bare check kills a Java server (zookeeper-formats.md 7.2), so it never becomes a txn.
   return Error::kUnimplemented;
+}
+
+// The order of codes is Java's; a createTTL without TTL flags would stop a Java server, and a
+// container of an ephemeral mode would have a wrong digest there (zookeeper-formats.md 7.2).
+Error Preparer::check_flags(OpCode type, int32_t flags, int64_t ttl_ms) const {
+  if (flags < 0 || flags > kCreateTtlSequentialFlag) return Error::kBadArguments;
+  if (has_ttl_flag(flags) && !options_.extended_types) return Error::kUnimplemented;
+  bool is_ttl = type == OpCode::kCreateTtl;
+  if (is_ttl && !options_.extended_types) return Error::kUnimplemented;
+  if (has_ttl_flag(flags) != is_ttl) return Error::kBadArguments;
+  if (is_ttl && (ttl_ms <= 0 || ttl_ms > kMaxTtlMs)) return Error::kBadArguments;
+  bool ephemeral = flags == kCreateEphemeral || flags == kCreateEphemeralSequential;
+  if (type == OpCode::kCreateContainer && ephemeral) return Error::kBadArguments;
+  return Error::kOk;
 }
 
 Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader& in, Op& op) {
@@ -126,21 +156,15 @@ Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader
   int32_t flags = in.i32();
   int64_t ttl_ms = type == OpCode::kCreateTtl ? in.i64() : -1;
   if (!in.ok()) return Error::kMarshallingError;
-  bool ttl_flags = flags == kCreateTtlFlag || flags == kCreateTtlSequentialFlag;
-  if (flags < 0 || flags > kCreateTtlSequentialFlag) return Error::kBadArguments;
-  if (ttl_flags != (type == OpCode::kCreateTtl)) return Error::kBadArguments;
-  if (ttl_flags && (ttl_ms <= 0 || ttl_ms > kMaxTtlMs)) return Error::kBadArguments;
-  if (type == OpCode::kCreateContainer && flags != kCreateContainerFlag) {
-    return Error::kBadArguments;
-  }
+  if (Error error = check_flags(type, flags, ttl_ms); error != Error::kOk) return error;
+  if (Error error = check_session(request); error != Error::kOk) return error;
   if (path.find('/') == std::string_view::npos || has_nul(path)) return Error::kBadArguments;
   Result<AclList> acl = fix_acl(wanted_acl, request.identities);
   if (!acl.ok()) return acl.error();
   std::optional<Record> parent = outstanding_.find(parent_path(path));
   if (!parent) return Error::kNoNode;
-  if (!acl_allows(*parent->acl, kPermCreate, request.identities)) return Error::kNoAuth;
-  if (flags == kCreateSequential || flags == kCreateEphemeralSequential ||
-      flags == kCreateTtlSequentialFlag) {
+  if (!allows(*parent, kPermCreate, request)) return Error::kNoAuth;
+  if (is_sequential(flags)) {
     path = keep(std::string(path) + sequence_suffix(parent->stat.cversion));
   }
   if (!is_valid_path(path) || path.size() > kMaxPathBytes) return Error::kBadArguments;
@@ -151,11 +175,10 @@ Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader
   int64_t owner = 0;
   if (flags == kCreateEphemeral || flags == kCreateEphemeralSequential) {
     owner = request.session.value;
-  } else if (ttl_flags) {
+  } else if (type == OpCode::kCreateTtl) {
     owner = ttl_owner(ttl_ms);
-  } else if (flags == kCreateContainerFlag) {
+  } else if (type == OpCode::kCreateContainer) {
     owner = kContainerOwner;
-    type = OpCode::kCreateContainer;
   }
   op = make_create(path, data, *acl, type, owner);
   return Error::kOk;
@@ -165,12 +188,13 @@ Error Preparer::prepare_delete(const Request& request, jute::Reader& in, Op& op)
   std::string_view path = in.string();
   int32_t version = in.i32();
   if (!in.ok()) return Error::kMarshallingError;
+  if (Error error = check_session(request); error != Error::kOk) return error;
   if (path.find('/') == std::string_view::npos || has_nul(path) || is_protected(path)) {
     return Error::kBadArguments;
   }
   std::optional<Record> parent = outstanding_.find(parent_path(path));
   if (!parent) return Error::kNoNode;
-  if (!acl_allows(*parent->acl, kPermDelete, request.identities)) return Error::kNoAuth;
+  if (!allows(*parent, kPermDelete, request)) return Error::kNoAuth;
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
   if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
@@ -197,10 +221,11 @@ Error Preparer::prepare_set_data(const Request& request, jute::Reader& in, Op& o
   std::optional<std::string_view> data = in.buffer();
   int32_t version = in.i32();
   if (!in.ok()) return Error::kMarshallingError;
+  if (Error error = check_session(request); error != Error::kOk) return error;
   if (!is_valid_path(path)) return Error::kBadArguments;
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
-  if (!acl_allows(*record->acl, kPermWrite, request.identities)) return Error::kNoAuth;
+  if (!allows(*record, kPermWrite, request)) return Error::kNoAuth;
   if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
   op = make_set_data(path, std::move(*record), data);
   return Error::kOk;
@@ -211,12 +236,13 @@ Error Preparer::prepare_set_acl(const Request& request, jute::Reader& in, Op& op
   AclList wanted_acl = read_acl(in);
   int32_t version = in.i32();
   if (!in.ok()) return Error::kMarshallingError;
+  if (Error error = check_session(request); error != Error::kOk) return error;
   if (!is_valid_path(path)) return Error::kBadArguments;
   Result<AclList> acl = fix_acl(wanted_acl, request.identities);
   if (!acl.ok()) return acl.error();
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
-  if (!acl_allows(*record->acl, kPermAdmin, request.identities)) return Error::kNoAuth;
+  if (!allows(*record, kPermAdmin, request)) return Error::kNoAuth;
   if (version != kAnyVersion && version != record->stat.aversion) return Error::kBadVersion;
   op = make_set_acl(path, std::move(*record), std::move(*acl));
   return Error::kOk;
@@ -226,18 +252,17 @@ Error Preparer::prepare_check(const Request& request, jute::Reader& in, Op& op) 
   std::string_view path = in.string();
   int32_t version = in.i32();
   if (!in.ok()) return Error::kMarshallingError;
+  if (Error error = check_session(request); error != Error::kOk) return error;
   if (!is_valid_path(path)) return Error::kBadArguments;
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
-  if (!acl_allows(*record->acl, kPermRead, request.identities)) return Error::kNoAuth;
+  if (!allows(*record, kPermRead, request)) return Error::kNoAuth;
   if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
   op = Op{OpCode::kCheck, CheckTxn{path, record->stat.version + 1}};
   return Error::kOk;
 }
 
 Error Preparer::prepare_multi(const Request& request, Txn& txn) {
-  if (request.session.value != 0 && !session_is_open(request.session))
-    return Error::kSessionExpired;
   MultiTxn multi;
   Error failure = Error::kOk;
   jute::Reader in(request.body);

@@ -23,9 +23,16 @@ struct PreparedTxn {
   std::string bytes;
 };
 
+// What Java takes from system properties, and zoo.cfg says here.
+struct PrepareOptions {
+  bool extended_types = false;  // extendedTypesEnabled: TTL nodes
+  bool skip_acl = false;        // skipACL
+};
+
 class Preparer {
  public:
-  explicit Preparer(const Tree& tree) : outstanding_(tree), tree_(tree) {}
+  explicit Preparer(const Tree& tree, PrepareOptions options = {})
+      : outstanding_(tree), tree_(tree), options_(options) {}
 
   // Prepares one request; its first txn gets the zxid `first`, at the leader's wall clock
   // `time_ms`.
@@ -43,6 +50,7 @@ class Preparer {
 
   Error prepare_body(const Request& request, Txn& txn);
   Error prepare_op(const Request& request, OpCode type, jute::Reader& in, Op& op);
+  Error check_flags(OpCode type, int32_t flags, int64_t ttl_ms) const;
   Error prepare_create(const Request& request, OpCode type, jute::Reader& in, Op& op);
   Error prepare_delete(const Request& request, jute::Reader& in, Op& op);
   Error prepare_delete_container(const Request& request, Op& op);
@@ -72,11 +80,14 @@ class Preparer {
   Error delete_subtree(std::string_view top, MultiTxn& multi, size_t& size);
   AclList moved_acl(const Record& record, int32_t new_version) const;
 
-  bool session_is_open(SessionId session) const;
+  // kOk, or why this session may not write: it is not open, or has moved to another server.
+  Error check_session(const Request& request) const;
+  bool allows(const Record& record, int32_t wanted, const Request& request) const;
   std::string_view keep(std::string text) { return arena_.emplace_back(std::move(text)); }
 
   Outstanding outstanding_;
   const Tree& tree_;
+  const PrepareOptions options_;
   std::map<SessionId, SessionChange> session_changes_;
   // Of the request being prepared:
   Zxid zxid_;

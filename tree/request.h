@@ -22,6 +22,7 @@ struct Request {
   OpCode type = OpCode::kNotification;
   std::string body;
   Identities identities;
+  bool session_moved = false;  // the leader's word: this session is another server's by now
 };
 
 Request superuser_request(SessionId session, int32_t cxid, OpCode type, std::string body);

@@ -2,21 +2,21 @@
 
 namespace zabfs::tree {
 
-void SessionTracker::touch(SessionId session, int32_t timeout_ms, int64_t now_ms) {
+bool SessionTracker::touch(SessionId session, int32_t timeout_ms, int64_t now_ms) {
   int64_t deadline_ms = ((now_ms + timeout_ms) / tick_ms_ + 1) * tick_ms_;
   auto [place, added] = sessions_.try_emplace(session, Entry{deadline_ms, timeout_ms});
   if (!added) {
-    if (by_deadline_.erase({place->second.deadline_ms, session}) == 0) return;  // expiring
+    if (by_deadline_.erase({place->second.deadline_ms, session}) == 0) return false;
     place->second = Entry{deadline_ms, timeout_ms};
   }
   by_deadline_.insert({deadline_ms, session});
+  return true;
 }
 
 bool SessionTracker::touch(SessionId session, int64_t now_ms) {
   auto place = sessions_.find(session);
   if (place == sessions_.end()) return false;
-  touch(session, place->second.timeout_ms, now_ms);
-  return true;
+  return touch(session, place->second.timeout_ms, now_ms);
 }
 
 void SessionTracker::remove(SessionId session) {

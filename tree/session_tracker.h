@@ -17,9 +17,10 @@ class SessionTracker {
  public:
   explicit SessionTracker(int32_t tick_ms) : tick_ms_(tick_ms) {}
 
-  // Starts or renews a session. A session that is expiring stays so.
-  void touch(SessionId session, int32_t timeout_ms, int64_t now_ms);
-  // Renews a session that is tracked; false if it is not.
+  // Starts or renews a session.
+  // False: it is expiring, and stays so.
+  bool touch(SessionId session, int32_t timeout_ms, int64_t now_ms);
+  // Renews a session that is tracked; false if it is not, or is expiring.
   bool touch(SessionId session, int64_t now_ms);
   void remove(SessionId session);
   void clear();

@@ -15,9 +15,10 @@ constexpr uint64_t kTtlTag = 0xFF00000000000000;
 
 Bytes to_bytes(std::optional<std::string_view> data) { return data ? Bytes(*data) : Bytes(); }
 
-void append_change(std::vector<Change>* changes, ChangeType type, std::string_view path,
-                   Zxid zxid) {
-  if (changes != nullptr) changes->push_back(Change{type, std::string(path), zxid});
+void append_change(std::vector<Change>* changes, ChangeType type, std::string_view path, Zxid zxid,
+                   AclTable::Number acl, AclTable::Number parent_acl) {
+  if (changes == nullptr) return;
+  changes->push_back(Change{type, std::string(path), zxid, acl, parent_acl});
 }
 
 }  // namespace
@@ -308,7 +309,7 @@ Error Tree::apply_create(const TxnHeader& header, OpCode type, const CreateTxn& 
   NodeId id =
       attach(parent_id, base_name(txn.path), stat, to_bytes(txn.data), acls_.intern(txn.acl));
   outcome.stat = stat_of(node(id));
-  append_change(changes, ChangeType::kCreated, txn.path, header.zxid);
+  append_change(changes, ChangeType::kCreated, txn.path, header.zxid, node(id).acl, parent.acl);
   return Error::kOk;
 }
 
@@ -326,8 +327,8 @@ Error Tree::apply_delete(const TxnHeader& header, std::string_view path,
   NodeId id = parent.children.find(base_name(path), name_of());
   if (id == kNoNodeId) return Error::kNoNode;
   before_change(id);
+  append_change(changes, ChangeType::kDeleted, path, header.zxid, node(id).acl, parent.acl);
   detach(id);
-  append_change(changes, ChangeType::kDeleted, path, header.zxid);
   return Error::kOk;
 }
 
@@ -346,7 +347,7 @@ Error Tree::apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOut
   subject.stat.version = txn.version;
   add_digest(id, +1);
   outcome.stat = stat_of(subject);
-  append_change(changes, ChangeType::kDataChanged, txn.path, header.zxid);
+  append_change(changes, ChangeType::kDataChanged, txn.path, header.zxid, subject.acl, 0);
   return Error::kOk;
 }
 
@@ -361,7 +362,7 @@ Error Tree::apply_set_acl(const TxnHeader& header, const SetAclTxn& txn, OpOutco
   subject.acl = acls_.intern(txn.acl);
   add_digest(id, +1);
   outcome.stat = stat_of(subject);
-  append_change(changes, ChangeType::kAclChanged, txn.path, header.zxid);
+  append_change(changes, ChangeType::kAclChanged, txn.path, header.zxid, subject.acl, 0);
   return Error::kOk;
 }
 

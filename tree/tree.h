@@ -29,6 +29,9 @@ struct Change {
   ChangeType type;
   std::string path;
   Zxid zxid;
+  // Who may be told of it (zookeeper-formats.md 2.2): by the znode's ACL, of a deleted one its
+  // last, and by its parent's.
+  AclTable::Number acl = 0, parent_acl = 0;
 };
 
 // What a txn came to: for the client that asked, and for the checks of the simulator.
@@ -65,6 +68,7 @@ class Tree {
   std::string path_of(const ZNode& node) const;
   Stat stat_of(const ZNode& node) const;
   const AclList& acl_of(const ZNode& node) const { return acls_.list(node.acl); }
+  const AclList& acl_list(AclTable::Number number) const { return acls_.list(number); }
   // Visits children as (const ZNode&), in no particular but a repeatable order.
   template <class Visit>
   void for_each_child(const ZNode& parent, const Visit& visit) const {

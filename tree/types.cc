@@ -10,6 +10,8 @@ const char* error_name(Error error) {
       return "system error";
     case Error::kRuntimeInconsistency:
       return "runtime inconsistency";
+    case Error::kDataInconsistency:
+      return "data inconsistency";
     case Error::kConnectionLoss:
       return "connection loss";
     case Error::kMarshallingError:
@@ -20,6 +22,10 @@ const char* error_name(Error error) {
       return "operation timeout";
     case Error::kBadArguments:
       return "bad arguments";
+    case Error::kNewConfigNoQuorum:
+      return "no quorum of the new configuration";
+    case Error::kReconfigInProgress:
+      return "another reconfiguration is in progress";
     case Error::kNoNode:
       return "no node";
     case Error::kNoAuth:
@@ -36,10 +42,24 @@ const char* error_name(Error error) {
       return "session expired";
     case Error::kInvalidAcl:
       return "invalid ACL";
+    case Error::kAuthFailed:
+      return "authentication failed";
     case Error::kSessionMoved:
       return "session moved";
     case Error::kNotReadOnly:
       return "read-only server";
+    case Error::kEphemeralOnLocalSession:
+      return "ephemeral on a local session";
+    case Error::kNoWatcher:
+      return "no such watcher";
+    case Error::kReconfigDisabled:
+      return "reconfiguration is disabled";
+    case Error::kSessionClosedRequireSaslAuth:
+      return "authentication is required";
+    case Error::kQuotaExceeded:
+      return "quota exceeded";
+    case Error::kThrottledOp:
+      return "throttled";
     case Error::kStale:
       return "stale";
     case Error::kTooLarge:

@@ -2,13 +2,15 @@
 // Java: WatchManager, DataTree).
 //
 // Two tables: data watches (getData, exists) and child watches (getChildren). addWatch writes both.
-// Pure; guarded by the replica's owner.
+// What a connection has is found without looking at anybody else's. Pure; guarded by its owner.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "tree/tree.h"
@@ -31,6 +33,7 @@ struct WatchEvent {
   Watcher watcher;
   EventType type;
   std::string path;
+  AclTable::Number acl;  // who can't read by this list is not told
 };
 
 class WatchTables {
@@ -47,10 +50,32 @@ class WatchTables {
   // The events of one change, in delivery order, appended to `events`; one-shot watches are spent.
   void fire(const Change& change, std::vector<WatchEvent>& events);
 
+  size_t count() const { return data_.count + child_.count; }
+  size_t data_count() const { return data_.count; }
+  size_t data_path_count() const { return data_.paths.size(); }
+  // Paths that each watcher has data watches on, and the other way round; sorted.
+  std::map<Watcher, std::set<std::string>> data_paths_by_watcher() const;
+  std::map<std::string, std::set<Watcher>> data_watchers_by_path() const;
+
  private:
-  using Table = std::map<std::string, std::map<Watcher, WatchMode>, std::less<>>;
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  using Watchers = std::map<Watcher, WatchMode>;
+  struct Table {
+    std::unordered_map<std::string, Watchers, Hash, std::equal_to<>>
+        paths;                                                             // never iterated to act
+    std::unordered_map<Watcher, std::set<const std::string*>> by_watcher;  // keys of `paths`
+    size_t recursive = 0;  // if there are none, ancestors need no look
+    size_t count = 0;
+  };
+
+  static void add_to(Table& table, Watcher watcher, std::string_view path, WatchMode mode);
+  static bool take_from(Table& table, Watcher watcher, std::string_view path);
+  static void forget(Table& table, Watcher watcher);
   static void fire_table(Table& table, std::string_view path, EventType type, size_t skip_from,
-                         std::vector<WatchEvent>& events);
+                         AclTable::Number acl, std::vector<WatchEvent>& events);
   Table data_;
   Table child_;
 };

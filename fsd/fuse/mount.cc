@@ -95,7 +95,7 @@ std::string Mount::mount() {
 
 void Mount::start(std::function<void()> on_end) {
   on_strand([this] {
-    host_.replica().set_listener(this);
+    host_.replica().add_listener(this);
     session_.start();
     tick();
   });

@@ -153,8 +153,19 @@ int to_errno(tree::Error error) {
       return EOPNOTSUPP;
     case Error::kNotReadOnly:
       return EROFS;
+    case Error::kQuotaExceeded:
+      return EDQUOT;
     case Error::kSystemError:
     case Error::kRuntimeInconsistency:
+    case Error::kDataInconsistency:
+    case Error::kNewConfigNoQuorum:
+    case Error::kReconfigInProgress:
+    case Error::kAuthFailed:
+    case Error::kEphemeralOnLocalSession:
+    case Error::kNoWatcher:
+    case Error::kReconfigDisabled:
+    case Error::kSessionClosedRequireSaslAuth:
+    case Error::kThrottledOp:
     case Error::kConnectionLoss:
     case Error::kOperationTimeout:
     case Error::kSessionExpired:

@@ -52,12 +52,14 @@ bool Client::attach() {
 void Client::detach() {
   node_ = nullptr;
   ++attachment_;
+  asking_ = false;
   under_way_ = 0;
   lock_pending_ = false;
 }
 
 void Client::open_session() {
   session_ = node_->replica().new_session_id();
+  owned_ = attachment_;
   cxid_ = 0;
   int64_t asked_us = world_.now_us();
   submit(OpCode::kCreateSession, tree::create_session_body(kSessionMs),
@@ -66,6 +68,21 @@ void Client::open_session() {
            if (open_) deadline_us_ = asked_us + kDeadlineUs;
            if (!open_) forget_session();
          });
+}
+
+// At another node than before, the leader is asked first; writes would be refused otherwise.
+void Client::take_session_along() {
+  if (std::exchange(asking_, true)) return;
+  node_->replica().revalidate(
+      session_, kSessionMs,
+      [this, attachment = attachment_, session = session_](std::optional<bool> valid) {
+        if (attachment != attachment_ || session != session_) return;
+        asking_ = false;
+        if (!valid) return detach();
+        if (!*valid) return forget_session();
+        owned_ = attachment_;
+        trace("is welcome with its session");
+      });
 }
 
 void Client::forget_session() {
@@ -97,6 +114,7 @@ void Client::submit(OpCode type, std::string body, Done done) {
     trace(fmt::format("cxid {} type {} at node {}: {} 0x{:x}", cxid, static_cast<int>(type),
                       node->id().value, static_cast<int>(outcome.error), outcome.zxid.value));
     if (outcome.error == Error::kSessionExpired) return forget_session();
+    if (outcome.error == Error::kSessionMoved) return detach();  // its server closes the connection
     done(outcome);
   };
   node_->replica().submit(tree::superuser_request(session, cxid, type, std::move(body)), finish);
@@ -286,6 +304,7 @@ void Client::act() {
       if (under_way_ == 0) forget_session();
       return;
     }
+    if (owned_ != attachment_) return take_session_along();
     if (node_->replica().tree().find("/lock") == nullptr) return make_directories();
     if (under_way_ >= kMaxUnderWay) {
       if (world_.chance(40)) detach();

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -43,6 +44,7 @@ class Client {
   bool attach();
   void detach();
   void open_session();
+  void take_session_along();
   void forget_session();
   // `done` runs with the answer, if the client is still at that node then.
   void submit(tree::OpCode type, std::string body, Done done);
@@ -67,9 +69,11 @@ class Client {
   bool retired_ = false;
   SimNode* node_ = nullptr;  // attached to
   uint64_t life_ = 0;        // of the node, and
-  uint64_t attachment_ = 0;  // of this attachment
+  uint64_t attachment_ = 1;  // of this attachment
   tree::SessionId session_;
   bool open_ = false;
+  uint64_t owned_ = 0;  // the attachment whose node the leader knows as the session's
+  bool asking_ = false;
   int32_t cxid_ = 0;
   int under_way_ = 0;
   tree::Zxid seen_;  // the newest state it has read or been told of

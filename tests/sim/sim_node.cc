@@ -52,6 +52,7 @@ void SimNode::start() {
   ServerId joiner = world_.options().joiner;
   config.initialize = life_ == 1 && joiner != ServerId{} && joiner != id_ && is_voter();
   config.window_txns = 20;
+  config.min_diff_bytes = 6u << 10;
   replica_ = std::make_unique<Replica>(config, *this, *this, disk_, disk_);
   std::string error;
   try {
@@ -71,7 +72,7 @@ void SimNode::start() {
     throw Violation(fmt::format("node {} can't start: {}", id_.value, error));
   }
   check_vote();
-  replica_->set_listener(this);
+  replica_->add_listener(this);
   world_.invariants().starts_at(id_, replica_->tree().last_zxid());
   world_.invariants().tree_at(id_, replica_->tree());
   on_strand([this] { replica_->start(); });

@@ -13,7 +13,7 @@ namespace zabfs::tree {
 
 class TreeFixture : public testing::Test {
  protected:
-  TreeFixture() : preparer_(tree_) { preparer_.reset(); }
+  TreeFixture() : preparer_(tree_, PrepareOptions{.extended_types = true}) { preparer_.reset(); }
 
   // Prepares and applies one request; the outcome of its last txn.
   Outcome run(OpCode type, std::string body, SessionId session = {},
