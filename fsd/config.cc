@@ -54,21 +54,18 @@ std::vector<Line> parse_properties(std::istream& in) {
 
 // Keys of ZooKeeper's that this server knows and does not need yet, or at all.
 const std::set<std::string>& ignored_keys() {
-  static const std::set<std::string> kIgnored = {"clientPort",
-                                                 "clientPortAddress",
-                                                 "maxClientCnxns",
-                                                 "electionAlg",
+  static const std::set<std::string> kIgnored = {"electionAlg",
                                                  "peerType",
                                                  "standaloneEnabled",
                                                  "reconfigEnabled",
                                                  "autopurge.purgeInterval",
                                                  "syncEnabled",
-                                                 "4lw.commands.whitelist",
                                                  "admin.enableServer",
                                                  "admin.serverPort",
                                                  "connectToLearnerMasterLimit",
                                                  "forceSync",
-                                                 "extendedTypesEnabled"};
+                                                 "znode.container.maxPerMinute",
+                                                 "preAllocSize"};
   return kIgnored;
 }
 
@@ -123,6 +120,11 @@ class Reader {
     if (key == "snapCount") return number(line, replica.snapshot_txns, 2, INT32_MAX);
     if (key == "autopurge.snapRetainCount") return number(line, replica.snapshot_retain, 3, 1'000);
     if (key == "quorumListenOnAllIPs") return boolean(line, config_.host.listen_on_all);
+    if (key == "extendedTypesEnabled") return boolean(line, replica.prepare.extended_types);
+    if (key == "znode.container.checkIntervalMs") {
+      return number(line, replica.reap_interval_ms, 1, INT32_MAX);
+    }
+    if (take_wire(line)) return;
     if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, UINT32_MAX);
     if (key == "zabfs.gid") return number(line, config_.mount.gid, 0, UINT32_MAX);
     if (key == "zabfs.quorumGrace") {
@@ -148,6 +150,40 @@ class Reader {
     }
   }
 
+  // The client port's keys. False: it is none of them.
+  bool take_wire(const Line& line) {
+    wire::WireConfig& wire = config_.wire;
+    const std::string& key = line.key;
+    if (key == "clientPort") {
+      number(line, wire.port.emplace(), 0, UINT16_MAX);
+    } else if (key == "clientPortAddress") {
+      wire.address = line.value;
+    } else if (key == "maxClientCnxns") {
+      number(line, wire.max_per_address, 0, INT32_MAX);
+    } else if (key == "maxCnxns") {
+      number(line, wire.max_connections, 0, INT32_MAX);
+    } else if (key == "clientPortListenBacklog") {
+      number(line, wire.backlog, -1, INT32_MAX);
+    } else if (key == "jute.maxbuffer") {
+      number(line, wire.max_frame_bytes, 1'024, tree::kJuteMaxBuffer);
+    } else if (key == "zabfs.clientThreads") {
+      number(line, wire.threads, 1, 64);
+    } else if (key == "DigestAuthenticationProvider.superDigest") {
+      if (line.value.find(':') == std::string::npos)
+        fail(line, "it is not of the form user:digest");
+      wire.super_digest = line.value;
+    } else if (key == "skipACL") {
+      wire.skip_acl = config_.host.replica.prepare.skip_acl = line.value == "yes";
+    } else if (key == "4lw.commands.whitelist") {
+      wire.commands.clear();
+      std::istringstream words(line.value);
+      for (std::string word; std::getline(words, word, ',');) wire.commands.insert(trimmed(word));
+    } else {
+      return false;
+    }
+    return true;
+  }
+
   void take_server(const Line& line) {
     std::string id_text = line.key.substr(7);
     int64_t id = 0;
@@ -171,7 +207,7 @@ class Reader {
       zab.me = members_.empty() ? ServerId{1} : members_.begin()->first;
       if (members_.empty()) members_[zab.me] = Member{"localhost", 0, 0, false, ""};
       zab.ensemble = consensus::Ensemble(members_);
-      return {};
+      return take_own_client_address();
     }
     std::string path = config_.host.data_dir + "/myid";
     std::ifstream in(path);
@@ -190,8 +226,25 @@ class Reader {
       return fmt::format("{}: server {} is not listed in {}", path, id, file_);
     }
     zab.ensemble = consensus::Ensemble(members_);
+    if (std::string wrong = take_own_client_address(); !wrong.empty()) return wrong;
     if (zab.ensemble.voter_count() == 0)
       return fmt::format("{}: every server is an observer", file_);
+    return {};
+  }
+
+  // `;[host:]port` at the end of this server's own line stands for clientPort.
+  std::string take_own_client_address() {
+    std::string address = members_[config_.host.replica.zab.me].client_address;
+    if (address.empty()) return {};
+    size_t colon = address.rfind(':');
+    auto port = static_cast<uint16_t>(std::stoi(address.substr(colon + 1)));
+    if (config_.wire.port && *config_.wire.port != port) {
+      return fmt::format("{}: clientPort {} differs from the one in server.{}", file_,
+                         *config_.wire.port, config_.host.replica.zab.me.value);
+    }
+    config_.wire.port = port;
+    std::string host = colon == std::string::npos ? "" : address.substr(0, colon);
+    if (config_.wire.address.empty() && host != "0.0.0.0") config_.wire.address = host;
     return {};
   }
 
@@ -205,6 +258,35 @@ class Reader {
 
 std::string load_config(const std::string& file, Config& config) {
   return Reader(file, config).read();
+}
+
+std::vector<std::string> settings_of(const Config& config) {
+  const consensus::ReplicaConfig& replica = config.host.replica;
+  const consensus::ZabConfig& zab = replica.zab;
+  std::string logs =
+      config.host.data_log_dir.empty() ? config.host.data_dir : config.host.data_log_dir;
+  auto or_ticks = [&zab](int32_t ms, int32_t ticks) { return ms == 0 ? ticks * zab.tick_ms : ms; };
+  std::vector<std::string> lines{
+      fmt::format("clientPort={}", config.wire.port.value_or(0)),
+      fmt::format("secureClientPort=-1"),
+      fmt::format("dataDir={}", config.host.data_dir),
+      fmt::format("dataLogDir={}", logs),
+      fmt::format("tickTime={}", zab.tick_ms),
+      fmt::format("maxClientCnxns={}", config.wire.max_per_address),
+      fmt::format("minSessionTimeout={}", or_ticks(replica.min_session_ms, 2)),
+      fmt::format("maxSessionTimeout={}", or_ticks(replica.max_session_ms, 20)),
+      fmt::format("clientPortListenBacklog={}", config.wire.backlog),
+      fmt::format("serverId={}", zab.me.value)};
+  const Member* self = zab.ensemble.find(zab.me);
+  if (zab.ensemble.members().size() > 1 && self != nullptr) {
+    lines.push_back(fmt::format("initLimit={}", zab.init_limit));
+    lines.push_back(fmt::format("syncLimit={}", zab.sync_limit));
+    lines.push_back("electionAlg=3");
+    lines.push_back(fmt::format("electionPort={}", self->election_port));
+    lines.push_back(fmt::format("quorumPort={}", self->quorum_port));
+    lines.push_back(fmt::format("peerType={}", self->observer ? 1 : 0));
+  }
+  return lines;
 }
 
 std::string standalone_config(const std::string& data_dir, const std::string& mount,

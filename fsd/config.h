@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "consensus/host.h"
+#include "fsd/wire/server.h"
 
 namespace zabfs::fsd {
 
@@ -25,6 +26,7 @@ struct MountConfig {
 struct Config {
   consensus::HostConfig host;
   MountConfig mount;
+  wire::WireConfig wire;
   std::vector<std::string> warnings;
 };
 
@@ -33,5 +35,7 @@ std::string load_config(const std::string& file, Config& config);
 // The embedded default: an ensemble of one.
 std::string standalone_config(const std::string& data_dir, const std::string& mount,
                               Config& config);
+// What `conf` tells of it: `key=value` lines under ZooKeeper's names.
+std::vector<std::string> settings_of(const Config& config);
 
 }  // namespace zabfs::fsd

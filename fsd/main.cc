@@ -14,6 +14,7 @@
 
 #include "fsd/config.h"
 #include "fsd/fuse/mount.h"
+#include "fsd/wire/server.h"
 
 namespace zabfs::fsd {
 namespace {
@@ -61,6 +62,13 @@ int run(Config& config) {
   if (!problem.what.empty()) {
     return fail(problem.what, problem.is_configuration ? kBadConfiguration : kFailed);
   }
+  std::unique_ptr<wire::WireServer> clients;
+  if (config.wire.port) {
+    config.wire.settings = settings_of(config);
+    clients = std::make_unique<wire::WireServer>(host, config.wire);
+    std::string error = clients->listen();
+    if (!error.empty()) return fail(error, kFailed);
+  }
   std::unique_ptr<Mount> mount;
   if (!config.mount.point.empty()) {
     mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir);
@@ -68,6 +76,10 @@ int run(Config& config) {
     if (!error.empty()) return fail(error, kFailed);
   }
   host.start();
+  if (clients) {
+    clients->start();
+    spdlog::info("serves ZooKeeper clients on port {}", clients->port());
+  }
   if (mount) {
     mount->start([] { ::kill(::getpid(), SIGUSR1); });
     spdlog::info("mounted at {}", config.mount.point);
@@ -79,6 +91,7 @@ int run(Config& config) {
   spdlog::info(signal == SIGUSR1 ? "unmounted from outside; stopping" : "stopping");
   notify_systemd("STOPPING=1");
   if (mount) mount->stop();
+  if (clients) clients->stop();
   host.stop();
   spdlog::info("stopped");
   return 0;
@@ -87,9 +100,12 @@ int run(Config& config) {
 int start(int argc, char** argv) {
   CLI::App app{"zabfsd: one member of a replicated ZooKeeper tree that you can mount"};
   std::string config_file, data_dir, mount_point;
+  uint16_t client_port = 0;
   app.add_option("config", config_file, "zoo.cfg of an ensemble member");
   app.add_option("--data-dir", data_dir, "standalone: where the data is kept");
   app.add_option("--mount", mount_point, "where to mount; instead of zabfs.mount");
+  auto* client_option = app.add_option("--client-port", client_port,
+                                       "standalone: serve ZooKeeper clients on this port");
   app.set_version_flag("--version", "zabfsd 0.1.0");
   try {
     app.parse(argc, argv);
@@ -107,6 +123,7 @@ int start(int argc, char** argv) {
   } else {
     error = standalone_config(data_dir, mount_point, config);
   }
+  if (client_option->count() > 0) config.wire.port = client_port;
   if (!error.empty()) return fail(error, kBadConfiguration);
   return run(config);
 }

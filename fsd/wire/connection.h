@@ -1,0 +1,102 @@
+// One connection of a ZooKeeper client: its bytes, and its requests in order.
+//
+// Bytes come in on a thread of the wire server, which answers reads itself when nothing of this
+// connection waits before them; answers to writes come on the replica's strand, which then answers
+// the reads behind them. Whoever has appended to `out` sends it: no thread is woken for an answer.
+//
+// Locks: the tree's (shared) before a connection's, a connection's before the watch board's.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/ip/tcp.hpp>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "fsd/wire/messages.h"
+#include "fsd/wire/reads.h"
+#include "tree/acl.h"
+
+namespace zabfs::fsd::wire {
+
+using Clock = std::chrono::steady_clock;
+
+inline constexpr size_t kMaxUnanswered = 4'096;           // requests; then no more are read
+inline constexpr size_t kMaxOutBytes = size_t{64} << 20;  // waiting for a client that doesn't read
+inline constexpr size_t kPauseOutBytes = 1u << 20;        // then no more requests are read
+
+enum class Phase {
+  kHello,       // nothing was understood yet
+  kConnecting,  // the session is being opened or found
+  kOpen,
+  kOver,  // nothing more is read; closed once all is sent
+};
+
+struct WaitingRequest {
+  int32_t xid = 0;
+  tree::OpCode type = tree::OpCode::kNotification;
+  bool answered = false;
+  std::string bytes;  // a read's body, or a write's answer once there is one
+  Clock::time_point since;
+};
+
+// Figures of one connection, for `cons` and `stat`.
+struct ConnectionStats {
+  uint64_t received = 0, sent = 0;
+  tree::OpCode last_op = tree::OpCode::kNotification;
+  int32_t last_cxid = -1;
+  tree::Zxid last_zxid;
+  int64_t latency_ms_sum = 0, latency_ms_min = INT64_MAX, latency_ms_max = 0, last_latency_ms = 0;
+};
+
+struct Connection : std::enable_shared_from_this<Connection> {
+  using Socket = boost::asio::ip::tcp::socket;
+
+  Connection(Socket accepted, uint64_t id, std::string peer_address, uint16_t peer_port)
+      : socket(std::move(accepted)),
+        number(id),
+        address(std::move(peer_address)),
+        port(peer_port),
+        since(std::chrono::system_clock::now()),
+        since_steady(Clock::now()) {}
+
+  Socket socket;
+  const uint64_t number;  // its watcher's, too
+  const std::string address;
+  const uint16_t port;
+  const std::chrono::system_clock::time_point since;
+  const Clock::time_point since_steady;
+  std::atomic<bool> heard{false};  // since the session was last reported as alive
+
+  // On the thread that reads it alone:
+  std::string in;
+  size_t in_begin = 0;
+  std::string read_buffer;
+
+  mutable std::mutex mutex;  // guards what follows
+  Phase phase = Phase::kHello;
+  bool dead = false;    // the socket is shut: nothing is sent or read any more
+  bool paused = false;  // reading goes on when there is room again
+  bool waits_for_room = false;
+  bool is_dirty = false;  // on the strand's list of those to send for
+  std::string out;
+  size_t out_begin = 0;
+  std::deque<WaitingRequest> waiting;
+  uint64_t first_waiting = 0;  // the number of waiting.front()
+  tree::SessionId session;
+  int32_t timeout_ms = 0;
+  tree::Identities identities;
+  ConnectionStats stats;
+
+  bool can_take_more() const {
+    return waiting.size() < kMaxUnanswered && out.size() - out_begin < kPauseOutBytes;
+  }
+};
+
+using ConnectionPtr = std::shared_ptr<Connection>;
+
+}  // namespace zabfs::fsd::wire

@@ -1,0 +1,173 @@
+#include "fsd/wire/messages.h"
+
+#include <cstring>
+
+namespace zabfs::fsd::wire {
+
+using tree::Error;
+using tree::OpCode;
+using tree::OpOutcome;
+using tree::Outcome;
+using tree::SessionId;
+using tree::Zxid;
+
+namespace {
+
+constexpr size_t kPasswordBytes = 16;
+constexpr int64_t kPasswordSalt = 0xB3415C00;
+
+void write_multi_header(tree::jute::Writer& out, OpCode type, bool done, int32_t error) {
+  out.i32(static_cast<int32_t>(type));
+  out.boolean(done);
+  out.i32(error);
+}
+
+// The body of one operation that went well.
+void write_result(tree::jute::Writer& out, OpCode type, const OpOutcome& outcome) {
+  if (tree::is_create(type)) out.string(outcome.path);
+  bool has_stat = type == OpCode::kSetData || type == OpCode::kSetAcl ||
+                  (tree::is_create(type) && type != OpCode::kCreate);
+  if (has_stat) write_stat(out, outcome.stat);
+}
+
+// How a multi's reply names an operation (zookeeper-formats.md 1.8).
+OpCode result_type(OpCode type) {
+  if (type == OpCode::kCreateTtl || type == OpCode::kCreateContainer) return OpCode::kCreate2;
+  return type;
+}
+
+void write_multi_results(tree::jute::Writer& out, const Outcome& outcome) {
+  bool failed = outcome.error != Error::kOk;
+  for (const OpOutcome& op : outcome.ops) {
+    if (failed) {
+      auto error = static_cast<int32_t>(op.error);
+      write_multi_header(out, OpCode::kError, false, error);
+      out.i32(error);
+    } else {
+      write_multi_header(out, result_type(op.type), false, 0);
+      write_result(out, op.type, op);
+    }
+  }
+  write_multi_header(out, OpCode::kError, true, -1);
+}
+
+}  // namespace
+
+std::optional<ConnectRequest> decode_connect_request(std::string_view record) {
+  tree::jute::Reader in(record);
+  ConnectRequest request;
+  in.i32();  // the protocol's version, which is 0
+  request.last_zxid.value = in.i64();
+  request.timeout_ms = in.i32();
+  request.session.value = in.i64();
+  request.password = in.string();
+  if (in.ok() && !in.at_end()) request.read_only = in.boolean();
+  if (!in.ok()) return std::nullopt;
+  return request;
+}
+
+Frame::~Frame() {
+  int32_t length = tree::jute::to_big_endian(static_cast<int32_t>(out_.size() - start_ - 4));
+  std::memcpy(out_.data() + start_, &length, 4);
+}
+
+void append_connect_response(std::string& out, int32_t timeout_ms, SessionId session,
+                             std::optional<bool> read_only) {
+  Frame frame(out);
+  tree::jute::Writer writer(out);
+  writer.i32(0);
+  writer.i32(timeout_ms);
+  writer.i64(session.value);
+  writer.string(session == SessionId{} ? std::string(kPasswordBytes, '\0')
+                                       : session_password(session));
+  if (read_only) writer.boolean(*read_only);
+}
+
+void write_reply_header(tree::jute::Writer& out, int32_t xid, Zxid zxid, Error error) {
+  out.i32(xid);
+  out.i64(zxid.value);
+  out.i32(static_cast<int32_t>(error));
+}
+
+void append_reply(std::string& out, int32_t xid, Zxid zxid, Error error) {
+  Frame frame(out);
+  tree::jute::Writer writer(out);
+  write_reply_header(writer, xid, zxid, error);
+}
+
+void append_outcome(std::string& out, int32_t xid, OpCode type, const Outcome& outcome) {
+  Frame frame(out);
+  tree::jute::Writer writer(out);
+  bool has_results = type == OpCode::kMulti && outcome.type == OpCode::kMulti;
+  write_reply_header(writer, xid, outcome.zxid, has_results ? Error::kOk : outcome.error);
+  if (has_results) return write_multi_results(writer, outcome);
+  if (outcome.error == Error::kOk) write_result(writer, type, outcome);
+}
+
+void append_event(std::string& out, tree::EventType type, std::string_view path) {
+  constexpr int32_t kSyncConnected = 3;
+  Frame frame(out);
+  tree::jute::Writer writer(out);
+  write_reply_header(writer, -1, Zxid{-1}, Error::kOk);
+  writer.i32(static_cast<int32_t>(type));
+  writer.i32(kSyncConnected);
+  writer.string(path);
+}
+
+void write_stat(tree::jute::Writer& out, const tree::Stat& stat) {
+  out.i64(stat.czxid.value);
+  out.i64(stat.mzxid.value);
+  out.i64(stat.ctime_ms);
+  out.i64(stat.mtime_ms);
+  out.i32(stat.version);
+  out.i32(stat.cversion);
+  out.i32(stat.aversion);
+  out.i64(stat.ephemeral_owner);
+  out.i32(stat.data_length);
+  out.i32(stat.num_children);
+  out.i64(stat.pzxid.value);
+}
+
+// java.util.Random, seeded with the session (zookeeper-formats.md 1.3).
+std::string session_password(SessionId session) {
+  constexpr uint64_t kMultiplier = 0x5DEECE66D, kMask = (uint64_t{1} << 48) - 1;
+  uint64_t state = (static_cast<uint64_t>(session.value ^ kPasswordSalt) ^ kMultiplier) & kMask;
+  std::string password;
+  while (password.size() < kPasswordBytes) {
+    state = (state * kMultiplier + 0xB) & kMask;
+    auto word = static_cast<uint32_t>(state >> 16);
+    for (int i = 0; i < 4; ++i, word >>= 8) password.push_back(static_cast<char>(word & 0xff));
+  }
+  return password;
+}
+
+bool is_read(OpCode type) {
+  switch (static_cast<int>(type)) {
+    case static_cast<int>(OpCode::kExists):
+    case static_cast<int>(OpCode::kGetData):
+    case static_cast<int>(OpCode::kGetAcl):
+    case static_cast<int>(OpCode::kGetChildren):
+    case static_cast<int>(OpCode::kGetChildren2):
+    case static_cast<int>(OpCode::kPing):
+    case static_cast<int>(OpCode::kMultiRead):
+    case static_cast<int>(OpCode::kCheckWatches):
+    case static_cast<int>(OpCode::kRemoveWatches):
+    case static_cast<int>(OpCode::kSetWatches):
+    case static_cast<int>(OpCode::kSetWatches2):
+    case static_cast<int>(OpCode::kAddWatch):
+    case static_cast<int>(OpCode::kGetEphemerals):
+    case static_cast<int>(OpCode::kGetAllChildrenNumber):
+    case static_cast<int>(OpCode::kWhoAmI):
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_write(OpCode type) {
+  return tree::is_create(type) || type == OpCode::kDelete || type == OpCode::kSetData ||
+         type == OpCode::kSetAcl || type == OpCode::kMulti || type == OpCode::kCheck ||
+         type == OpCode::kReconfig || type == OpCode::kSync || type == OpCode::kCloseSession;
+}
+
+}  // namespace zabfs::fsd::wire

@@ -1,0 +1,345 @@
+#include "fsd/wire/reads.h"
+
+#include <utility>
+
+#include "fsd/wire/messages.h"
+#include "tree/jute.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd::wire {
+
+using tree::Error;
+using tree::OpCode;
+using tree::WatcherType;
+using tree::WatchMode;
+using tree::ZNode;
+using tree::jute::Reader;
+using tree::jute::Writer;
+
+namespace {
+
+// One read in the making. Each method reads its request and appends its answer's body; what was
+// appended before an error is cut off again by the caller.
+class Read {
+ public:
+  Read(const ReadContext& context, std::string_view body, std::string& out, std::string& events)
+      : c_(context), in_(body), out_(out), events_(events) {}
+
+  Error run(OpCode type) {
+    switch (static_cast<int>(type)) {
+      case static_cast<int>(OpCode::kPing):
+        return Error::kOk;
+      case static_cast<int>(OpCode::kExists):
+        return exists();
+      case static_cast<int>(OpCode::kGetData):
+        return get_data();
+      case static_cast<int>(OpCode::kGetAcl):
+        return get_acl();
+      case static_cast<int>(OpCode::kGetChildren):
+        return get_children(false);
+      case static_cast<int>(OpCode::kGetChildren2):
+        return get_children(true);
+      case static_cast<int>(OpCode::kMultiRead):
+        return multi_read();
+      case static_cast<int>(OpCode::kCheckWatches):
+        return check_watches(false);
+      case static_cast<int>(OpCode::kRemoveWatches):
+        return check_watches(true);
+      case static_cast<int>(OpCode::kSetWatches):
+        return set_watches(false);
+      case static_cast<int>(OpCode::kSetWatches2):
+        return set_watches(true);
+      case static_cast<int>(OpCode::kAddWatch):
+        return add_watch();
+      case static_cast<int>(OpCode::kGetEphemerals):
+        return get_ephemerals();
+      case static_cast<int>(OpCode::kGetAllChildrenNumber):
+        return get_all_children_number();
+      case static_cast<int>(OpCode::kWhoAmI):
+        return who_am_i();
+      default:
+        return Error::kUnimplemented;
+    }
+  }
+
+ private:
+  const ZNode* find(std::string_view path) const {
+    return c_.tree.find(path.empty() ? std::string_view("/") : path);
+  }
+  bool allows(const ZNode& node, int32_t wanted) const {
+    return c_.skip_acl || tree::acl_allows(c_.tree.acl_of(node), wanted, c_.identities);
+  }
+
+  // The znode that a request asks for, which must be there and readable.
+  Error find_readable(std::string_view path, int32_t wanted, const ZNode*& node) const {
+    if (!in_.ok()) return Error::kMarshallingError;
+    node = find(path);
+    if (node == nullptr) return Error::kNoNode;
+    return allows(*node, wanted) ? Error::kOk : Error::kNoAuth;
+  }
+
+  void write_data(const ZNode& node) {
+    if (node.data.is_null()) {
+      out_.buffer(std::nullopt);
+    } else {
+      out_.buffer(node.data.view());
+    }
+  }
+
+  void write_names(const ZNode& node) {
+    out_.count(node.children.size());
+    c_.tree.for_each_child(node, [this](const ZNode& child) { out_.string(child.name.view()); });
+  }
+
+  void watch_data(std::string_view path) {
+    c_.watches.with([&](tree::WatchTables& tables) { tables.add_data(c_.watcher, path); });
+  }
+
+  Error exists() {
+    std::string_view path = in_.string();
+    bool watch = in_.boolean();
+    if (!in_.ok()) return Error::kMarshallingError;
+    if (path.find('\0') != std::string_view::npos) return Error::kBadArguments;
+    if (watch) watch_data(path);
+    const ZNode* node = find(path);
+    if (node == nullptr) return Error::kNoNode;
+    write_stat(out_, c_.tree.stat_of(*node));
+    return Error::kOk;
+  }
+
+  Error get_data() {
+    std::string_view path = in_.string();
+    bool watch = in_.boolean();
+    const ZNode* node = nullptr;
+    if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
+    if (watch) watch_data(path);
+    write_data(*node);
+    write_stat(out_, c_.tree.stat_of(*node));
+    return Error::kOk;
+  }
+
+  // Without ADMIN, digests stay secret.
+  Error get_acl() {
+    std::string_view path = in_.string();
+    const ZNode* node = nullptr;
+    Error error = find_readable(path, tree::kPermRead | tree::kPermAdmin, node);
+    if (error != Error::kOk) return error;
+    tree::AclList acl = c_.tree.acl_of(*node);
+    if (!allows(*node, tree::kPermAdmin)) {
+      for (tree::Acl& entry : acl) {
+        if (entry.who.scheme != "digest") continue;
+        size_t colon = entry.who.id.find(':');
+        if (colon != std::string::npos) entry.who.id = entry.who.id.substr(0, colon) + ":x";
+      }
+    }
+    tree::write_acl(out_, acl);
+    write_stat(out_, c_.tree.stat_of(*node));
+    return Error::kOk;
+  }
+
+  Error get_children(bool with_stat) {
+    std::string_view path = in_.string();
+    bool watch = in_.boolean();
+    const ZNode* node = nullptr;
+    if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
+    if (watch) {
+      c_.watches.with([&](tree::WatchTables& tables) { tables.add_child(c_.watcher, path); });
+    }
+    write_names(*node);
+    if (with_stat) write_stat(out_, c_.tree.stat_of(*node));
+    return Error::kOk;
+  }
+
+  // Each read stands for itself; the watch flags are ignored (zookeeper-formats.md 1.8).
+  Error multi_read() {
+    while (true) {
+      auto type = static_cast<OpCode>(in_.i32());
+      bool done = in_.boolean();
+      in_.i32();
+      if (!in_.ok()) return Error::kMarshallingError;
+      if (done) break;
+      if (type != OpCode::kGetData && type != OpCode::kGetChildren) {
+        return Error::kMarshallingError;
+      }
+      std::string_view path = in_.string();
+      in_.boolean();
+      const ZNode* node = nullptr;
+      Error error = find_readable(path, tree::kPermRead, node);
+      if (error == Error::kMarshallingError) return error;
+      multi_header(error == Error::kOk ? type : OpCode::kError, false, static_cast<int>(error));
+      if (error != Error::kOk) {
+        out_.i32(static_cast<int32_t>(error));
+      } else if (type == OpCode::kGetData) {
+        write_data(*node);
+        write_stat(out_, c_.tree.stat_of(*node));
+      } else {
+        write_names(*node);
+      }
+    }
+    multi_header(OpCode::kError, true, -1);
+    return Error::kOk;
+  }
+
+  void multi_header(OpCode type, bool done, int32_t error) {
+    out_.i32(static_cast<int32_t>(type));
+    out_.boolean(done);
+    out_.i32(error);
+  }
+
+  Error check_watches(bool remove) {
+    std::string_view path = in_.string();
+    int32_t type = in_.i32();
+    if (!in_.ok()) return Error::kMarshallingError;
+    if (type < 1 || type > 3) return Error::kBadArguments;
+    bool found = c_.watches.with([&](tree::WatchTables& tables) {
+      auto wanted = static_cast<WatcherType>(type);
+      return remove ? tables.remove(c_.watcher, path, wanted)
+                    : tables.contains(c_.watcher, path, wanted);
+    });
+    return found ? Error::kOk : Error::kNoWatcher;
+  }
+
+  Error add_watch() {
+    std::string_view path = in_.string();
+    int32_t mode = in_.i32();
+    if (!in_.ok() || mode < 0 || mode > 1) return Error::kMarshallingError;
+    c_.watches.with([&](tree::WatchTables& tables) {
+      tables.add(c_.watcher, path,
+                 mode == 0 ? WatchMode::kPersistent : WatchMode::kPersistentRecursive);
+    });
+    out_.i32(0);
+    return Error::kOk;
+  }
+
+  std::vector<std::string_view> read_paths() {
+    std::vector<std::string_view> paths(in_.count(4));
+    for (std::string_view& path : paths) path = in_.string();
+    return paths;
+  }
+
+  // A client's watches after a reconnect, as of the zxid it has seen: what has happened since is
+  // told at once.
+  Error set_watches(bool with_persistent) {
+    tree::Zxid seen{in_.i64()};
+    std::vector<std::string_view> data = read_paths(), exist = read_paths(), child = read_paths();
+    std::vector<std::string_view> persistent, recursive;
+    if (with_persistent) {
+      persistent = read_paths();
+      recursive = read_paths();
+    }
+    if (!in_.ok()) return Error::kMarshallingError;
+    c_.watches.with([&](tree::WatchTables& tables) {
+      for (std::string_view path : data) {
+        const ZNode* node = find(path);
+        if (node == nullptr) {
+          append_event(events_, tree::EventType::kNodeDeleted, path);
+        } else if (node->stat.mzxid > seen) {
+          tell(*node, tree::EventType::kNodeDataChanged, path);
+        } else {
+          tables.add_data(c_.watcher, path);
+        }
+      }
+      for (std::string_view path : exist) {
+        const ZNode* node = find(path);
+        if (node != nullptr) {
+          tell(*node, tree::EventType::kNodeCreated, path);
+        } else {
+          tables.add_data(c_.watcher, path);
+        }
+      }
+      for (std::string_view path : child) {
+        const ZNode* node = find(path);
+        if (node == nullptr) {
+          append_event(events_, tree::EventType::kNodeDeleted, path);
+        } else if (node->stat.pzxid > seen) {
+          tell(*node, tree::EventType::kNodeChildrenChanged, path);
+        } else {
+          tables.add_child(c_.watcher, path);
+        }
+      }
+      for (std::string_view path : persistent) {
+        tables.add(c_.watcher, path, WatchMode::kPersistent);
+      }
+      for (std::string_view path : recursive) {
+        tables.add(c_.watcher, path, WatchMode::kPersistentRecursive);
+      }
+    });
+    return Error::kOk;
+  }
+
+  void tell(const ZNode& node, tree::EventType type, std::string_view path) {
+    if (allows(node, tree::kPermRead)) append_event(events_, type, path);
+  }
+
+  Error get_ephemerals() {
+    std::string_view prefix = in_.string();
+    if (!in_.ok()) return Error::kMarshallingError;
+    if (prefix == "/" || prefix.find_first_not_of(" \t") == std::string_view::npos) prefix = {};
+    std::vector<std::string> paths;
+    for (std::string& path : c_.tree.ephemerals_of(c_.session)) {
+      if (path.starts_with(prefix)) paths.push_back(std::move(path));
+    }
+    out_.count(paths.size());
+    for (const std::string& path : paths) out_.string(path);
+    return Error::kOk;
+  }
+
+  Error get_all_children_number() {
+    std::string_view path = in_.string();
+    const ZNode* node = nullptr;
+    if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
+    size_t total = 0;
+    if (node == &c_.tree.root()) {
+      total = c_.tree.node_count() - 1;
+    } else {
+      std::vector<const ZNode*> left{node};
+      while (!left.empty()) {
+        const ZNode* next = left.back();
+        left.pop_back();
+        total += next->children.size();
+        c_.tree.for_each_child(*next, [&left](const ZNode& child) {
+          if (child.children.size() > 0) left.push_back(&child);
+        });
+      }
+    }
+    out_.count(total);
+    return Error::kOk;
+  }
+
+  Error who_am_i() {
+    out_.count(c_.identities.size());
+    for (const tree::Id& id : c_.identities) {
+      out_.string(id.scheme);
+      out_.string(id.scheme == "digest" ? id.id.substr(0, id.id.find(':')) : id.id);
+    }
+    return Error::kOk;
+  }
+
+  const ReadContext& c_;
+  Reader in_;
+  Writer out_;
+  std::string& events_;
+};
+
+}  // namespace
+
+void append_answer(const ReadContext& context, int32_t xid, OpCode type, std::string_view body,
+                   std::string& out) {
+  if (type == OpCode::kPing) xid = kPingXid;
+  std::string events;
+  size_t start = out.size();
+  {
+    Frame frame(out);
+    Writer writer(out);
+    write_reply_header(writer, xid, context.tree.last_zxid(), Error::kOk);
+    size_t header_end = out.size();
+    Error error = Read(context, body, out, events).run(type);
+    if (error != Error::kOk) {
+      out.resize(header_end - sizeof(int32_t));
+      writer.i32(static_cast<int32_t>(error));
+    }
+  }
+  if (!events.empty()) out.insert(start, events);
+}
+
+}  // namespace zabfs::fsd::wire

@@ -1,0 +1,45 @@
+// The requests of ZooKeeper's clients that a server answers from its own tree (Java:
+// FinalRequestProcessor; order of checks: zookeeper-formats.md 2.1).
+//
+// The caller holds the tree still. What watches are set or fired by a read is part of it.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tree/tree.h"
+#include "tree/watches.h"
+
+namespace zabfs::fsd::wire {
+
+// The watches of all connections of this node. Thread-safe; its lock is taken under the tree's and
+// under a connection's, and nothing is locked under it.
+class WatchBoard {
+ public:
+  template <class Body>
+  auto with(const Body& body) {
+    std::lock_guard lock(mutex_);
+    return body(tables_);
+  }
+
+ private:
+  std::mutex mutex_;  // guards tables_
+  tree::WatchTables tables_;
+};
+
+struct ReadContext {
+  const tree::Tree& tree;
+  WatchBoard& watches;
+  tree::Watcher watcher;
+  tree::SessionId session;
+  const tree::Identities& identities;
+  bool skip_acl = false;
+};
+
+// Answers one read: event frames that come before the answer, and the answer, appended to `out`.
+void append_answer(const ReadContext& context, int32_t xid, tree::OpCode type,
+                   std::string_view body, std::string& out);
+
+}  // namespace zabfs::fsd::wire

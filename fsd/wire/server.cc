@@ -1,0 +1,463 @@
+#include "fsd/wire/server.h"
+
+#include <fmt/format.h>
+#include <netinet/tcp.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+#include <cerrno>
+#include <utility>
+
+#include "fsd/wire/auth.h"
+#include "fsd/wire/words.h"
+
+namespace zabfs::fsd::wire {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+using tree::Error;
+using tree::OpCode;
+
+namespace {
+
+constexpr size_t kReadBytes = 64u << 10;
+constexpr size_t kMaxReadsAtOnce = 128;  // under one hold of the tree's lock
+constexpr size_t kKeptOutBytes = 256u << 10;
+constexpr auto kHelloTime = std::chrono::seconds(10);
+constexpr auto kSweepInterval = std::chrono::seconds(1);
+
+std::string text_of(const asio::ip::address& address) {
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
+    return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string();
+  }
+  return address.to_string();
+}
+
+}  // namespace
+
+void ServerStats::note_latency(int64_t ms) {
+  latency_ms_sum += ms;
+  ++latency_count;
+  int64_t low = latency_ms_min, high = latency_ms_max;
+  while (ms < low && !latency_ms_min.compare_exchange_weak(low, ms)) {
+  }
+  while (ms > high && !latency_ms_max.compare_exchange_weak(high, ms)) {
+  }
+}
+
+void ServerStats::reset() {
+  received = sent = latency_count = 0;
+  latency_ms_sum = latency_ms_max = 0;
+  latency_ms_min = INT64_MAX;
+}
+
+WireServer::WireServer(consensus::Host& host, WireConfig config)
+    : host_(host),
+      config_(std::move(config)),
+      work_(asio::make_work_guard(io_)),
+      acceptor_(io_),
+      sweep_timer_(io_) {}
+
+WireServer::~WireServer() { stop(); }
+
+// ---- its life
+
+std::string WireServer::listen() {
+  error_code error;
+  tcp::endpoint endpoint(tcp::v6(), *config_.port);
+  if (!config_.address.empty()) {
+    tcp::resolver resolver(io_);
+    auto found = resolver.resolve(config_.address, std::to_string(*config_.port), error);
+    if (error || found.empty()) {
+      return fmt::format("clientPortAddress: can't resolve {}: {}", config_.address,
+                         error.message());
+    }
+    endpoint = *found.begin();
+  }
+  acceptor_.open(endpoint.protocol(), error);
+  if (error && config_.address.empty()) {  // a machine without IPv6
+    endpoint = tcp::endpoint(tcp::v4(), *config_.port);
+    acceptor_.open(endpoint.protocol(), error);
+  }
+  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  if (!error) acceptor_.listen(config_.backlog, error);
+  if (error) {
+    return fmt::format("can't listen on client port {}: {}; is another server running there?",
+                       *config_.port, error.message());
+  }
+  port_ = acceptor_.local_endpoint(error).port();
+  return {};
+}
+
+void WireServer::start() {
+  host_.post([this] {
+    next_cxid_ = static_cast<int32_t>(host_.random() & 0x3fffffff) + 1;
+    host_.replica().add_listener(this);
+  });
+  accept();
+  sweep();
+  for (int i = 0; i < config_.threads; ++i) {
+    threads_.emplace_back([this] { io_.run(); });
+    pthread_setname_np(threads_.back().native_handle(), "zabfs-wire");
+  }
+}
+
+void WireServer::stop() {
+  if (threads_.empty()) return;
+  host_.post([this] { stopped_ = true; });
+  io_.stop();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  std::lock_guard all(connections_mutex_);
+  for (auto& [number, connection] : connections_) {
+    std::lock_guard lock(connection->mutex);
+    connection->dead = true;
+    error_code ignored;
+    connection->socket.close(ignored);
+  }
+}
+
+void WireServer::accept() {
+  acceptor_.async_accept(asio::make_strand(io_), [this](error_code error, tcp::socket socket) {
+    if (error == asio::error::operation_aborted) return;
+    if (!error) admit(std::move(socket));
+    accept();
+  });
+}
+
+void WireServer::admit(tcp::socket socket) {
+  error_code error;
+  tcp::endpoint peer = socket.remote_endpoint(error);
+  if (error) return;
+  socket.set_option(tcp::no_delay(true), error);
+  socket.non_blocking(true, error);
+  std::string address = text_of(peer.address());
+  ConnectionPtr connection;
+  {
+    std::lock_guard lock(connections_mutex_);
+    size_t& here = per_address_[address];
+    bool too_many = config_.max_per_address != 0 && here >= config_.max_per_address;
+    bool full = config_.max_connections != 0 && connections_.size() >= config_.max_connections;
+    if (too_many || full) {
+      spdlog::warn("client port: too many connections {}{}: refused one (limit {}, {})",
+                   too_many ? "from " : "in all", too_many ? address : "",
+                   too_many ? config_.max_per_address : config_.max_connections,
+                   too_many ? "maxClientCnxns" : "maxCnxns");
+      if (here == 0) per_address_.erase(address);
+      return;
+    }
+    ++here;
+    uint64_t number = next_connection_++;
+    connection = std::make_shared<Connection>(std::move(socket), number, address, peer.port());
+    connections_.emplace(number, connection);
+  }
+  connection->identities.push_back({"ip", address});
+  connection->read_buffer.resize(kReadBytes);
+  asio::post(connection->socket.get_executor(), [this, connection] { read(connection); });
+}
+
+void WireServer::sweep() {
+  sweep_timer_.expires_after(kSweepInterval);
+  sweep_timer_.async_wait([this](error_code error) {
+    if (error) return;
+    std::vector<ConnectionPtr> silent;
+    auto now = Clock::now();
+    {
+      std::lock_guard lock(connections_mutex_);
+      for (const auto& [number, connection] : connections_) {
+        if (now - connection->since_steady > kHelloTime) silent.push_back(connection);
+      }
+    }
+    for (const ConnectionPtr& connection : silent) {
+      std::lock_guard lock(connection->mutex);
+      if (connection->phase == Phase::kHello) shut(*connection);
+    }
+    sweep();
+  });
+}
+
+// ---- bytes in
+
+void WireServer::read(const ConnectionPtr& connection) {
+  connection->socket.async_read_some(asio::buffer(connection->read_buffer),
+                                     [this, connection](error_code error, size_t size) {
+                                       if (error) return gone(connection);
+                                       connection->in.append(connection->read_buffer, 0, size);
+                                       go_on(connection);
+                                     });
+}
+
+// Takes what has arrived, and reads on unless there is reason to wait.
+void WireServer::go_on(const ConnectionPtr& connection) {
+  Connection& c = *connection;
+  while (true) {
+    size_t before = c.in.size();
+    take_frames(connection);
+    c.in.erase(0, std::exchange(c.in_begin, 0));
+    send(connection);
+    std::lock_guard lock(c.mutex);
+    if (c.dead || c.phase == Phase::kOver) return;
+    if (c.phase == Phase::kConnecting || !c.can_take_more()) {
+      c.paused = true;  // `send` goes on from here when there is room
+      return;
+    }
+    if (c.in.empty() || c.in.size() == before) break;
+  }
+  read(connection);
+}
+
+void WireServer::gone(const ConnectionPtr& connection) {
+  {
+    std::lock_guard all(connections_mutex_);
+    if (connections_.erase(connection->number) == 0) return;
+    auto here = per_address_.find(connection->address);
+    if (--here->second == 0) per_address_.erase(here);
+  }
+  {
+    std::lock_guard lock(connection->mutex);
+    connection->dead = true;
+    outstanding_ -= static_cast<int64_t>(connection->waiting.size());
+    connection->waiting.clear();
+    error_code ignored;
+    connection->socket.close(ignored);
+  }
+  watches_.with([&](tree::WatchTables& tables) { tables.remove_all(connection->number); });
+  host_.post([this, connection] {
+    auto place = sessions_.find(connection->session);
+    if (place != sessions_.end() && place->second == connection) sessions_.erase(place);
+    // A read on the strand may have set a watch after they were removed.
+    watches_.with([&](tree::WatchTables& tables) { tables.remove_all(connection->number); });
+  });
+}
+
+void WireServer::refuse(const ConnectionPtr& connection, const std::string& why) {
+  spdlog::warn("client port: closed {}:{}: {}", connection->address, connection->port, why);
+  std::lock_guard lock(connection->mutex);
+  shut(*connection);
+}
+
+std::optional<std::string_view> WireServer::next_frame(const ConnectionPtr& connection) {
+  std::string_view left = std::string_view(connection->in).substr(connection->in_begin);
+  if (left.size() < 4) return std::nullopt;
+  int32_t length = tree::jute::Reader(left).i32();
+  if (length < 0 || static_cast<size_t>(length) > config_.max_frame_bytes) {
+    refuse(connection, fmt::format("a frame of {} bytes; the limit is {} (jute.maxbuffer)", length,
+                                   config_.max_frame_bytes));
+    return std::nullopt;
+  }
+  auto size = static_cast<size_t>(length);
+  if (left.size() < 4 + size) return std::nullopt;
+  connection->in_begin += 4 + size;
+  return left.substr(4, size);
+}
+
+void WireServer::take_hello(const ConnectionPtr& connection) {
+  if (connection->in.size() < 4) return;
+  std::string word = connection->in.substr(0, 4);
+  if (is_word(word)) return take_word(connection, word);
+  std::optional<std::string_view> frame = next_frame(connection);
+  if (!frame) return;
+  std::optional<ConnectRequest> request = decode_connect_request(*frame);
+  if (!request) return refuse(connection, "not a connect request");
+  {
+    std::lock_guard lock(connection->mutex);
+    connection->phase = Phase::kConnecting;  // nothing more is read until the session is there
+  }
+  host_.post([this, connection, request = *request] { connect(connection, request); });
+}
+
+void WireServer::take_word(const ConnectionPtr& connection, const std::string& word) {
+  {
+    std::lock_guard lock(connection->mutex);
+    connection->phase = Phase::kConnecting;
+  }
+  host_.post([this, connection, word] {
+    std::string text = FourLetterWords(*this, *connection).answer(word);
+    {
+      std::lock_guard lock(connection->mutex);
+      connection->out += text;
+    }
+    finish(connection);
+  });
+}
+
+void WireServer::take_frames(const ConnectionPtr& connection) {
+  Phase phase;
+  {
+    std::lock_guard lock(connection->mutex);
+    phase = connection->phase;
+  }
+  if (phase == Phase::kHello) return take_hello(connection);
+  if (phase != Phase::kOpen) return;
+  std::vector<Read> reads;
+  std::vector<Submission> batch;
+  while (std::optional<std::string_view> frame = next_frame(connection)) {
+    connection->heard.store(true, std::memory_order_relaxed);
+    take_request(connection, *frame, reads, batch);
+    if (reads.size() >= kMaxReadsAtOnce) answer_reads(connection, reads);
+    std::lock_guard lock(connection->mutex);
+    if (connection->dead || connection->phase != Phase::kOpen) break;
+    if (!connection->can_take_more()) break;
+  }
+  answer_reads(connection, reads);
+  if (batch.empty()) return;
+  host_.post([this, batch = std::move(batch)]() mutable {
+    for (Submission& submission : batch) submit(std::move(submission));
+  });
+}
+
+// A read with nothing waiting before it goes to `reads`; what goes to the leader to `batch`.
+void WireServer::take_request(const ConnectionPtr& connection, std::string_view frame,
+                              std::vector<Read>& reads, std::vector<Submission>& batch) {
+  tree::jute::Reader in(frame);
+  int32_t xid = in.i32();
+  auto type = static_cast<OpCode>(in.i32());
+  if (!in.ok()) return refuse(connection, "a frame without a request header");
+  std::string_view body = in.rest();
+  ++stats_.received;
+  Connection& c = *connection;
+  bool reads_now = is_read(type);
+  std::unique_lock lock(c.mutex);
+  ++c.stats.received;
+  c.stats.last_op = type;
+  c.stats.last_cxid = xid;
+  if (reads_now && c.waiting.empty()) {
+    reads.push_back({xid, type, body});
+    return;
+  }
+  if (!reads.empty()) {  // what was read before this request is answered before it
+    lock.unlock();
+    answer_reads(connection, reads);
+    lock.lock();
+  }
+  if (type == OpCode::kAuth) return authenticate(c, xid, body);
+  if (!reads_now && !is_write(type)) {
+    append_reply(c.out, xid, tree::Zxid{-1}, Error::kUnimplemented);
+    c.phase = Phase::kOver;
+    spdlog::warn("client port: closed {}:{}: unknown request type {}", c.address, c.port,
+                 static_cast<int32_t>(type));
+    return;
+  }
+  uint64_t number = c.first_waiting + c.waiting.size();
+  WaitingRequest& waiting = c.waiting.emplace_back();
+  ++outstanding_;
+  waiting.xid = xid;
+  waiting.type = type;
+  waiting.since = Clock::now();
+  if (reads_now) {
+    waiting.bytes = body;
+    return;
+  }
+  tree::Request request;
+  request.session = c.session;
+  request.type = type;
+  request.body = body;
+  request.identities = c.identities;
+  batch.push_back({connection, number, xid, std::move(request)});
+}
+
+ReadContext WireServer::context_of(const Connection& connection, const tree::Tree& tree) {
+  return {tree,
+          watches_,
+          connection.number,
+          connection.session,
+          connection.identities,
+          config_.skip_acl};
+}
+
+void WireServer::answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads) {
+  if (reads.empty()) return;
+  Connection& c = *connection;
+  host_.replica().read([&](const tree::Tree& tree) {
+    std::lock_guard lock(c.mutex);
+    if (c.dead) return;
+    ReadContext context = context_of(c, tree);
+    for (const Read& read : reads) append_answer(context, read.xid, read.type, read.body, c.out);
+    c.stats.sent += reads.size();
+    c.stats.last_zxid = tree.last_zxid();
+  });
+  stats_.sent += reads.size();
+  reads.clear();
+}
+
+// Java answers at once, and before what waits (zookeeper-formats.md 1.4).
+void WireServer::authenticate(Connection& c, int32_t xid, std::string_view body) {
+  tree::jute::Reader in(body);
+  in.i32();
+  std::string_view scheme = in.string();
+  std::string_view credentials = in.string();
+  std::optional<tree::Identities> proven;
+  if (in.ok()) proven = wire::authenticate(scheme, credentials, c.address, config_.super_digest);
+  append_reply(c.out, xid, tree::Zxid{0}, proven ? Error::kOk : Error::kAuthFailed);
+  if (!proven) {
+    spdlog::warn("client port: {}:{} failed to authenticate by scheme \"{}\"", c.address, c.port,
+                 scheme);
+    c.phase = Phase::kOver;
+    return;
+  }
+  for (tree::Id& id : *proven) {
+    if (std::find(c.identities.begin(), c.identities.end(), id) == c.identities.end()) {
+      c.identities.push_back(std::move(id));
+    }
+  }
+}
+
+// ---- bytes out
+
+void WireServer::shut(Connection& connection) {
+  if (std::exchange(connection.dead, true)) return;
+  ::shutdown(connection.socket.native_handle(), SHUT_RDWR);
+  asio::post(connection.socket.get_executor(),
+             [this, self = connection.shared_from_this()] { gone(self); });
+}
+
+void WireServer::finish(const ConnectionPtr& connection) {
+  {
+    std::lock_guard lock(connection->mutex);
+    connection->phase = Phase::kOver;
+  }
+  send(connection);
+}
+
+void WireServer::send(const ConnectionPtr& connection) {
+  Connection& c = *connection;
+  std::lock_guard lock(c.mutex);
+  if (c.dead || c.waits_for_room) return;
+  while (c.out_begin < c.out.size()) {
+    ssize_t n = ::send(c.socket.native_handle(), c.out.data() + c.out_begin,
+                       c.out.size() - c.out_begin, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return shut(c);
+    if (n < 0) break;
+    c.out_begin += static_cast<size_t>(n);
+  }
+  if (c.out_begin < c.out.size()) {
+    c.out.erase(0, std::exchange(c.out_begin, 0));
+    c.waits_for_room = true;
+    asio::post(c.socket.get_executor(), [this, connection] {
+      connection->socket.async_wait(tcp::socket::wait_write, [this, connection](error_code) {
+        {
+          std::lock_guard again(connection->mutex);
+          connection->waits_for_room = false;
+        }
+        send(connection);
+      });
+    });
+  } else {
+    c.out.clear();
+    c.out_begin = 0;
+    if (c.out.capacity() > kKeptOutBytes) c.out.shrink_to_fit();
+    if (c.phase == Phase::kOver) return shut(c);
+  }
+  if (c.paused && c.phase == Phase::kOpen && c.can_take_more()) {
+    c.paused = false;
+    asio::post(c.socket.get_executor(), [this, connection] { go_on(connection); });
+  }
+}
+
+}  // namespace zabfs::fsd::wire

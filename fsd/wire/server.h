@@ -1,0 +1,152 @@
+// The client port: ZooKeeper's clients on this node's replica (Java: ZooKeeperServer,
+// NIOServerCnxn, FinalRequestProcessor).
+//
+// The path of a request: bytes -> frame -> a read is answered from the tree, on the thread that
+// received it; a write goes to `Replica::submit` and is answered when it is committed and applied
+// here. Answers keep the order of a connection's requests, and the event of a change comes before
+// any answer that shows the change: events are queued while the change is being applied.
+//
+// Threads: the server's own receive; the replica's strand answers writes. What the strand alone
+// touches is marked so.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "consensus/host.h"
+#include "fsd/wire/connection.h"
+
+namespace zabfs::fsd::wire {
+
+struct WireConfig {
+  std::optional<uint16_t> port;  // none: no client port
+  std::string address;           // empty: all of them
+  size_t max_per_address = 60;   // maxClientCnxns; 0: any number
+  size_t max_connections = 0;    // maxCnxns
+  size_t max_frame_bytes = tree::kJuteMaxBuffer;
+  std::set<std::string> commands{"srvr"};  // 4lw.commands.whitelist; "*" for all
+  std::string super_digest;                // DigestAuthenticationProvider.superDigest
+  bool skip_acl = false;
+  int threads = 1;
+  int backlog = 1'024;
+  std::vector<std::string> settings;  // `key=value`, for the word `conf`
+};
+
+struct ServerStats {
+  std::atomic<uint64_t> received{0}, sent{0};
+  std::atomic<int64_t> latency_ms_sum{0}, latency_ms_min{INT64_MAX}, latency_ms_max{0};
+  std::atomic<uint64_t> latency_count{0};
+  void note_latency(int64_t ms);
+  void reset();
+};
+
+class WireServer : public consensus::ReplicaListener {
+ public:
+  WireServer(consensus::Host& host, WireConfig config);
+  ~WireServer() override;
+
+  // Binds. An empty string, or what is wrong.
+  std::string listen();
+  void start();
+  // Ends the threads; connections are closed. After the host has stopped, or before.
+  void stop();
+  uint16_t port() const { return port_; }
+
+  // ReplicaListener.
+  void publishing(const std::vector<tree::Change>& changes) override;
+  void session_closed(tree::SessionId session) override;
+  void tree_replaced() override;
+  void standing_changed() override;
+  void name_touched() override;
+  void batch_over() override;
+
+ private:
+  using tcp = boost::asio::ip::tcp;
+  struct Submission {
+    ConnectionPtr connection;
+    uint64_t number;  // of the waiting request
+    int32_t xid;
+    tree::Request request;
+  };
+  friend class FourLetterWords;
+
+  struct Read {
+    int32_t xid;
+    tree::OpCode type;
+    std::string_view body;
+  };
+
+  // On the server's threads.
+  void accept();
+  void admit(tcp::socket socket);
+  void read(const ConnectionPtr& connection);
+  void go_on(const ConnectionPtr& connection);
+  void take_frames(const ConnectionPtr& connection);
+  void take_hello(const ConnectionPtr& connection);
+  void take_word(const ConnectionPtr& connection, const std::string& word);
+  std::optional<std::string_view> next_frame(const ConnectionPtr& connection);
+  void take_request(const ConnectionPtr& connection, std::string_view frame,
+                    std::vector<Read>& reads, std::vector<Submission>& batch);
+  void answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads);
+  void authenticate(Connection& connection, int32_t xid, std::string_view body);
+  void refuse(const ConnectionPtr& connection, const std::string& why);
+  void gone(const ConnectionPtr& connection);
+  void sweep();
+
+  // On either.
+  void send(const ConnectionPtr& connection);
+  void shut(Connection& connection);  // its mutex is held
+  // Closed once all that it is owed is sent.
+  void finish(const ConnectionPtr& connection);
+  ReadContext context_of(const Connection& connection, const tree::Tree& tree);
+
+  // On the strand.
+  void connect(const ConnectionPtr& connection, const ConnectRequest& request);
+  void open(const ConnectionPtr& connection, const ConnectRequest& request, tree::SessionId session,
+            int32_t timeout_ms);
+  void turn_away(const ConnectionPtr& connection, const ConnectRequest& request);
+  void submit(Submission submission);
+  void answered(const Submission& submission, const tree::Outcome& outcome);
+  void drain(Connection& connection);
+  void mark_dirty(const ConnectionPtr& connection);
+  void close_all(const char* why);
+  void note_answer(Connection& connection, const WaitingRequest& request);
+  ConnectionPtr find(uint64_t number) const;
+
+  consensus::Host& host_;
+  const WireConfig config_;
+  boost::asio::io_context io_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  tcp::acceptor acceptor_;
+  boost::asio::steady_timer sweep_timer_;
+  uint16_t port_ = 0;
+  std::vector<std::thread> threads_;
+  WatchBoard watches_;
+  ServerStats stats_;
+  std::atomic<int64_t> outstanding_{0};
+
+  mutable std::mutex connections_mutex_;  // guards the next two; nothing is locked under it
+  std::unordered_map<uint64_t, ConnectionPtr> connections_;
+  std::map<std::string, size_t> per_address_;
+  uint64_t next_connection_ = 1;
+
+  // On the strand.
+  std::map<tree::SessionId, ConnectionPtr> sessions_;
+  std::vector<ConnectionPtr> dirty_;
+  int32_t next_cxid_ = 1;
+  uint64_t standing_ = 0;  // counts its changes
+  bool stopped_ = false;
+};
+
+}  // namespace zabfs::fsd::wire

@@ -1,0 +1,271 @@
+// The wire server's half that runs on the replica's strand: sessions, answers to writes, events.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "fsd/wire/server.h"
+
+namespace zabfs::fsd::wire {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+using tree::SessionId;
+
+namespace {
+
+// A new leader is usually there within this; connections are kept so long.
+constexpr int64_t kLeaderlessMs = 1'500;
+
+uint64_t hex(SessionId session) { return static_cast<uint64_t>(session.value); }
+
+int64_t milliseconds_since(Clock::time_point then) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - then).count();
+}
+
+}  // namespace
+
+// ---- sessions
+
+void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& request) {
+  consensus::Replica& replica = host_.replica();
+  if (stopped_ || !replica.is_serving()) return refuse(connection, "no leader is known here");
+  if (request.last_zxid > replica.tree().last_zxid()) {
+    return refuse(connection,
+                  fmt::format("it has seen zxid 0x{:x}, and this server only 0x{:x}",
+                              request.last_zxid.value, replica.tree().last_zxid().value));
+  }
+  const consensus::ReplicaConfig& limits = replica.config();
+  int32_t timeout_ms = std::clamp(request.timeout_ms, limits.min_session_ms, limits.max_session_ms);
+  if (request.session == SessionId{}) {
+    SessionId session = replica.new_session_id();
+    tree::Request create;
+    create.session = session;
+    create.type = OpCode::kCreateSession;
+    create.body = tree::create_session_body(timeout_ms);
+    return replica.submit(std::move(create), [=, this](const Outcome& outcome) {
+      if (outcome.error != Error::kOk) return refuse(connection, "its session can't be opened now");
+      open(connection, request, session, timeout_ms);
+    });
+  }
+  if (request.password != session_password(request.session)) {
+    return turn_away(connection, request);
+  }
+  auto old = sessions_.find(request.session);
+  if (old != sessions_.end()) {
+    ConnectionPtr before = old->second;
+    sessions_.erase(old);
+    std::lock_guard lock(before->mutex);
+    shut(*before);
+  }
+  replica.revalidate(request.session, timeout_ms, [=, this](std::optional<bool> valid) {
+    if (!valid) return refuse(connection, "the leader went while it asked for its session");
+    if (!*valid) return turn_away(connection, request);
+    open(connection, request, request.session, timeout_ms);
+  });
+}
+
+void WireServer::open(const ConnectionPtr& connection, const ConnectRequest& request,
+                      SessionId session, int32_t timeout_ms) {
+  {
+    std::lock_guard lock(connection->mutex);
+    if (connection->dead) return;
+    connection->session = session;
+    connection->timeout_ms = timeout_ms;
+    connection->phase = Phase::kOpen;
+    std::optional<bool> read_only;
+    if (request.read_only) read_only = false;
+    append_connect_response(connection->out, timeout_ms, session, read_only);
+  }
+  sessions_[session] = connection;
+  mark_dirty(connection);
+}
+
+void WireServer::turn_away(const ConnectionPtr& connection, const ConnectRequest& request) {
+  spdlog::info("client port: {}:{} comes with session 0x{:x}, which is over", connection->address,
+               connection->port, hex(request.session));
+  {
+    std::lock_guard lock(connection->mutex);
+    std::optional<bool> read_only;
+    if (request.read_only) read_only = false;
+    append_connect_response(connection->out, 0, SessionId{}, read_only);
+  }
+  finish(connection);
+}
+
+void WireServer::session_closed(SessionId session) {
+  auto place = sessions_.find(session);
+  if (place == sessions_.end()) return;
+  ConnectionPtr connection = place->second;
+  sessions_.erase(place);
+  finish(connection);
+}
+
+void WireServer::name_touched() {
+  for (const auto& [session, connection] : sessions_) {
+    if (connection->heard.exchange(false, std::memory_order_relaxed)) {
+      host_.replica().touch_session(session, connection->timeout_ms);
+    }
+  }
+}
+
+// ---- writes
+
+void WireServer::submit(Submission submission) {
+  if (submission.request.type == OpCode::kSync) {
+    SessionId session = submission.request.session;
+    return host_.replica().sync(
+        session, [this, submission](const Outcome& outcome) { answered(submission, outcome); });
+  }
+  tree::Request request = std::move(submission.request);
+  submission.request.type = request.type;
+  request.cxid = next_cxid_;
+  next_cxid_ = next_cxid_ == INT32_MAX ? 1 : next_cxid_ + 1;
+  host_.replica().submit(std::move(request),
+                         [this, submission = std::move(submission)](const Outcome& outcome) {
+                           answered(submission, outcome);
+                         });
+}
+
+void WireServer::answered(const Submission& submission, const Outcome& outcome) {
+  const ConnectionPtr& connection = submission.connection;
+  OpCode type = submission.request.type;
+  bool unknown = outcome.error == Error::kConnectionLoss;  // it may be committed, or not
+  if (unknown || outcome.error == Error::kSessionMoved) {
+    return refuse(connection, unknown ? "the fate of its write is not known"
+                                      : "its session has moved to another server");
+  }
+  {
+    std::lock_guard lock(connection->mutex);
+    if (connection->dead || submission.number < connection->first_waiting) return;
+    WaitingRequest& waiting = connection->waiting[submission.number - connection->first_waiting];
+    waiting.answered = true;
+    waiting.bytes.clear();
+    if (type == OpCode::kSync) {
+      Frame frame(waiting.bytes);
+      tree::jute::Writer out(waiting.bytes);
+      write_reply_header(out, submission.xid, host_.replica().tree().last_zxid(), Error::kOk);
+      out.string(tree::jute::Reader(submission.request.body).string());
+    } else if (outcome.error == Error::kBadLimit) {
+      append_reply(waiting.bytes, submission.xid, host_.replica().tree().last_zxid(),
+                   Error::kThrottledOp);
+    } else {
+      append_outcome(waiting.bytes, submission.xid, type, outcome);
+    }
+    connection->stats.last_zxid = outcome.zxid;
+    drain(*connection);
+  }
+  mark_dirty(connection);
+  if (type == OpCode::kCloseSession) finish(connection);
+}
+
+// Hands out the answers that are next, and answers the reads behind them.
+void WireServer::drain(Connection& c) {
+  const tree::Tree& tree = host_.replica().tree();
+  while (!c.waiting.empty()) {
+    WaitingRequest& next = c.waiting.front();
+    if (next.answered) {
+      c.out += next.bytes;
+    } else if (is_read(next.type)) {
+      append_answer(context_of(c, tree), next.xid, next.type, next.bytes, c.out);
+    } else {
+      return;
+    }
+    note_answer(c, next);
+    c.waiting.pop_front();
+    ++c.first_waiting;
+    --outstanding_;
+  }
+}
+
+void WireServer::note_answer(Connection& c, const WaitingRequest& request) {
+  int64_t ms = milliseconds_since(request.since);
+  stats_.note_latency(ms);
+  ++stats_.sent;
+  ++c.stats.sent;
+  c.stats.last_latency_ms = ms;
+  c.stats.latency_ms_sum += ms;
+  c.stats.latency_ms_min = std::min(c.stats.latency_ms_min, ms);
+  c.stats.latency_ms_max = std::max(c.stats.latency_ms_max, ms);
+}
+
+void WireServer::mark_dirty(const ConnectionPtr& connection) {
+  {
+    std::lock_guard lock(connection->mutex);
+    if (std::exchange(connection->is_dirty, true)) return;
+  }
+  dirty_.push_back(connection);
+}
+
+void WireServer::batch_over() {
+  for (const ConnectionPtr& connection : std::exchange(dirty_, {})) {
+    {
+      std::lock_guard lock(connection->mutex);
+      connection->is_dirty = false;
+    }
+    send(connection);
+  }
+}
+
+// ---- events
+
+ConnectionPtr WireServer::find(uint64_t number) const {
+  std::lock_guard lock(connections_mutex_);
+  auto place = connections_.find(number);
+  return place == connections_.end() ? nullptr : place->second;
+}
+
+void WireServer::publishing(const std::vector<tree::Change>& changes) {
+  std::vector<tree::WatchEvent> events;
+  watches_.with([&](tree::WatchTables& tables) {
+    if (tables.count() == 0) return;
+    for (const tree::Change& change : changes) tables.fire(change, events);
+  });
+  const tree::Tree& tree = host_.replica().tree();
+  for (const tree::WatchEvent& event : events) {
+    ConnectionPtr connection = find(event.watcher);
+    if (!connection) continue;
+    {
+      std::lock_guard lock(connection->mutex);
+      bool may_know = config_.skip_acl || tree::acl_allows(tree.acl_list(event.acl),
+                                                           tree::kPermRead, connection->identities);
+      if (connection->dead || !may_know) continue;
+      append_event(connection->out, event.type, event.path);
+      if (connection->out.size() - connection->out_begin > kMaxOutBytes) {
+        spdlog::warn("client port: closed {}:{}: it does not read its events", connection->address,
+                     connection->port);
+        shut(*connection);
+        continue;
+      }
+    }
+    mark_dirty(connection);
+  }
+}
+
+// Changes that came with a snapshot fired no watches: clients come again and set them anew.
+void WireServer::tree_replaced() { close_all("this server took over a snapshot"); }
+
+void WireServer::standing_changed() {
+  ++standing_;
+  if (host_.replica().is_serving()) return;
+  host_.post_after(kLeaderlessMs, [this, standing = standing_] {
+    if (standing == standing_ && !host_.replica().is_serving()) close_all("there is no leader");
+  });
+}
+
+void WireServer::close_all(const char* why) {
+  std::vector<ConnectionPtr> all;
+  {
+    std::lock_guard lock(connections_mutex_);
+    for (const auto& [number, connection] : connections_) all.push_back(connection);
+  }
+  if (!all.empty()) spdlog::info("client port: closes {} connections: {}", all.size(), why);
+  for (const ConnectionPtr& connection : all) {
+    std::lock_guard lock(connection->mutex);
+    shut(*connection);
+  }
+}
+
+}  // namespace zabfs::fsd::wire
