@@ -30,6 +30,18 @@ std::string sequence_suffix(int32_t number) {
   return text;
 }
 
+// In a multi, Java 3.8.0 goes by the flags and not by the type (Op.Create): create2 is create
+// there, a container is one by its flag, and a type with TTL must have a flag with TTL.
+std::optional<OpCode> create_type_in_multi(OpCode type, jute::Reader in) {
+  in.string();
+  in.buffer();
+  read_acl(in);
+  int32_t flags = in.i32();
+  if (!in.ok() || has_ttl_flag(flags) != (type == OpCode::kCreateTtl)) return std::nullopt;
+  if (type == OpCode::kCreateTtl) return type;
+  return flags == kCreateContainerFlag ? OpCode::kCreateContainer : OpCode::kCreate;
+}
+
 }  // namespace
 
 void Preparer::reset() {
@@ -275,7 +287,11 @@ Error Preparer::prepare_multi(const Request& request, Txn& txn) {
     bool allowed = is_create(type) || type == OpCode::kDelete || type == OpCode::kSetData ||
                    type == OpCode::kCheck;
     if (!allowed) return Error::kMarshallingError;
-    if (type == OpCode::kCreate2) type = OpCode::kCreate;  // as 3.8.0 logs it (7.4)
+    if (is_create(type)) {
+      std::optional<OpCode> kind = create_type_in_multi(type, in);
+      if (!kind && failure == Error::kOk) return Error::kMarshallingError;
+      type = kind.value_or(type);  // behind a failure nothing is looked at any more
+    }
     Op op{type, ErrorTxn{}};
     Error error =
         type == OpCode::kCheck ? prepare_check(request, in, op) : prepare_op(request, type, in, op);

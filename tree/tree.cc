@@ -65,6 +65,7 @@ int64_t node_digest(std::string_view path, const Bytes& data, const NodeStat& st
 Tree::Tree() {
   root_ = allocate();
   mutable_node(root_).name = Name("");
+  mutable_node(root_).data = Bytes("");
   node_count_ = 1;
   add_digest(root_, +1);
   NodeId zookeeper = attach(root_, "zookeeper", NodeStat{}, Bytes(""), 0);

@@ -64,6 +64,11 @@ bool WatchTables::contains(Watcher watcher, std::string_view path, WatcherType t
          (type != WatcherType::kData && has(child_));
 }
 
+bool WatchTables::anyone(std::string_view path, WatcherType type) const {
+  return (type != WatcherType::kChildren && data_.paths.contains(path)) ||
+         (type != WatcherType::kData && child_.paths.contains(path));
+}
+
 bool WatchTables::remove(Watcher watcher, std::string_view path, WatcherType type) {
   bool removed = false;
   if (type != WatcherType::kChildren) removed |= take_from(data_, watcher, path);

@@ -43,6 +43,8 @@ class WatchTables {
   // addWatch: into both tables.
   void add(Watcher watcher, std::string_view path, WatchMode mode);
   bool contains(Watcher watcher, std::string_view path, WatcherType type) const;
+  // Whether any watcher has one: what Java's checkWatches tells (WatchManager.containsWatcher).
+  bool anyone(std::string_view path, WatcherType type) const;
   // False if there was none of that type at exactly this path.
   bool remove(Watcher watcher, std::string_view path, WatcherType type);
   void remove_all(Watcher watcher);

@@ -193,8 +193,7 @@ class Read {
     if (type < 1 || type > 3) return Error::kBadArguments;
     bool found = c_.watches.with([&](tree::WatchTables& tables) {
       auto wanted = static_cast<WatcherType>(type);
-      return remove ? tables.remove(c_.watcher, path, wanted)
-                    : tables.contains(c_.watcher, path, wanted);
+      return remove ? tables.remove(c_.watcher, path, wanted) : tables.anyone(path, wanted);
     });
     return found ? Error::kOk : Error::kNoWatcher;
   }
@@ -234,7 +233,7 @@ class Read {
         if (node == nullptr) {
           append_event(events_, tree::EventType::kNodeDeleted, path);
         } else if (node->stat.mzxid > seen) {
-          tell(*node, tree::EventType::kNodeDataChanged, path);
+          append_event(events_, tree::EventType::kNodeDataChanged, path);
         } else {
           tables.add_data(c_.watcher, path);
         }
@@ -242,7 +241,7 @@ class Read {
       for (std::string_view path : exist) {
         const ZNode* node = find(path);
         if (node != nullptr) {
-          tell(*node, tree::EventType::kNodeCreated, path);
+          append_event(events_, tree::EventType::kNodeCreated, path);
         } else {
           tables.add_data(c_.watcher, path);
         }
@@ -252,7 +251,7 @@ class Read {
         if (node == nullptr) {
           append_event(events_, tree::EventType::kNodeDeleted, path);
         } else if (node->stat.pzxid > seen) {
-          tell(*node, tree::EventType::kNodeChildrenChanged, path);
+          append_event(events_, tree::EventType::kNodeChildrenChanged, path);
         } else {
           tables.add_child(c_.watcher, path);
         }
@@ -265,10 +264,6 @@ class Read {
       }
     });
     return Error::kOk;
-  }
-
-  void tell(const ZNode& node, tree::EventType type, std::string_view path) {
-    if (allows(node, tree::kPermRead)) append_event(events_, type, path);
   }
 
   Error get_ephemerals() {
