@@ -121,6 +121,7 @@ class Reader {
     if (key == "autopurge.snapRetainCount") return number(line, replica.snapshot_retain, 3, 1'000);
     if (key == "quorumListenOnAllIPs") return boolean(line, config_.host.listen_on_all);
     if (key == "extendedTypesEnabled") return boolean(line, replica.prepare.extended_types);
+    if (key == "enforceQuota") return boolean(line, replica.prepare.enforce_quota);
     if (key == "znode.container.checkIntervalMs") {
       return number(line, replica.reap_interval_ms, 1, INT32_MAX);
     }
@@ -174,6 +175,12 @@ class Reader {
       wire.super_digest = line.value;
     } else if (key == "skipACL") {
       wire.skip_acl = config_.host.replica.prepare.skip_acl = line.value == "yes";
+    } else if (key == "readonlymode.enabled") {
+      boolean(line, wire.read_only_mode);
+    } else if (key.starts_with("zabfs.sasl.user.")) {
+      wire.sasl_users[key.substr(16)] = line.value;
+    } else if (key.starts_with("authProvider.")) {
+      take_auth_provider(line);
     } else if (key == "4lw.commands.whitelist") {
       wire.commands.clear();
       std::istringstream words(line.value);
@@ -182,6 +189,17 @@ class Reader {
       return false;
     }
     return true;
+  }
+
+  // Java's providers go by their class; ours are the same, under these names.
+  void take_auth_provider(const Line& line) {
+    std::string name = line.value.substr(line.value.rfind('.') + 1);
+    if (name == "SASLAuthenticationProvider") {
+      config_.host.replica.prepare.acl_schemes.insert("sasl");
+    } else if (name != "DigestAuthenticationProvider" && name != "IPAuthenticationProvider") {
+      config_.warnings.push_back(fmt::format("{}:{}: the authentication provider {} is not known",
+                                             file_, line.number, line.value));
+    }
   }
 
   void take_server(const Line& line) {

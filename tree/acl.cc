@@ -130,7 +130,8 @@ bool acl_allows(const AclList& acl, int32_t wanted, const Identities& identities
   return false;
 }
 
-Result<AclList> fix_acl(const AclList& wanted, const Identities& identities) {
+Result<AclList> fix_acl(const AclList& wanted, const Identities& identities,
+                        const std::set<std::string>& schemes) {
   AclList fixed;
   auto add = [&fixed](Acl entry) {
     if (std::find(fixed.begin(), fixed.end(), entry) == fixed.end()) {
@@ -148,7 +149,8 @@ Result<AclList> fix_acl(const AclList& wanted, const Identities& identities) {
       }
       if (!any) return Error::kInvalidAcl;
     } else {
-      if (!is_valid_entry(entry.who)) return Error::kInvalidAcl;
+      bool extra = schemes.contains(entry.who.scheme) && !entry.who.id.empty();
+      if (!extra && !is_valid_entry(entry.who)) return Error::kInvalidAcl;
       add(entry);
     }
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -54,7 +55,9 @@ bool acl_allows(const AclList& acl, int32_t wanted, const Identities& identities
 
 // The list as it is stored: duplicates dropped, `auth` expanded, every entry valid. InvalidACL if
 // it is empty or an entry's scheme or id is not acceptable.
-Result<AclList> fix_acl(const AclList& wanted, const Identities& identities);
+// `schemes` are acceptable beside world, ip and digest.
+Result<AclList> fix_acl(const AclList& wanted, const Identities& identities,
+                        const std::set<std::string>& schemes = {});
 
 // One text line an entry, `scheme:id:perms` with perms in the letters cdrwa; and back.
 std::string acl_text(const AclList& acl);

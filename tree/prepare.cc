@@ -63,6 +63,21 @@ Error Preparer::check_session(const Request& request) const {
   return request.session_moved ? Error::kSessionMoved : Error::kOk;
 }
 
+// Against what is applied, as Java does (ZooKeeperServer.checkQuota).
+Error Preparer::check_quota(std::string_view path, int64_t count, int64_t bytes) const {
+  if (!options_.enforce_quota) return Error::kOk;
+  std::string_view quota = tree_.quota_above(path);
+  if (quota.empty()) return Error::kOk;
+  const ZNode* limits_node = tree_.find(quota_znode(quota, kQuotaLimits));
+  const ZNode* usage_node = tree_.find(quota_znode(quota, kQuotaStats));
+  if (limits_node == nullptr || usage_node == nullptr) return Error::kOk;
+  QuotaTrack limits = QuotaTrack::parse(limits_node->data.view());
+  QuotaTrack usage = QuotaTrack::parse(usage_node->data.view());
+  bool too_many = count > 0 && limits.hard_count > -1 && usage.count + count > limits.hard_count;
+  bool too_large = bytes != 0 && limits.hard_bytes > -1 && usage.bytes + bytes > limits.hard_bytes;
+  return too_many || too_large ? Error::kQuotaExceeded : Error::kOk;
+}
+
 bool Preparer::allows(const Record& record, int32_t wanted, const Request& request) const {
   return options_.skip_acl || acl_allows(*record.acl, wanted, request.identities);
 }
@@ -171,7 +186,7 @@ Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader
   if (Error error = check_flags(type, flags, ttl_ms); error != Error::kOk) return error;
   if (Error error = check_session(request); error != Error::kOk) return error;
   if (path.find('/') == std::string_view::npos || has_nul(path)) return Error::kBadArguments;
-  Result<AclList> acl = fix_acl(wanted_acl, request.identities);
+  Result<AclList> acl = fix_acl(wanted_acl, request.identities, options_.acl_schemes);
   if (!acl.ok()) return acl.error();
   std::optional<Record> parent = outstanding_.find(parent_path(path));
   if (!parent) return Error::kNoNode;
@@ -183,6 +198,8 @@ Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader
   if (data && data->size() > kJuteMaxBuffer) return Error::kBadArguments;
   if (outstanding_.find(path)) return Error::kNodeExists;
   if (is_ephemeral(*parent)) return Error::kNoChildrenForEphemerals;
+  auto bytes = static_cast<int64_t>(data ? data->size() : 0);
+  if (Error error = check_quota(path, 1, bytes); error != Error::kOk) return error;
 
   int64_t owner = 0;
   if (flags == kCreateEphemeral || flags == kCreateEphemeralSequential) {
@@ -238,6 +255,9 @@ Error Preparer::prepare_set_data(const Request& request, jute::Reader& in, Op& o
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
   if (!allows(*record, kPermWrite, request)) return Error::kNoAuth;
+  auto growth =
+      static_cast<int64_t>(data ? data->size() : 0) - static_cast<int64_t>(record->data.size());
+  if (Error error = check_quota(path, 0, growth); error != Error::kOk) return error;
   if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
   op = make_set_data(path, std::move(*record), data);
   return Error::kOk;
@@ -250,7 +270,7 @@ Error Preparer::prepare_set_acl(const Request& request, jute::Reader& in, Op& op
   if (!in.ok()) return Error::kMarshallingError;
   if (Error error = check_session(request); error != Error::kOk) return error;
   if (!is_valid_path(path)) return Error::kBadArguments;
-  Result<AclList> acl = fix_acl(wanted_acl, request.identities);
+  Result<AclList> acl = fix_acl(wanted_acl, request.identities, options_.acl_schemes);
   if (!acl.ok()) return acl.error();
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;

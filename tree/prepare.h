@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,10 @@ struct PreparedTxn {
 
 // What Java takes from system properties, and zoo.cfg says here.
 struct PrepareOptions {
-  bool extended_types = false;  // extendedTypesEnabled: TTL nodes
-  bool skip_acl = false;        // skipACL
+  bool extended_types = false;        // extendedTypesEnabled: TTL nodes
+  bool skip_acl = false;              // skipACL
+  bool enforce_quota = false;         // enforceQuota: hard limits
+  std::set<std::string> acl_schemes;  // beside world, auth, ip and digest: authProvider.N
 };
 
 class Preparer {
@@ -82,6 +85,7 @@ class Preparer {
 
   // kOk, or why this session may not write: it is not open, or has moved to another server.
   Error check_session(const Request& request) const;
+  Error check_quota(std::string_view path, int64_t count, int64_t bytes) const;
   bool allows(const Record& record, int32_t wanted, const Request& request) const;
   std::string_view keep(std::string text) { return arena_.emplace_back(std::move(text)); }
 

@@ -250,6 +250,7 @@ void SnapshotLoader::read_node(jute::Reader& in) {
 
 std::unique_ptr<Tree> SnapshotLoader::finish(Zxid zxid, const int64_t* digest) {
   tree_->last_zxid_ = zxid;
+  tree_->find_quotas();
   if (digest != nullptr) {
     tree_->digest_ = *digest;
   } else {

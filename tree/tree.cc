@@ -309,6 +309,8 @@ Error Tree::apply_create(const TxnHeader& header, OpCode type, const CreateTxn& 
   }
   NodeId id =
       attach(parent_id, base_name(txn.path), stat, to_bytes(txn.data), acls_.intern(txn.acl));
+  note_quota_znode(txn.path, true);
+  add_usage(txn.path, 1, static_cast<int64_t>(node(id).data.size()));
   outcome.stat = stat_of(node(id));
   append_change(changes, ChangeType::kCreated, txn.path, header.zxid, node(id).acl, parent.acl);
   return Error::kOk;
@@ -329,7 +331,10 @@ Error Tree::apply_delete(const TxnHeader& header, std::string_view path,
   if (id == kNoNodeId) return Error::kNoNode;
   before_change(id);
   append_change(changes, ChangeType::kDeleted, path, header.zxid, node(id).acl, parent.acl);
+  auto bytes = static_cast<int64_t>(node(id).data.size());
   detach(id);
+  note_quota_znode(path, false);
+  add_usage(path, -1, -bytes);
   return Error::kOk;
 }
 
@@ -340,9 +345,11 @@ Error Tree::apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOut
   before_change(id);
   ZNode& subject = mutable_node(id);
   add_digest(id, -1);
+  auto old_bytes = static_cast<int64_t>(subject.data.size());
   data_bytes_ -= subject.data.size();
   subject.data = to_bytes(txn.data);
   data_bytes_ += subject.data.size();
+  add_usage(txn.path, 0, static_cast<int64_t>(subject.data.size()) - old_bytes);
   subject.stat.mzxid = header.zxid;
   subject.stat.mtime_ms = header.time_ms;
   subject.stat.version = txn.version;

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tree/quota.h"
 #include "tree/txn.h"
 #include "tree/znode.h"
 
@@ -84,6 +85,8 @@ class Tree {
   const std::map<SessionId, int32_t>& sessions() const { return sessions_; }  // to timeout, ms
   // Paths of a session's ephemerals, sorted.
   std::vector<std::string> ephemerals_of(SessionId session) const;
+  // The deepest path at or above `path` that has a quota; empty if there is none.
+  std::string_view quota_above(std::string_view path) const;
   const std::set<NodeId>& containers() const { return containers_; }
   const std::set<NodeId>& ttl_nodes() const { return ttls_; }
 
@@ -110,6 +113,12 @@ class Tree {
                 AclTable::Number acl);
   void detach(NodeId id);
   void enlist_owner(NodeId id, bool enlist);
+  // Quotas (tree_quota.cc).
+  void note_quota_znode(std::string_view path, bool exists);
+  void count_usage(std::string_view path);
+  void add_usage(std::string_view path, int64_t count, int64_t bytes);
+  void put_usage(std::string_view path, const QuotaTrack& usage);
+  void find_quotas();
   // To be called before any change of a znode: an unfinished snapshot keeps its old state.
   void before_change(NodeId id);
   void add_digest(NodeId id, int64_t sign);
@@ -139,6 +148,7 @@ class Tree {
   std::unordered_map<SessionId, std::set<NodeId>> ephemerals_;
   std::set<NodeId> containers_;
   std::set<NodeId> ttls_;
+  std::set<std::string, std::less<>> quotas_;  // paths that have limits
   Zxid last_zxid_;
   int64_t digest_ = 0;
   bool digest_agrees_ = true;

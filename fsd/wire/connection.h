@@ -19,6 +19,7 @@
 
 #include "fsd/wire/messages.h"
 #include "fsd/wire/reads.h"
+#include "fsd/wire/sasl.h"
 #include "tree/acl.h"
 
 namespace zabfs::fsd::wire {
@@ -89,7 +90,9 @@ struct Connection : std::enable_shared_from_this<Connection> {
   uint64_t first_waiting = 0;  // the number of waiting.front()
   tree::SessionId session;
   int32_t timeout_ms = 0;
+  bool read_only = false;  // no leader is known here: reads alone
   tree::Identities identities;
+  std::optional<DigestMd5> sasl;  // an exchange under way
   ConnectionStats stats;
 
   bool can_take_more() const {

@@ -98,6 +98,7 @@ void WireServer::start() {
   host_.post([this] {
     next_cxid_ = static_cast<int32_t>(host_.random() & 0x3fffffff) + 1;
     host_.replica().add_listener(this);
+    if (!host_.replica().is_serving()) leaderless_since_ms_ = host_.now_ms();
   });
   accept();
   sweep();
@@ -336,12 +337,17 @@ void WireServer::take_request(const ConnectionPtr& connection, std::string_view 
     lock.lock();
   }
   if (type == OpCode::kAuth) return authenticate(c, xid, body);
+  if (type == OpCode::kSasl) return step_sasl(c, xid, body);
   if (!reads_now && !is_write(type)) {
     append_reply(c.out, xid, tree::Zxid{-1}, Error::kUnimplemented);
     c.phase = Phase::kOver;
     spdlog::warn("client port: closed {}:{}: unknown request type {}", c.address, c.port,
                  static_cast<int32_t>(type));
     return;
+  }
+  if (c.read_only) {
+    lock.unlock();
+    return refuse_write(connection, xid, type);
   }
   uint64_t number = c.first_waiting + c.waiting.size();
   WaitingRequest& waiting = c.waiting.emplace_back();
@@ -405,6 +411,42 @@ void WireServer::authenticate(Connection& c, int32_t xid, std::string_view body)
       c.identities.push_back(std::move(id));
     }
   }
+}
+
+// One round: a challenge for the client's empty token, a proof for its answer.
+void WireServer::step_sasl(Connection& c, int32_t xid, std::string_view body) {
+  tree::jute::Reader in(body);
+  std::string_view token = in.string();
+  std::optional<std::string> answer;
+  if (!in.ok() || config_.sasl_users.empty()) {
+    answer = std::nullopt;
+  } else if (!c.sasl) {
+    c.sasl.emplace(config_.sasl_users,
+                   fmt::format("{:016x}{:016x}", host_.random(), host_.random()));
+    answer = c.sasl->challenge();
+  } else {
+    answer = c.sasl->respond(token);
+    if (answer) c.identities.push_back({"sasl", c.sasl->user()});
+    c.sasl.reset();
+  }
+  if (!answer) {
+    append_reply(c.out, xid, tree::Zxid{0}, Error::kAuthFailed);
+    spdlog::warn("client port: {}:{} failed to authenticate by SASL", c.address, c.port);
+    c.phase = Phase::kOver;
+    return;
+  }
+  Frame frame(c.out);
+  tree::jute::Writer out(c.out);
+  write_reply_header(out, xid, tree::Zxid{0}, Error::kOk);
+  out.buffer(*answer);
+}
+
+void WireServer::refuse_write(const ConnectionPtr& connection, int32_t xid, OpCode type) {
+  tree::Zxid zxid = host_.replica().read([](const tree::Tree& tree) { return tree.last_zxid(); });
+  std::lock_guard lock(connection->mutex);
+  bool closes = type == OpCode::kCloseSession;
+  append_reply(connection->out, xid, zxid, closes ? Error::kOk : Error::kNotReadOnly);
+  if (closes) connection->phase = Phase::kOver;
 }
 
 // ---- bytes out

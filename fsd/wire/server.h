@@ -35,9 +35,11 @@ struct WireConfig {
   size_t max_per_address = 60;   // maxClientCnxns; 0: any number
   size_t max_connections = 0;    // maxCnxns
   size_t max_frame_bytes = tree::kJuteMaxBuffer;
-  std::set<std::string> commands{"srvr"};  // 4lw.commands.whitelist; "*" for all
-  std::string super_digest;                // DigestAuthenticationProvider.superDigest
+  std::set<std::string> commands{"srvr"};         // 4lw.commands.whitelist; "*" for all
+  std::string super_digest;                       // DigestAuthenticationProvider.superDigest
+  std::map<std::string, std::string> sasl_users;  // zabfs.sasl.user.NAME, to passwords
   bool skip_acl = false;
+  bool read_only_mode = false;  // readonlymode.enabled
   int threads = 1;
   int backlog = 1'024;
   std::vector<std::string> settings;  // `key=value`, for the word `conf`
@@ -100,6 +102,8 @@ class WireServer : public consensus::ReplicaListener {
                     std::vector<Read>& reads, std::vector<Submission>& batch);
   void answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads);
   void authenticate(Connection& connection, int32_t xid, std::string_view body);
+  void step_sasl(Connection& connection, int32_t xid, std::string_view body);
+  void refuse_write(const ConnectionPtr& connection, int32_t xid, tree::OpCode type);
   void refuse(const ConnectionPtr& connection, const std::string& why);
   void gone(const ConnectionPtr& connection);
   void sweep();
@@ -115,12 +119,14 @@ class WireServer : public consensus::ReplicaListener {
   void connect(const ConnectionPtr& connection, const ConnectRequest& request);
   void open(const ConnectionPtr& connection, const ConnectRequest& request, tree::SessionId session,
             int32_t timeout_ms);
+  bool may_open_read_only(const ConnectRequest& request) const;
   void turn_away(const ConnectionPtr& connection, const ConnectRequest& request);
   void submit(Submission submission);
   void answered(const Submission& submission, const tree::Outcome& outcome);
   void drain(Connection& connection);
   void mark_dirty(const ConnectionPtr& connection);
   void close_all(const char* why);
+  void close_read_only();
   void note_answer(Connection& connection, const WaitingRequest& request);
   ConnectionPtr find(uint64_t number) const;
 
@@ -147,6 +153,7 @@ class WireServer : public consensus::ReplicaListener {
   int32_t next_cxid_ = 1;
   uint64_t standing_ = 0;  // counts its changes
   bool stopped_ = false;
+  int64_t leaderless_since_ms_ = 0;  // 0: there is a leader
 };
 
 }  // namespace zabfs::fsd::wire

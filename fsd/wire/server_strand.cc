@@ -18,6 +18,7 @@ namespace {
 
 // A new leader is usually there within this; connections are kept so long.
 constexpr int64_t kLeaderlessMs = 1'500;
+constexpr int64_t kReadOnlyAfterMs = 2'000;  // at least a tick
 
 uint64_t hex(SessionId session) { return static_cast<uint64_t>(session.value); }
 
@@ -31,7 +32,10 @@ int64_t milliseconds_since(Clock::time_point then) {
 
 void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& request) {
   consensus::Replica& replica = host_.replica();
-  if (stopped_ || !replica.is_serving()) return refuse(connection, "no leader is known here");
+  bool read_only = may_open_read_only(request);
+  if (stopped_ || (!replica.is_serving() && !read_only)) {
+    return refuse(connection, "no leader is known here");
+  }
   if (request.last_zxid > replica.tree().last_zxid()) {
     return refuse(connection,
                   fmt::format("it has seen zxid 0x{:x}, and this server only 0x{:x}",
@@ -39,6 +43,16 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
   }
   const consensus::ReplicaConfig& limits = replica.config();
   int32_t timeout_ms = std::clamp(request.timeout_ms, limits.min_session_ms, limits.max_session_ms);
+  bool password_fits = request.password == session_password(request.session);
+  if (read_only) {
+    bool known = password_fits && replica.tree().sessions().contains(request.session);
+    {
+      std::lock_guard lock(connection->mutex);
+      connection->read_only = true;
+    }
+    return open(connection, request, known ? request.session : replica.new_session_id(),
+                timeout_ms);
+  }
   if (request.session == SessionId{}) {
     SessionId session = replica.new_session_id();
     tree::Request create;
@@ -50,9 +64,7 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
       open(connection, request, session, timeout_ms);
     });
   }
-  if (request.password != session_password(request.session)) {
-    return turn_away(connection, request);
-  }
+  if (!password_fits) return turn_away(connection, request);
   auto old = sessions_.find(request.session);
   if (old != sessions_.end()) {
     ConnectionPtr before = old->second;
@@ -76,11 +88,18 @@ void WireServer::open(const ConnectionPtr& connection, const ConnectRequest& req
     connection->timeout_ms = timeout_ms;
     connection->phase = Phase::kOpen;
     std::optional<bool> read_only;
-    if (request.read_only) read_only = false;
+    if (request.read_only) read_only = connection->read_only;
     append_connect_response(connection->out, timeout_ms, session, read_only);
   }
   sessions_[session] = connection;
   mark_dirty(connection);
+}
+
+// Java: ReadOnlyZooKeeperServer, which takes the place of one that has had no leader for a while.
+bool WireServer::may_open_read_only(const ConnectRequest& request) const {
+  if (!config_.read_only_mode || !request.read_only.value_or(false)) return false;
+  int64_t wait_ms = std::max<int64_t>(kReadOnlyAfterMs, host_.replica().config().zab.tick_ms);
+  return leaderless_since_ms_ != 0 && host_.now_ms() - leaderless_since_ms_ >= wait_ms;
 }
 
 void WireServer::turn_away(const ConnectionPtr& connection, const ConnectRequest& request) {
@@ -249,10 +268,22 @@ void WireServer::tree_replaced() { close_all("this server took over a snapshot")
 
 void WireServer::standing_changed() {
   ++standing_;
-  if (host_.replica().is_serving()) return;
+  if (host_.replica().is_serving()) {
+    if (std::exchange(leaderless_since_ms_, 0) != 0) close_read_only();
+    return;
+  }
+  if (leaderless_since_ms_ == 0) leaderless_since_ms_ = host_.now_ms();
   host_.post_after(kLeaderlessMs, [this, standing = standing_] {
     if (standing == standing_ && !host_.replica().is_serving()) close_all("there is no leader");
   });
+}
+
+// Whoever was content with reads is to come again, and write.
+void WireServer::close_read_only() {
+  for (const auto& [session, connection] : sessions_) {
+    std::lock_guard lock(connection->mutex);
+    if (connection->read_only) shut(*connection);
+  }
 }
 
 void WireServer::close_all(const char* why) {

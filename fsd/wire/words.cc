@@ -90,7 +90,7 @@ std::string FourLetterWords::answer(const std::string& word) {
   }
   if (word == "ruok") return "imok";
   bool serving = server_.host_.replica().is_serving();
-  if (word == "isro") return serving ? "rw" : "null";
+  if (word == "isro") return serving ? "rw" : server_.config_.read_only_mode ? "ro" : "null";
   if (word == "conf") return conf();
   if (word == "envi") return envi();
   if (word == "gtmk") return "306";

@@ -15,7 +15,7 @@ from servers import Java, Zabfs  # noqa: E402
 
 REQUESTS = 30_000
 SESSIONS = 3
-SETTINGS = ["4lw.commands.whitelist=*", "extendedTypesEnabled=true",
+SETTINGS = ["enforceQuota=true", "4lw.commands.whitelist=*", "extendedTypesEnabled=true",
             "znode.container.checkIntervalMs=3600000",  # the reaper comes when it comes
             # super:test
             "DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU="]
@@ -74,6 +74,22 @@ class Generator:
             path += "\U0001f600"  # Java tells of it in CESU-8, if it is watched: so only here
         return kind, raw.create(path, self.data(), self.acl(), flags, ttl)
 
+    def quota(self):
+        """Limits on a subtree come, change and go; usage is looked at by a later read."""
+        r = self.random
+        subject = "/zookeeper/quota/" + r.choice(NAMES[:2])
+        limits = f"count={r.choice([-1, 5])},bytes={r.choice([-1, 50])}"
+        if r.random() < 0.5:
+            limits += f"=;byteHardLimit={r.choice([40, 400])};countHardLimit={r.choice([6, 60])}"
+        return r.choice([
+            (raw.CREATE, raw.create(subject)),
+            (raw.CREATE, raw.create(subject + "/zookeeper_limits", limits.encode())),
+            (raw.CREATE, raw.create(subject + "/zookeeper_stats", b"count=0,bytes=0")),
+            (raw.SET_DATA, buf(subject + "/zookeeper_limits") + buf(limits) + i32(-1)),
+            (raw.DELETE, buf(subject + "/zookeeper_limits") + i32(-1)),
+            (raw.DELETE, buf(subject + "/zookeeper_stats") + i32(-1)),
+            (raw.GET_DATA, buf(subject + "/zookeeper_stats") + b"\0")])
+
     def write(self):
         r = self.random
         kind = r.choice([raw.CREATE, raw.CREATE, raw.DELETE, raw.SET_DATA, raw.SET_DATA])
@@ -104,6 +120,8 @@ class Generator:
 
     def request(self):
         r = self.random
+        if r.random() < 0.03:
+            return self.quota()
         pick = r.random()
         if pick < 0.42:
             return self.write()

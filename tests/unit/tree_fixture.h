@@ -13,7 +13,13 @@ namespace zabfs::tree {
 
 class TreeFixture : public testing::Test {
  protected:
-  TreeFixture() : preparer_(tree_, PrepareOptions{.extended_types = true}) { preparer_.reset(); }
+  TreeFixture() : preparer_(tree_, with_ttl()) { preparer_.reset(); }
+
+  static PrepareOptions with_ttl() {
+    PrepareOptions options;
+    options.extended_types = true;
+    return options;
+  }
 
   // Prepares and applies one request; the outcome of its last txn.
   Outcome run(OpCode type, std::string body, SessionId session = {},
