@@ -163,18 +163,20 @@ class Cluster:
         self.nodes = [self.node_class(self, i + 1) for i in range(nodes + observers)]
         atexit.register(self.stop)
         total = nodes + observers
-        ports = free_ports(2 * total)
+        ports = free_ports(3 * total)
         servers = ""
         if total > 1:
             for i in range(total):
                 role = "observer" if i >= nodes else "participant"
                 servers += self.server_line(i, role, ports)
         for node in self.nodes:
+            node.client_port = ports[2 * total + node.number - 1]
             os.makedirs(node.data)
             with open(os.path.join(node.data, "myid"), "w") as f:
                 f.write(f"{node.number}\n")
             with open(node.config, "w") as f:
                 f.write(f"tickTime={tick_ms}\ninitLimit=20\nsyncLimit=5\ndataDir={node.data}\n"
+                        f"clientPort={node.client_port}\n4lw.commands.whitelist=*\n"
                         f"zabfs.mount={node.mount}\n{servers}{extra}\n")
 
     def server_line(self, i, role, ports):
@@ -186,6 +188,10 @@ class Cluster:
         for node in self.nodes:
             node.wait_ready()
         return self
+
+    def connect_string(self, nodes=None):
+        """For ZooKeeper clients."""
+        return ",".join(f"127.0.0.1:{node.client_port}" for node in nodes or self.nodes)
 
     def leader(self):
         for node in self.nodes:
