@@ -364,8 +364,14 @@ void Replica::apply_committed() {
   outcomes.reserve(txns.size());
   {
     std::unique_lock lock(tree_mutex_);
-    for (const tree::Txn& txn : txns) outcomes.push_back(tree_->apply(txn, &changes));
-    for (ReplicaListener* listener : listeners_) listener->publishing(changes);
+    for (const tree::Txn& txn : txns) {
+      size_t before = changes.size();
+      outcomes.push_back(tree_->apply(txn, &changes));
+      std::span<const tree::Change> own = std::span(changes).subspan(before);
+      for (ReplicaListener* listener : listeners_) listener->publishing(own);
+      std::optional<Pending> pending = take_pending(txn.header, true);
+      if (pending && pending->done) pending->done(outcomes.back());
+    }
   }
   applied_ = txns.back().header.zxid;
   txns_since_snapshot_ += static_cast<int64_t>(txns.size());
@@ -387,12 +393,8 @@ void Replica::apply_committed() {
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
                                                     static_cast<uint64_t>(header.session.value)));
     }
-    auto key = pending_by_key_.find({header.session, header.cxid});
-    if (key == pending_by_key_.end()) continue;
-    auto pending = pending_.find(key->second);
-    completions.emplace_back(std::move(pending->second.done), &outcomes[i]);
-    pending_.erase(pending);
-    pending_by_key_.erase(key);
+    std::optional<Pending> pending = take_pending(header, false);
+    if (pending) completions.emplace_back(std::move(pending->done), &outcomes[i]);
   }
   for (ReplicaListener* listener : listeners_) listener->published(changes);
   for (auto& [done, outcome] : completions) {
@@ -402,6 +404,18 @@ void Replica::apply_committed() {
     for (ReplicaListener* listener : listeners_) listener->session_closed(session);
   }
   trim_window();
+}
+
+// The request of this node that a committed txn answers, if it wants to be told now.
+std::optional<Replica::Pending> Replica::take_pending(const tree::TxnHeader& header, bool at_once) {
+  auto key = pending_by_key_.find({header.session, header.cxid});
+  if (key == pending_by_key_.end()) return std::nullopt;
+  auto place = pending_.find(key->second);
+  if (place->second.at_once != at_once) return std::nullopt;
+  Pending pending = std::move(place->second);
+  pending_.erase(place);
+  pending_by_key_.erase(key);
+  return pending;
 }
 
 void Replica::install_staged_tree() {

@@ -20,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,9 +42,9 @@ class ReplicaListener {
   virtual ~ReplicaListener() = default;
   // These txns are about to become visible: caches that contradict them must go now.
   virtual void before_publish(const std::vector<tree::Txn>&) {}
-  // They are in the tree, and no reader of another thread sees it yet: the tree's lock is held. To
-  // be short.
-  virtual void publishing(const std::vector<tree::Change>&) {}
+  // One txn's changes are in the tree, and no reader of another thread sees it yet: the tree's lock
+  // is held. To be short.
+  virtual void publishing(std::span<const tree::Change>) {}
   virtual void published(const std::vector<tree::Change>&) {}
   virtual void session_closed(SessionId) {}
   // The whole tree was replaced by a snapshot of the leader's.
@@ -90,7 +91,9 @@ class Replica {
 
   // ---- for fsd
   // A write. `request.cxid` is given by the caller, rising within its session.
-  void submit(tree::Request request, Completion done);
+  // With `at_once`, `done` runs as soon as the txn is in the tree, before the next one is and still
+  // under the tree's lock: what it reads is the state that the write made.
+  void submit(tree::Request request, Completion done, bool at_once = false);
   // A barrier: `done` runs once this node has applied everything committed before the call, with a
   // quorum's word for it. It renews `session` (if not 0) as of the call, too.
   void sync(SessionId session, Completion done);
@@ -136,6 +139,7 @@ class Replica {
   struct Pending {
     tree::Request request;
     Completion done;
+    bool at_once = false;
     bool sent = false;
     bool fate_unknown = false;  // may be part of a state that came without its txns
   };
@@ -242,6 +246,7 @@ class Replica {
 
   Zxid applicable() const;
   void apply_committed();
+  std::optional<Pending> take_pending(const tree::TxnHeader& header, bool at_once);
   void install_staged_tree();
   void trim_window();
   std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"

@@ -43,11 +43,12 @@ bool is_conditional(const tree::Request& request) {
 
 // ---- from this node
 
-void Replica::submit(tree::Request request, Completion done) {
+void Replica::submit(tree::Request request, Completion done, bool at_once) {
   if (pending_.size() >= config_.max_pending) return fail(request, done, Error::kBadLimit);
   uint64_t number = next_pending_++;
   pending_by_key_[{request.session, request.cxid}] = number;
-  auto place = pending_.emplace(number, Pending{std::move(request), std::move(done), false}).first;
+  auto place =
+      pending_.emplace(number, Pending{std::move(request), std::move(done), at_once}).first;
   if (!ready_ || holding_requests_) return;  // goes out when there is a leader
   place->second.sent = true;
   if (zab_->role() == Role::kLeading) {

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -43,7 +44,16 @@ int fail(const std::string& what, int code) {
   return code;
 }
 
+// A descriptor a client: the soft limit is for programs that use select.
+void raise_file_limit() {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run(Config& config) {
+  raise_file_limit();
   for (const std::string& warning : config.warnings) spdlog::warn(warning);
   bool is_configuration = false;
   if (!config.mount.point.empty()) {

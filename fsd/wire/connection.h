@@ -76,7 +76,6 @@ struct Connection : std::enable_shared_from_this<Connection> {
   // On the thread that reads it alone:
   std::string in;
   size_t in_begin = 0;
-  std::string read_buffer;
 
   mutable std::mutex mutex;  // guards what follows
   Phase phase = Phase::kHello;
@@ -84,6 +83,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
   bool paused = false;  // reading goes on when there is room again
   bool waits_for_room = false;
   bool is_dirty = false;  // on the strand's list of those to send for
+  int sweeps_over = 0;    // how long it has been kOver, and still has something to read
   std::string out;
   size_t out_begin = 0;
   std::deque<WaitingRequest> waiting;

@@ -25,10 +25,12 @@ using tree::OpCode;
 namespace {
 
 constexpr size_t kReadBytes = 64u << 10;
-constexpr size_t kMaxReadsAtOnce = 128;  // under one hold of the tree's lock
-constexpr size_t kKeptOutBytes = 256u << 10;
+constexpr size_t kMaxReadsAtOnce = 128;   // under one hold of the tree's lock
+constexpr size_t kKeptBytes = 64u << 10;  // by a connection that has nothing to send or to take
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 constexpr auto kHelloTime = std::chrono::seconds(10);
 constexpr auto kSweepInterval = std::chrono::seconds(1);
+constexpr int kMaxSweepsOver = 10;
 
 std::string text_of(const asio::ip::address& address) {
   if (address.is_v6() && address.to_v6().is_v4_mapped()) {
@@ -126,8 +128,14 @@ void WireServer::stop() {
 void WireServer::accept() {
   acceptor_.async_accept(asio::make_strand(io_), [this](error_code error, tcp::socket socket) {
     if (error == asio::error::operation_aborted) return;
-    if (!error) admit(std::move(socket));
-    accept();
+    if (!error) {
+      admit(std::move(socket));
+      return accept();
+    }
+    // Out of file descriptors, most likely: there may be some later.
+    spdlog::warn("client port: can't accept a connection: {}", error.message());
+    auto pause = std::make_shared<asio::steady_timer>(io_, kAcceptPause);
+    pause->async_wait([this, pause](error_code) { accept(); });
   });
 }
 
@@ -158,7 +166,6 @@ void WireServer::admit(tcp::socket socket) {
     connections_.emplace(number, connection);
   }
   connection->identities.push_back({"ip", address});
-  connection->read_buffer.resize(kReadBytes);
   asio::post(connection->socket.get_executor(), [this, connection] { read(connection); });
 }
 
@@ -166,17 +173,22 @@ void WireServer::sweep() {
   sweep_timer_.expires_after(kSweepInterval);
   sweep_timer_.async_wait([this](error_code error) {
     if (error) return;
-    std::vector<ConnectionPtr> silent;
-    auto now = Clock::now();
+    std::vector<ConnectionPtr> all;
     {
       std::lock_guard lock(connections_mutex_);
-      for (const auto& [number, connection] : connections_) {
-        if (now - connection->since_steady > kHelloTime) silent.push_back(connection);
-      }
+      for (const auto& [number, connection] : connections_) all.push_back(connection);
     }
-    for (const ConnectionPtr& connection : silent) {
-      std::lock_guard lock(connection->mutex);
-      if (connection->phase == Phase::kHello) shut(*connection);
+    auto now = Clock::now();
+    for (const ConnectionPtr& connection : all) {
+      Connection& c = *connection;
+      std::lock_guard lock(c.mutex);
+      bool silent = c.phase == Phase::kHello && now - c.since_steady > kHelloTime;
+      bool stuck = c.phase == Phase::kOver && ++c.sweeps_over > kMaxSweepsOver;
+      if (stuck && !c.dead) {
+        spdlog::warn("client port: closed {}:{}: it does not read its last answers", c.address,
+                     c.port);
+      }
+      if (silent || stuck) shut(c);
     }
     sweep();
   });
@@ -185,12 +197,16 @@ void WireServer::sweep() {
 // ---- bytes in
 
 void WireServer::read(const ConnectionPtr& connection) {
-  connection->socket.async_read_some(asio::buffer(connection->read_buffer),
-                                     [this, connection](error_code error, size_t size) {
-                                       if (error) return gone(connection);
-                                       connection->in.append(connection->read_buffer, 0, size);
-                                       go_on(connection);
-                                     });
+  connection->socket.async_wait(tcp::socket::wait_read, [this, connection](error_code error) {
+    if (error) return gone(connection);
+    // One buffer a thread: thousands of idle connections hold none.
+    thread_local std::string buffer(kReadBytes, '\0');
+    ssize_t n = ::recv(connection->socket.native_handle(), buffer.data(), buffer.size(), 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return read(connection);
+    if (n <= 0) return gone(connection);
+    connection->in.append(buffer, 0, static_cast<size_t>(n));
+    go_on(connection);
+  });
 }
 
 // Takes what has arrived, and reads on unless there is reason to wait.
@@ -200,6 +216,7 @@ void WireServer::go_on(const ConnectionPtr& connection) {
     size_t before = c.in.size();
     take_frames(connection);
     c.in.erase(0, std::exchange(c.in_begin, 0));
+    if (c.in.empty() && c.in.capacity() > kKeptBytes) c.in.shrink_to_fit();
     send(connection);
     std::lock_guard lock(c.mutex);
     if (c.dead || c.phase == Phase::kOver) return;
@@ -229,6 +246,7 @@ void WireServer::gone(const ConnectionPtr& connection) {
   }
   watches_.with([&](tree::WatchTables& tables) { tables.remove_all(connection->number); });
   host_.post([this, connection] {
+    behind_sync_.erase(connection->number);
     auto place = sessions_.find(connection->session);
     if (place != sessions_.end() && place->second == connection) sessions_.erase(place);
     // A read on the strand may have set a watch after they were removed.
@@ -493,7 +511,7 @@ void WireServer::send(const ConnectionPtr& connection) {
   } else {
     c.out.clear();
     c.out_begin = 0;
-    if (c.out.capacity() > kKeptOutBytes) c.out.shrink_to_fit();
+    if (c.out.capacity() > kKeptBytes) c.out.shrink_to_fit();
     if (c.phase == Phase::kOver) return shut(c);
   }
   if (c.paused && c.phase == Phase::kOpen && c.can_take_more()) {

@@ -66,7 +66,7 @@ class WireServer : public consensus::ReplicaListener {
   uint16_t port() const { return port_; }
 
   // ReplicaListener.
-  void publishing(const std::vector<tree::Change>& changes) override;
+  void publishing(std::span<const tree::Change> changes) override;
   void session_closed(tree::SessionId session) override;
   void tree_replaced() override;
   void standing_changed() override;
@@ -122,6 +122,7 @@ class WireServer : public consensus::ReplicaListener {
   bool may_open_read_only(const ConnectRequest& request) const;
   void turn_away(const ConnectionPtr& connection, const ConnectRequest& request);
   void submit(Submission submission);
+  void synced(const Submission& sync, const tree::Outcome& outcome);
   void answered(const Submission& submission, const tree::Outcome& outcome);
   void drain(Connection& connection);
   void mark_dirty(const ConnectionPtr& connection);
@@ -150,6 +151,8 @@ class WireServer : public consensus::ReplicaListener {
   // On the strand.
   std::map<tree::SessionId, ConnectionPtr> sessions_;
   std::vector<ConnectionPtr> dirty_;
+  // By connection: what came behind a sync that is not answered yet, and must not be done before.
+  std::unordered_map<uint64_t, std::deque<Submission>> behind_sync_;
   int32_t next_cxid_ = 1;
   uint64_t standing_ = 0;  // counts its changes
   bool stopped_ = false;

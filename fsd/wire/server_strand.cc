@@ -133,19 +133,36 @@ void WireServer::name_touched() {
 // ---- writes
 
 void WireServer::submit(Submission submission) {
+  uint64_t number = submission.connection->number;
+  if (auto place = behind_sync_.find(number); place != behind_sync_.end()) {
+    place->second.push_back(std::move(submission));
+    return;
+  }
   if (submission.request.type == OpCode::kSync) {
+    behind_sync_[number];
     SessionId session = submission.request.session;
     return host_.replica().sync(
-        session, [this, submission](const Outcome& outcome) { answered(submission, outcome); });
+        session, [this, submission](const Outcome& outcome) { synced(submission, outcome); });
   }
   tree::Request request = std::move(submission.request);
   submission.request.type = request.type;
   request.cxid = next_cxid_;
   next_cxid_ = next_cxid_ == INT32_MAX ? 1 : next_cxid_ + 1;
-  host_.replica().submit(std::move(request),
-                         [this, submission = std::move(submission)](const Outcome& outcome) {
-                           answered(submission, outcome);
-                         });
+  host_.replica().submit(
+      std::move(request),
+      [this, submission = std::move(submission)](const Outcome& outcome) {
+        answered(submission, outcome);
+      },
+      true);
+}
+
+void WireServer::synced(const Submission& sync, const Outcome& outcome) {
+  answered(sync, outcome);
+  auto place = behind_sync_.find(sync.connection->number);
+  if (place == behind_sync_.end()) return;
+  std::deque<Submission> behind = std::move(place->second);
+  behind_sync_.erase(place);
+  for (Submission& submission : behind) submit(std::move(submission));
 }
 
 void WireServer::answered(const Submission& submission, const Outcome& outcome) {
@@ -180,7 +197,8 @@ void WireServer::answered(const Submission& submission, const Outcome& outcome) 
   if (type == OpCode::kCloseSession) finish(connection);
 }
 
-// Hands out the answers that are next, and answers the reads behind them.
+// Hands out the answers that are next, and answers the reads behind them: those of the state that
+// the write before them made, whatever else is in the same batch.
 void WireServer::drain(Connection& c) {
   const tree::Tree& tree = host_.replica().tree();
   while (!c.waiting.empty()) {
@@ -236,7 +254,8 @@ ConnectionPtr WireServer::find(uint64_t number) const {
   return place == connections_.end() ? nullptr : place->second;
 }
 
-void WireServer::publishing(const std::vector<tree::Change>& changes) {
+void WireServer::publishing(std::span<const tree::Change> changes) {
+  if (changes.empty()) return;
   std::vector<tree::WatchEvent> events;
   watches_.with([&](tree::WatchTables& tables) {
     if (tables.count() == 0) return;
