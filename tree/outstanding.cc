@@ -35,7 +35,7 @@ bool is_ephemeral(const Record& record) {
 }
 
 std::optional<Record> Outstanding::find(std::string_view path) const {
-  auto place = records_.find(std::string(path));
+  auto place = records_.find(path);
   if (place != records_.end()) {
     if (!place->second.exists) return std::nullopt;
     return place->second;
@@ -48,14 +48,19 @@ std::optional<Record> Outstanding::find(std::string_view path) const {
   record.data = node->data;
   // The tree's ACL lists are interned for good, so a record may borrow one.
   record.acl = std::shared_ptr<const AclList>(std::shared_ptr<void>(), &tree_.acl_of(*node));
-  record.digest = node_digest(path, node->data, node->stat);
   return record;
+}
+
+int64_t Outstanding::digest_of(std::string_view path) const {
+  auto place = records_.find(path);
+  if (place != records_.end()) return place->second.digest;
+  const ZNode* node = tree_.find(path);
+  return node == nullptr ? 0 : tree_.digest_of(path, *node);
 }
 
 void Outstanding::put(std::string_view path, Record record) {
   std::string key(path);
-  std::optional<Record> visible = find(path);
-  if (visible) digest_ = add(digest_, -visible->digest);
+  digest_ = add(digest_, -digest_of(path));
   record.digest = record.exists ? node_digest(path, record.data, record.stat) : 0;
   digest_ = add(digest_, record.digest);
   Undo undo{key, std::nullopt};
@@ -68,15 +73,13 @@ void Outstanding::put(std::string_view path, Record record) {
 
 void Outstanding::roll_back() {
   for (auto undo = undo_.rbegin(); undo != undo_.rend(); ++undo) {
-    std::optional<Record> now = find(undo->path);
-    if (now) digest_ = add(digest_, -now->digest);
+    digest_ = add(digest_, -digest_of(undo->path));
     if (undo->before) {
       records_.insert_or_assign(undo->path, std::move(*undo->before));
     } else {
       records_.erase(undo->path);
     }
-    std::optional<Record> then = find(undo->path);
-    if (then) digest_ = add(digest_, then->digest);
+    digest_ = add(digest_, digest_of(undo->path));
     order_.pop_back();
   }
   undo_.clear();

@@ -25,7 +25,7 @@ struct Record {
   int32_t children = 0;
   Bytes data;
   std::shared_ptr<const AclList> acl;
-  int64_t digest = 0;
+  int64_t digest = 0;  // of a record that was put; 0 if there is none
 };
 
 // How a mount shows a znode (DESIGN.md, "Znodes as files").
@@ -55,12 +55,18 @@ class Outstanding {
   int64_t digest() const { return digest_; }
 
  private:
+  struct PathHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view path) const { return std::hash<std::string_view>()(path); }
+  };
+  int64_t digest_of(std::string_view path) const;
   struct Undo {
     std::string path;
     std::optional<Record> before;
   };
   const Tree& tree_;
-  std::unordered_map<std::string, Record> records_;  // looked up; iterated only to collect and sort
+  // Looked up; iterated only to collect and sort.
+  std::unordered_map<std::string, Record, PathHash, std::equal_to<>> records_;
   std::deque<std::pair<Zxid, std::string>> order_;
   std::vector<Undo> undo_;
   int64_t digest_ = 0;

@@ -218,6 +218,7 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   if (path.empty()) {
     ZNode& root = tree_->mutable_node(tree_->root_);
     root.stat = stat;
+    root.digest = 0;
     root.data = std::move(bytes);
     root.acl = number->second;
     tree_->node_count_ = 1;
@@ -258,7 +259,7 @@ std::unique_ptr<Tree> SnapshotLoader::finish(Zxid zxid, const int64_t* digest) {
     while (!stack.empty()) {
       NodeId id = stack.back();
       stack.pop_back();
-      tree_->add_digest(id, +1);
+      tree_->put_on_digest(id, tree_->path_of(tree_->node(id)));
       tree_->node(id).children.for_each([&stack](NodeId child) { stack.push_back(child); });
     }
   }

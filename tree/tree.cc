@@ -1,6 +1,6 @@
 #include "tree/tree.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <algorithm>
 
@@ -52,14 +52,9 @@ int64_t node_digest(std::string_view path, const Bytes& data, const NodeStat& st
   }
   for (int32_t value : {stat.version, stat.cversion, stat.aversion}) put(value);
   put(stat.owner);
-  auto extend = [](uLong crc, std::string_view bytes) {
-    return ::crc32(crc, reinterpret_cast<const Bytef*>(bytes.data()),
-                   static_cast<uInt>(bytes.size()));
-  };
-  uLong crc = ::crc32(0, nullptr, 0);
-  if (!path.empty()) crc = extend(crc, path);
-  if (data.size() > 0) crc = extend(crc, data.view());
-  return static_cast<int64_t>(extend(crc, {fields, sizeof(fields)}));
+  uint32_t crc = ::libdeflate_crc32(0, path.data(), path.size());
+  crc = ::libdeflate_crc32(crc, data.view().data(), data.size());
+  return ::libdeflate_crc32(crc, fields, sizeof(fields));
 }
 
 Tree::Tree() {
@@ -67,7 +62,7 @@ Tree::Tree() {
   mutable_node(root_).name = Name("");
   mutable_node(root_).data = Bytes("");
   node_count_ = 1;
-  add_digest(root_, +1);
+  put_on_digest(root_, "/");
   NodeId zookeeper = attach(root_, "zookeeper", NodeStat{}, Bytes(""), 0);
   attach(zookeeper, "quota", NodeStat{}, Bytes(""), 0);
   NodeStat config;
@@ -112,12 +107,12 @@ NodeId Tree::attach(NodeId parent, std::string_view name, const NodeStat& stat, 
   ++node_count_;
   data_bytes_ += child.data.size();
   enlist_owner(id, true);
-  add_digest(id, +1);
+  put_on_digest(id, path_of(child));
   return id;
 }
 
 void Tree::detach(NodeId id) {
-  add_digest(id, -1);
+  take_off_digest(id);
   enlist_owner(id, false);
   ZNode& child = mutable_node(id);
   data_bytes_ -= child.data.size();
@@ -155,11 +150,23 @@ void Tree::before_change(NodeId id) {
   if (snapshot_ != nullptr) snapshot_->keep(id);
 }
 
-void Tree::add_digest(NodeId id, int64_t sign) {
+int64_t Tree::digest_of(std::string_view path, const ZNode& subject) const {
+  if (subject.digest == 0) return node_digest(path, subject.data, subject.stat);
+  return subject.digest;
+}
+
+// What the znode adds to the digest of the tree: taken off before a change, put on after it.
+void Tree::take_off_digest(NodeId id) {
   const ZNode& subject = node(id);
-  digest_ = static_cast<int64_t>(
-      static_cast<uint64_t>(digest_) +
-      static_cast<uint64_t>(sign * node_digest(path_of(subject), subject.data, subject.stat)));
+  int64_t own = subject.digest != 0 ? subject.digest : digest_of(path_of(subject), subject);
+  digest_ = static_cast<int64_t>(static_cast<uint64_t>(digest_) - static_cast<uint64_t>(own));
+}
+
+void Tree::put_on_digest(NodeId id, std::string_view path) {
+  ZNode& subject = mutable_node(id);
+  int64_t own = node_digest(path, subject.data, subject.stat);
+  subject.digest = static_cast<uint32_t>(own);
+  digest_ = static_cast<int64_t>(static_cast<uint64_t>(digest_) + static_cast<uint64_t>(own));
 }
 
 const ZNode* Tree::child(const ZNode& parent, std::string_view name) const {
@@ -289,10 +296,10 @@ Error Tree::apply_create(const TxnHeader& header, OpCode type, const CreateTxn& 
   if (existing == kNoNodeId || type == OpCode::kCreate) {
     int32_t cversion = txn.parent_cversion == -1 ? parent.stat.cversion + 1 : txn.parent_cversion;
     if (cversion > parent.stat.cversion) {
-      add_digest(parent_id, -1);
+      take_off_digest(parent_id);
       parent.stat.cversion = cversion;
       parent.stat.pzxid = header.zxid;
-      add_digest(parent_id, +1);
+      put_on_digest(parent_id, parent_path(txn.path));
     }
   }
   if (existing != kNoNodeId) return Error::kNodeExists;
@@ -323,9 +330,9 @@ Error Tree::apply_delete(const TxnHeader& header, std::string_view path,
   before_change(parent_id);
   ZNode& parent = mutable_node(parent_id);
   if (header.zxid > parent.stat.pzxid) {
-    add_digest(parent_id, -1);
+    take_off_digest(parent_id);
     parent.stat.pzxid = header.zxid;
-    add_digest(parent_id, +1);
+    put_on_digest(parent_id, parent_path(path));
   }
   NodeId id = parent.children.find(base_name(path), name_of());
   if (id == kNoNodeId) return Error::kNoNode;
@@ -344,7 +351,7 @@ Error Tree::apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOut
   if (id == kNoNodeId) return Error::kNoNode;
   before_change(id);
   ZNode& subject = mutable_node(id);
-  add_digest(id, -1);
+  take_off_digest(id);
   auto old_bytes = static_cast<int64_t>(subject.data.size());
   data_bytes_ -= subject.data.size();
   subject.data = to_bytes(txn.data);
@@ -353,7 +360,7 @@ Error Tree::apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOut
   subject.stat.mzxid = header.zxid;
   subject.stat.mtime_ms = header.time_ms;
   subject.stat.version = txn.version;
-  add_digest(id, +1);
+  put_on_digest(id, txn.path);
   outcome.stat = stat_of(subject);
   append_change(changes, ChangeType::kDataChanged, txn.path, header.zxid, subject.acl, 0);
   return Error::kOk;
@@ -365,10 +372,10 @@ Error Tree::apply_set_acl(const TxnHeader& header, const SetAclTxn& txn, OpOutco
   if (id == kNoNodeId) return Error::kNoNode;
   before_change(id);
   ZNode& subject = mutable_node(id);
-  add_digest(id, -1);
+  take_off_digest(id);
   subject.stat.aversion = txn.version;
   subject.acl = acls_.intern(txn.acl);
-  add_digest(id, +1);
+  put_on_digest(id, txn.path);
   outcome.stat = stat_of(subject);
   append_change(changes, ChangeType::kAclChanged, txn.path, header.zxid, subject.acl, 0);
   return Error::kOk;

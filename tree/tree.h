@@ -79,6 +79,8 @@ class Tree {
   size_t node_count() const { return node_count_; }
   size_t data_bytes() const { return data_bytes_; }
   int64_t digest() const { return digest_; }
+  // What this znode, at `path`, adds to it.
+  int64_t digest_of(std::string_view path, const ZNode& node) const;
   // Whether every txn that carried a digest so far agreed with this tree's.
   bool digest_agrees() const { return digest_agrees_; }
 
@@ -121,7 +123,8 @@ class Tree {
   void find_quotas();
   // To be called before any change of a znode: an unfinished snapshot keeps its old state.
   void before_change(NodeId id);
-  void add_digest(NodeId id, int64_t sign);
+  void take_off_digest(NodeId id);
+  void put_on_digest(NodeId id, std::string_view path);
 
   Error apply_create(const TxnHeader& header, OpCode type, const CreateTxn& txn, OpOutcome& outcome,
                      std::vector<Change>* changes);

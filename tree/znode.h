@@ -170,6 +170,7 @@ struct ZNode {
   Name name;
   NodeId parent = kNoNodeId;
   AclTable::Number acl = 0;
+  uint32_t digest = 0;                 // node_digest of what is here; 0: not known
   mutable uint32_t snapshot_mark = 0;  // the last snapshot this znode is settled for (snapshot.h)
 };
 

@@ -127,6 +127,16 @@ int main(int argc, char** argv) {
     notification.config = "server.1=h:1:2:participant\nversion=0";
     seed(encode_notification(notification));
   }
+  if (name == "client") {
+    for (char type = 0; type < 15; ++type) {
+      seed(std::string(1, type) + tree::check_body("/zookeeper", 1));
+      seed(std::string(1, type) +
+           tree::multi_body({{tree::OpCode::kGetData, tree::check_body("/", 0)}}));
+    }
+    seed(std::string(1, 15) + std::string(45, '\0'));
+    seed(std::string(1, 16) + "username=\"u\",nonce=\"nonce\",nc=00000001,qop=auth,response=0");
+    seed(std::string(1, 17) + "count=3,bytes=-1=;byteHardLimit=9;countHardLimit=5");
+  }
   if (name == "text") {
     seed("world:anyone:cdrwa\ndigest:u:p=:rw\n");
     seed("[::1]:2888:3888:observer;0.0.0.0:2181");

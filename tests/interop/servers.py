@@ -54,9 +54,15 @@ class Server:
                     return text
                 text += more
 
+    def whole_log(self):
+        try:
+            with open(self.log, errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
     def log_text(self):
-        with open(self.log, errors="replace") as f:
-            return f.read()[-4000:]
+        return self.whole_log()[-4000:]
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:
@@ -66,7 +72,11 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        reports = "Sanitizer" in self.whole_log()
+        last = self.log_text() if reports else ""
         shutil.rmtree(self.directory, ignore_errors=True)
+        if reports:
+            raise AssertionError("a sanitizer's report: " + last)
 
     def __enter__(self):
         try:
