@@ -65,6 +65,7 @@ bool WatchTables::contains(Watcher watcher, std::string_view path, WatcherType t
 }
 
 bool WatchTables::anyone(std::string_view path, WatcherType type) const {
+  if (path.empty()) return false;
   return (type != WatcherType::kChildren && data_.paths.contains(path)) ||
          (type != WatcherType::kData && child_.paths.contains(path));
 }

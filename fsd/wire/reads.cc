@@ -191,6 +191,9 @@ class Read {
     int32_t type = in_.i32();
     if (!in_.ok()) return Error::kMarshallingError;
     if (type < 1 || type > 3) return Error::kBadArguments;
+    // As Java, which fails to walk up from such a path.
+    bool has_slash = path.empty() || path.find('/') != std::string_view::npos;
+    if (!remove && !has_slash) return Error::kMarshallingError;
     bool found = c_.watches.with([&](tree::WatchTables& tables) {
       auto wanted = static_cast<WatcherType>(type);
       return remove ? tables.remove(c_.watcher, path, wanted) : tables.anyone(path, wanted);
