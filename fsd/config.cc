@@ -60,8 +60,6 @@ const std::set<std::string>& ignored_keys() {
                                                  "reconfigEnabled",
                                                  "autopurge.purgeInterval",
                                                  "syncEnabled",
-                                                 "admin.enableServer",
-                                                 "admin.serverPort",
                                                  "connectToLearnerMasterLimit",
                                                  "forceSync",
                                                  "znode.container.maxPerMinute",
@@ -125,6 +123,11 @@ class Reader {
     if (key == "znode.container.checkIntervalMs") {
       return number(line, replica.reap_interval_ms, 1, INT32_MAX);
     }
+    if (key == "admin.enableServer") return boolean(line, config_.admin.enabled);
+    if (key == "admin.serverPort") return number(line, config_.admin.port.emplace(), 0, UINT16_MAX);
+    if (key == "admin.serverAddress") config_.admin.address = line.value;
+    if (key == "admin.commandURL") config_.admin.path = line.value;
+    if (key.starts_with("admin.")) return;
     if (take_wire(line)) return;
     if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, UINT32_MAX);
     if (key == "zabfs.gid") return number(line, config_.mount.gid, 0, UINT32_MAX);

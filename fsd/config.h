@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "consensus/host.h"
+#include "fsd/admin/server.h"
 #include "fsd/wire/server.h"
 
 namespace zabfs::fsd {
@@ -27,6 +28,7 @@ struct Config {
   consensus::HostConfig host;
   MountConfig mount;
   wire::WireConfig wire;
+  admin::AdminConfig admin;
   std::vector<std::string> warnings;
 };
 

@@ -75,9 +75,21 @@ int run(Config& config) {
   std::unique_ptr<wire::WireServer> clients;
   if (config.wire.port) {
     config.wire.settings = settings_of(config);
+    config.wire.data_dir = config.host.data_dir;
+    config.wire.data_log_dir =
+        config.host.data_log_dir.empty() ? config.host.data_dir : config.host.data_log_dir;
     clients = std::make_unique<wire::WireServer>(host, config.wire);
     std::string error = clients->listen();
     if (!error.empty()) return fail(error, kFailed);
+  }
+  std::unique_ptr<admin::AdminServer> administration;
+  if (clients && config.admin.enabled && config.admin.port) {
+    administration = std::make_unique<admin::AdminServer>(host, *clients, config.admin);
+    std::string error = administration->listen();
+    if (!error.empty()) {  // as Java: the server goes on without it
+      spdlog::warn(error);
+      administration.reset();
+    }
   }
   std::unique_ptr<Mount> mount;
   if (!config.mount.point.empty()) {
@@ -90,6 +102,7 @@ int run(Config& config) {
     clients->start();
     spdlog::info("serves ZooKeeper clients on port {}", clients->port());
   }
+  if (administration) administration->start();
   if (mount) {
     mount->start([] { ::kill(::getpid(), SIGUSR1); });
     spdlog::info("mounted at {}", config.mount.point);
@@ -101,6 +114,7 @@ int run(Config& config) {
   spdlog::info(signal == SIGUSR1 ? "unmounted from outside; stopping" : "stopping");
   notify_systemd("STOPPING=1");
   if (mount) mount->stop();
+  if (administration) administration->stop();
   if (clients) clients->stop();
   host.stop();
   spdlog::info("stopped");

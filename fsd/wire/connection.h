@@ -51,6 +51,7 @@ struct ConnectionStats {
   tree::OpCode last_op = tree::OpCode::kNotification;
   int32_t last_cxid = -1;
   tree::Zxid last_zxid;
+  Clock::time_point last_answer;
   int64_t latency_ms_sum = 0, latency_ms_min = INT64_MAX, latency_ms_max = 0, last_latency_ms = 0;
 };
 

@@ -296,7 +296,7 @@ void WireServer::take_word(const ConnectionPtr& connection, const std::string& w
     connection->phase = Phase::kConnecting;
   }
   host_.post([this, connection, word] {
-    std::string text = FourLetterWords(*this, *connection).answer(word);
+    std::string text = answer_word(*this, word);
     {
       std::lock_guard lock(connection->mutex);
       connection->out += text;
@@ -403,6 +403,7 @@ void WireServer::answer_reads(const ConnectionPtr& connection, std::vector<Read>
     ReadContext context = context_of(c, tree);
     for (const Read& read : reads) append_answer(context, read.xid, read.type, read.body, c.out);
     c.stats.sent += reads.size();
+    c.stats.last_answer = Clock::now();
     c.stats.last_zxid = tree.last_zxid();
   });
   stats_.sent += reads.size();

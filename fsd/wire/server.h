@@ -26,6 +26,7 @@
 
 #include "consensus/host.h"
 #include "fsd/wire/connection.h"
+#include "fsd/wire/facts.h"
 
 namespace zabfs::fsd::wire {
 
@@ -42,6 +43,7 @@ struct WireConfig {
   bool read_only_mode = false;  // readonlymode.enabled
   int threads = 1;
   int backlog = 1'024;
+  std::string data_dir, data_log_dir;
   std::vector<std::string> settings;  // `key=value`, for the word `conf`
 };
 
@@ -65,6 +67,17 @@ class WireServer : public consensus::ReplicaListener {
   void stop();
   uint16_t port() const { return port_; }
 
+  // On the strand, for those who tell of the server.
+  ServerFacts facts();
+  std::vector<ConnectionFacts> connection_facts() const;
+  std::string state() const;
+  const WireConfig& config() const { return config_; }
+  const consensus::Replica& replica() const { return host_.replica(); }
+  WatchBoard& watches() { return watches_; }
+  tree::SessionId session_of(tree::Watcher watcher) const;
+  void reset_stats() { stats_.reset(); }
+  void reset_connection_stats();
+
   // ReplicaListener.
   void publishing(std::span<const tree::Change> changes) override;
   void session_closed(tree::SessionId session) override;
@@ -81,8 +94,6 @@ class WireServer : public consensus::ReplicaListener {
     int32_t xid;
     tree::Request request;
   };
-  friend class FourLetterWords;
-
   struct Read {
     int32_t xid;
     tree::OpCode type;
@@ -142,6 +153,7 @@ class WireServer : public consensus::ReplicaListener {
   WatchBoard watches_;
   ServerStats stats_;
   std::atomic<int64_t> outstanding_{0};
+  const Clock::time_point started_ = Clock::now();
 
   mutable std::mutex connections_mutex_;  // guards the next two; nothing is locked under it
   std::unordered_map<uint64_t, ConnectionPtr> connections_;

@@ -223,6 +223,7 @@ void WireServer::note_answer(Connection& c, const WaitingRequest& request) {
   ++stats_.sent;
   ++c.stats.sent;
   c.stats.last_latency_ms = ms;
+  c.stats.last_answer = Clock::now();
   c.stats.latency_ms_sum += ms;
   c.stats.latency_ms_min = std::min(c.stats.latency_ms_min, ms);
   c.stats.latency_ms_max = std::max(c.stats.latency_ms_max, ms);

@@ -5,39 +5,12 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 namespace zabfs::fsd::wire {
 
 class WireServer;
-struct Connection;
 
 bool is_word(const std::string& word);
-
-class FourLetterWords {
- public:
-  FourLetterWords(WireServer& server, const Connection& asker) : server_(server), asker_(asker) {}
-
-  std::string answer(const std::string& word);
-
- private:
-  std::string srvr() const;
-  std::string stat() const;
-  std::string cons() const;
-  std::string conf() const;
-  std::string mntr() const;
-  std::string dump() const;
-  std::string dirs() const;
-  std::string envi() const;
-  std::string wchs() const;
-  std::string wchc() const;
-  std::string wchp() const;
-  std::string session_of(uint64_t watcher) const;
-  std::string mode() const;
-  size_t connection_count() const;
-
-  WireServer& server_;
-  const Connection& asker_;
-};
+std::string answer_word(WireServer& server, const std::string& word);
 
 }  // namespace zabfs::fsd::wire

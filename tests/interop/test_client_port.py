@@ -1,6 +1,7 @@
 """The client port by the bytes: sessions that move and end, order of events, floods, slow readers,
 garbage; and what clients and mounts see of each other.
 """
+import json
 import os
 import resource
 import socket
@@ -9,12 +10,14 @@ import sys
 import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(__file__))
 import raw  # noqa: E402
 from raw import boolean, buf, i32, i64  # noqa: E402
 from servers import Zabfs  # noqa: E402
-from harness import ClusterTest, sh, wait_for  # noqa: E402
+from harness import ClusterTest, free_ports, sh, wait_for  # noqa: E402
 
 CONNECTION_LOSS_S = 10
 
@@ -247,6 +250,46 @@ class Limits(unittest.TestCase):
             self.assertIn(b"Mode: standalone", server.word("srvr"))
             self.assertEqual(server.word("ruok"),
                              b"ruok is not executed because it is not in the whitelist.\n")
+
+
+class Admin(unittest.TestCase):
+    def test_its_commands_answer_in_json(self):
+        port = free_ports(1)[0]
+        server = Zabfs(["admin.enableServer=true", f"admin.serverPort={port}"])
+        with open(server.config) as f:
+            text = f.read().replace("admin.enableServer=false\n", "")
+        with open(server.config, "w") as f:
+            f.write(text)
+        with server:
+            session = raw.Session(server.address)
+            session.request(raw.CREATE, raw.create("/e", flags=1))
+            session.request(raw.GET_DATA, buf("/e") + boolean(True))
+
+            def ask(command):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/commands/{command}") as r:
+                    self.assertEqual(r.headers["Content-Type"], "application/json")
+                    answer = json.load(r)
+                return answer
+
+            self.assertEqual(ask("ruok"), {"command": "ruok", "error": None})
+            self.assertEqual(ask("stat")["server_stats"]["server_state"], "standalone")
+            self.assertEqual(ask("monitor")["ephemerals_count"], 1)
+            self.assertEqual(ask("configuration")["client_port"], server.port)
+            connections = ask("cons")["connections"]
+            self.assertEqual([c["session_id"] for c in connections], [session.id])
+            self.assertEqual(list(ask("watches_by_path")["path_to_session_ids"]), ["/e"])
+            self.assertEqual(ask("dump")["session_id_to_ephemeral_paths"],
+                             {hex(session.id): ["/e"]})
+            self.assertIn("Unknown command", ask("nosuch")["error"])
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/commands") as r:
+                self.assertIn(b"/commands/monitor", r.read())
+            with self.assertRaises(urllib.error.HTTPError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/other")
+            for garbage in (b"\0" * 10, b"GET /" + b"x" * 20000, b"POST /commands/ruok HTTP/1.1\r\n\r\n"):
+                with socket.create_connection(("127.0.0.1", port), 5) as s:
+                    s.sendall(garbage)
+            self.assertIsNone(ask("ruok")["error"])
+            session.close()
 
 
 class ThreeServers(ClusterTest):

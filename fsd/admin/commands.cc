@@ -1,0 +1,298 @@
+#include "fsd/admin/commands.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <boost/json/array.hpp>
+#include <filesystem>
+#include <functional>
+#include <map>
+
+namespace zabfs::fsd::admin {
+
+namespace json = boost::json;
+using consensus::Member;
+using wire::ConnectionFacts;
+using wire::ServerFacts;
+using wire::WireServer;
+
+namespace {
+
+using Answer = std::function<json::object(WireServer&)>;
+
+std::string hex(tree::SessionId session) {
+  return fmt::format("0x{:x}", static_cast<uint64_t>(session.value));
+}
+
+json::object server_stats(const ServerFacts& facts) {
+  return {{"packets_sent", facts.sent},
+          {"packets_received", facts.received},
+          {"data_dir_size", facts.snapshot_bytes},
+          {"log_dir_size", facts.log_bytes},
+          {"server_state", facts.state},
+          {"last_processed_zxid", facts.zxid.value},
+          {"outstanding_requests", facts.outstanding},
+          {"avg_latency", facts.latency_ms_avg},
+          {"max_latency", facts.latency_ms_max},
+          {"min_latency", facts.latency_ms_min},
+          {"num_alive_client_connections", facts.connections},
+          {"uptime", facts.uptime_ms}};
+}
+
+json::object srvr(WireServer& server) {
+  ServerFacts facts = server.facts();
+  return {{"version", wire::kServerVersion},
+          {"read_only", !facts.serving},
+          {"server_stats", server_stats(facts)},
+          {"node_count", facts.znodes}};
+}
+
+json::array connections_of(WireServer& server) {
+  json::array all;
+  for (const ConnectionFacts& c : server.connection_facts()) {
+    json::object one{{"remote_socket_address", c.address},
+                     {"interest_ops", c.receives ? 1 : 0},
+                     {"outstanding_requests", c.queued},
+                     {"packets_received", c.received},
+                     {"packets_sent", c.sent}};
+    if (c.session != tree::SessionId{}) {
+      one["session_id"] = c.session.value;
+      one["last_operation"] = c.last_op;
+      one["established"] = c.established_ms;
+      one["session_timeout"] = c.timeout_ms;
+      one["last_cxid"] = c.last_cxid;
+      one["last_zxid"] = c.last_zxid.value;
+      one["last_response_time"] = c.last_response_ms;
+      one["last_latency"] = c.last_latency_ms;
+      one["min_latency"] = c.min_latency_ms;
+      one["avg_latency"] = c.avg_latency_ms;
+      one["max_latency"] = c.max_latency_ms;
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+json::object stats(WireServer& server) {
+  json::object answer = srvr(server);
+  answer["connections"] = connections_of(server);
+  answer["secure_connections"] = json::array();
+  return answer;
+}
+
+json::object connections(WireServer& server) {
+  return {{"connections", connections_of(server)}, {"secure_connections", json::array()}};
+}
+
+json::object monitor(WireServer& server) {
+  ServerFacts facts = server.facts();
+  json::object answer{{"version", wire::kServerVersion},
+                      {"server_state", facts.state},
+                      {"ephemerals_count", facts.ephemerals},
+                      {"num_alive_connections", facts.connections},
+                      {"avg_latency", facts.latency_ms_avg},
+                      {"max_latency", facts.latency_ms_max},
+                      {"min_latency", facts.latency_ms_min},
+                      {"outstanding_requests", facts.outstanding},
+                      {"znode_count", facts.znodes},
+                      {"global_sessions", facts.sessions},
+                      {"local_sessions", 0},
+                      {"packets_sent", facts.sent},
+                      {"packets_received", facts.received},
+                      {"watch_count", facts.watches},
+                      {"approximate_data_size", facts.data_bytes},
+                      {"open_file_descriptor_count", facts.open_files},
+                      {"max_file_descriptor_count", facts.max_files},
+                      {"uptime", facts.uptime_ms},
+                      {"quorum_size", facts.quorum_size}};
+  if (facts.state == "leader") {
+    answer["learners"] = answer["synced_followers"] = facts.synced_followers;
+  }
+  return answer;
+}
+
+// `clientPort=2181` as "client_port" : 2181.
+json::object configuration(WireServer& server) {
+  json::object answer;
+  for (const std::string& line : server.config().settings) {
+    size_t equals = line.find('=');
+    std::string name, value = line.substr(equals + 1);
+    for (char c : line.substr(0, equals)) {
+      if (c >= 'A' && c <= 'Z') {
+        name += '_';
+        c = static_cast<char>(c - 'A' + 'a');
+      }
+      name += c;
+    }
+    bool is_number = !value.empty() && value.find_first_not_of("-0123456789") == std::string::npos;
+    if (is_number) {
+      answer[name] = std::stoll(value);
+    } else {
+      answer[name] = value;
+    }
+  }
+  return answer;
+}
+
+json::object environment(WireServer&) {
+  utsname name = {};
+  ::uname(&name);
+  char host[256] = {};
+  ::gethostname(host, sizeof(host) - 1);
+  return {{"zookeeper.version", wire::kServerVersion},
+          {"host.name", host},
+          {"os.name", name.sysname},
+          {"os.arch", name.machine},
+          {"os.version", name.release},
+          {"user.dir", std::filesystem::current_path().string()}};
+}
+
+json::object leader(WireServer& server) {
+  const consensus::Replica& replica = server.replica();
+  const consensus::Ensemble& ensemble = replica.config().zab.ensemble;
+  if (ensemble.members().size() <= 1) return {{"error", "server is not initialized"}};
+  tree::ServerId leading = replica.zab().leader();
+  const Member* member = ensemble.find(leading);
+  if (member == nullptr) return {{"error", "no leader is known"}};
+  return {{"is_leader", leading == replica.config().zab.me},
+          {"leader_id", leading.value},
+          {"leader_ip", member->host}};
+}
+
+json::object voting_view(WireServer& server) {
+  json::object view;
+  for (const auto& [id, member] : server.replica().config().zab.ensemble.members()) {
+    if (member.observer) continue;
+    view[std::to_string(id.value)] = json::object{
+        {"server_addresses", json::array{fmt::format("{}:{}", member.host, member.quorum_port)}},
+        {"election_addresses",
+         json::array{fmt::format("{}:{}", member.host, member.election_port)}},
+        {"client_address", member.client_address},
+        {"learner_type", "participant"}};
+  }
+  return {{"current_config", std::move(view)}};
+}
+
+json::object watch_summary(WireServer& server) {
+  return server.watches().with([](tree::WatchTables& tables) -> json::object {
+    return {{"num_connections", tables.data_paths_by_watcher().size()},
+            {"num_paths", tables.data_path_count()},
+            {"num_total_watches", tables.data_count()}};
+  });
+}
+
+json::object watches(WireServer& server) {
+  json::object all;
+  for (const auto& [watcher, paths] : server.watches().with(
+           [](tree::WatchTables& tables) { return tables.data_paths_by_watcher(); })) {
+    json::array list;
+    for (const std::string& path : paths) list.emplace_back(path);
+    all[hex(server.session_of(watcher))] = std::move(list);
+  }
+  return {{"session_id_to_watched_paths", std::move(all)}};
+}
+
+json::object watches_by_path(WireServer& server) {
+  json::object all;
+  for (const auto& [path, watchers] : server.watches().with(
+           [](tree::WatchTables& tables) { return tables.data_watchers_by_path(); })) {
+    json::array list;
+    for (tree::Watcher watcher : watchers) list.emplace_back(hex(server.session_of(watcher)));
+    all[path] = std::move(list);
+  }
+  return {{"path_to_session_ids", std::move(all)}};
+}
+
+json::object dump(WireServer& server) {
+  const tree::Tree& tree = server.replica().tree();
+  json::object ephemerals, timeouts;
+  for (const auto& [session, timeout_ms] : tree.sessions()) {
+    timeouts[hex(session)] = timeout_ms;
+    std::vector<std::string> paths = tree.ephemerals_of(session);
+    if (paths.empty()) continue;
+    json::array list;
+    for (const std::string& path : paths) list.emplace_back(path);
+    ephemerals[hex(session)] = std::move(list);
+  }
+  return {{"session_id_to_timeout", std::move(timeouts)},
+          {"session_id_to_ephemeral_paths", std::move(ephemerals)}};
+}
+
+json::object dirs(WireServer& server) {
+  ServerFacts facts = server.facts();
+  return {{"datadir_size", facts.snapshot_bytes}, {"logdir_size", facts.log_bytes}};
+}
+
+json::object is_read_only(WireServer& server) {
+  return {{"read_only", !server.replica().is_serving()}};
+}
+
+json::object reset_stats(WireServer& server) {
+  server.reset_stats();
+  return {};
+}
+
+json::object reset_connection_stats(WireServer& server) {
+  server.reset_connection_stats();
+  return {};
+}
+
+json::object nothing(WireServer&) { return {}; }
+
+struct Command {
+  const char* name;
+  Answer answer;
+};
+
+const std::map<std::string, Command>& commands() {
+  static const std::map<std::string, Command> kCommands = [] {
+    std::map<std::string, Command> all;
+    auto add = [&all](const char* name, const char* alias, Answer answer) {
+      all[name] = {name, answer};
+      if (alias != nullptr) all[alias] = {name, std::move(answer)};
+    };
+    add("configuration", "conf", configuration);
+    add("connection_stat_reset", "crst", reset_connection_stats);
+    add("connections", "cons", connections);
+    add("dirs", nullptr, dirs);
+    add("dump", nullptr, dump);
+    add("environment", "envi", environment);
+    add("is_read_only", "isro", is_read_only);
+    add("leader", "lead", leader);
+    add("monitor", "mntr", monitor);
+    add("ruok", nullptr, nothing);
+    add("server_stats", "srvr", srvr);
+    add("stat_reset", "srst", reset_stats);
+    add("stats", "stat", stats);
+    add("voting_view", nullptr, voting_view);
+    add("watch_summary", "wchs", watch_summary);
+    add("watches", "wchc", watches);
+    add("watches_by_path", "wchp", watches_by_path);
+    return all;
+  }();
+  return kCommands;
+}
+
+}  // namespace
+
+std::vector<std::string> command_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, command] : commands()) {
+    if (name == command.name) names.push_back(name);
+  }
+  return names;
+}
+
+json::object run_command(WireServer& server, const std::string& name) {
+  auto command = commands().find(name);
+  if (command == commands().end()) {
+    return {{"command", name}, {"error", "Unknown command: " + name}};
+  }
+  json::object answer = command->second.answer(server);
+  answer["command"] = command->second.name;
+  if (!answer.contains("error")) answer["error"] = nullptr;
+  return answer;
+}
+
+}  // namespace zabfs::fsd::admin

@@ -1,0 +1,135 @@
+#include "fsd/admin/server.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/json/src.hpp>  // the library is header-only here: this file is its one source
+#include <utility>
+
+#include "fsd/admin/commands.h"
+
+namespace zabfs::fsd::admin {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+namespace {
+
+constexpr int kMaxConnections = 64;
+constexpr size_t kMaxRequestBytes = 8u << 10;
+constexpr auto kTimeLimit = std::chrono::seconds(10);
+
+}  // namespace
+
+struct AdminServer::Exchange {
+  explicit Exchange(tcp::socket socket) : stream(std::move(socket)), buffer(kMaxRequestBytes) {}
+  beast::tcp_stream stream;
+  beast::flat_buffer buffer;
+  http::request<http::empty_body> request;
+  http::response<http::string_body> response;
+};
+
+AdminServer::AdminServer(consensus::Host& host, wire::WireServer& clients, AdminConfig config)
+    : host_(host), clients_(clients), config_(std::move(config)), acceptor_(io_) {}
+
+AdminServer::~AdminServer() { stop(); }
+
+std::string AdminServer::listen() {
+  error_code error;
+  tcp::endpoint endpoint(tcp::v6(), *config_.port);
+  if (!config_.address.empty()) {
+    tcp::resolver resolver(io_);
+    auto found = resolver.resolve(config_.address, std::to_string(*config_.port), error);
+    if (error || found.empty()) {
+      return fmt::format("admin.serverAddress: can't resolve {}: {}", config_.address,
+                         error.message());
+    }
+    endpoint = *found.begin();
+  }
+  acceptor_.open(endpoint.protocol(), error);
+  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  if (!error) acceptor_.listen(kMaxConnections, error);
+  if (error)
+    return fmt::format("can't listen on admin port {}: {}", *config_.port, error.message());
+  return {};
+}
+
+void AdminServer::start() {
+  accept();
+  thread_ = std::thread([this] { io_.run(); });
+  pthread_setname_np(thread_.native_handle(), "zabfs-admin");
+}
+
+void AdminServer::stop() {
+  io_.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void AdminServer::accept() {
+  acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+    if (error == asio::error::operation_aborted) return;
+    if (!error && open_ < kMaxConnections) {
+      ++open_;
+      // Its end counts it out, on whichever thread that is.
+      std::shared_ptr<Exchange> exchange(new Exchange(std::move(socket)), [this](Exchange* over) {
+        asio::post(io_, [this, over] {
+          delete over;
+          --open_;
+        });
+      });
+      exchange->stream.expires_after(kTimeLimit);
+      http::async_read(exchange->stream, exchange->buffer, exchange->request,
+                       [this, exchange](error_code failed, size_t) {
+                         if (!failed) answer(exchange);
+                       });
+    }
+    accept();
+  });
+}
+
+void AdminServer::answer(const std::shared_ptr<Exchange>& exchange) {
+  if (exchange->request.method() != http::verb::get) {
+    return reply(exchange, 405, "text/plain", "only GET is answered here\n");
+  }
+  std::string path(exchange->request.target());
+  path = path.substr(0, path.find('?'));
+  if (path == config_.path || path == config_.path + "/") {
+    std::string page;
+    for (const std::string& name : command_names()) {
+      page += fmt::format("<a href=\"{0}/{1}\">{1}</a>\n<br/>\n", config_.path, name);
+    }
+    return reply(exchange, 200, "text/html", std::move(page));
+  }
+  if (!path.starts_with(config_.path + "/")) {
+    return reply(exchange, 404, "text/plain", "see " + config_.path + "\n");
+  }
+  std::string name = path.substr(config_.path.size() + 1);
+  host_.post([this, exchange, name] {
+    std::string body = boost::json::serialize(run_command(clients_, name)) + "\n";
+    asio::post(io_, [this, exchange, body = std::move(body)]() mutable {
+      reply(exchange, 200, "application/json", std::move(body));
+    });
+  });
+}
+
+void AdminServer::reply(const std::shared_ptr<Exchange>& exchange, unsigned status,
+                        const char* type, std::string body) {
+  exchange->response.result(status);
+  exchange->response.version(exchange->request.version());
+  exchange->response.set(http::field::content_type, type);
+  exchange->response.keep_alive(false);
+  exchange->response.body() = std::move(body);
+  exchange->response.prepare_payload();
+  http::async_write(exchange->stream, exchange->response, [exchange](error_code, size_t) {
+    error_code ignored;
+    exchange->stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
+  });
+}
+
+}  // namespace zabfs::fsd::admin

@@ -1,0 +1,55 @@
+// The admin port: ZooKeeper's commands over HTTP, `GET /commands/NAME`, answered in JSON (Java:
+// JettyAdminServer).
+//
+// One thread of its own; the answers are made on the replica's strand. At most kMaxConnections at
+// once, each for one request of at most 8 KiB and 10 s.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "consensus/host.h"
+#include "fsd/wire/server.h"
+
+namespace zabfs::fsd::admin {
+
+struct AdminConfig {
+  bool enabled = true;             // admin.enableServer
+  std::optional<uint16_t> port;    // admin.serverPort; without it nothing listens
+  std::string address;             // admin.serverAddress
+  std::string path = "/commands";  // admin.commandURL
+};
+
+class AdminServer {
+ public:
+  AdminServer(consensus::Host& host, wire::WireServer& clients, AdminConfig config);
+  ~AdminServer();
+
+  // Binds. An empty string, or what is wrong.
+  std::string listen();
+  void start();
+  void stop();
+
+ private:
+  using tcp = boost::asio::ip::tcp;
+  struct Exchange;
+
+  void accept();
+  void answer(const std::shared_ptr<Exchange>& exchange);
+  void reply(const std::shared_ptr<Exchange>& exchange, unsigned status, const char* type,
+             std::string body);
+
+  consensus::Host& host_;
+  wire::WireServer& clients_;
+  const AdminConfig config_;
+  boost::asio::io_context io_{1};
+  tcp::acceptor acceptor_;
+  int open_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace zabfs::fsd::admin

@@ -1,0 +1,48 @@
+// What a server tells of itself, to four-letter words and to the admin port.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tree/types.h"
+
+namespace zabfs::fsd::wire {
+
+// Clients parse a ZooKeeper version here: it says which one this server speaks.
+inline constexpr const char* kServerVersion = "3.8.0-zabfs, built on 2026-11-25 00:00 UTC";
+
+struct ServerFacts {
+  std::string state;  // standalone, leader, follower, observer
+  bool serving = false;
+  uint64_t received = 0, sent = 0;
+  int64_t outstanding = 0;
+  int64_t latency_ms_min = 0, latency_ms_max = 0;
+  double latency_ms_avg = 0;
+  size_t connections = 0;
+  tree::Zxid zxid;
+  size_t znodes = 0, ephemerals = 0, sessions = 0, watches = 0;
+  size_t data_bytes = 0;
+  uint64_t open_files = 0, max_files = 0;
+  size_t quorum_size = 0;
+  size_t synced_followers = 0;  // at the leader
+  int64_t uptime_ms = 0;
+  uint64_t snapshot_bytes = 0, log_bytes = 0;  // on disk
+};
+
+struct ConnectionFacts {
+  std::string address;  // host:port
+  bool receives = false;
+  size_t queued = 0;
+  uint64_t received = 0, sent = 0;
+  tree::SessionId session;
+  int32_t timeout_ms = 0;
+  std::string last_op;
+  int64_t established_ms = 0;  // since 1970
+  int32_t last_cxid = 0;
+  tree::Zxid last_zxid;
+  int64_t last_response_ms = 0;  // ago
+  int64_t last_latency_ms = 0, min_latency_ms = 0, avg_latency_ms = 0, max_latency_ms = 0;
+};
+
+}  // namespace zabfs::fsd::wire

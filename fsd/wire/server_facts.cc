@@ -1,0 +1,165 @@
+// The wire server's part that tells of itself.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "fsd/wire/server.h"
+
+namespace zabfs::fsd::wire {
+
+namespace fs = std::filesystem;
+using consensus::Role;
+using tree::OpCode;
+using tree::SessionId;
+
+namespace {
+
+std::string op_name(OpCode type) {
+  switch (static_cast<int>(type)) {
+    case static_cast<int>(OpCode::kNotification):
+      return "NA";
+    case static_cast<int>(OpCode::kCreate):
+    case static_cast<int>(OpCode::kCreate2):
+      return "CREA";
+    case static_cast<int>(OpCode::kDelete):
+      return "DELE";
+    case static_cast<int>(OpCode::kExists):
+      return "EXIS";
+    case static_cast<int>(OpCode::kGetData):
+      return "GETD";
+    case static_cast<int>(OpCode::kSetData):
+      return "SETD";
+    case static_cast<int>(OpCode::kGetChildren):
+    case static_cast<int>(OpCode::kGetChildren2):
+      return "GETC";
+    case static_cast<int>(OpCode::kPing):
+      return "PING";
+    case static_cast<int>(OpCode::kMulti):
+      return "MULT";
+    default:
+      return "OP" + std::to_string(static_cast<int>(type));
+  }
+}
+
+uint64_t bytes_under(const std::string& directory) {
+  uint64_t total = 0;
+  std::error_code error;
+  for (auto i = fs::recursive_directory_iterator(directory, error);
+       i != fs::recursive_directory_iterator(); i.increment(error)) {
+    if (i->is_regular_file(error)) total += i->file_size(error);
+  }
+  return total;
+}
+
+size_t open_files() {
+  std::error_code error;
+  auto files = fs::directory_iterator("/proc/self/fd", error);
+  return static_cast<size_t>(std::distance(fs::begin(files), fs::end(files)));
+}
+
+template <class Time>
+int64_t in_ms(Time time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+}
+
+}  // namespace
+
+std::string WireServer::state() const {
+  const consensus::Replica& replica = host_.replica();
+  if (replica.config().zab.ensemble.members().size() <= 1) return "standalone";
+  switch (replica.zab().role()) {
+    case Role::kLeading:
+      return "leader";
+    case Role::kObserving:
+      return "observer";
+    case Role::kFollowing:
+    case Role::kLooking:
+    case Role::kSettling:
+      return "follower";
+  }
+  return "follower";
+}
+
+ServerFacts WireServer::facts() {
+  const consensus::Replica& replica = host_.replica();
+  const tree::Tree& tree = replica.tree();
+  ServerFacts facts;
+  facts.state = state();
+  facts.serving = replica.is_serving();
+  facts.received = stats_.received;
+  facts.sent = stats_.sent;
+  facts.outstanding = outstanding_;
+  if (uint64_t count = stats_.latency_count; count > 0) {
+    facts.latency_ms_min = stats_.latency_ms_min;
+    facts.latency_ms_max = stats_.latency_ms_max;
+    facts.latency_ms_avg = static_cast<double>(stats_.latency_ms_sum) / static_cast<double>(count);
+  }
+  {
+    std::lock_guard lock(connections_mutex_);
+    facts.connections = connections_.size();
+  }
+  facts.zxid = tree.last_zxid();
+  facts.znodes = tree.node_count();
+  facts.sessions = tree.sessions().size();
+  for (const auto& [session, timeout_ms] : tree.sessions()) {
+    facts.ephemerals += tree.ephemerals_of(session).size();
+  }
+  facts.watches = watches_.with([](tree::WatchTables& tables) { return tables.count(); });
+  facts.data_bytes = tree.data_bytes();
+  facts.open_files = open_files();
+  rlimit limit = {};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  facts.max_files = limit.rlim_cur;
+  facts.quorum_size = replica.config().zab.ensemble.voter_count();
+  if (facts.state == "leader") facts.synced_followers = replica.zab().synced_voters() - 1;
+  facts.uptime_ms = in_ms(Clock::now() - started_);
+  facts.snapshot_bytes = bytes_under(config_.data_dir);
+  facts.log_bytes = bytes_under(config_.data_log_dir);
+  return facts;
+}
+
+std::vector<ConnectionFacts> WireServer::connection_facts() const {
+  std::vector<ConnectionFacts> all;
+  std::lock_guard lock(connections_mutex_);
+  for (const auto& [number, c] : connections_) {
+    std::lock_guard one(c->mutex);
+    const ConnectionStats& stats = c->stats;
+    ConnectionFacts& facts = all.emplace_back();
+    facts.address = c->address + ":" + std::to_string(c->port);
+    facts.receives = c->phase == Phase::kOpen;
+    facts.queued = c->waiting.size();
+    facts.received = stats.received;
+    facts.sent = stats.sent;
+    facts.session = c->session;
+    facts.timeout_ms = c->timeout_ms;
+    facts.last_op = op_name(stats.last_op);
+    facts.established_ms = in_ms(c->since.time_since_epoch());
+    facts.last_cxid = stats.last_cxid;
+    facts.last_zxid = stats.last_zxid;
+    facts.last_response_ms = in_ms(Clock::now() - std::max(stats.last_answer, c->since_steady));
+    facts.last_latency_ms = stats.last_latency_ms;
+    facts.min_latency_ms = stats.latency_ms_min == INT64_MAX ? 0 : stats.latency_ms_min;
+    facts.avg_latency_ms =
+        stats.sent == 0 ? 0 : stats.latency_ms_sum / static_cast<int64_t>(stats.sent);
+    facts.max_latency_ms = stats.latency_ms_max;
+  }
+  return all;
+}
+
+void WireServer::reset_connection_stats() {
+  std::lock_guard lock(connections_mutex_);
+  for (const auto& [number, connection] : connections_) {
+    std::lock_guard one(connection->mutex);
+    connection->stats = {};
+  }
+}
+
+SessionId WireServer::session_of(tree::Watcher watcher) const {
+  ConnectionPtr connection = find(watcher);
+  if (!connection) return {};
+  std::lock_guard lock(connection->mutex);
+  return connection->session;
+}
+
+}  // namespace zabfs::fsd::wire
