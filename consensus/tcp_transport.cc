@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "consensus/replica.h"
+#include "consensus/tcp_listen.h"
 #include "tree/jute.h"
 
 namespace zabfs::consensus {
@@ -29,6 +30,7 @@ constexpr size_t kReadBytes = 256u << 10;
 constexpr size_t kMaxUnsentBytes = 1u << 30;
 constexpr auto kConnectTimeout = std::chrono::seconds(2);
 constexpr int kVoteTimeoutMs = 2'000;
+constexpr int kBacklog = 128;
 constexpr size_t kMaxHelloAddress = 2'048;
 constexpr size_t kMaxHalfOpen = 64;  // election connections that have not said who they are
 
@@ -45,29 +47,6 @@ void set_options(tcp::socket& socket, int unacknowledged_ms) {
   socket.set_option(tcp::no_delay(true), ignored);
   static_cast<void>(::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT,
                                  &unacknowledged_ms, sizeof unacknowledged_ms));
-}
-
-std::string bind(tcp::acceptor& acceptor, asio::io_context& io, const std::string& host,
-                 uint16_t port, bool all_addresses, const char* what) {
-  error_code error;
-  tcp::endpoint endpoint(tcp::v6(), port);
-  if (!all_addresses) {
-    tcp::resolver resolver(io);
-    auto found = resolver.resolve(host, std::to_string(port), error);
-    if (error || found.empty()) {
-      return fmt::format("can't resolve {}, this server's own host: {}", host, error.message());
-    }
-    endpoint = *found.begin();
-  }
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(128, error);
-  if (error) {
-    return fmt::format("can't listen on {}:{} ({}): {}; is another server running there?", host,
-                       port, what, error.message());
-  }
-  return {};
 }
 
 }  // namespace
@@ -329,13 +308,11 @@ TcpTransport::~TcpTransport() = default;
 std::string TcpTransport::listen(bool all_addresses) {
   if (ensemble_.members().size() <= 1) return {};
   const Member& self = *ensemble_.find(me_);
+  std::string host = all_addresses ? std::string() : self.host;
   std::string error =
-      bind(quorum_acceptor_, io_, self.host, self.quorum_port, all_addresses, "quorum port");
-  if (error.empty()) {
-    error =
-        bind(mesh_->acceptor, io_, self.host, self.election_port, all_addresses, "election port");
-  }
-  return error;
+      listen_on(quorum_acceptor_, io_, host, self.quorum_port, kBacklog, "quorum port");
+  if (!error.empty()) return error;
+  return listen_on(mesh_->acceptor, io_, host, self.election_port, kBacklog, "election port");
 }
 
 void TcpTransport::start(Replica& replica) {

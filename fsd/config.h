@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "consensus/host.h"
-#include "fsd/admin/server.h"
-#include "fsd/wire/server.h"
+#include "fsd/admin/config.h"
+#include "fsd/wire/config.h"
 
 namespace zabfs::fsd {
 

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <memory>
 
+#include "fsd/admin/server.h"
 #include "fsd/config.h"
 #include "fsd/fuse/mount.h"
 #include "fsd/wire/server.h"

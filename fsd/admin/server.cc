@@ -8,6 +8,7 @@
 #include <boost/json/src.hpp>  // the library is header-only here: this file is its one source
 #include <utility>
 
+#include "consensus/tcp_listen.h"
 #include "fsd/admin/commands.h"
 
 namespace zabfs::fsd::admin {
@@ -40,24 +41,8 @@ AdminServer::AdminServer(consensus::Host& host, wire::WireServer& clients, Admin
 AdminServer::~AdminServer() { stop(); }
 
 std::string AdminServer::listen() {
-  error_code error;
-  tcp::endpoint endpoint(tcp::v6(), *config_.port);
-  if (!config_.address.empty()) {
-    tcp::resolver resolver(io_);
-    auto found = resolver.resolve(config_.address, std::to_string(*config_.port), error);
-    if (error || found.empty()) {
-      return fmt::format("admin.serverAddress: can't resolve {}: {}", config_.address,
-                         error.message());
-    }
-    endpoint = *found.begin();
-  }
-  acceptor_.open(endpoint.protocol(), error);
-  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor_.bind(endpoint, error);
-  if (!error) acceptor_.listen(kMaxConnections, error);
-  if (error)
-    return fmt::format("can't listen on admin port {}: {}", *config_.port, error.message());
-  return {};
+  return consensus::listen_on(acceptor_, io_, config_.address, *config_.port, kMaxConnections,
+                              "admin port");
 }
 
 void AdminServer::start() {

@@ -13,16 +13,10 @@
 #include <thread>
 
 #include "consensus/host.h"
+#include "fsd/admin/config.h"
 #include "fsd/wire/server.h"
 
 namespace zabfs::fsd::admin {
-
-struct AdminConfig {
-  bool enabled = true;             // admin.enableServer
-  std::optional<uint16_t> port;    // admin.serverPort; without it nothing listens
-  std::string address;             // admin.serverAddress
-  std::string path = "/commands";  // admin.commandURL
-};
 
 class AdminServer {
  public:

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "consensus/tcp_listen.h"
 #include "fsd/wire/auth.h"
 #include "fsd/wire/words.h"
 
@@ -69,31 +70,11 @@ WireServer::~WireServer() { stop(); }
 // ---- its life
 
 std::string WireServer::listen() {
-  error_code error;
-  tcp::endpoint endpoint(tcp::v6(), *config_.port);
-  if (!config_.address.empty()) {
-    tcp::resolver resolver(io_);
-    auto found = resolver.resolve(config_.address, std::to_string(*config_.port), error);
-    if (error || found.empty()) {
-      return fmt::format("clientPortAddress: can't resolve {}: {}", config_.address,
-                         error.message());
-    }
-    endpoint = *found.begin();
-  }
-  acceptor_.open(endpoint.protocol(), error);
-  if (error && config_.address.empty()) {  // a machine without IPv6
-    endpoint = tcp::endpoint(tcp::v4(), *config_.port);
-    acceptor_.open(endpoint.protocol(), error);
-  }
-  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor_.bind(endpoint, error);
-  if (!error) acceptor_.listen(config_.backlog, error);
-  if (error) {
-    return fmt::format("can't listen on client port {}: {}; is another server running there?",
-                       *config_.port, error.message());
-  }
-  port_ = acceptor_.local_endpoint(error).port();
-  return {};
+  std::string problem = consensus::listen_on(acceptor_, io_, config_.address, *config_.port,
+                                             config_.backlog, "client port");
+  error_code ignored;
+  if (problem.empty()) port_ = acceptor_.local_endpoint(ignored).port();
+  return problem;
 }
 
 void WireServer::start() {

@@ -1,0 +1,32 @@
+// What the client port is told in zoo.cfg; in comments, the keys.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tree/types.h"
+
+namespace zabfs::fsd::wire {
+
+struct WireConfig {
+  std::optional<uint16_t> port;  // none: no client port
+  std::string address;           // empty: all of them
+  size_t max_per_address = 60;   // maxClientCnxns; 0: any number
+  size_t max_connections = 0;    // maxCnxns
+  size_t max_frame_bytes = tree::kJuteMaxBuffer;
+  std::set<std::string> commands{"srvr"};         // 4lw.commands.whitelist; "*" for all
+  std::string super_digest;                       // DigestAuthenticationProvider.superDigest
+  std::map<std::string, std::string> sasl_users;  // zabfs.sasl.user.NAME, to passwords
+  bool skip_acl = false;
+  bool read_only_mode = false;  // readonlymode.enabled
+  int threads = 1;
+  int backlog = 1'024;
+  std::string data_dir, data_log_dir;
+  std::vector<std::string> settings;  // `key=value`, for the word `conf`
+};
+
+}  // namespace zabfs::fsd::wire
