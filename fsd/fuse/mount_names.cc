@@ -6,6 +6,7 @@
 
 #include "fsd/fuse/mount.h"
 #include "tree/path.h"
+#include "tree/quota.h"
 
 namespace zabfs::fsd {
 
@@ -13,6 +14,11 @@ namespace {
 
 constexpr double kLongSeconds = 86'400;  // commits invalidate; the timeout only has to be long
 constexpr std::string_view kXattrPrefix = "user.zabfs.";
+
+// The usage that a quota counts is data which no txn names.
+bool changes_without_txn(std::string_view path) {
+  return tree::base_name(path) == tree::kQuotaStats && tree::is_within(path, tree::kQuotaRoot);
+}
 
 }  // namespace
 
@@ -75,7 +81,8 @@ bool Mount::fill_entry(const tree::Tree& tree, const std::string& path, bool fre
   entry.attr = stat_of(shown);
   entry.entry_timeout = cacheable ? name_timeout() : 0;
   // Attributes in answers that the kernel doesn't order against invalidations are not cached.
-  entry.attr_timeout = cacheable && !fresh_attributes ? kLongSeconds : 0;
+  bool may_cache = cacheable && !fresh_attributes && !changes_without_txn(path);
+  entry.attr_timeout = may_cache ? kLongSeconds : 0;
   return true;
 }
 
@@ -130,7 +137,7 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
       View shown = view(tree, *node, known.path);
       if (shown.kind != known.kind && id != kRootNode) return false;
       st = stat_of(shown);
-      cacheable = may_cache && nodes_.is_stable(known.path);
+      cacheable = may_cache && nodes_.is_stable(known.path) && !changes_without_txn(known.path);
       return true;
     });
     if (!found) {

@@ -124,7 +124,13 @@ void WireServer::session_closed(SessionId session) {
 
 void WireServer::name_touched() {
   for (const auto& [session, connection] : sessions_) {
-    if (connection->heard.exchange(false, std::memory_order_relaxed)) {
+    bool heard = connection->heard.exchange(false, std::memory_order_relaxed);
+    if (!heard) {
+      // Its pings may lie behind requests that this server is too slow for.
+      std::lock_guard lock(connection->mutex);
+      heard = connection->paused && !connection->waiting.empty();
+    }
+    if (heard) {
       host_.replica().touch_session(session, connection->timeout_ms);
     }
   }

@@ -366,6 +366,21 @@ class ThreeServers(ClusterTest):
         client.request(raw.DELETE, buf(top + "/f") + i32(-1))
         self.assertFalse(os.path.exists(self.dir(self.n2, "f")))
 
+    def test_mounts_show_what_a_quota_counts(self):
+        os.chmod(self.dir(self.n1), 0o777)
+        self.cluster.sync_all()
+        client = self.open(self.n1)
+        quota = f"/zookeeper/quota/{self.name}"
+        for path, data in ((quota, b""), (quota + "/zookeeper_limits", b"count=100,bytes=-1"),
+                           (quota + "/zookeeper_stats", b"count=0,bytes=0")):
+            self.assertEqual(client.request(raw.CREATE, raw.create(path, data))[2], 0)
+        for count in range(2, 13):
+            client.request(raw.CREATE, raw.create(f"/{self.name}/{count}", b"x"))
+            shown = self.n1.path(quota[1:], "zookeeper_stats")
+            text = f"count={count},bytes={count - 1}"
+            self.assertEqual(read_file(shown), text)
+            self.assertEqual(os.stat(shown).st_size, len(text))
+
     def test_modes_and_acls_let_nobody_in_by_the_other_door(self):
         client = self.open(self.n1)
         top = f"/{self.name}"
