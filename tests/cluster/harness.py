@@ -27,16 +27,31 @@ def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+# Below the range that the kernel gives to outgoing connections: a node finds its port free again.
+PORTS = range(20_000, 32_000)
+
+
+def is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("", port))
+            return True
+        except OSError:
+            return False
+
+
 def free_ports(count):
-    sockets = []
-    for _ in range(count):
-        s = socket.socket()
-        s.bind(("127.0.0.1", 0))
-        sockets.append(s)
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    ports = [port for port in random.sample(PORTS, 10 * count) if is_free(port)]
+    return ports[:count]
+
+
+def free_range(count):
+    """The first of so many free ports in a row."""
+    for first in random.sample(PORTS[:-count], 100):
+        if all(is_free(port) for port in range(first, first + count)):
+            return first
+    raise AssertionError(f"no {count} free ports in a row")
 
 
 def wait_for(condition, seconds=20, what="the condition", every=0.02):
