@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "sim/world.h"
+#include "tree/jute.h"
 
 namespace zabfs::sim {
 
@@ -192,7 +193,21 @@ void SimNode::send_vote(ServerId to, const Notification& notification) {
 }
 
 void SimNode::dial(ServerId leader, LinkId link) { world_.dial(id_, leader, link); }
-void SimNode::send(LinkId link, const std::string& bytes) { world_.send(id_, link, bytes); }
+void SimNode::send(LinkId link, const std::string& bytes) {
+  if (link == replica_->zab().link_to_leader()) check_ack(bytes);
+  world_.send(id_, link, bytes);
+}
+
+// Whoever acknowledges a txn has it on its disk (ZAB.md section 1).
+void SimNode::check_ack(const std::string& bytes) {
+  tree::jute::Reader in(bytes);
+  auto type = static_cast<consensus::PacketType>(in.i32());
+  tree::Zxid zxid{in.i64()};
+  if (!in.ok() || type != consensus::PacketType::kAck || zxid.counter() == 0) return;
+  if (zxid <= replica_->zab().state().durable) return;
+  throw Violation(fmt::format("node {} acknowledges 0x{:x}, and only 0x{:x} is on its disk",
+                              id_.value, zxid.value, replica_->zab().state().durable.value));
+}
 
 void SimNode::close(LinkId link, const std::string& reason) {
   world_.trace(fmt::format("node {} closes a link: {}", id_.value, reason));

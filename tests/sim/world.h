@@ -191,6 +191,7 @@ class SimNode : public consensus::Environment,
   void send_vote(ServerId to, const consensus::Notification& notification) override;
   void dial(ServerId leader, LinkId link) override;
   void send(LinkId link, const std::string& bytes) override;
+  void check_ack(const std::string& bytes);
   size_t unsent(LinkId) override { return 0; }
   void close(LinkId link, const std::string& reason) override;
   void flush() override {}
