@@ -113,7 +113,6 @@ class Replica {
   }
   // On the strand only: no lock is needed there.
   const tree::Tree& tree() const { return *tree_; }
-  Zxid last_proposed() const { return last_proposed_; }
 
   bool is_serving() const { return ready_; }
   bool is_disk_full() const { return disk_full_; }

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
 from harness import ZABFSD, die_with_parent, free_ports, wait_for  # noqa: E402
@@ -98,7 +97,3 @@ class Java(Server):
     def command(self):
         return ["java", "-Xmx400m", "-cp", JAVA_CLASSES, "-Dzookeeper.admin.enableServer=false",
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config]
-
-
-def now():
-    return time.monotonic()

@@ -19,8 +19,6 @@ from raw import boolean, buf, i32, i64  # noqa: E402
 from servers import Zabfs  # noqa: E402
 from harness import ClusterTest, free_ports, sh, wait_for  # noqa: E402
 
-CONNECTION_LOSS_S = 10
-
 
 def read_file(*names):
     with open(os.path.join(*names)) as f:
