@@ -91,8 +91,11 @@ class Mount : public consensus::ReplicaListener {
 
  private:
   using FilePtr = std::shared_ptr<OpenFile>;
+  // An open directory's names, in the order of their cookies. A cookie is the offset behind a name;
+  // it is the same in every listing, so that whoever goes on in another one, or in one that changed
+  // since, neither skips nor repeats a name that was there all the time.
   struct Listing {
-    std::vector<std::string> names;
+    std::vector<std::pair<off_t, std::string>> names;
     std::mutex mutex;  // guards names
   };
   // An open file of the control room.
@@ -145,7 +148,7 @@ class Mount : public consensus::ReplicaListener {
                         bool cacheable);
   View view(const tree::Tree& tree, const tree::ZNode& node, const std::string& path) const;
   double name_timeout();
-  std::vector<std::string> list(const std::string& path) const;
+  std::vector<std::pair<off_t, std::string>> list(const Node& node) const;
   void forget_caches(const NodeTable::Forget& forget);
 
   // -- files

@@ -14,10 +14,23 @@ namespace {
 
 constexpr double kLongSeconds = 86'400;  // commits invalidate; the timeout only has to be long
 constexpr std::string_view kXattrPrefix = "user.zabfs.";
+constexpr const char* kRoomNames[] = {"data", "ephemeral", "help", "lock",
+                                      "next", "seq",       "stat", "watch"};
+constexpr const char* kRootRoomNames[] = {"cluster", "handles"};
 
 // The usage that a quota counts is data which no txn names.
 bool changes_without_txn(std::string_view path) {
   return tree::base_name(path) == tree::kQuotaStats && tree::is_within(path, tree::kQuotaRoot);
+}
+
+// The place of a name in every listing. Those of "." and ".." are the smallest.
+off_t cookie_of(std::string_view name) {
+  if (name == ".") return 1;
+  if (name == "..") return 2;
+  uint64_t hash = 0xcbf29ce484222325;
+  for (char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  hash ^= hash >> 32;
+  return static_cast<off_t>(std::max<uint64_t>(hash & 0x7fffffffffffffff, 3));
 }
 
 }  // namespace
@@ -182,16 +195,27 @@ void Mount::readlink(fuse_req_t req, fuse_ino_t id) {
 
 // ---- directories
 
-std::vector<std::string> Mount::list(const std::string& path) const {
-  std::vector<std::string> names;
-  host_.replica().read([&](const tree::Tree& tree) {
-    const tree::ZNode* node = tree.find(path);
-    if (node == nullptr) return;
-    names.reserve(node->children.size());
-    tree.for_each_child(*node, [&](const tree::ZNode& child) {
-      if (child.name.view() != kHidden) names.emplace_back(child.name.view());
+std::vector<std::pair<off_t, std::string>> Mount::list(const Node& node) const {
+  std::vector<std::pair<off_t, std::string>> names;
+  auto add = [&names](std::string_view name) {
+    names.emplace_back(cookie_of(name), std::string(name));
+  };
+  for (const char* name : {".", ".."}) add(name);
+  if (node.control == Control::kRoom) {
+    for (const char* name : kRoomNames) add(name);
+    if (node.path == "/") {
+      for (const char* name : kRootRoomNames) add(name);
+    }
+  } else if (node.control == Control::kNone) {
+    host_.replica().read([&](const tree::Tree& tree) {
+      const tree::ZNode* znode = tree.find(node.path);
+      if (znode == nullptr) return;
+      names.reserve(znode->children.size() + 2);
+      tree.for_each_child(*znode, [&](const tree::ZNode& child) {
+        if (child.name.view() != kHidden) add(child.name.view());
+      });
     });
-  });
+  }
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -232,22 +256,14 @@ void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   }
   std::lock_guard lock(listing->mutex);
   bool in_room = node->control != Control::kNone;
-  if (offset == 0) {
-    listing->names = {".", ".."};
-    std::vector<std::string> names;
-    if (node->control == Control::kRoom) {
-      names = {"data", "ephemeral", "help", "lock", "next", "seq", "stat", "watch"};
-      if (node->path == "/") names.insert(names.end(), {"cluster", "handles"});
-      std::sort(names.begin(), names.end());
-    } else if (!in_room) {
-      names = list(node->path);
-    }
-    listing->names.insert(listing->names.end(), names.begin(), names.end());
-  }
+  // The kernel may begin in the middle: behind what it has cached, or after a seekdir.
+  if (offset == 0 || listing->names.empty()) listing->names = list(*node);
+  auto at = std::upper_bound(listing->names.begin(), listing->names.end(), offset,
+                             [](off_t cookie, const auto& name) { return cookie < name.first; });
   std::string buffer(size, '\0');
   size_t used = 0;
-  for (auto i = static_cast<size_t>(offset); i < listing->names.size(); ++i) {
-    const std::string& name = listing->names[i];
+  for (; at != listing->names.end(); ++at) {
+    const auto& [next, name] = *at;
     bool is_dot = name == "." || name == "..";
     size_t need = plus ? fuse_add_direntry_plus(req, nullptr, 0, name.c_str(), nullptr, 0)
                        : fuse_add_direntry(req, nullptr, 0, name.c_str(), nullptr, 0);
@@ -267,7 +283,6 @@ void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
       });
       if (!found) continue;  // removed since the listing was taken
     }
-    off_t next = static_cast<off_t>(i + 1);
     used += plus ? fuse_add_direntry_plus(req, buffer.data() + used, size - used, name.c_str(),
                                           &entry, next)
                  : fuse_add_direntry(req, buffer.data() + used, size - used, name.c_str(),
