@@ -13,23 +13,28 @@ constexpr int64_t kMaxResendMs = 1'000;  // Java: 60 s, which a healed network t
 constexpr int64_t kNobody = INT64_MIN;   // an observer's vote
 constexpr Zxid kNoVote{-1};
 
-bool beats(const Vote& a, const Vote& b) {
-  return std::tuple(a.peer_epoch, a.zxid, a.leader) > std::tuple(b.peer_epoch, b.zxid, b.leader);
-}
-
 }  // namespace
+
+// Of equals, one that every voter knows of is better than one of a configuration that is proposed.
+bool Election::beats(const Vote& a, const Vote& b) const {
+  auto rank = [this](const Vote& vote) {
+    return std::tuple(vote.peer_epoch, vote.zxid, membership_.in_force().is_voter(vote.leader),
+                      vote.leader);
+  };
+  return rank(a) > rank(b);
+}
 
 void Election::start(int64_t now_ms, const ZabState& state, Actions& out) {
   ++round_;
   received_.clear();
   settled_.clear();
   decide_at_ms_.reset();
-  votes_ = state.votes;
+  votes_ = state.votes && membership_.is_voter(config_.me);
   empty_ = state.empty;
   nonce_ = state.nonce;
   if (votes_) {
     own_ = Vote{config_.me, state.durable, state.current_epoch};
-  } else if (config_.ensemble.is_voter(config_.me)) {
+  } else if (membership_.is_voter(config_.me)) {
     // Java ignores zxid -1 as a vote; ours tell by the epoch whether anything was ever here.
     own_ = Vote{config_.me, kNoVote, empty_ ? 0 : 1};
   } else {
@@ -63,7 +68,9 @@ int64_t Election::deadline_ms() const {
 
 std::optional<ServerId> Election::receive(int64_t now_ms, ServerId from, const Notification& n,
                                           Actions& out) {
-  if (!config_.ensemble.is_voter(from)) {
+  if (!membership_.is_voter(from)) {
+    // It may lead all the same, as a voter of a configuration that this node does not know of yet.
+    if (n.state == PeerState::kLeading) settled_[from] = Received{n.vote, n.round, n.state};
     send(from, PeerState::kLooking, round_, out);
     return std::nullopt;
   }
@@ -94,7 +101,7 @@ std::optional<ServerId> Election::receive_looking(int64_t now_ms, ServerId from,
     send(from, PeerState::kLooking, n.round, out);
     return std::nullopt;
   }
-  if (!config_.ensemble.is_voter(n.vote.leader)) return std::nullopt;
+  if (n.vote.leader.value == kNobody) return std::nullopt;  // it has no vote, by its own word
   if (n.round < round_) {
     send(from, PeerState::kLooking, round_, out);
     return std::nullopt;
@@ -134,12 +141,10 @@ void Election::note_own_vote() {
 }
 
 bool Election::everyone_is_empty() const {
-  if (votes_ || !empty_ || !config_.ensemble.is_voter(config_.me)) return false;
-  return std::all_of(config_.ensemble.members().begin(), config_.ensemble.members().end(),
-                     [this](const auto& entry) {
-                       return entry.second.observer || entry.first == config_.me ||
-                              seen_empty_.contains(entry.first);
-                     });
+  if (votes_ || !empty_ || !membership_.is_voter(config_.me)) return false;
+  std::set<ServerId> voters = membership_.voters();
+  return std::all_of(voters.begin(), voters.end(),
+                     [this](ServerId id) { return id == config_.me || seen_empty_.contains(id); });
 }
 
 void Election::ask(Actions& out) {
@@ -156,6 +161,7 @@ bool Election::leader_confirms(ServerId leader, int64_t round) const {
 
 bool Election::supported(const std::map<ServerId, Received>& votes, const Vote& vote,
                          bool looking) const {
+  if (vote.leader.value == kNobody) return false;
   // Others may still follow what this node was before it lost its vote.
   if (!votes_ && vote.leader == config_.me) return false;
   std::set<ServerId> supporters;
@@ -165,29 +171,31 @@ bool Election::supported(const std::map<ServerId, Received>& votes, const Vote& 
                                received.vote.peer_epoch == vote.peer_epoch;
     if (equal) supporters.insert(id);
   }
-  return config_.ensemble.is_quorum(supporters);
+  // Those who have settled may have done so without a configuration that is only proposed here.
+  return looking ? membership_.is_quorum(supporters) : membership_.in_force().is_quorum(supporters);
 }
 
-// Every voter agrees, so no better vote can come.
+// Every voter agrees, those of a configuration that was only heard of, too: no better vote can
+// come.
 bool Election::unanimous() const {
-  return std::all_of(config_.ensemble.members().begin(), config_.ensemble.members().end(),
-                     [this](const auto& entry) {
-                       if (entry.second.observer) return true;
-                       auto place = received_.find(entry.first);
-                       return place != received_.end() && place->second.vote == vote_;
-                     });
+  std::map<ServerId, Member> all = membership_.addresses();
+  return std::all_of(all.begin(), all.end(), [this](const auto& entry) {
+    if (entry.second.observer && !membership_.is_voter(entry.first)) return true;
+    auto place = received_.find(entry.first);
+    return place != received_.end() && place->second.vote == vote_;
+  });
 }
 
 void Election::broadcast(Actions& out) const {
-  for (const auto& [id, member] : config_.ensemble.members()) {
-    if (id == config_.me || member.observer) continue;
-    bool asks = !votes_ && config_.ensemble.is_voter(config_.me);
+  for (ServerId id : membership_.voters()) {
+    if (id == config_.me) continue;
+    bool asks = !votes_ && membership_.is_voter(config_.me);
     send(id, PeerState::kLooking, asks ? nonce_ : round_, out);
   }
 }
 
 void Election::answer(ServerId to, PeerState state, const Notification& n, Actions& out) const {
-  if (n.state == PeerState::kLooking || !config_.ensemble.is_voter(to)) {
+  if (n.state == PeerState::kLooking || !membership_.is_voter(to)) {
     send(to, state, round_, out);
   }
 }
@@ -197,7 +205,8 @@ void Election::send(ServerId to, PeerState state, int64_t round, Actions& out) c
   notification.state = state;
   notification.vote = state == PeerState::kLooking && !votes_ ? own_ : vote_;
   notification.round = round;
-  notification.config = config_.ensemble.text();
+  notification.config = membership_.in_force().text();
+  if (membership_.proposed() != nullptr) notification.proposed = membership_.proposed()->text();
   out.push_back(action::SendVote{to, std::move(notification)});
 }
 

@@ -14,7 +14,8 @@ namespace zabfs::consensus {
 
 class Election {
  public:
-  explicit Election(const ZabConfig& config) : config_(config) {}
+  Election(const ZabConfig& config, const Membership& membership)
+      : config_(config), membership_(membership) {}
 
   // A new round, voting for this node as it is on disk.
   void start(int64_t now_ms, const ZabState& state, Actions& out);
@@ -39,6 +40,7 @@ class Election {
     int64_t round;
     PeerState state;
   };
+  bool beats(const Vote& a, const Vote& b) const;
   void note_own_vote();
   void broadcast(Actions& out) const;
   void send(ServerId to, PeerState state, int64_t round, Actions& out) const;
@@ -50,7 +52,8 @@ class Election {
   std::optional<ServerId> receive_settled(ServerId from, const Notification& n);
 
   const ZabConfig& config_;
-  bool votes_ = false;  // ZabState::votes
+  const Membership& membership_;
+  bool votes_ = false;  // this node is a voter, with all that it was
   bool empty_ = false;
   // What a node without a vote gives as its round. Who is looking, too, answers with the same, so
   // that an answer is known from an old vote that a new connection repeats.

@@ -58,6 +58,14 @@ std::string Ensemble::text() const {
   return text + "version=" + std::string(digits, end);
 }
 
+std::string Ensemble::voter_names() const {
+  std::string names;
+  for (const auto& [id, member] : members_) {
+    if (!member.observer) names += (names.empty() ? "" : " ") + std::to_string(id.value);
+  }
+  return names;
+}
+
 namespace {
 
 bool parse_port(std::string_view text, uint16_t& port) {
@@ -115,6 +123,46 @@ std::variant<Member, MemberError> parse_member(std::string_view text) {
     member.observer = parts[2] == "observer";
   }
   return member;
+}
+
+int64_t version_in(std::string_view text) {
+  constexpr std::string_view kKey = "version=";
+  size_t place = text.rfind(kKey);
+  int64_t version = 0;
+  if (place == std::string_view::npos) return 0;
+  std::string_view digits = text.substr(place + kKey.size());
+  std::from_chars(digits.data(), digits.data() + digits.size(), version, 16);
+  return version;
+}
+
+std::optional<ServerId> parse_server_key(std::string_view key) {
+  constexpr std::string_view kPrefix = "server.";
+  if (!key.starts_with(kPrefix)) return std::nullopt;
+  key.remove_prefix(kPrefix.size());
+  int64_t id = 0;
+  auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+  bool whole = error == std::errc() && end == key.data() + key.size();
+  if (!whole || id < 0 || id >= kWithoutVote) return std::nullopt;
+  return ServerId{id};
+}
+
+std::optional<Ensemble> parse_ensemble(std::string_view text) {
+  std::map<ServerId, Member> members;
+  int64_t version = version_in(text);
+  while (!text.empty()) {
+    size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    if (line.empty() || line.starts_with("version=")) continue;
+    size_t equals = line.find('=');
+    std::optional<ServerId> id = parse_server_key(line.substr(0, equals));
+    if (!id || equals == std::string_view::npos) return std::nullopt;
+    auto member = parse_member(line.substr(equals + 1));
+    if (std::holds_alternative<MemberError>(member)) return std::nullopt;
+    members[*id] = std::get<Member>(std::move(member));
+  }
+  if (members.empty()) return std::nullopt;
+  return Ensemble(std::move(members), version);
 }
 
 }  // namespace zabfs::consensus

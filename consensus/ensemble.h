@@ -51,6 +51,7 @@ class Ensemble {
   // The largest zxid that a quorum has reached, given each one's.
   Zxid quorum_zxid(const std::map<ServerId, Zxid>& reached) const;
   std::string text() const;
+  std::string voter_names() const;  // "1 2 3"
 
  private:
   std::map<ServerId, Member> members_;
@@ -64,5 +65,13 @@ struct MemberError {
   std::string what;
 };
 std::variant<Member, MemberError> parse_member(std::string_view text);
+
+// The inverse of Ensemble::text. nullopt: it is not one, or has what is not known here (groups,
+// weights).
+std::optional<Ensemble> parse_ensemble(std::string_view text);
+// "server.N".
+std::optional<ServerId> parse_server_key(std::string_view key);
+// The version at its end, 0 if there is none.
+int64_t version_in(std::string_view text);
 
 }  // namespace zabfs::consensus

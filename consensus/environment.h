@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "consensus/protocol.h"
@@ -34,6 +35,8 @@ class Environment {
 class Transport {
  public:
   virtual ~Transport() = default;
+  // Who is dialled where from now on.
+  virtual void set_members(const std::map<ServerId, Member>& members) = 0;
   // The election mesh: the newest vote for a peer replaces one not yet sent.
   virtual void send_vote(ServerId to, const Notification& notification) = 0;
   // Learner links. A dial ends in Replica::on_link_up or on_link_down.

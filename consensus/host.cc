@@ -38,7 +38,7 @@ HostError Host::open() {
   if (error.empty() && split) error = log_directory_.check(config_.data_log_dir, me, wrong_owner);
   if (!error.empty()) return {error, wrong_owner};
   transport_ = std::make_unique<TcpTransport>(
-      io_, strand_, me, config_.replica.zab.ensemble,
+      io_, strand_, me, config_.replica.zab.ensemble, config_.replica.is_standalone(),
       static_cast<int>(std::min<int64_t>(config_.replica.zab.sync_ms(), INT_MAX)),
       [this](LogLevel level, const std::string& line) { log(level, line); });
   error = transport_->listen(config_.listen_on_all);

@@ -1,6 +1,7 @@
 #include "consensus/leader.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "consensus/mutants.h"
@@ -120,9 +121,8 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   if (!info) return drop(link, "malformed LearnerInfo", out);
   if (member_of(info->id) == config_.me)
     return drop(link, "a learner with this node's own id", out);
-  if (packet.type == PacketType::kFollowerInfo && !config_.ensemble.is_voter(info->id)) {
-    return drop(link, "server " + std::to_string(info->id.value) + " is no participant here", out);
-  }
+  // A follower that no configuration has as a voter follows, too: it is to become one, and its ACKs
+  // count from then on.
   // One link a node: a new one ends the old, with what it had not prepared yet and what the node
   // had acknowledged in a former life.
   for (auto old = learners_.begin(); old != learners_.end();) {
@@ -152,7 +152,7 @@ void Leader::try_choose_epoch(Actions& out) {
     if (!learner.observer) heard.insert(learner.id);
     highest = std::max(highest, learner.last.epoch());
   }
-  if (!config_.ensemble.is_quorum(heard)) return;
+  if (!state_.membership.is_quorum(heard)) return;
   epoch_ = highest + 1;
   phase_ = Phase::kSavingAccepted;
   out.push_back(action::SaveAcceptedEpoch{epoch_, true});
@@ -173,7 +173,8 @@ void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, A
   if (their_epoch != -1) {
     bool ahead = std::pair(static_cast<uint32_t>(their_epoch), packet.zxid) >
                  std::pair(own_epoch_, own_last_);
-    if (ahead && phase_ == Phase::kEpochAcks && !learner.observer) {
+    if (ahead && phase_ == Phase::kEpochAcks && !learner.observer &&
+        state_.membership.is_voter(learner.id)) {
       failure_ = "server " + std::to_string(learner.id.value) + " has a longer history";
       return;
     }
@@ -189,7 +190,7 @@ void Leader::try_save_epoch(Actions& out) {
   for (const auto& [any, learner] : learners_) {
     if (learner.epoch_acked) ackers.insert(learner.id);
   }
-  if (!config_.ensemble.is_quorum(ackers)) return;
+  if (!state_.membership.is_quorum(ackers)) return;
   phase_ = Phase::kSavingEpoch;
   out.push_back(action::BeginSync{SyncMode::kDiff, own_last_, 0});
   out.push_back(action::EndSync{epoch_});
@@ -205,7 +206,7 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   Zxid common =
       std::min(history.contains(theirs) ? theirs : history.last_of_epoch(theirs.epoch()), limit);
   bool known = history.contains(theirs) || common != Zxid{};
-  Packet new_leader(PacketType::kNewLeader, epoch_start(), config_.ensemble.text());
+  Packet new_leader(PacketType::kNewLeader, epoch_start(), state_.membership.in_force().text());
   if (is_mutant(Mutant::kNewLeaderFirst)) out.push_back(action::Send{{link}, new_leader});
   bool reaches_back = common >= history.base() || is_mutant(Mutant::kDiffOverGap);
   bool is_short = common >= std::min(state_.diff_from, limit);  // Java: snapshotSizeFactor
@@ -251,9 +252,10 @@ void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions
 
 void Leader::try_establish(Actions& out) {
   if (phase_ != Phase::kSync) return;
-  if (!config_.ensemble.is_quorum(voters_at(LearnerPhase::kSynced))) return;
+  if (!state_.membership.is_quorum(voters_at(LearnerPhase::kSynced))) return;
   phase_ = Phase::kBroadcast;
   committed_ = own_last_;
+  state_.membership.committed(committed_);
   out.push_back(action::Commit{committed_});
   out.push_back(action::Serve{epoch_, true, SyncMode::kDiff});
   action::Send up_to_date{{}, Packet(PacketType::kUpToDate, Zxid{-1})};
@@ -269,6 +271,7 @@ void Leader::try_establish(Actions& out) {
 void Leader::propose(const event::Propose& proposal, Actions& out) {
   if (phase_ != Phase::kBroadcast) return;
   state_.history.append(proposal.zxid);
+  state_.membership.appended(proposal.zxid, *proposal.txn);
   out.push_back(action::Append{proposal.zxid, proposal.txn});
   action::Send send{{}, Packet(PacketType::kProposal, proposal.zxid, proposal.txn)};
   for (const auto& [link, learner] : learners_) {
@@ -292,19 +295,41 @@ void Leader::try_commit(Actions& out) {
       if (learner.phase == LearnerPhase::kSynced) reached[learner.id] = learner.last;
     }
   }
-  Zxid target = config_.ensemble.quorum_zxid(reached);
-  // Only a txn of this epoch is committed by counting; it commits all before it.
-  if (target.epoch() != epoch_ || target <= committed_) return;
-  Zxid zxid = committed_.epoch() == epoch_ ? committed_ : epoch_start();
-  while (zxid < target) {
-    zxid = zxid.next();
-    if (!followers.empty()) {
-      out.push_back(action::Send{followers, Packet(PacketType::kCommit, zxid)});
+  bool has_new_quorum = true;
+  while (has_new_quorum) {
+    Zxid target = state_.membership.quorum_zxid(reached);
+    // Only a txn of this epoch is committed by counting; it commits all before it.
+    if (target.epoch() != epoch_ || target.counter() == 0 || target <= committed_) return;
+    Zxid zxid = committed_.epoch() == epoch_ ? committed_ : epoch_start();
+    while (zxid < target) {
+      zxid = zxid.next();
+      std::optional<ServerId> next_leader;
+      Packet commit(PacketType::kCommit, zxid);
+      if (state_.membership.proposed() != nullptr && zxid == state_.membership.proposed_at()) {
+        next_leader = leader_under(*state_.membership.proposed(), reached);
+        std::string data;
+        tree::jute::Writer(data).i64(next_leader->value);
+        commit = Packet(PacketType::kCommitAndActivate, zxid, std::move(data));
+      }
+      if (!followers.empty()) out.push_back(action::Send{followers, std::move(commit)});
+      if (!observers.empty()) out.push_back(action::Inform{observers, zxid, next_leader});
     }
-    if (!observers.empty()) out.push_back(action::Inform{observers, zxid});
+    committed_ = target;
+    out.push_back(action::Commit{committed_});
+    // What is behind a configuration that came into force is that one's alone to commit.
+    has_new_quorum = state_.membership.committed(committed_);
   }
-  committed_ = target;
-  out.push_back(action::Commit{committed_});
+}
+
+// Who leads under `next`: this node if it can, else the voter there whose log is longest.
+ServerId Leader::leader_under(const Ensemble& next, const std::map<ServerId, Zxid>& reached) const {
+  if (next.is_voter(config_.me)) return config_.me;
+  ServerId best = config_.me;
+  Zxid longest;
+  for (auto [id, zxid] : reached) {
+    if (next.is_voter(id) && zxid >= longest) std::tie(best, longest) = std::pair(id, zxid);
+  }
+  return best;
 }
 
 // ---- liveness and proofs of leadership
@@ -343,7 +368,7 @@ void Leader::on_tick(int64_t now_ms, Actions& out) {
     }
   }
   for (LinkId link : silent) drop(link, "no word within syncLimit", out);
-  if (config_.ensemble.is_quorum(voters_at(LearnerPhase::kSynced))) quorum_seen_ms_ = now_ms;
+  if (state_.membership.is_quorum(voters_at(LearnerPhase::kSynced))) quorum_seen_ms_ = now_ms;
   if (phase_ == Phase::kBroadcast) {
     // As Java: at a full tick without a synced quorum, the leader steps down.
     if (now_ms - quorum_seen_ms_ >= config_.tick_ms / 2) failure_ = "lost its quorum";
@@ -374,7 +399,7 @@ void Leader::check_confirmation(Actions& out) {
       proven.insert(place->second.id);
     }
   }
-  if (!config_.ensemble.is_quorum(proven)) return;
+  if (!state_.membership.is_quorum(proven)) return;
   for (uint64_t token : round_tokens_) out.push_back(action::Confirmed{token});
   round_tokens_.clear();
   start_confirmation(out);
@@ -405,11 +430,11 @@ std::set<ServerId> Leader::voters_at(LearnerPhase at_least) const {
   return ids;
 }
 
-size_t Leader::synced_voters() const { return voters_at(LearnerPhase::kSynced).size(); }
+std::set<ServerId> Leader::synced_followers() const { return voters_at(LearnerPhase::kSynced); }
 
 std::vector<MemberStatus> Leader::member_status() const {
   std::vector<MemberStatus> members;
-  for (const auto& [id, member] : config_.ensemble.members()) {
+  for (const auto& [id, member] : state_.membership.in_force().members()) {
     MemberStatus status;
     status.id = id;
     if (id == config_.me) {

@@ -26,7 +26,8 @@ class Leader {
   bool is_established() const { return phase_ == Phase::kBroadcast; }
   Zxid committed() const { return committed_; }
   std::vector<MemberStatus> member_status() const;
-  size_t synced_voters() const;
+  // This node and those that follow it, synchronised: they have ACKs to give.
+  std::set<ServerId> synced_followers() const;
 
  private:
   enum class Phase {
@@ -63,6 +64,7 @@ class Leader {
   void try_save_epoch(Actions& out);
   void try_establish(Actions& out);
   void try_commit(Actions& out);
+  ServerId leader_under(const Ensemble& next, const std::map<ServerId, Zxid>& reached) const;
   void send_leader_info(LinkId link, Actions& out) const;
   // Brings a learner's log to ours and puts it into the forwarding set, in one step.
   void synchronise(LinkId link, Learner& learner, Actions& out);

@@ -14,10 +14,11 @@ constexpr int64_t kDialTicks = 2;  // a leader that turns learners away for so l
 }  // namespace
 
 Learner::Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader,
-                 int64_t now_ms, Actions& out)
+                 bool observes, int64_t now_ms, Actions& out)
     : config_(config),
       state_(state),
       leader_(leader),
+      observes_(observes),
       known_committed_(std::min(committed, state.history.last())),
       committed_(committed),
       started_ms_(now_ms),
@@ -37,10 +38,10 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
   } else if (const auto* up = std::get_if<event::LinkUp>(&event)) {
     if (up->link != link_ || phase_ != Phase::kDialling) return;
     phase_ = Phase::kInfoSent;
-    bool lacks_vote = observes() && config_.ensemble.is_voter(config_.me);
-    LearnerInfo info{lacks_vote ? without_vote(config_.me) : config_.me, config_.ensemble.version(),
-                     true};
-    send(Packet(observes() ? PacketType::kObserverInfo : PacketType::kFollowerInfo,
+    bool lacks_vote = observes_ && is_to_vote(config_, state_.membership);
+    LearnerInfo info{lacks_vote ? without_vote(config_.me) : config_.me,
+                     state_.membership.in_force().version(), true};
+    send(Packet(observes_ ? PacketType::kObserverInfo : PacketType::kFollowerInfo,
                 Zxid::make(state_.accepted_epoch, 0), encode_learner_info(info)),
          out);
   } else if (const auto* down = std::get_if<event::LinkDown>(&event)) {
@@ -53,9 +54,10 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     } else {
       failure_ = "lost the connection to the leader";
     }
-  } else if (std::holds_alternative<event::SnapshotReceived>(event)) {
+  } else if (const auto* snapshot = std::get_if<event::SnapshotReceived>(&event)) {
     if (phase_ != Phase::kReceivingSnapshot) return;
     phase_ = Phase::kSyncing;
+    state_.membership.adopt(snapshot->configuration);
     if (new_leader_waits_) end_sync(out);
   } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
     if (phase_ != Phase::kSavingAccepted) return;
@@ -121,11 +123,14 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
     case PacketType::kProposal:
       return on_proposal(packet, out);
     case PacketType::kCommit:
+    case PacketType::kCommitAndActivate:  // it comes into force as every commit of one does
       return on_commit(packet.zxid, out);
     case PacketType::kInform:
-      on_proposal(packet, out);
-      if (failure_.empty()) on_commit(packet.zxid, out);
-      return;
+      return on_inform(packet, out);
+    case PacketType::kInformAndActivate:
+      if (!expect(packet.bytes().size() > 8, packet)) return;
+      return on_inform(
+          Packet(PacketType::kInform, packet.zxid, std::string(packet.bytes().substr(8))), out);
     case PacketType::kNewLeader:
       return on_new_leader(packet, out);
     case PacketType::kUpToDate:
@@ -138,8 +143,6 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
     case PacketType::kRevalidate:
       out.push_back(action::Answered{packet});
       return;
-    case PacketType::kCommitAndActivate:
-    case PacketType::kInformAndActivate:
     case PacketType::kFetchTxns:
     case PacketType::kRequest:
     case PacketType::kAck:
@@ -187,6 +190,7 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
     if (!expect(packet.zxid >= committed_ && state_.history.contains(packet.zxid), packet)) return;
     committed_ = std::max(committed_, packet.zxid);
     state_.history.truncate(packet.zxid);
+    state_.membership.truncate(packet.zxid);
     state_.durable = std::min(state_.durable, packet.zxid);
     out.push_back(action::BeginSync{mode_, packet.zxid, link_});
   } else {
@@ -195,6 +199,7 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
     phase_ = Phase::kReceivingSnapshot;
     committed_ = packet.zxid;
     state_.history.reset(packet.zxid);
+    state_.membership.truncate(Zxid{});
     state_.durable = packet.zxid;
     out.push_back(action::BeginSync{mode_, packet.zxid, link_});
   }
@@ -216,8 +221,9 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
     return;
   }
   state_.history.append(packet.zxid);
+  state_.membership.appended(packet.zxid, *packet.data);
   uncommitted_.push_back(packet.zxid);
-  if (packet.type == PacketType::kProposal && !observes()) unacknowledged_.push_back(packet.zxid);
+  if (packet.type == PacketType::kProposal && !observes_) unacknowledged_.push_back(packet.zxid);
   out.push_back(action::Append{packet.zxid, packet.data});
 }
 
@@ -229,7 +235,14 @@ void Learner::on_commit(Zxid zxid, Actions& out) {
   }
   uncommitted_.pop_front();
   committed_ = zxid;
-  if (phase_ == Phase::kServing) out.push_back(action::Commit{committed_});
+  if (phase_ != Phase::kServing) return;
+  state_.membership.committed(committed_);
+  out.push_back(action::Commit{committed_});
+}
+
+void Learner::on_inform(const Packet& packet, Actions& out) {
+  on_proposal(packet, out);
+  if (failure_.empty()) on_commit(packet.zxid, out);
 }
 
 void Learner::on_new_leader(const Packet& packet, Actions& out) {
@@ -239,6 +252,7 @@ void Learner::on_new_leader(const Packet& packet, Actions& out) {
     failure_ = "the leader lacks txns that were committed";
     return;
   }
+  state_.membership.adopt(packet.bytes());
   // The group in the log ends only when the snapshot it refers to is on disk.
   new_leader_waits_ = phase_ == Phase::kReceivingSnapshot;
   if (!new_leader_waits_) end_sync(out);
@@ -258,6 +272,7 @@ void Learner::end_sync(Actions& out) {
 
 void Learner::on_up_to_date(Actions& out) {
   phase_ = Phase::kServing;
+  state_.membership.committed(committed_);
   send(Packet(PacketType::kAck, Zxid::make(epoch_, 0)), out);
   out.push_back(action::Commit{committed_});
   out.push_back(action::Serve{epoch_, leader_is_zabfs_, mode_});

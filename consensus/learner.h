@@ -14,8 +14,9 @@ namespace zabfs::consensus {
 
 class Learner {
  public:
-  Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader, int64_t now_ms,
-          Actions& out);
+  // `observes`: without ACKs.
+  Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader, bool observes,
+          int64_t now_ms, Actions& out);
 
   void step(int64_t now_ms, const Event& event, Actions& out);
   int64_t deadline_ms() const { return deadline_ms_; }
@@ -44,6 +45,7 @@ class Learner {
   void begin_sync(const Packet& packet, Actions& out);
   void on_proposal(const Packet& packet, Actions& out);
   void on_commit(Zxid zxid, Actions& out);
+  void on_inform(const Packet& packet, Actions& out);
   void on_new_leader(const Packet& packet, Actions& out);
   void end_sync(Actions& out);
   void on_up_to_date(Actions& out);
@@ -53,12 +55,12 @@ class Learner {
     out.push_back(action::Send{{link_}, std::move(packet)});
   }
   bool expect(bool holds, const Packet& packet);
-  bool observes() const { return !state_.votes; }
   void set_deadline(int64_t now_ms);
 
   const ZabConfig& config_;
   ZabState& state_;
   ServerId leader_;
+  const bool observes_;
   Phase phase_ = Phase::kDialling;
   std::string failure_;
   LinkId link_ = 0;

@@ -100,6 +100,7 @@ std::string encode_notification(const Notification& notification) {
   out.i64(notification.vote.peer_epoch);
   out.i32(kNotificationVersion);
   out.string(notification.config);
+  if (!notification.proposed.empty()) out.string(notification.proposed);
   return bytes;
 }
 
@@ -112,6 +113,7 @@ std::optional<Notification> decode_notification(std::string_view payload) {
   notification.round = in.i64();
   notification.vote.peer_epoch = in.at_end() ? notification.vote.zxid.epoch() : in.i64();
   if (!in.at_end() && in.i32() >= kNotificationVersion) notification.config = in.string();
+  if (in.ok() && !in.at_end()) notification.proposed = in.string();
   if (!in.ok() || state < 0 || state > static_cast<int32_t>(PeerState::kObserving)) {
     return std::nullopt;
   }

@@ -94,6 +94,9 @@ struct Notification {
   Vote vote;
   int64_t round = 0;  // electionEpoch
   std::string config;
+  // Of a configuration that is proposed; trails for zabfs nodes, Java ignores it. Who lacks that
+  // transaction learns from it whom else may lead.
+  std::string proposed;
 };
 std::string encode_notification(const Notification& notification);
 std::optional<Notification> decode_notification(std::string_view payload);

@@ -25,8 +25,9 @@ enum class Mutant {
   kGroupWithoutEndRefused,  // the startup check
   kSnapshotUnsynced,        // TRUNC path
   kBarrierWithoutQuorum,    // sync as ZooKeeper has it (ZAB.md section 4)
+  kOldQuorumOnly,           // a reconfiguration needs both (ZAB.md section 6)
 };
-inline constexpr int kMutants = static_cast<int>(Mutant::kBarrierWithoutQuorum) + 1;
+inline constexpr int kMutants = static_cast<int>(Mutant::kOldQuorumOnly) + 1;
 
 #ifdef ZABFS_MUTANTS
 inline Mutant active_mutant = Mutant::kNone;  // set before anything runs

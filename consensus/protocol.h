@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "consensus/ensemble.h"
 #include "consensus/history.h"
+#include "consensus/membership.h"
 #include "consensus/messages.h"
 
 namespace zabfs::consensus {
@@ -41,6 +43,7 @@ struct PacketReceived {
 };
 struct SnapshotReceived {  // the snapshot behind a SNAP packet arrived whole and is on disk
   LinkId link;
+  std::string configuration;  // the data of its /zookeeper/config
 };
 struct Synced {  // every append up to this zxid is durable
   Zxid zxid;
@@ -55,6 +58,8 @@ struct EpochSaved {  // current epoch, and all that was appended before its EndS
 struct Settled {
   History history;
   uint32_t current_epoch;
+  // Those of the log that this node has not applied.
+  std::vector<std::pair<Zxid, Payload>> reconfigurations;
 };
 struct Propose {  // from the driver, of a leader that serves
   Zxid zxid;
@@ -112,6 +117,7 @@ struct SendSnapshot {
 struct Inform {
   std::vector<LinkId> links;
   Zxid zxid;
+  std::optional<ServerId> next_leader;  // of a reconfiguration: INFORMANDACTIVATE
 };
 struct Close {
   LinkId link;
@@ -168,22 +174,26 @@ struct Answered {  // SYNC or REVALIDATE from the leader, at a learner
 struct Confirmed {
   uint64_t token;
 };
+// Other members count now, or have other addresses: Zab::membership.
+struct MembershipChanged {};
 struct Notice {  // for the log: a member came or went
   std::string text;
 };
 }  // namespace action
 
-using Action = std::variant<action::SendVote, action::Dial, action::Send, action::SendHistory,
-                            action::SendSnapshot, action::Inform, action::Close, action::Append,
-                            action::BeginSync, action::EndSync, action::SaveAcceptedEpoch,
-                            action::Commit, action::Settle, action::RoleChanged, action::Serve,
-                            action::Forwarded, action::SessionsTouched, action::AnswerPing,
-                            action::Answered, action::Confirmed, action::Notice>;
+using Action =
+    std::variant<action::SendVote, action::Dial, action::Send, action::SendHistory,
+                 action::SendSnapshot, action::Inform, action::Close, action::Append,
+                 action::BeginSync, action::EndSync, action::SaveAcceptedEpoch, action::Commit,
+                 action::Settle, action::RoleChanged, action::Serve, action::Forwarded,
+                 action::SessionsTouched, action::AnswerPing, action::Answered, action::Confirmed,
+                 action::MembershipChanged, action::Notice>;
 using Actions = std::vector<Action>;
 
 struct ZabConfig {
   ServerId me;
-  Ensemble ensemble;
+  Ensemble ensemble;       // as configured; what counts is Membership
+  bool wants_vote = true;  // where no configuration has this node: it follows, and isn't counted
   int32_t tick_ms = 2000;
   int32_t init_limit = 10;  // ticks
   int32_t sync_limit = 5;   // ticks
@@ -194,7 +204,9 @@ struct ZabConfig {
 
 // What election, leader and learner share: the node's place in the protocol.
 struct ZabState {
-  bool votes = true;   // false: its history or its promises may be incomplete (ZAB.md section 3)
+  Membership membership;
+  bool votes = true;   // false: its history or its promises may be incomplete (ZAB.md section 3);
+                       // true does not make it a voter, that is the membership's to say
   bool empty = false;  // nothing was ever here
   int64_t nonce = 1;   // of this start of the process, positive: a node without a vote asks with it
   uint32_t accepted_epoch = 0;
@@ -205,6 +217,12 @@ struct ZabState {
   Zxid diff_from;   // a learner whose log ends before this gets a snapshot: it is shorter
   uint64_t next_link = 1;
 };
+
+// Whether this node is to vote, once its history and promises are whole: as a voter of some
+// configuration, or so that it can become one.
+inline bool is_to_vote(const ZabConfig& config, const Membership& membership) {
+  return membership.is_voter(config.me) || (config.wants_vote && !membership.is_member(config.me));
+}
 
 // One member's standing, as the leader knows it.
 struct MemberStatus {

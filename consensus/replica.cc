@@ -144,6 +144,13 @@ void Replica::carry_out(Action& any) {
     auto txn = std::lower_bound(window_.begin(), window_.end(), inform->zxid,
                                 [](const LogTxn& left, Zxid zxid) { return left.zxid < zxid; });
     Packet packet(PacketType::kInform, inform->zxid, txn->txn);
+    if (inform->next_leader) {
+      std::string data;
+      tree::jute::Writer out(data);
+      out.i64(inform->next_leader->value);
+      out.raw(*txn->txn);
+      packet = Packet(PacketType::kInformAndActivate, inform->zxid, std::move(data));
+    }
     for (LinkId link : inform->links) send_packet(link, packet);
   } else if (auto* forwarded = std::get_if<action::Forwarded>(&any)) {
     on_forwarded(*forwarded);
@@ -191,6 +198,9 @@ void Replica::carry_out(Action& any) {
     on_role_changed(*change);
   } else if (auto* serve = std::get_if<action::Serve>(&any)) {
     on_serve(*serve);
+  } else if (std::holds_alternative<action::MembershipChanged>(any)) {
+    transport_.set_members(zab_->membership().addresses());
+    for (ReplicaListener* listener : listeners_) listener->standing_changed();
   } else if (auto* notice = std::get_if<action::Notice>(&any)) {
     environment_.log(LogLevel::kInfo, place() + ": " + notice->text);
   } else if (std::holds_alternative<action::Settle>(any)) {
@@ -267,7 +277,12 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
     return;
   }
   if (change.role == Role::kLooking) {
-    environment_.log(LogLevel::kInfo, fmt::format("{}: looking for a leader", place()));
+    std::string voters = zab_->ensemble().voter_names();
+    if (const Ensemble* proposed = zab_->membership().proposed()) {
+      voters += "; proposed are " + proposed->voter_names();
+    }
+    environment_.log(LogLevel::kInfo,
+                     fmt::format("{}: looking for a leader; voters are {}", place(), voters));
   } else {
     environment_.log(LogLevel::kInfo, fmt::format("{}: elected {}; becomes {}", place(),
                                                   change.leader.value, role_name(change.role)));
@@ -281,6 +296,7 @@ void Replica::on_serve(const action::Serve& serve) {
 
 void Replica::on_settle() {
   supplies_.clear();
+  transport_.flush();  // a leader that leaves has said why
   for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
   // What was not handed to the disk is forgotten; what was is waited for.
   if (!is_mutant(Mutant::kWritesOutliveRole)) log_queue_.clear();
@@ -316,7 +332,7 @@ void Replica::finish_settling() {
   if (have != history.last() || window_base_ > applied_) {
     if (!read_window()) return environment_.die("the log can't be read back");
   }
-  step(event::Settled{history, log_.current_epoch()});
+  step(event::Settled{history, log_.current_epoch(), unapplied_reconfigurations()});
 }
 
 void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
@@ -435,6 +451,7 @@ void Replica::install_staged_tree() {
   }
   staged_tree_.reset();
   staged_link_ = 0;
+  take_configuration();
   lose_track_of_pending();
   preparer_.reset();
   applied_ = last_snapshot_ = tree_->last_zxid();

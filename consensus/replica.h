@@ -27,6 +27,7 @@
 #include "consensus/environment.h"
 #include "consensus/epoch_store.h"
 #include "consensus/log.h"
+#include "consensus/reconfig.h"
 #include "consensus/snapshot_store.h"
 #include "consensus/zab.h"
 #include "tree/prepare.h"
@@ -70,6 +71,10 @@ struct ReplicaConfig {
   bool initialize = false;     // an empty node votes (ZooKeeper's `initialize` file)
   tree::PrepareOptions prepare;
   int64_t reap_interval_ms = 60'000;  // of empty containers and TTL nodes
+  bool reconfig_enabled = false;
+  bool standalone_enabled = true;  // one configured member is no ensemble, and can't become one
+
+  bool is_standalone() const { return standalone_enabled && zab.ensemble.members().size() <= 1; }
 };
 
 class Replica {
@@ -118,6 +123,8 @@ class Replica {
   bool is_disk_full() const { return disk_full_; }
   const Zab& zab() const { return *zab_; }
   std::vector<MemberStatus> member_status() const;
+  // Voters that the leader has with it, itself included.
+  size_t synced_voter_count() const;
   size_t pending_count() const { return pending_.size(); }
   const ReplicaConfig& config() const { return config_; }
 
@@ -206,6 +213,9 @@ class Replica {
   // Recovery and healing (replica_recovery.cc).
   std::unique_ptr<tree::Tree> load_snapshot(const History* history);
   std::string load(bool votes, bool is_empty, bool promise_is_saved, std::string lost);
+  void take_configuration();
+  std::vector<std::pair<Zxid, Payload>> unapplied_reconfigurations() const;
+  static std::string configuration_in(const tree::Tree& tree);
   std::string load_window(uint32_t accepted, bool votes, bool is_empty);
   void start_core();
   void recover_again();
@@ -235,6 +245,9 @@ class Replica {
   void lose_track_of_pending();
   static void fail(const tree::Request& request, const Completion& done, tree::Error error);
   void confirm(std::function<void()> proven);
+  tree::PrepareOptions prepare_options();
+  ReconfigLimits reconfig_limits() const;
+  void give_configuration_a_version();
   bool adopt_session(SessionId session, int32_t timeout_ms, ServerId owner);
   void flush_barriers();
   bool has_batch_work() const;

@@ -169,7 +169,15 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   Zxid last = history.last();
   if (mending_) last = std::min(last, log_.mended_history().last_of_epoch(last.epoch()));
   state.committed = std::max(std::min(log_.committed(), last), applied_);
+  state.membership = Membership(config_.zab.ensemble);
+  state.membership.adopt(configuration_in(*tree_));
+  for (const auto& [zxid, txn] : unapplied_reconfigurations()) {
+    state.membership.appended(zxid, *txn);
+  }
+  state.membership.committed(state.committed);
   zab_.emplace(config_.zab, state);
+  transport_.set_members(zab_->membership().addresses());
+  take_configuration();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();  // recovered again
   apply_committed();
   return {};
@@ -187,7 +195,30 @@ bool Replica::read_window() {
   return whole;
 }
 
+// What was configured is the data of /zookeeper/config until a transaction says more.
+void Replica::take_configuration() {
+  if (config_.is_standalone()) return;
+  if (version_in(configuration_in(*tree_)) != 0) return;
+  std::unique_lock lock(tree_mutex_);
+  tree_->set_configuration(config_.zab.ensemble.text());
+}
+
+std::string Replica::configuration_in(const tree::Tree& tree) {
+  const tree::ZNode* node = tree.find(tree::kConfigPath);
+  return node == nullptr ? std::string() : std::string(node->data.view());
+}
+
+std::vector<std::pair<Zxid, Payload>> Replica::unapplied_reconfigurations() const {
+  std::vector<std::pair<Zxid, Payload>> found;
+  for (const LogTxn& txn : window_) {
+    if (txn.zxid > applied_ && is_reconfiguration(*txn.txn)) found.emplace_back(txn.zxid, txn.txn);
+  }
+  return found;
+}
+
+// An ensemble that may change is never known to be one node by how it was configured.
 bool Replica::is_alone() const {
+  if (config_.reconfig_enabled) return false;
   return config_.zab.ensemble.is_voter(config_.zab.me) && config_.zab.ensemble.voter_count() == 1;
 }
 
@@ -199,7 +230,7 @@ void Replica::report_damage(const std::string& what) {
 // ---- mending the log with what other members have
 
 void Replica::ask_next_member() {
-  const auto& members = config_.zab.ensemble.members();
+  std::map<ServerId, Member> members = zab_->membership().addresses();
   auto next = members.upper_bound(mending_->member);
   if (next != members.end() && next->first == config_.zab.me) ++next;
   if (next == members.end()) next = members.begin();
@@ -242,7 +273,7 @@ void Replica::on_mending_packet(const Packet& packet) {
   mending_->refused.insert(mending_->member);
   // With a leader among the others this node can do without its vote; without one, it holds on to
   // what it has until every other member was asked.
-  size_t others = config_.zab.ensemble.members().size() - 1;
+  size_t others = zab_->membership().addresses().size() - 1;
   if (serves || mending_->refused.size() == others) return give_up_mending();
   mending_->next_step_ms = environment_.now_ms() + kNextPeerMs;
 }

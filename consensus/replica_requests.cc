@@ -116,11 +116,11 @@ void Replica::become_ready() {
   bool leads = zab_->role() == Role::kLeading;
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: serving as {}{}", place(), role_name(zab_->role()),
-                               leads ? fmt::format(" with {} of {} voters", zab_->synced_voters(),
-                                                   config_.zab.ensemble.voter_count())
+                               leads ? fmt::format(" with {} of {} voters", synced_voter_count(),
+                                                   zab_->ensemble().voter_count())
                                      : ""));
   if (leads) {
-    preparer_.emplace(*tree_, config_.prepare);
+    preparer_.emplace(*tree_, prepare_options());
     preparer_->reset();
     last_proposed_ = Zxid::make(zab_->epoch(), 0);
     tracker_.clear();
@@ -128,6 +128,7 @@ void Replica::become_ready() {
     for (auto [session, timeout_ms] : tree_->sessions())
       tracker_.touch(session, timeout_ms, now_ms);
     next_reap_ms_ = now_ms + config_.reap_interval_ms;
+    give_configuration_a_version();
   }
   // Barriers that waited for txns of older epochs: what of those exists is applied now.
   std::vector<std::function<void()>> over;
@@ -206,6 +207,38 @@ void Replica::process(tree::Request request, ServerId from) {
        preparer_->prepare(request, last_proposed_.next(), environment_.wall_ms())) {
     propose(std::move(txn));
   }
+}
+
+tree::PrepareOptions Replica::prepare_options() {
+  tree::PrepareOptions options = config_.prepare;
+  if (config_.reconfig_enabled) {
+    options.plan_reconfig = [this](std::string_view body, Zxid version) {
+      return plan_reconfig(zab_->membership(), reconfig_limits(), zab_->synced_followers(), body,
+                           version);
+    };
+  }
+  return options;
+}
+
+ReconfigLimits Replica::reconfig_limits() const {
+  return {config_.is_standalone(), config_.standalone_enabled ? size_t{2} : size_t{1}};
+}
+
+// The members as configured have version 0 everywhere, even where other members are configured. So
+// the first leader of an ensemble that may change makes what it has a configuration of its own.
+void Replica::give_configuration_a_version() {
+  bool versioned = zab_->ensemble().version() != 0 || zab_->membership().proposed() != nullptr;
+  if (!config_.reconfig_enabled || config_.is_standalone() || versioned) return;
+  process(tree::superuser_request({}, 0, OpCode::kReconfig, reconfig_body(zab_->ensemble())),
+          config_.zab.me);
+}
+
+size_t Replica::synced_voter_count() const {
+  size_t count = 0;
+  for (ServerId id : zab_->synced_followers()) {
+    if (zab_->ensemble().is_voter(id)) ++count;
+  }
+  return count;
 }
 
 bool Replica::adopt_session(SessionId session, int32_t timeout_ms, ServerId owner) {
@@ -358,7 +391,7 @@ std::vector<MemberStatus> Replica::member_status() const {
   if (zab_->role() == Role::kLeading) return zab_->member_status();
   std::vector<MemberStatus> members = reported_members_;
   if (members.empty()) {
-    for (const auto& [id, member] : config_.zab.ensemble.members()) members.push_back({id, {}, {}});
+    for (const auto& [id, member] : zab_->ensemble().members()) members.push_back({id, {}, {}});
   }
   for (MemberStatus& member : members) {
     if (member.id != config_.zab.me) continue;

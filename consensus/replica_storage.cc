@@ -77,7 +77,7 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   staged_tree_ = std::move(tree);
   if (is_mutant(Mutant::kSnapshotAheadOfDisk)) {
     install_staged_tree();
-    return step(event::SnapshotReceived{link});
+    return step(event::SnapshotReceived{link, configuration_in(*tree_)});
   }
   auto status = std::make_shared<DiskStatus>();
   std::shared_ptr<tree::Tree> staged = staged_tree_;
@@ -95,7 +95,8 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
       [this, link, status] {
         if (status->is_full()) return on_disk_full(*status);
         if (!status->ok()) return environment_.die(status->message());
-        if (links_.contains(link)) step(event::SnapshotReceived{link});
+        if (!links_.contains(link) || !staged_tree_) return;
+        step(event::SnapshotReceived{link, configuration_in(*staged_tree_)});
       });
 }
 

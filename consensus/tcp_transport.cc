@@ -32,12 +32,17 @@ constexpr auto kConnectTimeout = std::chrono::seconds(2);
 constexpr int kVoteTimeoutMs = 2'000;
 constexpr int kBacklog = 128;
 constexpr size_t kMaxHelloAddress = 2'048;
-constexpr size_t kMaxHalfOpen = 64;  // election connections that have not said who they are
+constexpr size_t kMaxStrangers = 64;  // that are no members, and remembered
+constexpr size_t kMaxHalfOpen = 64;   // election connections that have not said who they are
 
 std::string name_of(const tcp::socket& socket) {
   error_code error;
   tcp::endpoint peer = socket.remote_endpoint(error);
   return error ? "a peer" : fmt::format("{}:{}", peer.address().to_string(), peer.port());
+}
+
+std::string bracketed(const std::string& host) {
+  return host.find(':') == std::string::npos ? host : "[" + host + "]";
 }
 
 // What the peer's kernel does not acknowledge in this time ends the connection: TCP alone would go
@@ -62,12 +67,12 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     std::optional<std::string> next;  // the vote to send
   };
 
-  Mesh(asio::io_context& io_context, Strand& the_strand, ServerId self, const Ensemble& members,
-       Logger logger)
+  Mesh(asio::io_context& io_context, Strand& the_strand, ServerId self,
+       std::map<ServerId, Member> all, Logger logger)
       : io(io_context),
         strand(the_strand),
         me(self),
-        ensemble(members),
+        members(std::move(all)),
         log(std::move(logger)),
         acceptor(io_context) {}
 
@@ -112,7 +117,7 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
           asio::async_read(*socket, asio::buffer(*address),
                            [self, socket, from, address, timer, refuse](error_code failed, size_t) {
                              if (failed) return refuse("no whole hello");
-                             if (self->ensemble.find(from) == nullptr || from == self->me) {
+                             if (from == self->me || !self->knows(from, *address)) {
                                return refuse(fmt::format("server {} is no peer here", from.value));
                              }
                              --self->half_open;
@@ -120,6 +125,26 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
                              self->on_hello(socket, from);
                            });
         });
+  }
+
+  // Who is no member may come to be one; until then its hello says where it listens.
+  bool knows(ServerId from, const std::string& address) {
+    if (members.contains(from)) return true;
+    auto parsed = parse_member(address + ":1");  // a quorum port, which nobody asks for
+    bool is_new = !strangers.contains(from);
+    if (from.value < 0 || std::holds_alternative<MemberError>(parsed)) return false;
+    if (is_new && strangers.size() >= kMaxStrangers) return false;
+    Member stranger = std::get<Member>(std::move(parsed));
+    std::swap(stranger.election_port, stranger.quorum_port);
+    strangers[from] = std::move(stranger);
+    return true;
+  }
+
+  const Member* find(ServerId id) const {
+    auto place = members.find(id);
+    if (place != members.end()) return &place->second;
+    place = strangers.find(id);
+    return place == strangers.end() ? nullptr : &place->second;
   }
 
   void on_hello(const std::shared_ptr<tcp::socket>& socket, ServerId from) {
@@ -145,7 +170,7 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
   }
 
   void dial(ServerId id) {
-    const Member* member = ensemble.find(id);
+    const Member* member = find(id);
     if (member == nullptr || peers[id].dialling) return;
     peers[id].dialling = true;
     auto socket = std::make_shared<tcp::socket>(io);
@@ -176,10 +201,9 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
   }
 
   void say_hello(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
-    const Member* self_member = ensemble.find(me);
     ElectionHello hello;
     hello.from = me;
-    hello.address = fmt::format("{}:{}", self_member->host, self_member->election_port);
+    hello.address = own_address;
     auto bytes = std::make_shared<std::string>(encode_hello(hello));
     asio::async_write(*socket, asio::buffer(*bytes),
                       [self = shared_from_this(), id, socket, bytes](error_code error, size_t) {
@@ -268,7 +292,9 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
   asio::io_context& io;
   Strand& strand;
   ServerId me;
-  const Ensemble& ensemble;
+  std::map<ServerId, Member> members;
+  std::map<ServerId, Member> strangers;  // by their own word
+  std::string own_address;
   Logger log;
   tcp::acceptor acceptor;
   Replica* replica = nullptr;
@@ -292,27 +318,29 @@ struct TcpTransport::Link {
 };
 
 TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
-                           const Ensemble& ensemble, int sync_ms, Logger log)
+                           const Ensemble& ensemble, bool is_alone, int sync_ms, Logger log)
     : io_(io),
       strand_(strand),
       me_(me),
-      ensemble_(ensemble),
+      members_(ensemble.members()),
+      self_(members_[me]),
+      is_alone_(is_alone),
       sync_ms_(sync_ms),
       log_(log),
       quorum_acceptor_(io) {
-  mesh_ = std::make_shared<Mesh>(io, strand, me, ensemble, log);
+  mesh_ = std::make_shared<Mesh>(io, strand, me, members_, log);
+  mesh_->own_address = fmt::format("{}:{}", bracketed(self_.host), self_.election_port);
 }
 
 TcpTransport::~TcpTransport() = default;
 
 std::string TcpTransport::listen(bool all_addresses) {
-  if (ensemble_.members().size() <= 1) return {};
-  const Member& self = *ensemble_.find(me_);
-  std::string host = all_addresses ? std::string() : self.host;
+  if (is_alone_) return {};
+  std::string host = all_addresses ? std::string() : self_.host;
   std::string error =
-      listen_on(quorum_acceptor_, io_, host, self.quorum_port, kBacklog, "quorum port");
+      listen_on(quorum_acceptor_, io_, host, self_.quorum_port, kBacklog, "quorum port");
   if (!error.empty()) return error;
-  return listen_on(mesh_->acceptor, io_, host, self.election_port, kBacklog, "election port");
+  return listen_on(mesh_->acceptor, io_, host, self_.election_port, kBacklog, "election port");
 }
 
 void TcpTransport::start(Replica& replica) {
@@ -333,15 +361,15 @@ void TcpTransport::accept_learner() {
 }
 
 void TcpTransport::dial(ServerId leader, LinkId id) {
-  const Member* member = ensemble_.find(leader);
+  auto member = members_.find(leader);
   auto fail = [this, id] { strand_.post([this, id] { replica_->on_link_down(id); }); };
-  if (member == nullptr) return fail();
+  if (member == members_.end()) return fail();
   auto link = std::make_shared<Link>(io_);
   link->id = id;
   auto resolver = std::make_shared<tcp::resolver>(io_);
   auto timer = std::make_shared<asio::steady_timer>(io_, kConnectTimeout);
   resolver->async_resolve(
-      member->host, std::to_string(member->quorum_port),
+      member->second.host, std::to_string(member->second.quorum_port),
       [this, link, resolver, timer, fail](error_code error, tcp::resolver::results_type found) {
         if (error) return fail();
         timer->async_wait([link](error_code cancelled) {
@@ -476,6 +504,19 @@ void TcpTransport::close(LinkId id, const std::string& reason) {
     error_code ignored;
     link->socket.close(ignored);
   });
+}
+
+void TcpTransport::set_members(const std::map<ServerId, Member>& members) {
+  auto own = members.find(me_);
+  if (own != members.end() && (own->second.quorum_port != self_.quorum_port ||
+                               own->second.election_port != self_.election_port)) {
+    log_(LogLevel::kWarning,
+         fmt::format("server {} has other ports in the new configuration; it listens on them after "
+                     "a restart with a zoo.cfg that says so",
+                     me_.value));
+  }
+  members_ = members;
+  asio::post(io_, [mesh = mesh_, members] { mesh->members = members; });
 }
 
 void TcpTransport::send_vote(ServerId to, const Notification& notification) {

@@ -28,9 +28,10 @@ class TcpTransport : public Transport {
  public:
   using Logger = std::function<void(LogLevel, const std::string&)>;
 
-  // `sync_ms`: a learner link is given up when nothing was acknowledged on it for so long.
+  // `is_alone`: no ports are needed. `sync_ms`: a learner link is given up when nothing was
+  // acknowledged on it for so long.
   TcpTransport(boost::asio::io_context& io, Strand& strand, ServerId me, const Ensemble& ensemble,
-               int sync_ms, Logger log);
+               bool is_alone, int sync_ms, Logger log);
   ~TcpTransport() override;
 
   // Binds both ports. An empty string, or what is wrong. `all_addresses`: quorumListenOnAllIPs.
@@ -38,6 +39,7 @@ class TcpTransport : public Transport {
   void start(Replica& replica);
 
   // On the strand.
+  void set_members(const std::map<ServerId, Member>& members) override;
   void send_vote(ServerId to, const Notification& notification) override;
   void dial(ServerId leader, LinkId link) override;
   void send(LinkId link, const std::string& bytes) override;
@@ -58,7 +60,9 @@ class TcpTransport : public Transport {
   boost::asio::io_context& io_;
   Strand& strand_;
   ServerId me_;
-  const Ensemble& ensemble_;
+  std::map<ServerId, Member> members_;  // on the strand
+  const Member self_;                   // as configured
+  const bool is_alone_;
   int sync_ms_;
   Logger log_;
   Replica* replica_ = nullptr;

@@ -23,9 +23,8 @@ const char* role_name(Role role) {
 }
 
 Zab::Zab(ZabConfig config, ZabState state)
-    : config_(std::move(config)), state_(std::move(state)), election_(config_) {
+    : config_(std::move(config)), state_(std::move(state)), election_(config_, state_.membership) {
   committed_ = state_.committed;
-  state_.votes = state_.votes && config_.ensemble.is_voter(config_.me);
 }
 
 void Zab::start(int64_t now_ms, Actions& out) {
@@ -66,7 +65,10 @@ void Zab::seek_vote(int64_t now_ms, const Event& event, Actions& out) {
     }
   }
   if (!is_serving()) return;
-  if (now_ms >= vote_not_before_ms_ && config_.ensemble.is_quorum(agreeing_)) gain_vote(out);
+  // Where it is no member yet, nobody ever counted on a promise of its.
+  bool is_new = !state_.membership.is_member(config_.me);
+  bool is_whole = now_ms >= vote_not_before_ms_ && state_.membership.is_quorum(agreeing_);
+  if (is_new || is_whole) gain_vote(out);
   state_.empty = false;
   if (now_ms >= next_question_ms_) {
     next_question_ms_ = now_ms + config_.tick_ms;
@@ -83,10 +85,11 @@ void Zab::enter(ServerId leader, int64_t now_ms, Actions& out) {
     leader_.emplace(config_, state_, committed_, now_ms, out);
     deadline_ms_ = leader_->deadline_ms();
   } else {
-    role_ = state_.votes ? Role::kFollowing : Role::kObserving;
+    bool follows = state_.votes && is_to_vote(config_, state_.membership);
+    role_ = follows ? Role::kFollowing : Role::kObserving;
     agreeing_.clear();
     out.push_back(action::RoleChanged{role_, leader_id_, ""});
-    learner_.emplace(config_, state_, committed_, leader, now_ms, out);
+    learner_.emplace(config_, state_, committed_, leader, !follows, now_ms, out);
     deadline_ms_ = learner_->deadline_ms();
   }
 }
@@ -107,12 +110,11 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     state_.durable = std::max(state_.durable, synced->zxid);
   } else if (const auto* accepted = std::get_if<event::AcceptedEpochSaved>(&event)) {
     state_.accepted_epoch = std::max(state_.accepted_epoch, accepted->epoch);
-    if (accepted->votes && !state_.votes && config_.ensemble.is_voter(config_.me)) {
+    if (accepted->votes && !state_.votes) {
       state_.votes = true;
       gaining_vote_ = false;
       if (role_ == Role::kLooking) look(now_ms, out);
-      if (role_ == Role::kObserving) leave("this node has a vote now", out);
-      return;
+      return keep_role(out);
     }
   } else if (const auto* purged = std::get_if<event::Purged>(&event)) {
     state_.history.purge(purged->base);
@@ -124,6 +126,12 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     if (!is_mutant(Mutant::kMemoryOutlivesRole)) state_.history = settled->history;
     state_.durable = state_.history.last();
     state_.current_epoch = settled->current_epoch;
+    state_.membership.truncate(Zxid{});
+    for (const auto& [zxid, txn] : settled->reconfigurations) {
+      state_.membership.appended(zxid, *txn);
+    }
+    state_.membership.committed(committed_);
+    out.push_back(action::MembershipChanged{});
     return look(now_ms, out);
   } else if (const auto* stalled = std::get_if<event::StorageStalled>(&event)) {
     if (role_ != Role::kSettling) leave(stalled->why, out);
@@ -135,7 +143,23 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     out.push_back(action::Close{packet->link, "this node does not lead"});
     return;
   }
+  uint64_t before = state_.membership.changes();
   step_role(now_ms, event, out);
+  if (state_.membership.changes() == before) return;
+  out.push_back(action::MembershipChanged{});
+  keep_role(out);
+}
+
+// A configuration may leave this node without its role, or give it another.
+void Zab::keep_role(Actions& out) {
+  bool follows = state_.votes && is_to_vote(config_, state_.membership);
+  if (role_ == Role::kLeading && is_serving() && !state_.membership.is_voter(config_.me)) {
+    leave("the ensemble has no vote for this node any more", out);
+  } else if (role_ == Role::kFollowing && !follows) {
+    leave("this node observes from now on", out);
+  } else if (role_ == Role::kObserving && follows) {
+    leave("this node has a vote now", out);
+  }
 }
 
 void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
@@ -143,6 +167,11 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
   if (role_ == Role::kLooking) {
     std::optional<ServerId> leader;
     if (vote != nullptr) {
+      bool is_newer = state_.membership.adopt(vote->notification.config);
+      if (state_.membership.hear_of(vote->notification.proposed) || is_newer) {
+        out.push_back(action::MembershipChanged{});
+        return look(now_ms, out);
+      }
       leader = election_.receive(now_ms, vote->from, vote->notification, out);
     } else if (std::holds_alternative<event::Tick>(event)) {
       leader = election_.tick(now_ms, out);
@@ -195,6 +224,8 @@ std::vector<MemberStatus> Zab::member_status() const {
   return leader_ ? leader_->member_status() : std::vector<MemberStatus>();
 }
 
-size_t Zab::synced_voters() const { return leader_ ? leader_->synced_voters() : 0; }
+std::set<ServerId> Zab::synced_followers() const {
+  return leader_ ? leader_->synced_followers() : std::set<ServerId>();
+}
 
 }  // namespace zabfs::consensus

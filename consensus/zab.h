@@ -43,7 +43,9 @@ class Zab {
   Zxid committed() const;
   // Of a leader: its learners, itself included.
   std::vector<MemberStatus> member_status() const;
-  size_t synced_voters() const;
+  std::set<ServerId> synced_followers() const;
+  const Membership& membership() const { return state_.membership; }
+  const Ensemble& ensemble() const { return state_.membership.in_force(); }
 
  private:
   void leave(const std::string& why, Actions& out);
@@ -52,7 +54,8 @@ class Zab {
   void step_role(int64_t now_ms, const Event& event, Actions& out);
   void gain_vote(Actions& out);
   void seek_vote(int64_t now_ms, const Event& event, Actions& out);
-  bool lacks_vote() const { return !state_.votes && config_.ensemble.is_voter(config_.me); }
+  void keep_role(Actions& out);
+  bool lacks_vote() const { return !state_.votes && is_to_vote(config_, state_.membership); }
 
   ZabConfig config_;
   ZabState state_;

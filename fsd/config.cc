@@ -56,8 +56,6 @@ std::vector<Line> parse_properties(std::istream& in) {
 const std::set<std::string>& ignored_keys() {
   static const std::set<std::string> kIgnored = {"electionAlg",
                                                  "peerType",
-                                                 "standaloneEnabled",
-                                                 "reconfigEnabled",
                                                  "autopurge.purgeInterval",
                                                  "syncEnabled",
                                                  "connectToLearnerMasterLimit",
@@ -117,6 +115,9 @@ class Reader {
     if (key == "maxSessionTimeout") return number(line, replica.max_session_ms, 1, INT32_MAX);
     if (key == "snapCount") return number(line, replica.snapshot_txns, 2, INT32_MAX);
     if (key == "autopurge.snapRetainCount") return number(line, replica.snapshot_retain, 3, 1'000);
+    if (key == "standaloneEnabled") return boolean(line, replica.standalone_enabled);
+    if (key == "dynamicConfigFile") return take_dynamic_file(line);
+    if (key == "reconfigEnabled") return boolean(line, replica.reconfig_enabled);
     if (key == "quorumListenOnAllIPs") return boolean(line, config_.host.listen_on_all);
     if (key == "extendedTypesEnabled") return boolean(line, replica.prepare.extended_types);
     if (key == "enforceQuota") return boolean(line, replica.prepare.enforce_quota);
@@ -206,19 +207,28 @@ class Reader {
   }
 
   void take_server(const Line& line) {
-    std::string id_text = line.key.substr(7);
-    int64_t id = 0;
-    const char* end = id_text.data() + id_text.size();
-    auto [stop, error] = std::from_chars(id_text.data(), end, id);
-    if (error != std::errc() || stop != end || id < 0 || id > 254) {
-      return fail(line, "the server number is not from 0 to 254");
-    }
+    std::optional<ServerId> id = consensus::parse_server_key(line.key);
+    if (!id || id->value > 254) return fail(line, "the server number is not from 0 to 254");
     auto parsed = consensus::parse_member(line.value);
     if (auto* problem = std::get_if<consensus::MemberError>(&parsed)) {
       return fail(line, problem->what);
     }
-    if (!members_.emplace(ServerId{id}, std::get<Member>(parsed)).second) {
+    if (!members_.emplace(*id, std::get<Member>(parsed)).second) {
       return fail(line, "this server is listed twice");
+    }
+  }
+
+  // Only the members are in there (Java: QuorumPeerConfig.parseDynamicConfig).
+  void take_dynamic_file(const Line& line) {
+    std::ifstream in(line.value);
+    if (!in) return fail(line, fmt::format("can't read {}", line.value));
+    for (const Line& inner : parse_properties(in)) {
+      if (inner.key.starts_with("server.")) take_server(inner);
+      if (!inner.key.starts_with("server.") && inner.key != "version") {
+        fail(line,
+             fmt::format("{}:{}: {} does not belong there", line.value, inner.number, inner.key));
+      }
+      if (!error_.empty()) return;
     }
   }
 
@@ -246,6 +256,7 @@ class Reader {
     if (!members_.contains(zab.me)) {
       return fmt::format("{}: server {} is not listed in {}", path, id, file_);
     }
+    zab.wants_vote = !members_[zab.me].observer;
     zab.ensemble = consensus::Ensemble(members_);
     if (std::string wrong = take_own_client_address(); !wrong.empty()) return wrong;
     if (zab.ensemble.voter_count() == 0)

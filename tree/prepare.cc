@@ -9,8 +9,7 @@ namespace zabfs::tree {
 namespace {
 
 bool is_protected(std::string_view path) {
-  return path == "/" || path == "/zookeeper" || path == "/zookeeper/quota" ||
-         path == "/zookeeper/config";
+  return path == "/" || path == "/zookeeper" || path == "/zookeeper/quota" || path == kConfigPath;
 }
 
 bool has_nul(std::string_view path) { return path.find('\0') != std::string_view::npos; }
@@ -157,7 +156,7 @@ Error Preparer::prepare_op(const Request& request, OpCode type, jute::Reader& in
   if (type == OpCode::kDelete) return prepare_delete(request, in, op);
   if (type == OpCode::kSetData) return prepare_set_data(request, in, op);
   if (type == OpCode::kSetAcl) return prepare_set_acl(request, in, op);
-  if (type == OpCode::kReconfig) return Error::kReconfigDisabled;
+  if (type == OpCode::kReconfig) return prepare_reconfig(request, op);
   // A bare check kills a Java server (zookeeper-formats.md 7.2), so it never becomes a txn.
   return Error::kUnimplemented;
 }
@@ -291,6 +290,20 @@ Error Preparer::prepare_check(const Request& request, jute::Reader& in, Op& op) 
   if (!allows(*record, kPermRead, request)) return Error::kNoAuth;
   if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
   op = Op{OpCode::kCheck, CheckTxn{path, record->stat.version + 1}};
+  return Error::kOk;
+}
+
+Error Preparer::prepare_reconfig(const Request& request, Op& op) {
+  if (!options_.plan_reconfig) return Error::kReconfigDisabled;
+  if (Error error = check_session(request); error != Error::kOk) return error;
+  Result<std::string> planned = options_.plan_reconfig(request.body, zxid_);
+  if (!planned.ok()) return planned.error();
+  std::optional<Record> record = outstanding_.find(kConfigPath);
+  if (!record) return Error::kNoNode;
+  if (!allows(*record, kPermWrite, request)) return Error::kNoAuth;
+  record->stat.version = kAnyVersion - 1;  // it stays -1
+  op = make_set_data(kConfigPath, std::move(*record), keep(std::move(*planned)));
+  op.type = OpCode::kReconfig;
   return Error::kOk;
 }
 

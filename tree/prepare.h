@@ -8,6 +8,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -30,6 +31,9 @@ struct PrepareOptions {
   bool skip_acl = false;              // skipACL
   bool enforce_quota = false;         // enforceQuota: hard limits
   std::set<std::string> acl_schemes;  // beside world, auth, ip and digest: authProvider.N
+  // The text of the configuration that a reconfig request leads to, as of the version that it would
+  // have. None: reconfigEnabled is not set.
+  std::function<Result<std::string>(std::string_view body, Zxid version)> plan_reconfig;
 };
 
 class Preparer {
@@ -59,6 +63,7 @@ class Preparer {
   Error prepare_delete_container(const Request& request, Op& op);
   Error prepare_set_data(const Request& request, jute::Reader& in, Op& op);
   Error prepare_set_acl(const Request& request, jute::Reader& in, Op& op);
+  Error prepare_reconfig(const Request& request, Op& op);
   Error prepare_check(const Request& request, jute::Reader& in, Op& op);
   Error prepare_multi(const Request& request, Txn& txn);
   Error prepare_close_session(const Request& request, Txn& txn);

@@ -240,6 +240,16 @@ void Tree::note_epoch(Zxid start) {
   if (start > last_zxid_) last_zxid_ = start;
 }
 
+void Tree::set_configuration(std::string_view text) {
+  NodeId id = find_id(kConfigPath);
+  if (id == kNoNodeId) return;
+  before_change(id);
+  ZNode& config = mutable_node(id);
+  data_bytes_ += text.size() - config.data.size();
+  config.data = Bytes(text);
+  config.stat.version = -1;
+}
+
 std::unique_ptr<SnapshotCursor> Tree::begin_snapshot() {
   return std::unique_ptr<SnapshotCursor>(new SnapshotCursor(*this));
 }

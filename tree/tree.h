@@ -61,6 +61,9 @@ class Tree {
   // The zxid of the last txn applied; an epoch's start (counter 0) counts (`note_epoch`).
   Zxid last_zxid() const { return last_zxid_; }
   void note_epoch(Zxid start);
+  // The data of /zookeeper/config as long as no transaction has said what it is (Java:
+  // ZKDatabase.initConfigInZKDatabase).
+  void set_configuration(std::string_view text);
 
   const ZNode* find(std::string_view path) const;
   const ZNode* child(const ZNode& parent, std::string_view name) const;

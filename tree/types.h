@@ -7,6 +7,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -146,6 +147,8 @@ class [[nodiscard]] Result {
 };
 
 const char* error_name(Error error);
+
+inline constexpr std::string_view kConfigPath = "/zookeeper/config";
 
 // Limits (DESIGN.md section 3).
 inline constexpr size_t kJuteMaxBuffer = 1'048'575;  // one record or request, bytes

@@ -150,7 +150,7 @@ json::object environment(WireServer&) {
 
 json::object leader(WireServer& server) {
   const consensus::Replica& replica = server.replica();
-  const consensus::Ensemble& ensemble = replica.config().zab.ensemble;
+  const consensus::Ensemble& ensemble = replica.zab().ensemble();
   if (ensemble.members().size() <= 1) return {{"error", "server is not initialized"}};
   tree::ServerId leading = replica.zab().leader();
   const Member* member = ensemble.find(leading);
@@ -162,7 +162,7 @@ json::object leader(WireServer& server) {
 
 json::object voting_view(WireServer& server) {
   json::object view;
-  for (const auto& [id, member] : server.replica().config().zab.ensemble.members()) {
+  for (const auto& [id, member] : server.replica().zab().ensemble().members()) {
     if (member.observer) continue;
     view[std::to_string(id.value)] = json::object{
         {"server_addresses", json::array{fmt::format("{}:{}", member.host, member.quorum_port)}},

@@ -144,7 +144,7 @@ std::string Mount::control_text(Control control, const std::string& directory) {
 std::string Mount::cluster_text() const {
   const consensus::Replica& replica = const_cast<consensus::Host&>(host_).replica();
   const consensus::Zab& zab = replica.zab();
-  const consensus::Ensemble& ensemble = zab.config().ensemble;
+  const consensus::Ensemble& ensemble = zab.ensemble();
   bool serving = replica.is_serving();
   std::string text = fmt::format("node {}\n", zab.config().me.value);
   text += fmt::format("role {}\n", serving ? consensus::role_name(zab.role())

@@ -67,7 +67,7 @@ int64_t in_ms(Time time) {
 
 std::string WireServer::state() const {
   const consensus::Replica& replica = host_.replica();
-  if (replica.config().zab.ensemble.members().size() <= 1) return "standalone";
+  if (replica.config().is_standalone()) return "standalone";
   switch (replica.zab().role()) {
     case Role::kLeading:
       return "leader";
@@ -111,8 +111,8 @@ ServerFacts WireServer::facts() {
   rlimit limit = {};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   facts.max_files = limit.rlim_cur;
-  facts.quorum_size = replica.config().zab.ensemble.voter_count();
-  if (facts.state == "leader") facts.synced_followers = replica.zab().synced_voters() - 1;
+  facts.quorum_size = replica.zab().ensemble().voter_count();
+  if (facts.state == "leader") facts.synced_followers = replica.synced_voter_count() - 1;
   facts.uptime_ms = in_ms(Clock::now() - started_);
   facts.snapshot_bytes = bytes_under(config_.data_dir);
   facts.log_bytes = bytes_under(config_.data_log_dir);

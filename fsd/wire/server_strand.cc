@@ -190,6 +190,12 @@ void WireServer::answered(const Submission& submission, const Outcome& outcome) 
       tree::jute::Writer out(waiting.bytes);
       write_reply_header(out, submission.xid, host_.replica().tree().last_zxid(), Error::kOk);
       out.string(tree::jute::Reader(submission.request.body).string());
+    } else if (type == OpCode::kReconfig && outcome.error == Error::kOk) {
+      Frame frame(waiting.bytes);
+      tree::jute::Writer out(waiting.bytes);
+      write_reply_header(out, submission.xid, outcome.zxid, Error::kOk);
+      out.string(host_.replica().zab().ensemble().text());
+      wire::write_stat(out, outcome.stat);
     } else if (outcome.error == Error::kBadLimit) {
       append_reply(waiting.bytes, submission.xid, host_.replica().tree().last_zxid(),
                    Error::kThrottledOp);

@@ -62,7 +62,7 @@ std::string cons(WireServer& server) {
 std::string conf(WireServer& server) {
   std::string text;
   for (const std::string& line : server.config().settings) text += line + "\n";
-  const consensus::Ensemble& ensemble = server.replica().config().zab.ensemble;
+  const consensus::Ensemble& ensemble = server.replica().zab().ensemble();
   if (ensemble.members().size() > 1) text += "membership: \n" + ensemble.text() + "\n";
   return text;
 }

@@ -13,7 +13,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ZabConfig config;
   config.me = ServerId{1};
   config.ensemble = Ensemble(members);
-  Zab zab(config, ZabState());
+  ZabState state;
+  state.membership = Membership(config.ensemble);
+  Zab zab(config, state);
   Actions actions;
   zab.start(1'000, actions);
   for (int64_t from : {2, 3, 7}) {

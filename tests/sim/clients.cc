@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "consensus/reconfig.h"
 #include "tree/request.h"
 
 namespace zabfs::sim {
@@ -393,6 +394,32 @@ void Clients::run(int64_t until_us) {
 
 void Clients::probe(SimNode& node, const std::shared_ptr<bool>& answered) {
   clients_.front()->probe(node, answered);
+}
+
+void Clients::reconfigure(int64_t until_us) {
+  int64_t wait_us = kSecondUs / 10 + world_.random_us(2 * kSecondUs);
+  if (world_.now_us() + wait_us > until_us) return;
+  world_.after(wait_us, [this, until_us] {
+    reconfigure(until_us);
+    auto& nodes = world_.nodes();
+    SimNode& node = *nodes[world_.random(nodes.size())];
+    if (!node.is_up() || node.is_paused()) return;
+    std::map<ServerId, consensus::Member> members = node.replica().zab().ensemble().members();
+    // Several at once, so that majorities before and after need not meet.
+    for (uint64_t i = 0; i <= world_.random(nodes.size()); ++i) {
+      ServerId subject = nodes[world_.random(nodes.size())]->id();
+      bool leaves = members.erase(subject) > 0 && world_.chance(2);
+      if (!leaves) members[subject] = SimNode::as_member(subject, world_.chance(3));
+    }
+    tree::Request request =
+        tree::superuser_request({}, next_reconfig_++, OpCode::kReconfig,
+                                consensus::reconfig_body(consensus::Ensemble(std::move(members))));
+    node.on_strand([&] {
+      node.replica().submit(std::move(request), [this](const Outcome& outcome) {
+        if (outcome.error == Error::kOk) world_.trace("RECONFIGURED");
+      });
+    });
+  });
 }
 
 void Clients::retire_some() {

@@ -93,6 +93,8 @@ class Clients {
   // They act until then.
   void run(int64_t until_us);
   void probe(SimNode& node, const std::shared_ptr<bool>& answered);
+  // From time to time a voter leaves, becomes an observer, or comes back.
+  void reconfigure(int64_t until_us);
   // Retires half of them, so that the other half sees their sessions end.
   void retire_some();
   // After a while: only sessions of clients that are left.
@@ -111,6 +113,7 @@ class Clients {
   std::set<std::string> sequences_;
   tree::Zxid last_lock_;
   uint64_t locks_granted_ = 0;
+  int32_t next_reconfig_ = 1;
 };
 
 }  // namespace zabfs::sim

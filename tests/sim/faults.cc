@@ -82,6 +82,7 @@ void Faults::revive(SimNode& node, int64_t delay_us) {
 // Whether this node's disk may lose something: the voters that are whole are still a quorum, and a
 // member that votes alone is never robbed.
 bool Faults::may_lose(const SimNode& node) const {
+  if (world_.options().reconfigures) return false;  // who counts is not for this to know
   if (!node.is_voter()) return true;
   size_t whole = 0;
   for (const auto& other : world_.nodes()) {
@@ -250,7 +251,7 @@ bool Faults::damage_some_file(SimNode& node, uint64_t detail, bool readable) {
 // A power failure after which every node misses a few txns, and every txn is somewhere.
 bool Faults::rot_everywhere(uint64_t detail) {
   auto& nodes = world_.nodes();
-  if (world_.options().voters < 2) return false;
+  if (world_.options().voters < 2 || world_.options().reconfigures) return false;
   for (auto& node : nodes) {
     if (node->is_impaired()) return false;
   }

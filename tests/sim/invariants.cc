@@ -104,6 +104,17 @@ void Invariants::tree_at(ServerId id, const tree::Tree& tree) {
   }
 }
 
+void Invariants::check_configuration(ServerId id, const consensus::Replica& replica) {
+  std::string in_force = replica.zab().ensemble().text();
+  const tree::ZNode* shown = replica.tree().find(tree::kConfigPath);
+  if (configuration_.empty()) configuration_ = in_force;
+  bool standalone = replica.config().is_standalone();
+  if (in_force != configuration_ || (!standalone && shown->data.view() != in_force)) {
+    throw Violation(fmt::format("node {} has configuration\n{}\nshows\n{}\nand others have\n{}",
+                                id.value, in_force, shown->data.view(), configuration_));
+  }
+}
+
 void Invariants::check_ephemerals(ServerId id, const tree::Tree& tree) {
   for (const char* directory : {"/e", "/lock"}) {
     const tree::ZNode* parent = tree.find(directory);

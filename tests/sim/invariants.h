@@ -33,6 +33,8 @@ class Invariants {
   void tree_at(tree::ServerId id, const tree::Tree& tree);
   // A node starts, or takes over a snapshot, at this zxid.
   void starts_at(tree::ServerId id, tree::Zxid zxid);
+  // At the end: one configuration everywhere, in force and in the tree.
+  void check_configuration(tree::ServerId id, const consensus::Replica& replica);
   // After sessions ended: no ephemeral without its session.
   void check_ephemerals(tree::ServerId id, const tree::Tree& tree);
 
@@ -71,6 +73,7 @@ class Invariants {
   void first_applied(const tree::Txn& txn);
 
   std::map<uint32_t, tree::ServerId> leader_of_epoch_;
+  std::string configuration_;
   std::vector<Applied> order_;                 // as first applied by anybody
   std::unordered_map<int64_t, size_t> index_;  // by zxid
   std::unordered_map<int64_t, size_t> next_;   // by node: what it has to apply next

@@ -60,6 +60,7 @@ class Run {
     world.voters = options.voters != 0 ? options.voters : voters_of(options.seed);
     world.observers = options.observers.value_or(options.seed % 4 == 1 ? 1 + options.seed % 2 : 0);
     if (options.seed % 5 == 2 && world.voters > 2) world.joiner = ServerId{2};
+    world.reconfigures = options.seed % 3 == 0 && world.voters > 2;
     world.trace = options.trace;
     return world;
   }
@@ -80,6 +81,7 @@ class Run {
     }
     faults_.schedule(chosen);
     clients_.run(end_us);
+    if (world_.options().reconfigures) clients_.reconfigure(end_us);
     world_.run_until(end_us);
   }
 
@@ -102,7 +104,8 @@ class Run {
     }
     auto all_vote = [this] {
       for (auto& node : world_.nodes()) {
-        if (node->is_voter() && !node->replica().zab().state().votes) return false;
+        const consensus::Zab& zab = node->replica().zab();
+        if (zab.membership().is_voter(node->id()) && !zab.state().votes) return false;
       }
       return true;
     };
@@ -117,6 +120,7 @@ class Run {
       world_.invariants().check_tokens(tree, "at the end");
       world_.invariants().check_ephemerals(node->id(), tree);
       clients_.check_sessions(tree);
+      world_.invariants().check_configuration(node->id(), node->replica());
     }
   }
 

@@ -18,17 +18,17 @@ constexpr int32_t kTickMs = 500;
 consensus::Ensemble make_ensemble(const WorldOptions& options) {
   std::map<ServerId, consensus::Member> members;
   for (size_t i = 1; i <= options.voters + options.observers; ++i) {
-    consensus::Member member;
-    member.host = "node" + std::to_string(i);
-    member.quorum_port = 2888;
-    member.election_port = 3888;
-    member.observer = i > options.voters;
-    members[ServerId{static_cast<int64_t>(i)}] = member;
+    ServerId id{static_cast<int64_t>(i)};
+    members[id] = SimNode::as_member(id, i > options.voters);
   }
   return consensus::Ensemble(members);
 }
 
 }  // namespace
+
+consensus::Member SimNode::as_member(ServerId id, bool observer) {
+  return {"node" + std::to_string(id.value), 2888, 3888, observer, ""};
+}
 
 SimNode::SimNode(World& world, ServerId id)
     : world_(world), id_(id), disk_(world.options().seed * 31 + static_cast<uint64_t>(id.value)) {
@@ -45,6 +45,8 @@ void SimNode::start() {
   consensus::ReplicaConfig config;
   config.zab.me = id_;
   config.zab.ensemble = make_ensemble(world_.options());
+  config.zab.wants_vote = is_voter();
+  config.reconfig_enabled = world_.options().reconfigures;
   config.zab.tick_ms = kTickMs;
   config.zab.init_limit = 10;
   config.zab.sync_limit = 5;

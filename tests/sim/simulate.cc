@@ -207,6 +207,7 @@ constexpr MutantName kMutantNames[consensus::kMutants] = {
     {"group-without-end-refused", "startup check: a group without its end is ignored"},
     {"snapshot-unsynced", "TRUNC path: the snapshot is synced first"},
     {"barrier-without-quorum", "sync: a quorum confirms it"},
+    {"old-quorum-only", "reconfig: quorums of both configurations"},
 };
 
 consensus::Mutant find_mutant(const std::string& name) {

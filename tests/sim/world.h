@@ -33,7 +33,8 @@ struct WorldOptions {
   size_t voters = 3;
   size_t observers = 0;
   ServerId joiner;  // a voter that is not there at first; the others are told to begin without it
-  bool trace = false;  // print it as it happens
+  bool reconfigures = false;  // members come and go
+  bool trace = false;         // print it as it happens
 };
 
 class SimNode;
@@ -135,8 +136,10 @@ class SimNode : public consensus::Environment,
                 public consensus::ReplicaListener {
  public:
   SimNode(World& world, ServerId id);
+  static consensus::Member as_member(ServerId id, bool observer);
 
   ServerId id() const { return id_; }
+  // As configured at first.
   bool is_voter() const { return static_cast<size_t>(id_.value) <= world_.options().voters; }
   uint64_t life() const { return life_; }
   bool is_up() const { return replica_ != nullptr; }
@@ -188,6 +191,7 @@ class SimNode : public consensus::Environment,
   void log(consensus::LogLevel level, const std::string& line) override;
   void die(const std::string& why) override;
   // Transport
+  void set_members(const std::map<ServerId, consensus::Member>&) override {}
   void send_vote(ServerId to, const consensus::Notification& notification) override;
   void dial(ServerId leader, LinkId link) override;
   void send(LinkId link, const std::string& bytes) override;

@@ -48,7 +48,7 @@ TEST(Messages, CapabilitiesTrailAndAreOptional) {
 }
 
 TEST(Messages, NotificationsComeBackAndShortFormsAreRead) {
-  Notification n{PeerState::kLeading, {ServerId{2}, Zxid::make(3, 4), 5}, 6, "config"};
+  Notification n{PeerState::kLeading, {ServerId{2}, Zxid::make(3, 4), 5}, 6, "config", ""};
   std::string bytes = encode_notification(n);
   EXPECT_EQ(bytes.size(), 44u + 6u);
   std::optional<Notification> back = decode_notification(bytes);

@@ -30,6 +30,7 @@ class ZabFixture : public testing::Test {
   }
 
   void make(ZabConfig config, ZabState state) {
+    state.membership = Membership(config.ensemble);
     zab_.emplace(std::move(config), std::move(state));
     actions_.clear();
     zab_->start(now_ms_, actions_);
@@ -40,7 +41,7 @@ class ZabFixture : public testing::Test {
   }
   void receive(LinkId link, Packet packet) { step(event::PacketReceived{link, std::move(packet)}); }
   void vote(int64_t from, PeerState state, Vote vote, int64_t round) {
-    step(event::VoteReceived{ServerId{from}, Notification{state, vote, round, ""}});
+    step(event::VoteReceived{ServerId{from}, Notification{state, vote, round, "", ""}});
   }
   template <class A>
   std::vector<A> all() const {

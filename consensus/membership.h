@@ -1,0 +1,68 @@
+// The configurations that count at one node: the one in force, and one that was proposed after it
+// (ZAB.md section 6; Java: QuorumPeer's quorumVerifier and lastSeenQuorumVerifier).
+//
+// A configuration is the data of /zookeeper/config, and travels as a transaction (OpCode::
+// kReconfig); its version is the zxid of that. It is proposed from when the transaction is in the
+// log, and in force from when that is known to be committed. At most one is proposed at a time, so
+// one behind another says that the other is committed.
+//
+// Pure value.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "consensus/ensemble.h"
+
+namespace zabfs::consensus {
+
+class Membership {
+ public:
+  Membership() = default;
+  explicit Membership(Ensemble in_force) : in_force_(std::move(in_force)) {}
+
+  const Ensemble& in_force() const { return in_force_; }
+  const Ensemble* proposed() const { return proposed_ ? &*proposed_ : nullptr; }
+  Zxid proposed_at() const { return proposed_at_; }
+  // Rises with every change.
+  uint64_t changes() const { return changes_; }
+
+  // Of either configuration, or of one that was only heard of.
+  bool is_voter(ServerId id) const;
+  bool is_member(ServerId id) const;
+  // Where everybody is who may be dialled; hearsay included.
+  std::map<ServerId, Member> addresses() const;
+  std::set<ServerId> voters() const;
+  // Whether `ids` holds a majority of the voters of each configuration.
+  bool is_quorum(const std::set<ServerId>& ids) const;
+  // The largest zxid that is committed, given how far each server's log has come: a proposed
+  // configuration, and what is behind it, needs quorums of both.
+  Zxid quorum_zxid(const std::map<ServerId, Zxid>& reached) const;
+
+  // A txn was appended to the log; only reconfigurations matter here.
+  void appended(Zxid zxid, std::string_view txn);
+  // The log ends at `last` now.
+  void truncate(Zxid last);
+  // Everything through that zxid is committed. True: a configuration came into force.
+  bool committed(Zxid through);
+  // A configuration that is in force elsewhere, as text. True: it is newer, and in force here, too.
+  bool adopt(std::string_view text);
+  // A configuration that is proposed elsewhere. It counts for no quorum here, but its voters take
+  // part: without them it can't be committed. True: it is news.
+  bool hear_of(std::string_view text);
+
+ private:
+  Ensemble in_force_;
+  std::optional<Ensemble> proposed_;
+  Zxid proposed_at_;
+  Ensemble heard_of_;
+  uint64_t changes_ = 0;
+};
+
+// Whether a txn's bytes are a reconfiguration; without decoding them.
+bool is_reconfiguration(std::string_view txn);
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,155 @@
+#include "consensus/membership.h"
+
+#include <gtest/gtest.h>
+
+#include "consensus/reconfig.h"
+#include "tree/jute.h"
+#include "tree/txn.h"
+
+namespace zabfs::consensus {
+namespace {
+
+using tree::Error;
+
+Ensemble of(std::set<int64_t> voters, int64_t version = 0) {
+  std::map<ServerId, Member> members;
+  for (int64_t id : voters) {
+    members[ServerId{id}] = Member{"h" + std::to_string(id), 2888, 3888, false, "0.0.0.0:2181"};
+  }
+  return Ensemble(std::move(members), version);
+}
+
+std::set<ServerId> ids(std::set<int64_t> numbers) {
+  std::set<ServerId> found;
+  for (int64_t id : numbers) found.insert(ServerId{id});
+  return found;
+}
+
+std::string txn_for(const Ensemble& ensemble) {
+  std::string text = ensemble.text(), bytes;
+  tree::Txn txn;
+  txn.header.type = tree::OpCode::kReconfig;
+  txn.header.zxid = Zxid{ensemble.version()};
+  txn.body = tree::SetDataTxn{tree::kConfigPath, text, -1};
+  encode_txn(txn, bytes);
+  return bytes;
+}
+
+class MembershipTest : public testing::Test {
+ protected:
+  void propose(std::set<int64_t> voters, uint32_t counter) {
+    Zxid zxid = Zxid::make(1, counter);
+    membership_.appended(zxid, txn_for(of(std::move(voters), zxid.value)));
+  }
+  Membership membership_{of({1, 2, 3})};
+};
+
+TEST_F(MembershipTest, WhatIsProposedNeedsQuorumsOfBoth) {
+  propose({3, 4, 5}, 7);
+  EXPECT_FALSE(membership_.is_quorum(ids({1, 2})));
+  EXPECT_FALSE(membership_.is_quorum(ids({3, 4, 5})));
+  EXPECT_TRUE(membership_.is_quorum(ids({2, 3, 4})));
+  std::map<ServerId, Zxid> reached;
+  for (int64_t id : {1, 2, 3}) reached[ServerId{id}] = Zxid::make(1, 9);
+  // What is before it is the old configuration's to commit.
+  EXPECT_EQ(membership_.quorum_zxid(reached), Zxid::make(1, 6));
+  reached[ServerId{5}] = Zxid::make(1, 8);
+  EXPECT_EQ(membership_.quorum_zxid(reached), Zxid::make(1, 8));
+}
+
+TEST_F(MembershipTest, OnceCommittedItIsAloneInForce) {
+  propose({3, 4, 5}, 7);
+  EXPECT_FALSE(membership_.committed(Zxid::make(1, 6)));
+  EXPECT_TRUE(membership_.committed(Zxid::make(1, 7)));
+  EXPECT_TRUE(membership_.is_quorum(ids({4, 5})));
+  EXPECT_FALSE(membership_.is_voter(ServerId{1}));
+}
+
+TEST_F(MembershipTest, ATruncatedProposalIsForgotten) {
+  propose({3, 4, 5}, 7);
+  membership_.truncate(Zxid::make(1, 6));
+  EXPECT_TRUE(membership_.is_quorum(ids({1, 2})));
+}
+
+TEST_F(MembershipTest, ASecondProposalSaysThatTheFirstIsCommitted) {
+  propose({1, 2, 3, 4}, 7);
+  propose({4, 5}, 9);
+  EXPECT_EQ(membership_.in_force().version(), Zxid::make(1, 7).value);
+  EXPECT_EQ(membership_.proposed()->version(), Zxid::make(1, 9).value);
+}
+
+TEST_F(MembershipTest, OnlyNewerConfigurationsAreAdopted) {
+  EXPECT_FALSE(membership_.adopt(of({7, 8, 9}).text()));
+  EXPECT_FALSE(membership_.adopt("server.1=nonsense\nversion=100000001"));
+  EXPECT_TRUE(membership_.adopt(of({1, 2}, 0x100000001).text()));
+  EXPECT_FALSE(membership_.adopt(of({7, 8, 9}, 0x100000001).text()));
+}
+
+TEST_F(MembershipTest, HearsayCountsForNoQuorum) {
+  EXPECT_TRUE(membership_.hear_of(of({3, 4}, 0x100000001).text()));
+  EXPECT_FALSE(membership_.hear_of(of({3, 4}, 0x100000001).text()));
+  EXPECT_TRUE(membership_.is_voter(ServerId{4}));
+  EXPECT_FALSE(membership_.is_quorum(ids({3, 4})));
+  EXPECT_TRUE(membership_.is_quorum(ids({1, 2})));
+  EXPECT_TRUE(membership_.addresses().contains(ServerId{4}));
+}
+
+TEST_F(MembershipTest, TextAndBack) {
+  Ensemble ensemble = of({1, 2, 30}, 0xabc);
+  std::optional<Ensemble> read = parse_ensemble(ensemble.text());
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->text(), ensemble.text());
+  EXPECT_FALSE(parse_ensemble("group.1=1:2:3\nversion=1"));
+  EXPECT_FALSE(parse_ensemble("version=1"));
+}
+
+struct Request {
+  std::optional<std::string> joining, leaving, members;
+  int64_t version = -1;
+};
+
+class ReconfigTest : public MembershipTest {
+ protected:
+  Error refusal(const Request& request, std::set<int64_t> synced = {1, 2, 3}) {
+    std::string body;
+    tree::jute::Writer out(body);
+    out.buffer(request.joining);
+    out.buffer(request.leaving);
+    out.buffer(request.members);
+    out.i64(request.version);
+    auto planned = plan_reconfig(membership_, limits_, ids(std::move(synced)), body, Zxid{77});
+    text_ = planned.ok() ? *planned : "";
+    return planned.error();
+  }
+  ReconfigLimits limits_;
+  std::string text_;
+};
+
+TEST_F(ReconfigTest, IncrementsAndReplacements) {
+  EXPECT_EQ(refusal({"server.4=h4:1:2:observer;3", "1", {}}), Error::kOk);
+  EXPECT_EQ(text_,
+            "server.2=h2:2888:3888:participant;0.0.0.0:2181\n"
+            "server.3=h3:2888:3888:participant;0.0.0.0:2181\n"
+            "server.4=h4:1:2:observer;0.0.0.0:3\nversion=4d");
+  EXPECT_EQ(refusal({{}, {}, "server.1=h1:1:2;3,server.2=h2:1:2;3\nversion=5"}), Error::kOk);
+}
+
+TEST_F(ReconfigTest, TheOrderOfRefusals) {
+  Request bad{"nonsense", {}, {}, 5};
+  limits_.standalone = true;
+  EXPECT_EQ(refusal(bad), Error::kUnimplemented);
+  limits_.standalone = false;
+  EXPECT_EQ(refusal(bad), Error::kBadVersion);
+  bad.version = -1;
+  EXPECT_EQ(refusal(bad), Error::kBadArguments);
+  EXPECT_EQ(refusal({{}, "1,2", {}}), Error::kBadArguments);  // one voter
+  EXPECT_EQ(refusal({{}, {}, "server.8=h:1:2;3,server.9=g:1:2;3"}), Error::kNewConfigNoQuorum);
+  EXPECT_EQ(refusal({"server.4=h4:1:2;3", {}, {}}, {1, 2}), Error::kNewConfigNoQuorum);
+  EXPECT_EQ(refusal({"server.4=h4:1:2", {}, {}}), Error::kBadArguments);       // no client port
+  EXPECT_EQ(refusal({"server.4=h1:2888:9;3", {}, {}}), Error::kBadArguments);  // server 1's port
+  propose({1, 2, 3, 4}, 7);
+  EXPECT_EQ(refusal({{}, "3", {}}), Error::kReconfigInProgress);
+}
+
+}  // namespace
+}  // namespace zabfs::consensus
