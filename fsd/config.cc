@@ -77,6 +77,7 @@ class Reader {
       if (!error_.empty()) return error_;
     }
     if (config_.host.data_dir.empty()) return fmt::format("{}: dataDir is missing", file_);
+    if (std::string wrong = check_client_doors(); !wrong.empty()) return wrong;
     return finish();
   }
 
@@ -177,6 +178,28 @@ class Reader {
       if (line.value.find(':') == std::string::npos)
         fail(line, "it is not of the form user:digest");
       wire.super_digest = line.value;
+    } else if (key == "secureClientPort") {
+      number(line, wire.secure_port.emplace(), 0, UINT16_MAX);
+    } else if (key == "secureClientPortAddress") {
+      wire.secure_address = line.value;
+    } else if (key == "X509AuthenticationProvider.superUser") {
+      wire.x509_super = line.value;
+    } else if (key == "zabfs.clientSocket") {
+      wire.unix_socket = line.value;
+    } else if (key == "enforce.auth.enabled") {
+      boolean(line, enforce_auth_);
+    } else if (key == "enforce.auth.schemes") {
+      std::istringstream schemes(line.value);
+      for (std::string scheme; std::getline(schemes, scheme, ',');) {
+        wire.enforced_auth.push_back(trimmed(scheme));
+      }
+    } else if (key == "localSessionsEnabled") {
+      boolean(line, wire.local_sessions);
+      config_.host.replica.prepare.local_sessions = wire.local_sessions;
+    } else if (key == "localSessionsUpgradingEnabled") {
+      boolean(line, wire.local_upgrading);
+    } else if (key.starts_with("ssl.") && !key.starts_with("ssl.quorum.")) {
+      take_tls(line, key.substr(4), wire.tls);
     } else if (key == "skipACL") {
       wire.skip_acl = config_.host.replica.prepare.skip_acl = line.value == "yes";
     } else if (key == "readonlymode.enabled") {
@@ -195,11 +218,62 @@ class Reader {
     return true;
   }
 
+  // The keys of one side's TLS, without their prefix.
+  void take_tls(const Line& line, const std::string& key, consensus::TlsConfig& tls) {
+    using ClientAuth = consensus::TlsConfig::ClientAuth;
+    static const std::map<std::string, ClientAuth> kClientAuth = {
+        {"none", ClientAuth::kNone}, {"want", ClientAuth::kWant}, {"need", ClientAuth::kNeed}};
+    if (key == "keyStore.location") {
+      tls.key_store = line.value;
+    } else if (key == "trustStore.location") {
+      tls.trust_store = line.value;
+    } else if (key == "keyStore.password") {
+      tls.password = line.value;
+    } else if (key == "hostnameVerification") {
+      boolean(line, tls.verify_host);
+    } else if (key == "clientAuth") {
+      auto found = kClientAuth.find(line.value);
+      if (found == kClientAuth.end()) return fail(line, "it is none of none, want, need");
+      tls.client_auth = found->second;
+    } else if (key == "keyStore.type" || key == "trustStore.type") {
+      if (line.value != "PEM") {
+        fail(line, "only PEM files are read; `openssl pkcs12 -in FILE -nodes` makes one");
+      }
+    } else if (key != "trustStore.password") {
+      config_.warnings.push_back(fmt::format("{}:{}: {} is ignored", file_, line.number, line.key));
+    }
+  }
+
+  // What only the whole of the file says.
+  std::string check_client_doors() {
+    wire::WireConfig& wire = config_.wire;
+    if (enforce_auth_ && wire.enforced_auth.empty()) {
+      return fmt::format("{}: enforce.auth.enabled without enforce.auth.schemes", file_);
+    }
+    if (!enforce_auth_) wire.enforced_auth.clear();
+    if (wire.secure_port && wire.tls.key_store.empty()) {
+      return fmt::format("{}: secureClientPort without ssl.keyStore.location", file_);
+    }
+    if (wire.secure_port && wire.tls.trust_store.empty() &&
+        wire.tls.client_auth != consensus::TlsConfig::ClientAuth::kNone) {
+      return fmt::format(
+          "{}: secureClientPort without ssl.trustStore.location; only with ssl.clientAuth=none can "
+          "it do without",
+          file_);
+    }
+    std::set<std::string>& schemes = config_.host.replica.prepare.acl_schemes;
+    if (wire.secure_port) schemes.insert("x509");
+    if (!wire.unix_socket.empty()) schemes.insert(std::string(tree::kUidScheme));
+    return {};
+  }
+
   // Java's providers go by their class; ours are the same, under these names.
   void take_auth_provider(const Line& line) {
     std::string name = line.value.substr(line.value.rfind('.') + 1);
     if (name == "SASLAuthenticationProvider") {
       config_.host.replica.prepare.acl_schemes.insert("sasl");
+    } else if (name == "X509AuthenticationProvider") {
+      config_.host.replica.prepare.acl_schemes.insert("x509");
     } else if (name != "DigestAuthenticationProvider" && name != "IPAuthenticationProvider") {
       config_.warnings.push_back(fmt::format("{}:{}: the authentication provider {} is not known",
                                              file_, line.number, line.value));
@@ -283,6 +357,7 @@ class Reader {
   const std::string& file_;
   Config& config_;
   std::map<ServerId, Member> members_;
+  bool enforce_auth_ = false;
   std::string error_;
 };
 
@@ -300,7 +375,8 @@ std::vector<std::string> settings_of(const Config& config) {
   auto or_ticks = [&zab](int32_t ms, int32_t ticks) { return ms == 0 ? ticks * zab.tick_ms : ms; };
   std::vector<std::string> lines{
       fmt::format("clientPort={}", config.wire.port.value_or(0)),
-      fmt::format("secureClientPort=-1"),
+      fmt::format("secureClientPort={}",
+                  config.wire.secure_port ? int{*config.wire.secure_port} : -1),
       fmt::format("dataDir={}", config.host.data_dir),
       fmt::format("dataLogDir={}", logs),
       fmt::format("tickTime={}", zab.tick_ms),

@@ -74,7 +74,7 @@ int run(Config& config) {
     return fail(problem.what, problem.is_configuration ? kBadConfiguration : kFailed);
   }
   std::unique_ptr<wire::WireServer> clients;
-  if (config.wire.port) {
+  if (config.wire.port || config.wire.secure_port || !config.wire.unix_socket.empty()) {
     config.wire.settings = settings_of(config);
     config.wire.data_dir = config.host.data_dir;
     config.wire.data_log_dir =
@@ -101,7 +101,7 @@ int run(Config& config) {
   host.start();
   if (clients) {
     clients->start();
-    spdlog::info("serves ZooKeeper clients on port {}", clients->port());
+    spdlog::info("serves ZooKeeper clients on{}", clients->doors());
   }
   if (administration) administration->start();
   if (mount) {

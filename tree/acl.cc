@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "tree/posix.h"
+
 namespace zabfs::tree {
 
 const AclList& open_acl() {
@@ -119,6 +121,10 @@ bool acl_allows(const AclList& acl, int32_t wanted, const Identities& identities
   if (acl.empty()) return true;
   for (const Id& identity : identities) {
     if (identity.scheme == "super") return true;
+  }
+  for (const Id& identity : identities) {
+    bool owns = identity.scheme == kUidScheme && (owner_perms(acl, identity.id) & wanted) != 0;
+    if (owns) return true;
   }
   for (const Acl& entry : acl) {
     if ((entry.perms & wanted) == 0) continue;

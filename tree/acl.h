@@ -41,7 +41,9 @@ struct Acl {
 using AclList = std::vector<Acl>;
 using Identities = std::vector<Id>;
 
-const AclList& open_acl();      // world:anyone, all permissions
+const AclList& open_acl();  // world:anyone, all permissions
+// Who came through the Unix-domain listener: its user, in decimal.
+inline constexpr std::string_view kUidScheme = "uid";
 const Identities& superuser();  // what the mount acts as
 
 std::string encode_acl(const AclList& acl);

@@ -136,4 +136,13 @@ AclList with_posix(const AclList& acl, const PosixEntry& posix) {
   return result;
 }
 
+int32_t owner_perms(const AclList& acl, std::string_view uid) {
+  std::optional<PosixEntry> posix = find_posix(acl);
+  if (!posix || std::to_string(posix->uid) != uid) return 0;
+  int32_t perms = kPermAdmin;
+  if ((posix->mode & 0400) != 0) perms |= kPermRead;
+  if ((posix->mode & 0200) != 0) perms |= kPermWrite | kPermCreate | kPermDelete;
+  return perms;
+}
+
 }  // namespace zabfs::tree

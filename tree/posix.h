@@ -40,6 +40,8 @@ inline constexpr uint32_t kOthersWrite = 02;
 uint32_t world_mode(const AclList& acl);
 // The posix entry with its mode completed by the world entry; nullopt if there is none.
 std::optional<PosixEntry> find_posix(const AclList& acl);
+// What the owner may by the mode, if `uid` (decimal) is the owner.
+int32_t owner_perms(const AclList& acl, std::string_view uid);
 // `acl` with the posix entry put in or replaced, and the world entry brought into line with its
 // mode. The world entry is left as it is when it agrees already, and goes when it grants nothing.
 AclList with_posix(const AclList& acl, const PosixEntry& posix);

@@ -58,7 +58,7 @@ Error Preparer::check_session(const Request& request) const {
   auto change = session_changes_.find(request.session);
   bool open = change != session_changes_.end() ? change->second.open
                                                : tree_.sessions().contains(request.session);
-  if (!open) return Error::kSessionExpired;
+  if (!open) return options_.local_sessions ? Error::kOk : Error::kSessionExpired;
   return request.session_moved ? Error::kSessionMoved : Error::kOk;
 }
 

@@ -227,4 +227,42 @@ std::optional<ExtSetPosix> decode_ext_set_posix(std::string_view body) {
   return op;
 }
 
+namespace {
+
+bool makes_ephemeral(OpCode type, jute::Reader& in) {
+  in.string();
+  in.buffer();
+  read_acl(in);
+  int32_t flags = in.i32();
+  if (type == OpCode::kCreateTtl) in.i64();
+  return in.ok() && (flags == kCreateEphemeral || flags == kCreateEphemeralSequential);
+}
+
+// Past an operation of a multi that creates nothing.
+void skip_op(OpCode type, jute::Reader& in) {
+  in.string();
+  if (type == OpCode::kSetData) in.buffer();
+  in.i32();
+}
+
+}  // namespace
+
+bool creates_ephemeral(const Request& request) {
+  jute::Reader in(request.body);
+  if (is_create(request.type)) return makes_ephemeral(request.type, in);
+  if (request.type != OpCode::kMulti) return false;
+  while (in.ok()) {
+    auto type = static_cast<OpCode>(in.i32());
+    bool done = in.boolean();
+    in.i32();
+    if (!in.ok() || done) return false;
+    if (!is_create(type)) {
+      skip_op(type, in);
+    } else if (makes_ephemeral(type, in)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace zabfs::tree

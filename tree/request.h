@@ -25,6 +25,8 @@ struct Request {
   bool session_moved = false;  // the leader's word: this session is another server's by now
 };
 
+// Whether some operation of it makes an ephemeral znode.
+bool creates_ephemeral(const Request& request);
 Request superuser_request(SessionId session, int32_t cxid, OpCode type, std::string body);
 
 // create flags (CreateMode)

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "consensus/tls.h"
 #include "tree/types.h"
 
 namespace zabfs::fsd::wire {
@@ -19,6 +20,14 @@ struct WireConfig {
   size_t max_connections = 0;    // maxCnxns
   size_t max_frame_bytes = tree::kJuteMaxBuffer;
   std::set<std::string> commands{"srvr"};         // 4lw.commands.whitelist; "*" for all
+  std::optional<uint16_t> secure_port;            // secureClientPort: TLS
+  std::string secure_address;                     // secureClientPortAddress
+  consensus::TlsConfig tls;                       // ssl.keyStore.location and so on
+  std::string x509_super;                         // X509AuthenticationProvider.superUser
+  std::string unix_socket;                        // zabfs.clientSocket
+  std::vector<std::string> enforced_auth;         // enforce.auth.schemes, if enforce.auth.enabled
+  bool local_sessions = false;                    // localSessionsEnabled
+  bool local_upgrading = false;                   // localSessionsUpgradingEnabled
   std::string super_digest;                       // DigestAuthenticationProvider.superDigest
   std::map<std::string, std::string> sasl_users;  // zabfs.sasl.user.NAME, to passwords
   bool skip_acl = false;

@@ -8,7 +8,7 @@
 #pragma once
 
 #include <atomic>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 
+#include "consensus/tls.h"
 #include "fsd/wire/messages.h"
 #include "fsd/wire/reads.h"
 #include "fsd/wire/sasl.h"
@@ -56,7 +57,7 @@ struct ConnectionStats {
 };
 
 struct Connection : std::enable_shared_from_this<Connection> {
-  using Socket = boost::asio::ip::tcp::socket;
+  using Socket = boost::asio::generic::stream_protocol::socket;
 
   Connection(Socket accepted, uint64_t id, std::string peer_address, uint16_t peer_port)
       : socket(std::move(accepted)),
@@ -85,8 +86,11 @@ struct Connection : std::enable_shared_from_this<Connection> {
   bool waits_for_room = false;
   bool is_dirty = false;  // on the strand's list of those to send for
   int sweeps_over = 0;    // how long it has been kOver, and still has something to read
+  std::unique_ptr<consensus::TlsSession> tls;
   std::string out;
   size_t out_begin = 0;
+  std::string sealed;  // with TLS: what `out` has become
+  size_t sealed_begin = 0;
   std::deque<WaitingRequest> waiting;
   uint64_t first_waiting = 0;  // the number of waiting.front()
   tree::SessionId session;
@@ -96,8 +100,9 @@ struct Connection : std::enable_shared_from_this<Connection> {
   std::optional<DigestMd5> sasl;  // an exchange under way
   ConnectionStats stats;
 
+  size_t unsent() const { return out.size() - out_begin + sealed.size() - sealed_begin; }
   bool can_take_more() const {
-    return waiting.size() < kMaxUnanswered && out.size() - out_begin < kPauseOutBytes;
+    return waiting.size() < kMaxUnanswered && unsent() < kPauseOutBytes;
   }
 };
 

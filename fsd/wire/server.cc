@@ -4,11 +4,15 @@
 #include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <cerrno>
+#include <type_traits>
 #include <utility>
 
 #include "consensus/tcp_listen.h"
@@ -63,6 +67,8 @@ WireServer::WireServer(consensus::Host& host, WireConfig config)
       config_(std::move(config)),
       work_(asio::make_work_guard(io_)),
       acceptor_(io_),
+      secure_acceptor_(io_),
+      local_acceptor_(io_),
       sweep_timer_(io_) {}
 
 WireServer::~WireServer() { stop(); }
@@ -70,11 +76,58 @@ WireServer::~WireServer() { stop(); }
 // ---- its life
 
 std::string WireServer::listen() {
-  std::string problem = consensus::listen_on(acceptor_, io_, config_.address, *config_.port,
-                                             config_.backlog, "client port");
-  error_code ignored;
-  if (problem.empty()) port_ = acceptor_.local_endpoint(ignored).port();
+  std::string problem;
+  if (config_.port) {
+    problem = consensus::listen_on(acceptor_, io_, config_.address, *config_.port, config_.backlog,
+                                   "client port");
+  }
+  if (problem.empty() && config_.secure_port) {
+    tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
+    problem = tls_->load();
+    if (!problem.empty()) return problem;
+    problem = consensus::listen_on(secure_acceptor_, io_, config_.secure_address,
+                                   *config_.secure_port, config_.backlog, "secure client port");
+  }
+  if (problem.empty() && !config_.unix_socket.empty()) problem = listen_locally();
   return problem;
+}
+
+// The file is for everybody to connect to: what a user may is the ACLs' to say.
+std::string WireServer::listen_locally() {
+  const std::string& path = config_.unix_socket;
+  error_code error;
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+    return fmt::format("zabfs.clientSocket: {} is too long for a socket", path);
+  }
+  local_acceptor_.open(Local(), error);
+  if (!error) local_acceptor_.bind(Local::endpoint(path), error);
+  if (error == asio::error::address_in_use) {
+    Local::socket probe(io_);
+    error_code refused;
+    probe.connect(Local::endpoint(path), refused);
+    if (refused == asio::error::connection_refused) {  // left behind by a former life
+      ::unlink(path.c_str());
+      local_acceptor_.bind(Local::endpoint(path), error);
+    }
+  }
+  if (!error) local_acceptor_.listen(config_.backlog, error);
+  if (error) {
+    return fmt::format("can't listen on {} (zabfs.clientSocket): {}", path, error.message());
+  }
+  ::chmod(path.c_str(), 0666);
+  return {};
+}
+
+std::string WireServer::doors() const {
+  std::string text;
+  error_code ignored;
+  if (acceptor_.is_open())
+    text += fmt::format(" port {}", acceptor_.local_endpoint(ignored).port());
+  if (secure_acceptor_.is_open()) {
+    text += fmt::format(" TLS port {}", secure_acceptor_.local_endpoint(ignored).port());
+  }
+  if (local_acceptor_.is_open()) text += " " + config_.unix_socket;
+  return text;
 }
 
 void WireServer::start() {
@@ -83,7 +136,9 @@ void WireServer::start() {
     host_.replica().add_listener(this);
     if (!host_.replica().is_serving()) leaderless_since_ms_ = host_.now_ms();
   });
-  accept();
+  if (acceptor_.is_open()) accept(acceptor_);
+  if (secure_acceptor_.is_open()) accept(secure_acceptor_);
+  if (local_acceptor_.is_open()) accept(local_acceptor_);
   sweep();
   for (int i = 0; i < config_.threads; ++i) {
     threads_.emplace_back([this] { io_.run(); });
@@ -97,6 +152,7 @@ void WireServer::stop() {
   io_.stop();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  if (local_acceptor_.is_open()) ::unlink(config_.unix_socket.c_str());
   std::lock_guard all(connections_mutex_);
   for (auto& [number, connection] : connections_) {
     std::lock_guard lock(connection->mutex);
@@ -106,27 +162,55 @@ void WireServer::stop() {
   }
 }
 
-void WireServer::accept() {
-  acceptor_.async_accept(asio::make_strand(io_), [this](error_code error, tcp::socket socket) {
+template <class Acceptor>
+void WireServer::accept(Acceptor& acceptor) {
+  using Socket = typename Acceptor::protocol_type::socket;
+  acceptor.async_accept(asio::make_strand(io_), [this, &acceptor](error_code error, Socket socket) {
     if (error == asio::error::operation_aborted) return;
     if (!error) {
-      admit(std::move(socket));
-      return accept();
+      Visitor visitor;
+      if constexpr (std::is_same_v<Socket, tcp::socket>) {
+        error_code ignored;
+        socket.set_option(tcp::no_delay(true), ignored);
+        visitor = visitor_of(socket, &acceptor == &secure_acceptor_);
+      } else {
+        visitor = visitor_of(socket);
+      }
+      if (!visitor.address.empty())
+        admit(Connection::Socket(std::move(socket)), std::move(visitor));
+      return accept(acceptor);
     }
     // Out of file descriptors, most likely: there may be some later.
     spdlog::warn("client port: can't accept a connection: {}", error.message());
     auto pause = std::make_shared<asio::steady_timer>(io_, kAcceptPause);
-    pause->async_wait([this, pause](error_code) { accept(); });
+    pause->async_wait([this, pause, &acceptor](error_code) { accept(acceptor); });
   });
 }
 
-void WireServer::admit(tcp::socket socket) {
+WireServer::Visitor WireServer::visitor_of(const tcp::socket& socket, bool secure) const {
   error_code error;
   tcp::endpoint peer = socket.remote_endpoint(error);
-  if (error) return;
-  socket.set_option(tcp::no_delay(true), error);
-  socket.non_blocking(true, error);
+  if (error) return {};
   std::string address = text_of(peer.address());
+  return {address, peer.port(), secure, {{"ip", address}}};
+}
+
+// The kernel's word on who it is. Root is root here as on the mount.
+WireServer::Visitor WireServer::visitor_of(const Local::socket& socket) {
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  int fd = const_cast<Local::socket&>(socket).native_handle();
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {};
+  std::string uid = std::to_string(peer.uid);
+  Visitor visitor{"uid " + uid, 0, false, {{std::string(tree::kUidScheme), uid}}};
+  if (peer.uid == 0) visitor.identities.push_back({"super", ""});
+  return visitor;
+}
+
+void WireServer::admit(Connection::Socket socket, Visitor visitor) {
+  error_code error;
+  socket.non_blocking(true, error);
+  const std::string& address = visitor.address;
   ConnectionPtr connection;
   {
     std::lock_guard lock(connections_mutex_);
@@ -143,10 +227,11 @@ void WireServer::admit(tcp::socket socket) {
     }
     ++here;
     uint64_t number = next_connection_++;
-    connection = std::make_shared<Connection>(std::move(socket), number, address, peer.port());
+    connection = std::make_shared<Connection>(std::move(socket), number, address, visitor.port);
     connections_.emplace(number, connection);
   }
-  connection->identities.push_back({"ip", address});
+  connection->identities = std::move(visitor.identities);
+  if (visitor.with_tls) connection->tls = std::make_unique<consensus::TlsSession>(*tls_);
   asio::post(connection->socket.get_executor(), [this, connection] { read(connection); });
 }
 
@@ -178,16 +263,43 @@ void WireServer::sweep() {
 // ---- bytes in
 
 void WireServer::read(const ConnectionPtr& connection) {
-  connection->socket.async_wait(tcp::socket::wait_read, [this, connection](error_code error) {
-    if (error) return gone(connection);
-    // One buffer a thread: thousands of idle connections hold none.
-    thread_local std::string buffer(kReadBytes, '\0');
-    ssize_t n = ::recv(connection->socket.native_handle(), buffer.data(), buffer.size(), 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return read(connection);
-    if (n <= 0) return gone(connection);
-    connection->in.append(buffer, 0, static_cast<size_t>(n));
-    go_on(connection);
-  });
+  connection->socket.async_wait(
+      Connection::Socket::wait_read, [this, connection](error_code error) {
+        if (error) return gone(connection);
+        // One buffer a thread: thousands of idle connections hold none.
+        thread_local std::string buffer(kReadBytes, '\0');
+        ssize_t n = ::recv(connection->socket.native_handle(), buffer.data(), buffer.size(), 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return read(connection);
+        if (n <= 0) return gone(connection);
+        std::string_view bytes(buffer.data(), static_cast<size_t>(n));
+        if (!connection->tls) {
+          connection->in.append(bytes);
+        } else if (!unseal(connection, bytes)) {
+          return;
+        }
+        go_on(connection);
+      });
+}
+
+// False: the connection is over.
+bool WireServer::unseal(const ConnectionPtr& connection, std::string_view bytes) {
+  Connection& c = *connection;
+  std::string problem;
+  {
+    std::lock_guard lock(c.mutex);
+    bool was_established = c.tls->is_established();
+    if (!c.tls->receive(bytes, c.in)) problem = c.tls->why();
+    if (problem.empty() && !was_established && c.tls->is_established()) {
+      if (std::optional<std::string> subject = c.tls->peer_subject()) {
+        if (*subject == config_.x509_super) c.identities.push_back({"super", *subject});
+        c.identities.push_back({"x509", std::move(*subject)});
+      }
+    }
+  }
+  send(connection);  // the handshake's answers, and alerts
+  if (problem.empty()) return true;
+  refuse(connection, "TLS: " + problem);
+  return false;
 }
 
 // Takes what has arrived, and reads on unless there is reason to wait.
@@ -326,6 +438,8 @@ void WireServer::take_request(const ConnectionPtr& connection, std::string_view 
   ++c.stats.received;
   c.stats.last_op = type;
   c.stats.last_cxid = xid;
+  bool proves = type == OpCode::kAuth || type == OpCode::kSasl;
+  if (!proves && !may_ask(c, xid)) return;
   if (reads_now && c.waiting.empty()) {
     reads.push_back({xid, type, body});
     return;
@@ -441,6 +555,21 @@ void WireServer::step_sasl(Connection& c, int32_t xid, std::string_view body) {
   out.buffer(*answer);
 }
 
+// Java: AuthenticationHelper, which every request but these two passes.
+bool WireServer::may_ask(Connection& c, int32_t xid) {
+  if (config_.enforced_auth.empty()) return true;
+  bool proven = std::any_of(c.identities.begin(), c.identities.end(), [this](const tree::Id& id) {
+    const auto& schemes = config_.enforced_auth;
+    return std::find(schemes.begin(), schemes.end(), id.scheme) != schemes.end();
+  });
+  if (proven) return true;
+  spdlog::warn("client port: closed {}:{}: it has not authenticated by {}", c.address, c.port,
+               fmt::join(config_.enforced_auth, " or "));
+  append_reply(c.out, xid, tree::Zxid{0}, Error::kSessionClosedRequireSaslAuth);
+  c.phase = Phase::kOver;
+  return false;
+}
+
 void WireServer::refuse_write(const ConnectionPtr& connection, int32_t xid, OpCode type) {
   tree::Zxid zxid = host_.replica().read([](const tree::Tree& tree) { return tree.last_zxid(); });
   std::lock_guard lock(connection->mutex);
@@ -470,19 +599,27 @@ void WireServer::send(const ConnectionPtr& connection) {
   Connection& c = *connection;
   std::lock_guard lock(c.mutex);
   if (c.dead || c.waits_for_room) return;
-  while (c.out_begin < c.out.size()) {
-    ssize_t n = ::send(c.socket.native_handle(), c.out.data() + c.out_begin,
-                       c.out.size() - c.out_begin, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (c.tls) {
+    c.tls->say(std::string_view(c.out).substr(c.out_begin));
+    c.out.clear();
+    c.out_begin = 0;
+    c.tls->take_outgoing(c.sealed);
+  }
+  std::string& out = c.tls ? c.sealed : c.out;
+  size_t& begin = c.tls ? c.sealed_begin : c.out_begin;
+  while (begin < out.size()) {
+    ssize_t n = ::send(c.socket.native_handle(), out.data() + begin, out.size() - begin,
+                       MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return shut(c);
     if (n < 0) break;
-    c.out_begin += static_cast<size_t>(n);
+    begin += static_cast<size_t>(n);
   }
-  if (c.out_begin < c.out.size()) {
-    c.out.erase(0, std::exchange(c.out_begin, 0));
+  if (begin < out.size()) {
+    out.erase(0, std::exchange(begin, 0));
     c.waits_for_room = true;
     asio::post(c.socket.get_executor(), [this, connection] {
-      connection->socket.async_wait(tcp::socket::wait_write, [this, connection](error_code) {
+      connection->socket.async_wait(Connection::Socket::wait_write, [this, connection](error_code) {
         {
           std::lock_guard again(connection->mutex);
           connection->waits_for_room = false;
@@ -491,9 +628,9 @@ void WireServer::send(const ConnectionPtr& connection) {
       });
     });
   } else {
-    c.out.clear();
-    c.out_begin = 0;
-    if (c.out.capacity() > kKeptBytes) c.out.shrink_to_fit();
+    out.clear();
+    begin = 0;
+    if (out.capacity() > kKeptBytes) out.shrink_to_fit();
     if (c.phase == Phase::kOver) return shut(c);
   }
   if (c.paused && c.phase == Phase::kOpen && c.can_take_more()) {

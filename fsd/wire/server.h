@@ -14,6 +14,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <map>
 #include <memory>
@@ -49,7 +50,8 @@ class WireServer : public consensus::ReplicaListener {
   void start();
   // Ends the threads; connections are closed. After the host has stopped, or before.
   void stop();
-  uint16_t port() const { return port_; }
+  // Says which doors are open, for the log.
+  std::string doors() const;
 
   // On the strand, for those who tell of the server.
   ServerFacts facts();
@@ -72,6 +74,7 @@ class WireServer : public consensus::ReplicaListener {
 
  private:
   using tcp = boost::asio::ip::tcp;
+  using Local = boost::asio::local::stream_protocol;
   struct Submission {
     ConnectionPtr connection;
     uint64_t number;  // of the waiting request
@@ -85,8 +88,19 @@ class WireServer : public consensus::ReplicaListener {
   };
 
   // On the server's threads.
-  void accept();
-  void admit(tcp::socket socket);
+  // Who came through which door.
+  struct Visitor {
+    std::string address;
+    uint16_t port = 0;
+    bool with_tls = false;
+    tree::Identities identities;
+  };
+  template <class Acceptor>
+  void accept(Acceptor& acceptor);
+  Visitor visitor_of(const tcp::socket& socket, bool secure) const;
+  static Visitor visitor_of(const Local::socket& socket);
+  void admit(Connection::Socket socket, Visitor visitor);
+  bool unseal(const ConnectionPtr& connection, std::string_view bytes);
   void read(const ConnectionPtr& connection);
   void go_on(const ConnectionPtr& connection);
   void take_frames(const ConnectionPtr& connection);
@@ -98,6 +112,7 @@ class WireServer : public consensus::ReplicaListener {
   void answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads);
   void authenticate(Connection& connection, int32_t xid, std::string_view body);
   void step_sasl(Connection& connection, int32_t xid, std::string_view body);
+  bool may_ask(Connection& connection, int32_t xid);
   void refuse_write(const ConnectionPtr& connection, int32_t xid, tree::OpCode type);
   void refuse(const ConnectionPtr& connection, const std::string& why);
   void gone(const ConnectionPtr& connection);
@@ -114,6 +129,15 @@ class WireServer : public consensus::ReplicaListener {
   void connect(const ConnectionPtr& connection, const ConnectRequest& request);
   void open(const ConnectionPtr& connection, const ConnectRequest& request, tree::SessionId session,
             int32_t timeout_ms);
+  std::string listen_locally();
+  // A session that only this server knows (Java: LocalSessionTracker).
+  struct LocalSession {
+    int32_t timeout_ms = 0;
+    int64_t heard_ms = 0;
+  };
+  bool finish_locally(Submission& submission);
+  void upgrade(tree::SessionId session);
+  void end_local_sessions();
   bool may_open_read_only(const ConnectRequest& request) const;
   void turn_away(const ConnectionPtr& connection, const ConnectRequest& request);
   void submit(Submission submission);
@@ -130,9 +154,10 @@ class WireServer : public consensus::ReplicaListener {
   const WireConfig config_;
   boost::asio::io_context io_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  tcp::acceptor acceptor_;
+  tcp::acceptor acceptor_, secure_acceptor_;
+  Local::acceptor local_acceptor_;
+  std::optional<consensus::TlsContext> tls_;
   boost::asio::steady_timer sweep_timer_;
-  uint16_t port_ = 0;
   std::vector<std::thread> threads_;
   WatchBoard watches_;
   ServerStats stats_;
@@ -146,6 +171,7 @@ class WireServer : public consensus::ReplicaListener {
 
   // On the strand.
   std::map<tree::SessionId, ConnectionPtr> sessions_;
+  std::map<tree::SessionId, LocalSession> local_sessions_;
   std::vector<ConnectionPtr> dirty_;
   // By connection: what came behind a sync that is not answered yet, and must not be done before.
   std::unordered_map<uint64_t, std::deque<Submission>> behind_sync_;

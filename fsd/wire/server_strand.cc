@@ -55,6 +55,10 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
   }
   if (request.session == SessionId{}) {
     SessionId session = replica.new_session_id();
+    if (config_.local_sessions) {
+      local_sessions_[session] = {timeout_ms, host_.now_ms()};
+      return open(connection, request, session, timeout_ms);
+    }
     tree::Request create;
     create.session = session;
     create.type = OpCode::kCreateSession;
@@ -71,6 +75,10 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
     sessions_.erase(old);
     std::lock_guard lock(before->mutex);
     shut(*before);
+  }
+  if (auto local = local_sessions_.find(request.session); local != local_sessions_.end()) {
+    local->second = {timeout_ms, host_.now_ms()};
+    return open(connection, request, request.session, timeout_ms);
   }
   replica.revalidate(request.session, timeout_ms, [=, this](std::optional<bool> valid) {
     if (!valid) return refuse(connection, "the leader went while it asked for its session");
@@ -130,10 +138,61 @@ void WireServer::name_touched() {
       std::lock_guard lock(connection->mutex);
       heard = connection->paused && !connection->waiting.empty();
     }
-    if (heard) {
+    if (!heard) continue;
+    auto local = local_sessions_.find(session);
+    if (local != local_sessions_.end()) {
+      local->second.heard_ms = host_.now_ms();
+    } else {
       host_.replica().touch_session(session, connection->timeout_ms);
     }
   }
+  end_local_sessions();
+}
+
+void WireServer::end_local_sessions() {
+  int64_t now_ms = host_.now_ms();
+  std::vector<SessionId> over;
+  for (const auto& [session, local] : local_sessions_) {
+    if (now_ms - local.heard_ms > local.timeout_ms) over.push_back(session);
+  }
+  for (SessionId session : over) {
+    spdlog::info("client port: local session 0x{:x} expired", hex(session));
+    local_sessions_.erase(session);
+    session_closed(session);
+  }
+}
+
+// From here on all servers know it; what holds an ephemeral must outlive this one.
+void WireServer::upgrade(SessionId session) {
+  int32_t timeout_ms = local_sessions_[session].timeout_ms;
+  local_sessions_.erase(session);
+  tree::Request create;
+  create.session = session;
+  create.type = OpCode::kCreateSession;
+  create.body = tree::create_session_body(timeout_ms);
+  host_.replica().submit(std::move(create), [](const Outcome&) {});
+}
+
+// What a local session asks for and the leader need not, or must not, hear of. True: answered.
+bool WireServer::finish_locally(Submission& submission) {
+  SessionId session = submission.request.session;
+  if (!local_sessions_.contains(session)) return false;
+  Outcome outcome;
+  outcome.type = submission.request.type;
+  outcome.zxid = host_.replica().tree().last_zxid();
+  if (submission.request.type == OpCode::kCloseSession) {
+    local_sessions_.erase(session);
+  } else if (!tree::creates_ephemeral(submission.request)) {
+    return false;
+  } else if (config_.local_upgrading) {
+    upgrade(session);
+    return false;
+  } else {
+    outcome.type = OpCode::kError;
+    outcome.error = Error::kEphemeralOnLocalSession;
+  }
+  answered(submission, outcome);
+  return true;
 }
 
 // ---- writes
@@ -150,6 +209,7 @@ void WireServer::submit(Submission submission) {
     return host_.replica().sync(
         session, [this, submission](const Outcome& outcome) { synced(submission, outcome); });
   }
+  if (finish_locally(submission)) return;
   tree::Request request = std::move(submission.request);
   submission.request.type = request.type;
   request.cxid = next_cxid_;
@@ -284,7 +344,7 @@ void WireServer::publishing(std::span<const tree::Change> changes) {
                                                            tree::kPermRead, connection->identities);
       if (connection->dead || !may_know) continue;
       append_event(connection->out, event.type, event.path);
-      if (connection->out.size() - connection->out_begin > kMaxOutBytes) {
+      if (connection->unsent() > kMaxOutBytes) {
         spdlog::warn("client port: closed {}:{}: it does not read its events", connection->address,
                      connection->port);
         shut(*connection);

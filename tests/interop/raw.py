@@ -93,12 +93,15 @@ class Reader:
 
 
 class Session:
-    """One connection; one request at a time, events are kept apart in their order."""
+    """One connection; one request at a time, events are kept apart in their order. `address` may be
+    a socket that is connected already."""
 
     def __init__(self, address, session=0, password=b"\0" * 16, timeout_ms=20000, seen=0):
-        self.socket = socket.create_connection(address, 10)
+        self.socket = address
+        if isinstance(address, tuple):
+            self.socket = socket.create_connection(address, 10)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(20)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.xid = 0
         self.events = []
         self.send(i32(0) + i64(seen) + i32(timeout_ms) + i64(session) + buf(password) + b"\0")

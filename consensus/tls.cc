@@ -1,0 +1,199 @@
+#include "consensus/tls.h"
+
+#include <fmt/format.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <utility>
+
+namespace zabfs::consensus {
+
+namespace {
+
+constexpr auto kLookInterval = std::chrono::seconds(1);  // at the files, for changes
+constexpr size_t kPieceBytes = 16u << 10;                // a TLS record's
+
+std::string last_error() {
+  std::array<char, 256> text{};
+  unsigned long code = ERR_get_error();
+  ERR_clear_error();
+  if (code == 0) return "no more is known";
+  ERR_error_string_n(code, text.data(), text.size());
+  return text.data();
+}
+
+int give_password(char* buffer, int size, int, void* password) {
+  const auto& text = *static_cast<const std::string*>(password);
+  int length = std::min(size, static_cast<int>(text.size()));
+  std::copy_n(text.data(), length, buffer);
+  return length;
+}
+
+}  // namespace
+
+std::string TlsContext::load() {
+  std::string problem;
+  std::shared_ptr<SSL_CTX> made = make(problem);
+  std::lock_guard lock(mutex_);
+  if (problem.empty()) {
+    context_ = std::move(made);
+    stamp_ = stamp();
+  }
+  return problem;
+}
+
+std::shared_ptr<SSL_CTX> TlsContext::current() {
+  std::lock_guard lock(mutex_);
+  auto now = std::chrono::steady_clock::now();
+  if (now - looked_ < kLookInterval) return context_;
+  looked_ = now;
+  std::string seen = stamp();
+  if (seen == stamp_) return context_;
+  stamp_ = std::move(seen);
+  std::string problem;
+  if (std::shared_ptr<SSL_CTX> made = make(problem)) {
+    context_ = std::move(made);
+    log_(fmt::format("TLS: read {} and {} again", config_.key_store, config_.trust_store));
+  } else {
+    log_(fmt::format("TLS: {}; goes on with what was there before", problem));
+  }
+  return context_;
+}
+
+std::string TlsContext::stamp() const {
+  std::string text;
+  for (const std::string* file : {&config_.key_store, &config_.trust_store}) {
+    struct stat st = {};
+    ::stat(file->c_str(), &st);
+    text +=
+        fmt::format("{}.{}.{}.{} ", st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_ino, st.st_size);
+  }
+  return text;
+}
+
+std::shared_ptr<SSL_CTX> TlsContext::make(std::string& problem) const {
+  std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_method()), SSL_CTX_free);
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_default_passwd_cb(context.get(), give_password);
+  SSL_CTX_set_default_passwd_cb_userdata(context.get(),
+                                         const_cast<std::string*>(&config_.password));
+  const char* keys = config_.key_store.c_str();
+  if (SSL_CTX_use_certificate_chain_file(context.get(), keys) != 1) {
+    problem = fmt::format("{} holds no usable certificate (PEM): {}", keys, last_error());
+  } else if (SSL_CTX_use_PrivateKey_file(context.get(), keys, SSL_FILETYPE_PEM) != 1 ||
+             SSL_CTX_check_private_key(context.get()) != 1) {
+    problem =
+        fmt::format("{} holds no private key (PEM) of its certificate: {}", keys, last_error());
+  } else if (!config_.trust_store.empty() &&
+             SSL_CTX_load_verify_locations(context.get(), config_.trust_store.c_str(), nullptr) !=
+                 1) {
+    problem = fmt::format("{} holds no certificates (PEM): {}", config_.trust_store, last_error());
+  }
+  if (!problem.empty()) return nullptr;
+  return context;
+}
+
+TlsSession::TlsSession(TlsContext& context, const std::string* host)
+    : context_(context.current()),
+      ssl_(SSL_new(context_.get()), SSL_free),
+      in_(BIO_new(BIO_s_mem())),
+      out_(BIO_new(BIO_s_mem())) {
+  SSL_set_bio(ssl_.get(), in_, out_);
+  if (host == nullptr) {
+    using ClientAuth = TlsConfig::ClientAuth;
+    int mode = SSL_VERIFY_NONE;
+    if (context.config().client_auth != ClientAuth::kNone) mode = SSL_VERIFY_PEER;
+    if (context.config().client_auth == ClientAuth::kNeed) mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    SSL_set_verify(ssl_.get(), mode, nullptr);
+    SSL_set_accept_state(ssl_.get());
+    return;
+  }
+  SSL_set_verify(ssl_.get(), SSL_VERIFY_PEER, nullptr);
+  if (context.config().verify_host) {
+    X509_VERIFY_PARAM* wanted = SSL_get0_param(ssl_.get());
+    if (X509_VERIFY_PARAM_set1_ip_asc(wanted, host->c_str()) != 1) {
+      X509_VERIFY_PARAM_set1_host(wanted, host->c_str(), 0);
+      SSL_ctrl(ssl_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+               const_cast<char*>(host->c_str()));
+    }
+  }
+  SSL_set_connect_state(ssl_.get());
+  SSL_do_handshake(ssl_.get());
+  ERR_clear_error();
+}
+
+TlsSession::~TlsSession() = default;
+
+bool TlsSession::fail() {
+  long verified = SSL_get_verify_result(ssl_.get());
+  why_ = verified == X509_V_OK
+             ? last_error()
+             : fmt::format("the peer's certificate: {}", X509_verify_cert_error_string(verified));
+  ERR_clear_error();
+  return false;
+}
+
+bool TlsSession::receive(std::string_view bytes, std::string& plain) {
+  BIO_write(in_, bytes.data(), static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX)));
+  std::array<char, kPieceBytes> piece;
+  while (true) {
+    int n = SSL_read(ssl_.get(), piece.data(), static_cast<int>(piece.size()));
+    if (n > 0) {
+      plain.append(piece.data(), static_cast<size_t>(n));
+      continue;
+    }
+    int error = SSL_get_error(ssl_.get(), n);
+    if (error == SSL_ERROR_ZERO_RETURN) return fail();  // the peer says that it is done
+    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) return fail();
+    break;
+  }
+  flush();
+  return true;
+}
+
+void TlsSession::say(std::string_view plain) {
+  waiting_ += plain;
+  flush();
+}
+
+void TlsSession::flush() {
+  if (waiting_.empty() || !is_established()) return;
+  size_t done = 0;
+  while (done < waiting_.size()) {
+    int size = static_cast<int>(std::min<size_t>(waiting_.size() - done, INT_MAX));
+    int n = SSL_write(ssl_.get(), waiting_.data() + done, size);
+    if (n <= 0) break;
+    done += static_cast<size_t>(n);
+  }
+  waiting_.erase(0, done);
+}
+
+void TlsSession::take_outgoing(std::string& bytes) {
+  char* data = nullptr;
+  long size = BIO_ctrl(out_, BIO_CTRL_INFO, 0, &data);
+  if (size <= 0) return;
+  bytes.append(data, static_cast<size_t>(size));
+  BIO_ctrl(out_, BIO_CTRL_RESET, 0, nullptr);
+}
+
+bool TlsSession::is_established() const { return SSL_is_init_finished(ssl_.get()) == 1; }
+
+std::optional<std::string> TlsSession::peer_subject() const {
+  std::unique_ptr<X509, void (*)(X509*)> certificate(SSL_get1_peer_certificate(ssl_.get()),
+                                                     X509_free);
+  if (!certificate) return std::nullopt;
+  std::unique_ptr<BIO, void (*)(BIO*)> text(BIO_new(BIO_s_mem()), BIO_free_all);
+  X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate.get()), 0,
+                     XN_FLAG_RFC2253 & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB));
+  char* data = nullptr;
+  long size = BIO_ctrl(text.get(), BIO_CTRL_INFO, 0, &data);
+  return std::string(data, static_cast<size_t>(std::max(size, 0L)));
+}
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,88 @@
+// TLS as a transformation of bytes: what arrives becomes plain text, what is said becomes records.
+// The sockets stay whose they are.
+//
+// Keys and certificates are PEM files (zoo.cfg: ssl.keyStore.location, ssl.trustStore.location and
+// the same under ssl.quorum). They are read again when they change, by the next connection; a file
+// that can't be used then leaves the last good one in place, with a line in the log.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+struct ssl_ctx_st;
+struct ssl_st;
+struct bio_st;
+
+namespace zabfs::consensus {
+
+struct TlsConfig {
+  enum class ClientAuth { kNone, kWant, kNeed };
+  std::string key_store;    // PEM: the private key, and the certificate with its chain
+  std::string trust_store;  // PEM: whom the peers' certificates must come from
+  std::string password;     // of the private key
+  ClientAuth client_auth = ClientAuth::kNeed;
+  bool verify_host = true;  // of a server that is dialled
+};
+
+// Thread-safe.
+class TlsContext {
+ public:
+  using Logger = std::function<void(const std::string&)>;  // of warnings
+  TlsContext(TlsConfig config, Logger log) : config_(std::move(config)), log_(std::move(log)) {}
+
+  // An empty string, or which file can't be used and why.
+  std::string load();
+  std::shared_ptr<ssl_ctx_st> current();
+  const TlsConfig& config() const { return config_; }
+
+ private:
+  std::string stamp() const;
+  std::shared_ptr<ssl_ctx_st> make(std::string& problem) const;
+
+  const TlsConfig config_;
+  const Logger log_;
+  std::mutex mutex_;  // guards all below
+  std::shared_ptr<ssl_ctx_st> context_;
+  std::string stamp_;  // of the files as they were read
+  std::chrono::steady_clock::time_point looked_;
+};
+
+// One connection. Not thread-safe.
+class TlsSession {
+ public:
+  // A server, or with `host` the client of that one.
+  explicit TlsSession(TlsContext& context, const std::string* host = nullptr);
+  TlsSession(const TlsSession&) = delete;
+  TlsSession& operator=(const TlsSession&) = delete;
+  ~TlsSession();
+
+  // Takes what the peer sent, and appends what it says to `plain`. False: it is over, see `why`.
+  bool receive(std::string_view bytes, std::string& plain);
+  // What is said before the handshake is done waits for it.
+  void say(std::string_view plain);
+  // Appends what there is for the peer.
+  void take_outgoing(std::string& bytes);
+
+  bool is_established() const;
+  // The peer's certificate's subject (RFC 2253), if it showed one; it was verified then.
+  std::optional<std::string> peer_subject() const;
+  const std::string& why() const { return why_; }
+
+ private:
+  void flush();
+  bool fail();
+
+  std::shared_ptr<ssl_ctx_st> context_;
+  std::unique_ptr<ssl_st, void (*)(ssl_st*)> ssl_;
+  bio_st* in_;   // owned by ssl_
+  bio_st* out_;  // owned by ssl_
+  std::string waiting_;
+  std::string why_;
+};
+
+}  // namespace zabfs::consensus

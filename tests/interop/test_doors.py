@@ -1,0 +1,248 @@
+"""The ways in beside the plain port: TLS with certificates as identities, the Unix-domain socket
+with users as identities, authentication that is enforced; and sessions that only one server knows."""
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
+import raw  # noqa: E402
+from certificates import Authority  # noqa: E402
+from harness import Cluster, free_ports, wait_for  # noqa: E402
+from raw import Closed, Session, buf, create, i32  # noqa: E402
+from servers import Zabfs  # noqa: E402
+
+NO_AUTH, INVALID_ACL, REQUIRES_AUTH, EPHEMERAL_ON_LOCAL, EXPIRED = -102, -114, -124, -120, -112
+
+
+class Tls(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="zabfs-tls-")
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        self.authority = Authority(self.directory)
+        self.secure_port = free_ports(1)[0]
+        self.store = self.authority.issue("server")
+        self.alice = self.authority.issue("alice")
+
+    def start(self, *settings):
+        server = Zabfs([f"secureClientPort={self.secure_port}",
+                        f"ssl.keyStore.location={self.store}",
+                        f"ssl.trustStore.location={self.authority.certificate}", *settings])
+        server.start()
+        self.addCleanup(server.stop)
+        return server
+
+    def socket(self, certificate=None, maximum=None):
+        context = ssl.create_default_context(cafile=self.authority.certificate)
+        if certificate:
+            context.load_cert_chain(certificate)
+        if maximum:
+            context.maximum_version = maximum
+        plain = socket.create_connection(("127.0.0.1", self.secure_port), 10)
+        return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+    def refused(self, certificate):
+        with self.assertRaises((OSError, Closed)):  # ssl.SSLError is an OSError
+            Session(self.socket(certificate))
+
+    def test_a_certificate_is_an_identity(self):
+        self.start()
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            alice = Session(self.socket(self.alice, version))
+            self.assertEqual(alice.request(raw.WHO_AM_I)[2], 0)
+            mine = create(f"/{version.name}", b"x" * 200_000, [(31, "auth", "")])
+            self.assertEqual(alice.request(raw.CREATE, mine)[2], 0)
+            acl = alice.request(raw.GET_ACL, buf(f"/{version.name}"))[3].acl()
+            self.assertEqual(acl, [(31, "x509", "CN=alice,O=zab")])
+            bob = Session(self.socket(self.authority.issue("bob")))
+            get = buf(f"/{version.name}") + b"\0"
+            self.assertEqual(bob.request(raw.GET_DATA, get)[2], NO_AUTH)
+            self.assertEqual(len(alice.request(raw.GET_DATA, get)[3].buf()), 200_000)
+            for session in (alice, bob):
+                session.close()
+
+    def test_who_has_no_good_certificate_is_refused_with_a_reason(self):
+        server = self.start()
+        self.refused(None)
+        os.mkdir(os.path.join(self.directory, "other"))
+        stranger = Authority(os.path.join(self.directory, "other"), "stranger")
+        self.refused(stranger.issue("mallory"))
+        self.refused(self.authority.issue("late", days=-1))
+        with socket.create_connection(("127.0.0.1", self.secure_port)) as s:
+            s.sendall(b"ruok" * 20)  # no TLS at all
+            s.settimeout(10)
+            while s.recv(100):
+                pass
+        log = server.whole_log()
+        for reason in ("peer did not return a certificate", "certificate has expired",
+                       "the peer's certificate: ", "TLS: "):
+            self.assertIn(reason, log)
+        Session(self.socket(self.alice)).close()
+
+    def test_superuser_and_no_certificate_needed(self):
+        self.start("ssl.clientAuth=want", "X509AuthenticationProvider.superUser=CN=alice,O=zab")
+        nobody = Session(self.socket())
+        self.assertEqual(nobody.request(raw.CREATE, create("/n", acl=[(1, "world", "anyone")]))[2], 0)
+        self.assertEqual(nobody.request(raw.SET_DATA, buf("/n") + buf("x") + i32(-1))[2], NO_AUTH)
+        alice = Session(self.socket(self.alice))
+        self.assertEqual(alice.request(raw.SET_DATA, buf("/n") + buf("x") + i32(-1))[2], 0)
+        for session in (nobody, alice):
+            session.close()
+
+    def test_new_files_are_read_without_a_restart(self):
+        server = self.start()
+        before = Session(self.socket(self.alice))
+        serial = self.socket(self.alice).getpeercert()["serialNumber"]
+        with open(self.store, "w") as f:
+            f.write("nonsense")
+        time.sleep(1.1)
+        Session(self.socket(self.alice)).close()  # the old one goes on
+        self.assertIn("holds no usable certificate", server.whole_log())
+        self.authority.issue("server")
+
+        def renewed():
+            with self.socket(self.alice) as s:
+                return s.getpeercert()["serialNumber"] != serial
+        wait_for(renewed, 10, "the new certificate", every=0.3)
+        self.assertEqual(before.request(raw.EXISTS, buf("/") + b"\0")[2], 0)
+        before.close()
+
+    def test_bad_settings_are_errors_that_say_so(self):
+        with self.assertRaisesRegex(AssertionError, "holds no usable certificate"):
+            self.store = os.path.join(self.directory, "missing.pem")
+            self.start()
+        with self.assertRaisesRegex(AssertionError, "only PEM"):
+            self.start("ssl.keyStore.type=JKS")
+
+
+class UnixSocket(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="zabfs-unix-")
+        os.chmod(self.directory, 0o755)
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        self.path = os.path.join(self.directory, "socket")
+        self.server = Zabfs([f"zabfs.clientSocket={self.path}"]).start()
+        self.addCleanup(self.server.stop)
+
+    def connect(self):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(self.path)
+        return Session(s)
+
+    def as_user(self, uid, program):
+        """Runs a program with a Session `s` in a process of that user's; gives what it prints."""
+        source = (f"import sys, socket; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r})\n"
+                  "import raw\nfrom raw import *\n"
+                  f"c = socket.socket(socket.AF_UNIX); c.connect({self.path!r}); s = Session(c)\n"
+                  + program)
+        result = subprocess.run(["/usr/bin/python3", "-c", source], user=uid, group=uid,
+                                extra_groups=[], capture_output=True, text=True, timeout=30,
+                                env={"PYTHONDONTWRITEBYTECODE": "1"})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout.strip()
+
+    def test_the_user_is_the_identity(self):
+        made = self.as_user(1234, "print(s.request(CREATE, create('/mine', b'x', [(31, 'auth', '')]))[2])")
+        self.assertEqual(made, "0")
+        root = self.connect()
+        self.assertEqual(root.request(raw.GET_ACL, buf("/mine"))[3].acl(), [(31, "uid", "1234")])
+        get = "print(s.request(GET_DATA, buf('/mine') + b'\\0')[2])"
+        self.assertEqual(self.as_user(1234, get), "0")
+        self.assertEqual(self.as_user(1235, get), str(NO_AUTH))
+        # Root is root, as on a mount.
+        self.assertEqual(root.request(raw.GET_DATA, buf("/mine") + b"\0")[2], 0)
+        plain = Session(self.server.address)
+        self.assertEqual(plain.request(raw.GET_DATA, buf("/mine") + b"\0")[2], NO_AUTH)
+        root.close()
+        plain.close()
+
+    def test_who_owns_a_file_of_the_mount_owns_it_here(self):
+        root = self.connect()
+        posix = (0, "digest", "zabfs-posix,f,600,1234,1234:x")
+        self.assertEqual(root.request(raw.CREATE, create("/f", b"x", [posix]))[2], 0)
+        put = "print(s.request(SET_DATA, buf('/f') + buf('y') + i32(-1))[2])"
+        self.assertEqual(self.as_user(1234, put), "0")
+        self.assertEqual(self.as_user(1235, put), str(NO_AUTH))
+        root.close()
+
+    def test_the_socket_goes_with_the_server_and_a_stale_one_is_replaced(self):
+        self.server.process.kill()
+        self.server.process.wait()
+        self.assertTrue(os.path.exists(self.path))
+        self.server.start()
+        self.connect().close()
+        self.server.process.terminate()
+        self.server.process.wait(20)
+        self.assertFalse(os.path.exists(self.path))
+
+
+class EnforcedAuthentication(unittest.TestCase):
+    def test_who_has_not_authenticated_is_told_and_closed(self):
+        with Zabfs(["enforce.auth.enabled=true", "enforce.auth.schemes=digest"]) as server:
+            guest = Session(server.address)
+            self.assertEqual(guest.request(raw.GET_DATA, buf("/") + b"\0")[2], REQUIRES_AUTH)
+            with self.assertRaises(Closed):
+                guest.answer()
+            known = Session(server.address)
+            self.assertEqual(known.auth("digest", "a:b")[2], 0)
+            self.assertEqual(known.request(raw.GET_DATA, buf("/") + b"\0")[2], 0)
+            self.assertEqual(known.request(raw.CREATE, create("/a"))[2], 0)
+            known.close()
+
+
+class LocalSessions(unittest.TestCase):
+    def start(self, extra):
+        cluster = Cluster(3, tick_ms=500, extra="localSessionsEnabled=true\n" + extra).start()
+        self.addCleanup(cluster.stop)
+        return cluster
+
+    @staticmethod
+    def global_sessions(cluster):
+        """Transactions so far, but for the mounts' own."""
+        with open(cluster.nodes[0].path("@", "cluster")) as f:
+            return [line for line in f if line.startswith("zxid")]
+
+    def address(self, node):
+        return ("127.0.0.1", node.client_port)
+
+    def test_they_cost_no_transaction_and_end_with_their_server(self):
+        cluster = self.start("")
+        a, b = cluster.nodes[:2]
+        time.sleep(0.5)
+        before = self.global_sessions(cluster)
+        session = Session(self.address(a), timeout_ms=2000)
+        self.assertEqual(session.request(raw.EXISTS, buf("/") + b"\0")[2], 0)
+        self.assertEqual(self.global_sessions(cluster), before)
+        self.assertEqual(session.request(raw.CREATE, create("/a"))[2], 0)
+        self.assertEqual(session.request(raw.CREATE, create("/e", flags=1))[2], EPHEMERAL_ON_LOCAL)
+        operations = raw.multi([(raw.CREATE, create("/m")), (raw.CREATE, create("/n", flags=3))])
+        self.assertEqual(session.request(raw.MULTI, operations)[2], EPHEMERAL_ON_LOCAL)
+        elsewhere = Session(self.address(b), session.id, session.password)
+        self.assertEqual(elsewhere.id, 0)  # nobody knows it there
+        session.socket.close()
+        again = Session(self.address(a), session.id, session.password, 2000)
+        self.assertEqual(again.id, session.id)
+        again.socket.close()
+        time.sleep(4)
+        self.assertEqual(Session(self.address(a), session.id, session.password).id, 0)  # expired
+
+    def test_one_that_makes_an_ephemeral_becomes_known_to_all(self):
+        cluster = self.start("localSessionsUpgradingEnabled=true\n")
+        a, b = cluster.nodes[:2]
+        session = Session(self.address(a), timeout_ms=4000)
+        self.assertEqual(session.request(raw.CREATE, create("/e", flags=1))[2], 0)
+        session.socket.close()
+        moved = Session(self.address(b), session.id, session.password, 4000)
+        self.assertEqual(moved.id, session.id)
+        self.assertEqual(moved.request(raw.EXISTS, buf("/e") + b"\0")[3].stat()["owner"], moved.id)
+        self.assertEqual(moved.request(raw.CLOSE)[2], 0)
+        wait_for(lambda: not os.path.exists(a.path("e")), 10, "the end of its ephemeral")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
