@@ -59,6 +59,7 @@ class Host : public Environment {
   uint64_t random() override;
   void wake_at(int64_t time_ms) override;
   void run_io(std::function<void()> job, std::function<void()> done) override;
+  void run_short_io(std::function<void()> job, std::function<void()> done) override;
   void run_background(std::function<void()> job, std::function<void()> done) override;
   void log(LogLevel level, const std::string& line) override;
   void die(const std::string& why) override;
@@ -76,7 +77,9 @@ class Host : public Environment {
   Strand strand_;
   std::unique_ptr<TcpTransport> transport_;
   std::unique_ptr<Replica> replica_;
-  int64_t armed_ms_ = INT64_MAX;  // on the strand
+  // On the strand:
+  int64_t armed_ms_ = INT64_MAX;
+  int64_t disk_slow_until_ms_ = 0;
   std::optional<Lane> log_lane_, background_lane_;
   std::thread io_thread_;
 };
