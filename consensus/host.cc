@@ -40,9 +40,16 @@ HostError Host::open() {
   std::string error = data_directory_.check(config_.data_dir, me, wrong_owner);
   if (error.empty() && split) error = log_directory_.check(config_.data_log_dir, me, wrong_owner);
   if (!error.empty()) return {error, wrong_owner};
+  if (config_.quorum_tls) {
+    tls_.emplace(*config_.quorum_tls,
+                 [this](const std::string& line) { log(LogLevel::kWarning, line); });
+    error = tls_->load();
+    if (!error.empty()) return {error, true};
+  }
   transport_ = std::make_unique<TcpTransport>(
       io_, strand_, me, config_.replica.zab.ensemble, config_.replica.is_standalone(),
       static_cast<int>(std::min<int64_t>(config_.replica.zab.sync_ms(), INT_MAX)),
+      tls_ ? &*tls_ : nullptr,
       [this](LogLevel level, const std::string& line) { log(level, line); });
   error = transport_->listen(config_.listen_on_all);
   if (!error.empty()) return {error, false};

@@ -21,6 +21,7 @@
 #include "consensus/replica.h"
 #include "consensus/strand.h"
 #include "consensus/tcp_transport.h"
+#include "consensus/tls.h"
 
 namespace zabfs::consensus {
 
@@ -29,6 +30,7 @@ struct HostConfig {
   std::string data_dir;
   std::string data_log_dir;  // empty: data_dir
   bool listen_on_all = false;
+  std::optional<TlsConfig> quorum_tls;  // sslQuorum
 };
 
 struct HostError {
@@ -75,6 +77,7 @@ class Host : public Environment {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   boost::asio::steady_timer timer_;
   Strand strand_;
+  std::optional<TlsContext> tls_;
   std::unique_ptr<TcpTransport> transport_;
   std::unique_ptr<Replica> replica_;
   // On the strand:

@@ -10,11 +10,13 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <cerrno>
+#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "consensus/replica.h"
 #include "consensus/tcp_listen.h"
+#include "consensus/tls_stream.h"
 #include "tree/jute.h"
 
 namespace zabfs::consensus {
@@ -58,9 +60,11 @@ void set_options(tcp::socket& socket, int unacknowledged_ms) {
 
 // ---- the election mesh
 
+using StreamPtr = std::shared_ptr<TlsStream>;
+
 struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
   struct Peer {
-    std::shared_ptr<tcp::socket> socket;  // the connection that stays; null if there is none
+    StreamPtr socket;  // the connection that stays; null if there is none
     bool dialling = false;
     bool writing = false;
     std::string last;                 // the last vote for this peer; repeated on a new connection
@@ -77,29 +81,30 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
         acceptor(io_context) {}
 
   void accept() {
-    auto socket = std::make_shared<tcp::socket>(io);
-    acceptor.async_accept(*socket, [self = shared_from_this(), socket](error_code error) {
+    auto socket = std::make_shared<TlsStream>(io);
+    acceptor.async_accept(socket->socket, [self = shared_from_this(), socket](error_code error) {
       if (error == asio::error::operation_aborted) return;
-      if (!error && self->half_open < kMaxHalfOpen) self->read_hello(socket);
+      if (!error && self->half_open < kMaxHalfOpen) {
+        socket->start(self->tls, nullptr);
+        self->read_hello(socket);
+      }
       self->accept();
     });
   }
 
-  void read_hello(const std::shared_ptr<tcp::socket>& socket) {
+  void read_hello(const StreamPtr& socket) {
     ++half_open;
     auto head = std::make_shared<std::string>(20, '\0');
     auto timer = std::make_shared<asio::steady_timer>(io, kConnectTimeout);
     timer->async_wait([socket](error_code error) {
-      error_code ignored;
-      if (!error) socket->close(ignored);
+      if (!error) socket->close();
     });
     auto refuse = [self = shared_from_this(), socket, timer](const std::string& why) {
       --self->half_open;
       timer->cancel();
       self->log(LogLevel::kWarning,
-                fmt::format("election port: closed {}: {}", name_of(*socket), why));
-      error_code ignored;
-      socket->close(ignored);
+                fmt::format("election port: closed {}: {}", name_of(socket->socket), why));
+      socket->close();
     };
     asio::async_read(
         *socket, asio::buffer(*head),
@@ -108,7 +113,8 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
           int64_t version = in.i64();
           ServerId from{in.i64()};
           int32_t length = in.i32();
-          if (error) return refuse("no whole hello");
+          if (error)
+            return refuse(socket->why().empty() ? "no whole hello" : "TLS: " + socket->why());
           if (version != -65536 && version != -65535) return refuse("not an election hello");
           if (length < 1 || static_cast<size_t>(length) > kMaxHelloAddress) {
             return refuse("a hello with an impossible address");
@@ -147,21 +153,19 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     return place == strangers.end() ? nullptr : &place->second;
   }
 
-  void on_hello(const std::shared_ptr<tcp::socket>& socket, ServerId from) {
+  void on_hello(const StreamPtr& socket, ServerId from) {
     if (from < me) {
       // The connection that stays is the one the larger opens.
-      error_code ignored;
-      socket->close(ignored);
+      socket->close();
       return dial(from);
     }
     adopt(from, socket);
   }
 
-  void adopt(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
+  void adopt(ServerId id, const StreamPtr& socket) {
     Peer& peer = peers[id];
-    error_code ignored;
-    if (peer.socket) peer.socket->close(ignored);
-    set_options(*socket, kVoteTimeoutMs);
+    if (peer.socket) peer.socket->close();
+    set_options(socket->socket, kVoteTimeoutMs);
     peer.socket = socket;
     peer.writing = false;
     if (!peer.next && !peer.last.empty()) peer.next = peer.last;
@@ -173,34 +177,37 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     const Member* member = find(id);
     if (member == nullptr || peers[id].dialling) return;
     peers[id].dialling = true;
-    auto socket = std::make_shared<tcp::socket>(io);
+    auto socket = std::make_shared<TlsStream>(io);
     auto resolver = std::make_shared<tcp::resolver>(io);
+    auto host = std::make_shared<std::string>(member->host);
     auto timer = std::make_shared<asio::steady_timer>(io, kConnectTimeout);
     timer->async_wait([socket, resolver](error_code error) {
       if (error) return;
       error_code ignored;
       resolver->cancel();
-      socket->close(ignored);
+      socket->close();
     });
-    resolver->async_resolve(
-        member->host, std::to_string(member->election_port),
-        [self = shared_from_this(), id, socket, resolver, timer](
-            error_code error, tcp::resolver::results_type found) {
-          if (error) {
-            timer->cancel();
-            self->peers[id].dialling = false;
-            return;
-          }
-          asio::async_connect(*socket, found,
-                              [self, id, socket, timer](error_code failed, const tcp::endpoint&) {
+    resolver->async_resolve(member->host, std::to_string(member->election_port),
+                            [self = shared_from_this(), id, socket, resolver, timer, host](
+                                error_code error, tcp::resolver::results_type found) {
+                              if (error) {
                                 timer->cancel();
                                 self->peers[id].dialling = false;
-                                if (!failed) self->say_hello(id, socket);
-                              });
-        });
+                                return;
+                              }
+                              asio::async_connect(socket->socket, found,
+                                                  [self, id, socket, timer, host](
+                                                      error_code failed, const tcp::endpoint&) {
+                                                    timer->cancel();
+                                                    self->peers[id].dialling = false;
+                                                    if (failed) return;
+                                                    socket->start(self->tls, host.get());
+                                                    self->say_hello(id, socket);
+                                                  });
+                            });
   }
 
-  void say_hello(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
+  void say_hello(ServerId id, const StreamPtr& socket) {
     ElectionHello hello;
     hello.from = me;
     hello.address = own_address;
@@ -209,7 +216,7 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
                       [self = shared_from_this(), id, socket, bytes](error_code error, size_t) {
                         error_code ignored;
                         if (error || self->me < id) {
-                          socket->close(ignored);  // the larger connects back
+                          socket->close();  // the larger connects back
                         } else {
                           self->adopt(id, socket);
                         }
@@ -245,7 +252,7 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
         });
   }
 
-  void read_vote(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
+  void read_vote(ServerId id, const StreamPtr& socket) {
     auto head = std::make_shared<std::string>(4, '\0');
     asio::async_read(
         *socket, asio::buffer(*head),
@@ -280,9 +287,12 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
     });
   }
 
-  void lost(ServerId id, const std::shared_ptr<tcp::socket>& socket) {
-    error_code ignored;
-    socket->close(ignored);
+  void lost(ServerId id, const StreamPtr& socket) {
+    if (!socket->why().empty()) {
+      log(LogLevel::kWarning,
+          fmt::format("election port: closed server {}: TLS: {}", id.value, socket->why()));
+    }
+    socket->close();
     Peer& peer = peers[id];
     if (peer.socket != socket) return;
     peer.socket.reset();
@@ -296,6 +306,7 @@ struct TcpTransport::Mesh : std::enable_shared_from_this<Mesh> {
   std::map<ServerId, Member> strangers;  // by their own word
   std::string own_address;
   Logger log;
+  TlsContext* tls = nullptr;
   tcp::acceptor acceptor;
   Replica* replica = nullptr;
   std::map<ServerId, Peer> peers;
@@ -311,14 +322,19 @@ struct TcpTransport::Link {
   // On the io thread:
   std::string buffer;
   LinkReader reader;
+  // On both:
+  std::mutex tls_mutex;  // guards tls
+  std::unique_ptr<TlsSession> tls;
   // On the strand:
   std::string out;
+  std::string sealed;  // with TLS: what `out` has become
   bool waiting_for_room = false;
   bool closed = false;
 };
 
 TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
-                           const Ensemble& ensemble, bool is_alone, int sync_ms, Logger log)
+                           const Ensemble& ensemble, bool is_alone, int sync_ms, TlsContext* tls,
+                           Logger log)
     : io_(io),
       strand_(strand),
       me_(me),
@@ -326,9 +342,11 @@ TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
       self_(members_[me]),
       is_alone_(is_alone),
       sync_ms_(sync_ms),
+      tls_(tls),
       log_(log),
       quorum_acceptor_(io) {
   mesh_ = std::make_shared<Mesh>(io, strand, me, members_, log);
+  mesh_->tls = tls;
   mesh_->own_address = fmt::format("{}:{}", bracketed(self_.host), self_.election_port);
 }
 
@@ -355,7 +373,7 @@ void TcpTransport::accept_learner() {
   auto link = std::make_shared<Link>(io_);
   quorum_acceptor_.async_accept(link->socket, [this, link](error_code error) {
     if (error == asio::error::operation_aborted) return;
-    if (!error) start_link(link, true);
+    if (!error) start_link(link, nullptr);
     accept_learner();
   });
 }
@@ -368,24 +386,28 @@ void TcpTransport::dial(ServerId leader, LinkId id) {
   link->id = id;
   auto resolver = std::make_shared<tcp::resolver>(io_);
   auto timer = std::make_shared<asio::steady_timer>(io_, kConnectTimeout);
-  resolver->async_resolve(
-      member->second.host, std::to_string(member->second.quorum_port),
-      [this, link, resolver, timer, fail](error_code error, tcp::resolver::results_type found) {
-        if (error) return fail();
-        timer->async_wait([link](error_code cancelled) {
-          error_code ignored;
-          if (!cancelled) link->socket.close(ignored);
-        });
-        asio::async_connect(link->socket, found,
-                            [this, link, timer, fail](error_code failed, const tcp::endpoint&) {
-                              timer->cancel();
-                              if (failed) return fail();
-                              start_link(link, false);
+  resolver->async_resolve(member->second.host, std::to_string(member->second.quorum_port),
+                          [this, link, resolver, timer, fail, host = member->second.host](
+                              error_code error, tcp::resolver::results_type found) {
+                            if (error) return fail();
+                            timer->async_wait([link](error_code cancelled) {
+                              error_code ignored;
+                              if (!cancelled) link->socket.close(ignored);
                             });
-      });
+                            asio::async_connect(link->socket, found,
+                                                [this, link, timer, fail, host](
+                                                    error_code failed, const tcp::endpoint&) {
+                                                  timer->cancel();
+                                                  if (failed) return fail();
+                                                  start_link(link, &host);
+                                                });
+                          });
 }
 
-void TcpTransport::start_link(std::shared_ptr<Link> link, bool accepted) {
+// `dialled` is the host of a leader, null for a learner that came.
+void TcpTransport::start_link(std::shared_ptr<Link> link, const std::string* dialled) {
+  bool accepted = dialled == nullptr;
+  if (tls_ != nullptr) link->tls = std::make_unique<TlsSession>(*tls_, dialled);
   error_code ignored;
   set_options(link->socket, sync_ms_);
   link->socket.non_blocking(true, ignored);
@@ -398,6 +420,7 @@ void TcpTransport::start_link(std::shared_ptr<Link> link, bool accepted) {
     } else {
       replica_->on_link_up(link->id);
     }
+    flush_link(link);
   });
 }
 
@@ -418,7 +441,15 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
             events.push_back(
                 [this, id = link->id, shared] { replica_->on_snapshot(id, std::move(*shared)); });
           };
-          problem = link->reader.feed({link->buffer.data(), size}, handlers);
+          std::string_view bytes(link->buffer.data(), size);
+          std::string plain;
+          if (link->tls) {
+            std::lock_guard lock(link->tls_mutex);
+            if (!link->tls->receive(bytes, plain)) problem = "TLS: " + link->tls->why();
+            bytes = plain;
+            events.push_back([this, link] { flush_link(link); });  // its part of the handshake
+          }
+          if (problem.empty()) problem = link->reader.feed(bytes, handlers);
           if (!problem.empty()) {
             log_(LogLevel::kWarning,
                  fmt::format("quorum port: closed {}: {}", name_of(link->socket), problem));
@@ -448,7 +479,7 @@ void TcpTransport::send(LinkId id, const std::string& bytes) {
 
 size_t TcpTransport::unsent(LinkId id) {
   auto place = links_.find(id);
-  return place == links_.end() ? 0 : place->second->out.size();
+  return place == links_.end() ? 0 : place->second->out.size() + place->second->sealed.size();
 }
 
 void TcpTransport::flush() {
@@ -460,20 +491,27 @@ void TcpTransport::flush() {
 
 void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
   if (link->closed || link->waiting_for_room) return;
+  if (link->tls) {
+    std::lock_guard lock(link->tls_mutex);
+    link->tls->say(link->out);
+    link->out.clear();
+    link->tls->take_outgoing(link->sealed);
+  }
+  std::string& out = link->tls ? link->sealed : link->out;
   size_t done = 0;
-  while (done < link->out.size()) {
-    ssize_t n = ::send(link->socket.native_handle(), link->out.data() + done,
-                       link->out.size() - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+  while (done < out.size()) {
+    ssize_t n = ::send(link->socket.native_handle(), out.data() + done, out.size() - done,
+                       MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) break;  // no room; or an error, which the reading side sees
     done += static_cast<size_t>(n);
   }
-  link->out.erase(0, done);
-  if (link->out.empty()) {
-    if (link->out.capacity() > (1u << 20)) link->out.shrink_to_fit();
+  out.erase(0, done);
+  if (out.empty()) {
+    if (out.capacity() > (1u << 20)) out.shrink_to_fit();
     return;
   }
-  if (link->out.size() > kMaxUnsentBytes) {
+  if (out.size() > kMaxUnsentBytes) {
     log_(LogLevel::kWarning,
          fmt::format("quorum port: closed {}: it reads too slowly", name_of(link->socket)));
     LinkId id = link->id;

@@ -19,6 +19,7 @@
 
 #include "consensus/environment.h"
 #include "consensus/strand.h"
+#include "consensus/tls.h"
 
 namespace zabfs::consensus {
 
@@ -29,9 +30,10 @@ class TcpTransport : public Transport {
   using Logger = std::function<void(LogLevel, const std::string&)>;
 
   // `is_alone`: no ports are needed. `sync_ms`: a learner link is given up when nothing was
-  // acknowledged on it for so long.
+  // acknowledged on it for so long. With `tls` both ports
+  // speak nothing else.
   TcpTransport(boost::asio::io_context& io, Strand& strand, ServerId me, const Ensemble& ensemble,
-               bool is_alone, int sync_ms, Logger log);
+               bool is_alone, int sync_ms, TlsContext* tls, Logger log);
   ~TcpTransport() override;
 
   // Binds both ports. An empty string, or what is wrong. `all_addresses`: quorumListenOnAllIPs.
@@ -53,7 +55,7 @@ class TcpTransport : public Transport {
   struct Mesh;  // everything about the election port; lives on the io thread
 
   void accept_learner();
-  void start_link(std::shared_ptr<Link> link, bool accepted);
+  void start_link(std::shared_ptr<Link> link, const std::string* dialled);
   void read(std::shared_ptr<Link> link);
   void flush_link(const std::shared_ptr<Link>& link);
 
@@ -64,6 +66,7 @@ class TcpTransport : public Transport {
   const Member self_;                   // as configured
   const bool is_alone_;
   int sync_ms_;
+  TlsContext* tls_;  // null: none
   Logger log_;
   Replica* replica_ = nullptr;
   tcp::acceptor quorum_acceptor_;

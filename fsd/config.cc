@@ -117,6 +117,8 @@ class Reader {
     if (key == "snapCount") return number(line, replica.snapshot_txns, 2, INT32_MAX);
     if (key == "autopurge.snapRetainCount") return number(line, replica.snapshot_retain, 3, 1'000);
     if (key == "standaloneEnabled") return boolean(line, replica.standalone_enabled);
+    if (key == "sslQuorum") return boolean(line, ssl_quorum_);
+    if (key.starts_with("ssl.quorum.")) return take_tls(line, key.substr(11), quorum_tls_);
     if (key == "dynamicConfigFile") return take_dynamic_file(line);
     if (key == "reconfigEnabled") return boolean(line, replica.reconfig_enabled);
     if (key == "quorumListenOnAllIPs") return boolean(line, config_.host.listen_on_all);
@@ -261,6 +263,12 @@ class Reader {
           "it do without",
           file_);
     }
+    if (ssl_quorum_ && (quorum_tls_.key_store.empty() || quorum_tls_.trust_store.empty())) {
+      return fmt::format(
+          "{}: sslQuorum without ssl.quorum.keyStore.location or ssl.quorum.trustStore.location",
+          file_);
+    }
+    if (ssl_quorum_) config_.host.quorum_tls = quorum_tls_;
     std::set<std::string>& schemes = config_.host.replica.prepare.acl_schemes;
     if (wire.secure_port) schemes.insert("x509");
     if (!wire.unix_socket.empty()) schemes.insert(std::string(tree::kUidScheme));
@@ -358,6 +366,8 @@ class Reader {
   Config& config_;
   std::map<ServerId, Member> members_;
   bool enforce_auth_ = false;
+  bool ssl_quorum_ = false;
+  consensus::TlsConfig quorum_tls_;
   std::string error_;
 };
 

@@ -120,6 +120,61 @@ class Tls(unittest.TestCase):
             self.start("ssl.keyStore.type=JKS")
 
 
+class QuorumTls(unittest.TestCase):
+    def test_members_speak_tls_and_strangers_are_kept_out(self):
+        directory = tempfile.mkdtemp(prefix="zabfs-tls-")
+        self.addCleanup(shutil.rmtree, directory, True)
+        authority = Authority(directory)
+        os.mkdir(os.path.join(directory, "other"))
+        stranger = Authority(os.path.join(directory, "other"), "stranger")
+        good, bad = authority.issue("member"), stranger.issue("mallory")
+        cluster = Cluster(3, tick_ms=500, extra=(
+            "sslQuorum=true\n"
+            f"ssl.quorum.keyStore.location={good}\n"
+            f"ssl.quorum.trustStore.location={authority.certificate}\n"))
+        self.addCleanup(cluster.stop)
+        a, b, c = cluster.nodes
+        cluster.start()
+        c.terminate()
+        with open(c.config) as f:
+            config = f.read()
+        with open(c.config, "w") as f:
+            f.write(config.replace(good, bad))
+        c.start()
+        for node in (a, b):
+            node.wait_ready()
+        with open(a.path("f"), "w") as f:
+            f.write("x" * 300_000)
+        b.barrier()
+        self.assertEqual(os.path.getsize(b.path("f")), 300_000)
+        wait_for(lambda: "the peer's certificate: " in a.log_text() + b.log_text(), 20,
+                 "a word on the stranger")
+        self.assertFalse(c.has_quorum())
+        c.terminate()
+        with open(c.config, "w") as f:
+            f.write(config)
+        c.start()
+        c.wait_ready()
+        with open(c.path("f")) as f:
+            self.assertEqual(len(f.read()), 300_000)
+        cluster.leader().kill()
+        wait_for(lambda: cluster.leader() is not None, 20, "the next leader")
+        # Bytes that are no TLS end their connection alone.
+        for line in config.splitlines():
+            if line.startswith("server."):
+                for port in line.split("=")[1].split(":")[1:3]:
+                    try:
+                        with socket.create_connection(("127.0.0.1", int(port)), 5) as s:
+                            s.sendall(b"\0" * 100)
+                            s.settimeout(10)
+                            while s.recv(100):
+                                pass
+                    except OSError:
+                        pass  # the killed one
+        with open(cluster.leader().path("g"), "w") as f:
+            f.write("still here")
+
+
 class UnixSocket(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="zabfs-unix-")
