@@ -2,11 +2,10 @@
 // thread's.
 #pragma once
 
-#include <sys/socket.h>
-
 #include <array>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,6 +21,7 @@ class TlsStream : public std::enable_shared_from_this<TlsStream> {
   using executor_type = tcp::socket::executor_type;
 
   explicit TlsStream(boost::asio::io_context& io) : socket(io) {}
+  explicit TlsStream(tcp::socket accepted) : socket(std::move(accepted)) {}
   executor_type get_executor() { return socket.get_executor(); }
 
   // On a connection that is open; `host` names the server that was dialled. Null: no TLS.
@@ -33,6 +33,11 @@ class TlsStream : public std::enable_shared_from_this<TlsStream> {
   void close() {
     error_code ignored;
     socket.close(ignored);
+  }
+  // The peer hears the end once it has all that was written.
+  void finish_writing() {
+    is_last_ = true;
+    if (!writing_) end();
   }
   // Why TLS ended it, if it did.
   const std::string& why() const { return why_; }
@@ -78,19 +83,36 @@ class TlsStream : public std::enable_shared_from_this<TlsStream> {
                       [self = shared_from_this(), handler = std::move(handler), error,
                        n]() mutable { handler(error, n); });
   }
-  // Messages are small: what the kernel has no room for ends the connection.
+  // Queues what TLS has for the peer. False: the peer reads too slowly.
   bool push() {
-    std::string bytes;
-    tls_->take_outgoing(bytes);
-    if (bytes.empty()) return true;
-    ssize_t n =
-        ::send(socket.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    return n == static_cast<ssize_t>(bytes.size());
+    tls_->take_outgoing(outgoing_);
+    if (outgoing_.size() > kMaxOutgoing) return false;
+    if (!writing_ && !outgoing_.empty()) write_out();
+    return true;
+  }
+  void write_out() {
+    writing_ = true;
+    sending_.clear();
+    sending_.swap(outgoing_);
+    boost::asio::async_write(socket, boost::asio::buffer(sending_),
+                             [self = shared_from_this()](error_code error, size_t) {
+                               self->writing_ = false;
+                               if (!error && !self->outgoing_.empty()) return self->write_out();
+                               if (self->is_last_) self->end();
+                             });
+  }
+  void end() {
+    error_code ignored;
+    socket.shutdown(tcp::socket::shutdown_send, ignored);
   }
 
+  static constexpr size_t kMaxOutgoing = 64u << 20;  // bytes
   std::unique_ptr<TlsSession> tls_;
   std::array<char, 16u << 10> raw_{};
   std::string plain_;
+  std::string outgoing_, sending_;
+  bool writing_ = false;
+  bool is_last_ = false;  // nothing is said any more
   std::string why_;
 };
 

@@ -131,6 +131,8 @@ class Reader {
     if (key == "admin.serverPort") return number(line, config_.admin.port.emplace(), 0, UINT16_MAX);
     if (key == "admin.serverAddress") config_.admin.address = line.value;
     if (key == "admin.commandURL") config_.admin.path = line.value;
+    if (key == "admin.portUnification") return boolean(line, config_.admin.accepts_tls);
+    if (key == "admin.forceHttps") return boolean(line, config_.admin.only_tls);
     if (key.starts_with("admin.")) return;
     if (take_wire(line)) return;
     if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, UINT32_MAX);
@@ -268,6 +270,8 @@ class Reader {
           "{}: sslQuorum without ssl.quorum.keyStore.location or ssl.quorum.trustStore.location",
           file_);
     }
+    config_.admin.tls = quorum_tls_;
+    config_.admin.tls.client_auth = consensus::TlsConfig::ClientAuth::kNone;  // as Java's
     if (ssl_quorum_) config_.host.quorum_tls = quorum_tls_;
     std::set<std::string>& schemes = config_.host.replica.prepare.acl_schemes;
     if (wire.secure_port) schemes.insert("x509");

@@ -5,9 +5,14 @@
 #include <optional>
 #include <string>
 
+#include "consensus/tls.h"
+
 namespace zabfs::fsd::admin {
 
 struct AdminConfig {
+  bool accepts_tls = false;  // admin.portUnification, with the keys of ssl.quorum
+  bool only_tls = false;     // admin.forceHttps
+  consensus::TlsConfig tls;
   bool enabled = true;             // admin.enableServer
   std::optional<uint16_t> port;    // admin.serverPort; without it nothing listens
   std::string address;             // admin.serverAddress

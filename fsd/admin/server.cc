@@ -1,14 +1,18 @@
 #include "fsd/admin/server.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/json/src.hpp>  // the library is header-only here: this file is its one source
 #include <utility>
 
 #include "consensus/tcp_listen.h"
+#include "consensus/tls_stream.h"
 #include "fsd/admin/commands.h"
 
 namespace zabfs::fsd::admin {
@@ -28,8 +32,12 @@ constexpr auto kTimeLimit = std::chrono::seconds(10);
 }  // namespace
 
 struct AdminServer::Exchange {
-  explicit Exchange(tcp::socket socket) : stream(std::move(socket)), buffer(kMaxRequestBytes) {}
-  beast::tcp_stream stream;
+  explicit Exchange(tcp::socket socket)
+      : stream(std::make_shared<consensus::TlsStream>(std::move(socket))),
+        deadline(stream->get_executor()),
+        buffer(kMaxRequestBytes) {}
+  std::shared_ptr<consensus::TlsStream> stream;
+  asio::steady_timer deadline;
   beast::flat_buffer buffer;
   http::request<http::empty_body> request;
   http::response<http::string_body> response;
@@ -41,6 +49,10 @@ AdminServer::AdminServer(consensus::Host& host, wire::WireServer& clients, Admin
 AdminServer::~AdminServer() { stop(); }
 
 std::string AdminServer::listen() {
+  if (config_.accepts_tls || config_.only_tls) {
+    tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
+    if (std::string problem = tls_->load(); !problem.empty()) return problem;
+  }
   return consensus::listen_on(acceptor_, io_, config_.address, *config_.port, kMaxConnections,
                               "admin port");
 }
@@ -68,13 +80,37 @@ void AdminServer::accept() {
           --open_;
         });
       });
-      exchange->stream.expires_after(kTimeLimit);
-      http::async_read(exchange->stream, exchange->buffer, exchange->request,
-                       [this, exchange](error_code failed, size_t) {
-                         if (!failed) answer(exchange);
-                       });
+      exchange->deadline.expires_after(kTimeLimit);
+      exchange->deadline.async_wait([stream = exchange->stream](error_code cancelled) {
+        if (!cancelled) stream->close();
+      });
+      greet(exchange);
     }
     accept();
+  });
+}
+
+// By its first byte a client says whether it speaks TLS.
+void AdminServer::greet(const std::shared_ptr<Exchange>& exchange) {
+  consensus::TlsStream& stream = *exchange->stream;
+  stream.socket.async_wait(tcp::socket::wait_read, [this, exchange](error_code error) {
+    constexpr char kHandshake = 0x16;
+    char first = 0;
+    consensus::TlsStream& ready = *exchange->stream;
+    if (error || ::recv(ready.socket.native_handle(), &first, 1, MSG_PEEK) != 1) return;
+    bool with_tls = first == kHandshake && tls_;
+    if (!with_tls && config_.only_tls) {
+      spdlog::warn("admin port: closed a client without TLS (admin.forceHttps)");
+      return;
+    }
+    if (with_tls) ready.start(&*tls_, nullptr);
+    http::async_read(
+        ready, exchange->buffer, exchange->request, [this, exchange](error_code failed, size_t) {
+          if (!exchange->stream->why().empty()) {
+            spdlog::warn("admin port: closed a client: TLS: {}", exchange->stream->why());
+          }
+          if (!failed) answer(exchange);
+        });
   });
 }
 
@@ -111,9 +147,9 @@ void AdminServer::reply(const std::shared_ptr<Exchange>& exchange, unsigned stat
   exchange->response.keep_alive(false);
   exchange->response.body() = std::move(body);
   exchange->response.prepare_payload();
-  http::async_write(exchange->stream, exchange->response, [exchange](error_code, size_t) {
-    error_code ignored;
-    exchange->stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
+  http::async_write(*exchange->stream, exchange->response, [exchange](error_code, size_t) {
+    exchange->deadline.cancel();
+    exchange->stream->finish_writing();
   });
 }
 

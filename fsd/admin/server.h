@@ -33,6 +33,7 @@ class AdminServer {
   struct Exchange;
 
   void accept();
+  void greet(const std::shared_ptr<Exchange>& exchange);
   void answer(const std::shared_ptr<Exchange>& exchange);
   void reply(const std::shared_ptr<Exchange>& exchange, unsigned status, const char* type,
              std::string body);
@@ -42,6 +43,7 @@ class AdminServer {
   const AdminConfig config_;
   boost::asio::io_context io_{1};
   tcp::acceptor acceptor_;
+  std::optional<consensus::TlsContext> tls_;
   int open_ = 0;
   std::thread thread_;
 };

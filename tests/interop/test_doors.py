@@ -1,5 +1,6 @@
 """The ways in beside the plain port: TLS with certificates as identities, the Unix-domain socket
 with users as identities, authentication that is enforced; and sessions that only one server knows."""
+import json
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
 import raw  # noqa: E402
@@ -173,6 +175,47 @@ class QuorumTls(unittest.TestCase):
                         pass  # the killed one
         with open(cluster.leader().path("g"), "w") as f:
             f.write("still here")
+
+
+class AdminTls(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="zabfs-tls-")
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        self.authority = Authority(self.directory)
+        self.port = free_ports(1)[0]
+
+    def start(self, *settings):
+        store = self.authority.issue("admin")
+        server = Zabfs(["admin.enableServer=true", f"admin.serverPort={self.port}",
+                        f"ssl.quorum.keyStore.location={store}", *settings]).start()
+        self.addCleanup(server.stop)
+        return server
+
+    def get(self, scheme, command="configuration"):
+        context = ssl.create_default_context(cafile=self.authority.certificate)
+        url = f"{scheme}://127.0.0.1:{self.port}/commands/{command}"
+        with urllib.request.urlopen(url, timeout=10,
+                                    context=context if scheme == "https" else None) as answer:
+            return json.load(answer)
+
+    def test_one_port_for_both(self):
+        self.start("admin.portUnification=true")
+        for scheme in ("http", "https", "http", "https"):
+            self.assertEqual(self.get(scheme)["command"], "configuration")
+
+    def test_nothing_but_tls(self):
+        server = self.start("admin.forceHttps=true")
+        self.assertEqual(self.get("https")["command"], "configuration")
+        with self.assertRaises(OSError):
+            self.get("http")
+        self.assertIn("admin.forceHttps", server.whole_log())
+
+    def test_many_connections_make_a_long_answer(self):
+        server = self.start("admin.portUnification=true")
+        sessions = [Session(server.address) for _ in range(1500)]
+        self.assertEqual(len(self.get("https", "connections")["connections"]), 1500)
+        for session in sessions:
+            session.close()
 
 
 class UnixSocket(unittest.TestCase):
