@@ -1,8 +1,9 @@
-"""A typed session of ZooKeeper's own command line, zkCli.sh, on zabfsd and on Java's server: it prints
-the same.
+"""Typed sessions of ZooKeeper's own command lines, zkCli.sh and the C client's, on zabfsd and on Java's
+server: they print the same.
 """
 import os
 import re
+import select
 import subprocess
 import sys
 import unittest
@@ -59,6 +60,56 @@ quit
 """
 
 
+C_CLI = ["stdbuf", "-oL", "/usr/lib/zookeeper/bin/cli_mt"]
+C_CLI_TYPED = """
+create /a
+set /a hello world
+get /a
+create2 /b
+create +e /e
+create +s /s-
+create +es /es-
+create +c /box
+create +t=100000 /ttl
+create /no/parent
+ls /
+ls2 /a
+exists /a
+exists /none
+wexists /w
+create /w
+set /w other
+set /none x
+delete /none
+delete /b
+sync /a
+addauth digest u:p
+aget /a
+aset /a again
+als /
+acreate /async
+adelete /async
+aexists /none
+get /zookeeper/config
+delete /w
+"""
+
+
+def comparable_c(text):
+    """The answers to one command. The client's own threads print, so lines have no fixed order."""
+    lines = []
+    for line in text.splitlines():
+        line = re.sub(r"time = \d+ msec|Got a new session id: 0x[0-9a-f]+|session Id = [0-9a-f]+",
+                      "?", line)
+        line = re.sub(r"([cm]time ?=).*", r"\1?", line)
+        line = re.sub(r"ephemeralOwner = [1-9a-f][0-9a-f]{4,}", "ephemeralOwner = us", line)
+        # A standalone server of Java's stays in epoch 0.
+        line = re.sub(r"([cm]zxid=)10{5,7}(?=[0-9a-f]{1,3}$)", r"\1", line)
+        if line and "ZOO_" not in line:
+            lines.append(line)
+    return sorted(lines)
+
+
 def comparable(text):
     """Without what differs between any two runs: times, session ids, log lines, addresses."""
     lines = []
@@ -93,6 +144,37 @@ class CommandLines(unittest.TestCase):
                 outputs.append(self.typed(server, command, text))
         self.assertEqual(outputs[0], outputs[1])
         self.assertGreater(len(outputs[0]), at_least)
+
+    def typed_in_c(self, server):
+        """The answers, command by command: the next is typed when the last has been quiet."""
+        process = subprocess.Popen(C_CLI + [f"127.0.0.1:{server.port}"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   preexec_fn=die_with_parent)
+
+        def until_quiet():
+            text = b""
+            while select.select([process.stdout], [], [], 0.5)[0]:
+                more = os.read(process.stdout.fileno(), 65536)
+                if not more:
+                    break
+                text += more
+            return comparable_c(text.decode())
+
+        answers = [("", until_quiet())]
+        for command in C_CLI_TYPED.strip().splitlines():
+            process.stdin.write(command.encode() + b"\n")
+            process.stdin.flush()
+            answers.append((command, until_quiet()))
+        process.communicate(b"quit\n", 20)
+        return answers
+
+    def test_c_client(self):
+        answers = []
+        for kind in (Java, Zabfs):
+            with kind(SETTINGS) as server:
+                answers.append(self.typed_in_c(server))
+        self.assertEqual(answers[0], answers[1])
+        self.assertGreater(sum(len(lines) for _, lines in answers[0]), 60)
 
     def test_zkcli(self):
         self.compare(ZKCLI, ZKCLI_TYPED, 60)
