@@ -2,6 +2,7 @@
 import errno
 import fcntl
 import os
+import re
 import select
 import stat
 import subprocess
@@ -252,7 +253,9 @@ class Files(ClusterTest):
         b = os.open(self.p("@/lock"), os.O_RDWR)
         fcntl.flock(a, fcntl.LOCK_EX)
         self.assertErrno(errno.EWOULDBLOCK, fcntl.flock, b, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.assertRegex(self.read("@/lock"), r"^state held\ntoken 0x[0-9a-f]+\nholder 1 \d+ \S+\n$")
+        # Who was refused is told at once; its contender goes with the next commit.
+        held = re.compile(r"state held\ntoken 0x[0-9a-f]+\nholder 1 \d+ \S+\n")
+        wait_for(lambda: held.fullmatch(self.read("@/lock")), 3, "one holder, nobody waiting")
         contender = [n for n in os.listdir(self.p()) if "-lock-" in n][0]
         self.assertErrno(errno.EBUSY, os.unlink, self.p(contender))
         os.close(a)
