@@ -1,4 +1,5 @@
 // A request from a client or a learner, prepared by the leader. The first byte names its type.
+#include "consensus/reconfig.h"
 #include "tree/prepare.h"
 #include "tree/request.h"
 #include "tree/tree.h"
@@ -15,7 +16,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   std::string body(reinterpret_cast<const char*>(data) + 1, size - 1);
   Tree tree;
-  Preparer preparer(tree);
+  zabfs::consensus::Membership membership(*zabfs::consensus::parse_ensemble(
+      "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nversion=0"));
+  PrepareOptions options;
+  options.plan_reconfig = [&](std::string_view wanted, Zxid version) {
+    return zabfs::consensus::plan_reconfig(membership, {}, {ServerId{1}, ServerId{2}, ServerId{3}},
+                                           wanted, version);
+  };
+  Preparer preparer(tree, options);
   preparer.reset();
   Zxid zxid = Zxid::make(1, 1);
   auto run = [&](const Request& request) {

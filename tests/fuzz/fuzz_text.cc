@@ -1,4 +1,4 @@
-// Text from people: ACL lines, member addresses, and the posix entry of an ACL.
+// Text from people: ACL lines, member addresses, configurations, and the posix entry of an ACL.
 #include "consensus/ensemble.h"
 #include "tree/acl.h"
 #include "tree/path.h"
@@ -9,5 +9,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static_cast<void>(acl->size());
   }
   static_cast<void>(zabfs::consensus::parse_member(text));
+  if (auto ensemble = zabfs::consensus::parse_ensemble(text)) {
+    auto again = zabfs::consensus::parse_ensemble(ensemble->text());
+    if (!again || again->text() != ensemble->text()) __builtin_trap();
+  }
   return 0;
 }
