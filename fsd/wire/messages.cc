@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "tree/snapshot.h"
+
 namespace zabfs::fsd::wire {
 
 using tree::Error;
@@ -27,7 +29,7 @@ void write_result(tree::jute::Writer& out, OpCode type, const OpOutcome& outcome
   if (tree::is_create(type)) out.string(outcome.path);
   bool has_stat = type == OpCode::kSetData || type == OpCode::kSetAcl ||
                   (tree::is_create(type) && type != OpCode::kCreate);
-  if (has_stat) write_stat(out, outcome.stat);
+  if (has_stat) tree::write_stat(out, outcome.stat);
 }
 
 // How a multi's reply names an operation (zookeeper-formats.md 1.8).
@@ -112,20 +114,6 @@ void append_event(std::string& out, tree::EventType type, std::string_view path)
   writer.i32(static_cast<int32_t>(type));
   writer.i32(kSyncConnected);
   writer.string(path);
-}
-
-void write_stat(tree::jute::Writer& out, const tree::Stat& stat) {
-  out.i64(stat.czxid.value);
-  out.i64(stat.mzxid.value);
-  out.i64(stat.ctime_ms);
-  out.i64(stat.mtime_ms);
-  out.i32(stat.version);
-  out.i32(stat.cversion);
-  out.i32(stat.aversion);
-  out.i64(stat.ephemeral_owner);
-  out.i32(stat.data_length);
-  out.i32(stat.num_children);
-  out.i64(stat.pzxid.value);
 }
 
 // java.util.Random, seeded with the session (zookeeper-formats.md 1.3).

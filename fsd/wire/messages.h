@@ -44,7 +44,6 @@ void append_reply(std::string& out, int32_t xid, tree::Zxid zxid, tree::Error er
 // The reply to a write, from what came of it.
 void append_outcome(std::string& out, int32_t xid, tree::OpCode type, const tree::Outcome& outcome);
 void append_event(std::string& out, tree::EventType type, std::string_view path);
-void write_stat(tree::jute::Writer& out, const tree::Stat& stat);
 
 // The password of a session: the same on every server, Java's too.
 std::string session_password(tree::SessionId session);

@@ -5,6 +5,7 @@
 #include "fsd/wire/messages.h"
 #include "tree/jute.h"
 #include "tree/path.h"
+#include "tree/snapshot.h"
 
 namespace zabfs::fsd::wire {
 
@@ -103,7 +104,7 @@ class Read {
     if (watch) watch_data(path);
     const ZNode* node = find(path);
     if (node == nullptr) return Error::kNoNode;
-    write_stat(out_, c_.tree.stat_of(*node));
+    tree::write_stat(out_, c_.tree.stat_of(*node));
     return Error::kOk;
   }
 
@@ -114,7 +115,7 @@ class Read {
     if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
     if (watch) watch_data(path);
     write_data(*node);
-    write_stat(out_, c_.tree.stat_of(*node));
+    tree::write_stat(out_, c_.tree.stat_of(*node));
     return Error::kOk;
   }
 
@@ -133,7 +134,7 @@ class Read {
       }
     }
     tree::write_acl(out_, acl);
-    write_stat(out_, c_.tree.stat_of(*node));
+    tree::write_stat(out_, c_.tree.stat_of(*node));
     return Error::kOk;
   }
 
@@ -146,7 +147,7 @@ class Read {
       c_.watches.with([&](tree::WatchTables& tables) { tables.add_child(c_.watcher, path); });
     }
     write_names(*node);
-    if (with_stat) write_stat(out_, c_.tree.stat_of(*node));
+    if (with_stat) tree::write_stat(out_, c_.tree.stat_of(*node));
     return Error::kOk;
   }
 
@@ -171,7 +172,7 @@ class Read {
         out_.i32(static_cast<int32_t>(error));
       } else if (type == OpCode::kGetData) {
         write_data(*node);
-        write_stat(out_, c_.tree.stat_of(*node));
+        tree::write_stat(out_, c_.tree.stat_of(*node));
       } else {
         write_names(*node);
       }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "fsd/wire/server.h"
+#include "tree/snapshot.h"
 
 namespace zabfs::fsd::wire {
 
@@ -255,7 +256,7 @@ void WireServer::answered(const Submission& submission, const Outcome& outcome) 
       tree::jute::Writer out(waiting.bytes);
       write_reply_header(out, submission.xid, outcome.zxid, Error::kOk);
       out.string(host_.replica().zab().ensemble().text());
-      wire::write_stat(out, outcome.stat);
+      tree::write_stat(out, outcome.stat);
     } else if (outcome.error == Error::kBadLimit) {
       append_reply(waiting.bytes, submission.xid, host_.replica().tree().last_zxid(),
                    Error::kThrottledOp);
