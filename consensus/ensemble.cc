@@ -68,6 +68,11 @@ std::string Ensemble::voter_names() const {
 
 namespace {
 
+bool may_be_in_host(char c) {
+  bool alphanumeric = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  return alphanumeric || std::string_view(".-_:%").find(c) != std::string_view::npos;
+}
+
 bool parse_port(std::string_view text, uint16_t& port) {
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   return error == std::errc() && end == text.data() + text.size() && port != 0;
@@ -92,6 +97,9 @@ std::variant<Member, MemberError> parse_member(std::string_view text) {
   if (text.starts_with('[')) {
     size_t close = text.find(']');
     if (close == std::string_view::npos) return MemberError{"'[' without ']'"};
+    if (close + 1 < text.size() && text[close + 1] != ':') {
+      return MemberError{"':' is missing behind ']'"};
+    }
     member.host = text.substr(1, close - 1);
     text = text.substr(close + 1);
   } else {
@@ -99,6 +107,9 @@ std::variant<Member, MemberError> parse_member(std::string_view text) {
     text = text.substr(member.host.size());
   }
   if (member.host.empty()) return MemberError{"the host is missing"};
+  if (!std::all_of(member.host.begin(), member.host.end(), may_be_in_host)) {
+    return MemberError{"the host has characters that no host name or address has"};
+  }
   std::vector<std::string_view> parts;
   while (!text.empty()) {
     text.remove_prefix(1);  // the colon

@@ -101,6 +101,8 @@ TEST_F(MembershipTest, TextAndBack) {
   EXPECT_EQ(read->text(), ensemble.text());
   EXPECT_FALSE(parse_ensemble("group.1=1:2:3\nversion=1"));
   EXPECT_FALSE(parse_ensemble("version=1"));
+  EXPECT_FALSE(parse_ensemble("server.1=[[]:8:4"));
+  EXPECT_TRUE(parse_ensemble("server.1=[::1]:8:4"));
 }
 
 struct Request {
