@@ -52,6 +52,13 @@ std::vector<Line> parse_properties(std::istream& in) {
   return lines;
 }
 
+std::vector<std::string> comma_separated(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) parts.push_back(trimmed(part));
+  return parts;
+}
+
 // Keys of ZooKeeper's that this server knows and does not need yet, or at all.
 const std::set<std::string>& ignored_keys() {
   static const std::set<std::string> kIgnored = {"electionAlg",
@@ -193,16 +200,13 @@ class Reader {
     } else if (key == "enforce.auth.enabled") {
       boolean(line, enforce_auth_);
     } else if (key == "enforce.auth.schemes") {
-      std::istringstream schemes(line.value);
-      for (std::string scheme; std::getline(schemes, scheme, ',');) {
-        wire.enforced_auth.push_back(trimmed(scheme));
-      }
+      wire.enforced_auth = comma_separated(line.value);
     } else if (key == "localSessionsEnabled") {
       boolean(line, wire.local_sessions);
       config_.host.replica.prepare.local_sessions = wire.local_sessions;
     } else if (key == "localSessionsUpgradingEnabled") {
       boolean(line, wire.local_upgrading);
-    } else if (key.starts_with("ssl.") && !key.starts_with("ssl.quorum.")) {
+    } else if (key.starts_with("ssl.")) {
       take_tls(line, key.substr(4), wire.tls);
     } else if (key == "skipACL") {
       wire.skip_acl = config_.host.replica.prepare.skip_acl = line.value == "yes";
@@ -213,9 +217,8 @@ class Reader {
     } else if (key.starts_with("authProvider.")) {
       take_auth_provider(line);
     } else if (key == "4lw.commands.whitelist") {
-      wire.commands.clear();
-      std::istringstream words(line.value);
-      for (std::string word; std::getline(words, word, ',');) wire.commands.insert(trimmed(word));
+      std::vector<std::string> words = comma_separated(line.value);
+      wire.commands = std::set<std::string>(words.begin(), words.end());
     } else {
       return false;
     }

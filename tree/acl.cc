@@ -121,8 +121,6 @@ bool acl_allows(const AclList& acl, int32_t wanted, const Identities& identities
   if (acl.empty()) return true;
   for (const Id& identity : identities) {
     if (identity.scheme == "super") return true;
-  }
-  for (const Id& identity : identities) {
     bool owns = identity.scheme == kUidScheme && (owner_perms(acl, identity.id) & wanted) != 0;
     if (owns) return true;
   }
