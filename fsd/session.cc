@@ -48,17 +48,21 @@ void ClientSession::open() {
 void ClientSession::tick() {
   if (closed_) return;
   int64_t now_ms = host_.now_ms();
+  check_deadline();
   if (!open_) {
     open();
-  } else if (held_ > 0 && now_ms >= deadline_ms_) {
-    spdlog::warn("session 0x{:x} was not renewed in time: what it held is lost", id_.value);
-    lose();
   } else if (now_ms - last_renewal_ms_ >= timeout_ms_ / 3) {
     renew();
   }
   int64_t next_ms = timeout_ms_ / 12;
   if (open_ && held_ > 0) next_ms = std::clamp<int64_t>(deadline_ms_ - now_ms, 1, next_ms);
   host_.post_after(next_ms, [this] { tick(); });
+}
+
+void ClientSession::check_deadline() {
+  if (!open_ || held_ == 0 || host_.now_ms() < deadline_ms_) return;
+  spdlog::warn("session 0x{:x} was not renewed in time: what it held is lost", id_.value);
+  lose();
 }
 
 void ClientSession::renew() {

@@ -40,6 +40,9 @@ class ClientSession {
   // What depends on the session's life: a lock, an ephemeral.
   void hold() { ++held_; }
   void let_go() { --held_; }
+  // Gives the session up if its deadline has passed: to be called before every answer that says
+  // that something is held.
+  void check_deadline();
   // CLOCK_BOOTTIME in ms; what is held is lost then unless a renewal comes before.
   int64_t deadline_ms() const { return deadline_ms_; }
 

@@ -22,7 +22,6 @@ using tree::Outcome;
 namespace {
 
 constexpr int kWorkers = 3;
-constexpr int64_t kTickMs = 100;
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
 
 // A rename, as its txn shows it: a multi that makes a copy and removes the original, or one that
@@ -80,8 +79,9 @@ Mount::Mount(consensus::Host& host, MountConfig config, std::string data_dir)
       data_dir_(std::move(data_dir)),
       view_options_{config_.uid, config_.gid},
       session_(host, config_.session_timeout_ms),
-      locks_(host, session_) {
-  session_.set_on_lost([this](tree::SessionId session) { session_lost(session); });
+      writer_(host, session_, config_.quorum_grace_ms, config_.commit_timeout_ms),
+      room_(host, session_, writer_, view_options_) {
+  session_.set_on_lost([this](tree::SessionId session) { room_.session_lost(session); });
 }
 
 Mount::~Mount() = default;
@@ -89,7 +89,6 @@ Mount::~Mount() = default;
 std::string Mount::mount() {
   std::string options = "fsname=zabfs,subtype=zabfs,default_permissions,nosuid,nodev,noatime";
   if (config_.allow_other) options += ",allow_other";
-  leaderless_since_ms_ = host_.now_ms();
   return kernel_.mount(config_.point, options, mount_operations(), this);
 }
 
@@ -97,7 +96,7 @@ void Mount::start(std::function<void()> on_end) {
   on_strand([this] {
     host_.replica().add_listener(this);
     session_.start();
-    tick();
+    writer_.start();
   });
   kernel_.serve(
       kWorkers, [this](const void* request, size_t size) { note_release(request, size); },
@@ -109,7 +108,7 @@ void Mount::stop() {
   auto closed = std::make_shared<std::promise<void>>();
   std::future<void> done = closed->get_future();
   on_strand([this, closed] {
-    stopping_ = true;
+    writer_.stop();
     session_.close([closed] { closed->set_value(); });
   });
   done.wait_for(kCloseWait);
@@ -169,15 +168,6 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
   forget_caches(nodes_.begin_change(names, attributes, local));
 }
 
-std::vector<Mount::ControlPtr> Mount::open_watches() {
-  std::vector<ControlPtr> watching;
-  std::lock_guard lock(handles_mutex_);
-  for (auto& [number, file] : controls_) {
-    if (file->watch) watching.push_back(file);
-  }
-  return watching;
-}
-
 void Mount::published(const std::vector<Change>& changes) {
   const tree::Tree& tree = host_.replica().tree();
   std::set<std::string> moved;
@@ -205,84 +195,41 @@ void Mount::published(const std::vector<Change>& changes) {
     }
   }
   nodes_.end_change();
-  locks_.published(changes);
-  for (const ControlPtr& file : open_watches()) {
-    if (file->watch->published(tree, changes)) feed_watch(file);
-  }
+  room_.published(changes);
 }
 
 void Mount::tree_replaced() {
   // The leader's snapshot took the tree's place while no reader looked; nothing cached is sure.
   forget_caches(nodes_.begin_change_of_all());
   nodes_.end_change();
-  locks_.tree_replaced();
-  for (const ControlPtr& file : open_watches()) {
-    if (file->watch->tree_replaced(host_.replica().tree())) feed_watch(file);
-  }
+  room_.tree_replaced();
 }
 
-void Mount::standing_changed() {
-  if (!host_.replica().is_serving()) {
-    if (leaderless_since_ms_ == 0) leaderless_since_ms_ = host_.now_ms();
-    return;
-  }
-  leaderless_since_ms_ = 0;
-  for (auto& [req, body] : std::exchange(waiting_for_leader_, {})) body();
-}
-
-bool Mount::is_read_only() const {
-  int64_t since_ms = leaderless_since_ms_;
-  return since_ms != 0 &&
-         const_cast<consensus::Host&>(host_).now_ms() - since_ms >= config_.quorum_grace_ms;
-}
+void Mount::standing_changed() { writer_.standing_changed(); }
 
 void Mount::when_writable(fuse_req_t req, std::function<void()> body) {
   on_strand([this, req, body = std::move(body)]() mutable {
-    if (host_.replica().is_serving()) return body();
-    if (is_read_only()) return static_cast<void>(fuse_reply_err(req, EROFS));
-    waiting_for_leader_.emplace_back(req, std::move(body));
+    writer_.when_writable(std::move(body), [req](int error) { fuse_reply_err(req, error); });
   });
-}
-
-void Mount::tick() {
-  if (stopping_) return;
-  if (is_read_only()) {
-    for (auto& [req, body] : std::exchange(waiting_for_leader_, {})) fuse_reply_err(req, EROFS);
-  }
-  int64_t now_ms = host_.now_ms();
-  while (!in_flight_.empty() && in_flight_.begin()->second.deadline_ms <= now_ms) {
-    std::function<void()> expire = std::move(in_flight_.begin()->second.expire);
-    in_flight_.erase(in_flight_.begin());
-    expire();
-  }
-  host_.post_after(kTickMs, [this] { tick(); });
 }
 
 void Mount::commit(OpCode type, std::string body, Completion done, Completion late,
                    std::vector<std::string> local_names) {
-  uint64_t number = next_in_flight_++;
-  auto shared_done = std::make_shared<Completion>(std::move(done));
   auto cxid = std::make_shared<int32_t>(0);
-  in_flight_[number] = {host_.now_ms() + config_.commit_timeout_ms, [shared_done, type] {
-                          Outcome unknown;
-                          unknown.type = type;
-                          unknown.error = Error::kOperationTimeout;
-                          std::exchange(*shared_done, nullptr)(unknown);
-                        }};
-  *cxid = session_.submit(
-      type, std::move(body),
-      [this, number, shared_done, cxid, late = std::move(late)](const Outcome& outcome) {
-        in_flight_.erase(number);
-        local_names_.erase(*cxid);
-        if (*shared_done) {
-          std::exchange(*shared_done, nullptr)(outcome);
-        } else if (late) {
-          late(outcome);
-        }
-      });
-  if (*cxid != 0 && !local_names.empty() && in_flight_.contains(number)) {
-    local_names_[*cxid] = std::move(local_names);
-  }
+  auto answered = std::make_shared<bool>(false);
+  auto and_forget_names = [this, cxid, answered](Completion then) -> Completion {
+    if (!then) return nullptr;
+    return [this, cxid, answered, then = std::move(then)](const Outcome& outcome) {
+      *answered = true;
+      if (outcome.error != Error::kOperationTimeout) local_names_.erase(*cxid);
+      then(outcome);
+    };
+  };
+  bool has_names = !local_names.empty();
+  if (has_names && !late) late = [](const Outcome&) {};
+  *cxid = writer_.commit(type, std::move(body), and_forget_names(std::move(done)),
+                         and_forget_names(std::move(late)));
+  if (*cxid != 0 && has_names && !*answered) local_names_[*cxid] = std::move(local_names);
 }
 
 void Mount::barrier(fuse_req_t req) {
@@ -296,13 +243,12 @@ void Mount::barrier(fuse_req_t req) {
   }
   on_strand([this, req] {
     auto answered = std::make_shared<bool>(false);
-    uint64_t number = next_in_flight_++;
-    in_flight_[number] = {host_.now_ms() + config_.commit_timeout_ms, [req, answered] {
-                            *answered = true;
-                            fuse_reply_err(req, EIO);
-                          }};
+    uint64_t number = writer_.expect([req, answered] {
+      *answered = true;
+      fuse_reply_err(req, EIO);
+    });
     host_.replica().sync(tree::SessionId{}, [this, req, answered, number](const Outcome&) {
-      in_flight_.erase(number);
+      writer_.settled(number);
       if (!std::exchange(*answered, true)) fuse_reply_err(req, 0);
     });
   });

@@ -27,9 +27,9 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
 #include "fsd/fuse/view.h"
-#include "fsd/recipes/lock.h"
-#include "fsd/recipes/watch.h"
+#include "fsd/recipes/room.h"
 #include "fsd/session.h"
+#include "fsd/writer.h"
 
 namespace zabfs::fsd {
 
@@ -100,21 +100,9 @@ class Mount : public consensus::ReplicaListener {
   };
   // An open file of the control room.
   struct ControlFile {
-    Control control = Control::kNone;
-    std::string directory;
-    std::string text;              // of those that show a text; of `next` the answer being read
-    std::unique_ptr<Watch> watch;  // on the strand
-    std::vector<fuse_req_t> readers;
+    std::shared_ptr<Handle> handle;
     fuse_pollhandle* poll = nullptr;
-    std::string child;  // of seq and ephemeral files: the znode made
-    std::string written;
-    size_t read_at = 0, written_at = 0;  // these share no offset: the name is read, data written
-    bool dirty = false;
-    bool ephemeral = false;
-    tree::SessionId session;
-    uint64_t lock_owner = 0;  // of the flock taken through it
-    bool lost = false;
-    pid_t pid = 0;
+    std::atomic<uint64_t> lock_owner{0};  // of the flock taken through it
   };
   using ControlPtr = std::shared_ptr<ControlFile>;
   // A lock that a handle (flock) or an owner (fcntl) holds or waits for.
@@ -126,20 +114,22 @@ class Mount : public consensus::ReplicaListener {
 
   // -- answering
   using Completion = consensus::Replica::Completion;
-  // A write as the mount's session. `done` gets the outcome, or kOperationTimeout if none came
-  // within commitTimeout; then `late`, if given, gets it when it comes.
+  // A write by `Writer`. `local_names` are those that an operation of this kernel's is changing.
   void commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
               std::vector<std::string> local_names = {});
   // Runs `body` on the strand once there is a leader; answers EROFS past the grace.
   void when_writable(fuse_req_t req, std::function<void()> body);
   void on_strand(std::function<void()> body) { host_.post(std::move(body)); }
-  bool is_read_only() const;
-  void tick();
+  // The request can be interrupted from here on: `cancel` runs then, unless the number was erased
+  // from `cancels_`, which its answer does.
+  uint64_t interruptible(fuse_req_t req, std::function<void()> cancel);
+  static Opener opener_of(fuse_req_t req, int flags);
 
   // -- names
   std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
   std::optional<std::string> child_path(fuse_req_t req, fuse_ino_t parent, const char* name);
   void reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes);
+  void remove_path(fuse_req_t req, const std::string& path, bool directory);
   void make_znode(fuse_req_t req, const std::string& path, std::string_view data,
                   const tree::AclList& acl);
   bool fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
@@ -186,23 +176,25 @@ class Mount : public consensus::ReplicaListener {
                       fuse_file_info info);
   void read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset, bool wait);
   void write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,
-                     off_t offset);
-  void commit_control(const ControlPtr& file, std::function<void(int)> done);
+                     off_t offset, int flags);
+  void setattr_control(fuse_req_t req, const Node& node, const struct stat& wanted, int set,
+                       const fuse_file_info* info);
+  uint64_t add_control(std::shared_ptr<Handle> handle);
   void release_control(uint64_t number);
-  void read_next(fuse_req_t req, const ControlPtr& file, size_t size);
-  void increment_next(const std::string& directory, bool may_create, Completion done);
-  std::vector<ControlPtr> open_watches();
-  void feed_watch(const ControlPtr& file);
   ControlPtr find_control(const fuse_file_info* info);
-  std::string control_text(Control control, const std::string& directory);
-  std::string cluster_text() const;
-  std::string handles_text() const;
+  void wake_poll(ControlFile& file);
+  void reply_entry_or_absent(fuse_req_t req, const std::string& path);
+  // What is made in, removed from and renamed in @/txn.
+  void make_staging(fuse_req_t req, const Node& parent, const std::string& name, mode_t mode);
+  void remove_staging(fuse_req_t req, const Node& parent, const std::string& name, bool directory);
+  void commit_staging(fuse_req_t req, const Node& parent, const std::string& name,
+                      const std::string& new_name);
 
   // -- locks
   void lock(fuse_req_t req, const Node& node, LockKey key, std::optional<LockMode> mode, bool wait);
   void unlock(LockKey key, std::function<void()> done);
   void release_locks(uint64_t owner, KernelNode node);
-  void session_lost(tree::SessionId session);
+  void lock_lost(LockKey key);
 
   consensus::Host& host_;
   MountConfig config_;
@@ -211,7 +203,8 @@ class Mount : public consensus::ReplicaListener {
   Kernel kernel_;
   NodeTable nodes_;
   ClientSession session_;
-  LockTable locks_;
+  Writer writer_;
+  Room room_;
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
 
   std::mutex handles_mutex_;  // guards the three maps; no lock is taken under it
@@ -221,19 +214,11 @@ class Mount : public consensus::ReplicaListener {
   std::atomic<uint64_t> next_handle_{1};
 
   // On the strand:
-  struct InFlight {
-    int64_t deadline_ms;
-    std::function<void()> expire;
-  };
-  std::map<uint64_t, InFlight> in_flight_;
-  uint64_t next_in_flight_ = 1;
+  std::unordered_map<uint64_t, std::function<void()>> cancels_;  // of requests that wait
+  uint64_t next_waiter_ = 1;
   std::unordered_map<int32_t, std::vector<std::string>> local_names_;  // by cxid of our session
   std::vector<std::pair<std::string, std::string>> renames_;           // of the batch in progress
-  std::vector<std::pair<fuse_req_t, std::function<void()>>> waiting_for_leader_;
-  std::atomic<int64_t> leaderless_since_ms_{0};  // 0: there is a leader
   std::map<LockKey, LockTicket> held_locks_;
-  std::map<uint64_t, LockKey> lock_waiters_;  // requests that wait for a lock
-  bool stopping_ = false;
 
   std::mutex releasing_mutex_;  // guards releasing_
   std::map<std::string, std::vector<std::function<void()>>> releasing_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fsd/fuse/mount.h"
+#include "fsd/recipes/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -49,6 +50,8 @@ void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_
 }
 
 void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  std::optional<Node> room = nodes_.find(parent);
+  if (room && room->control == Control::kTxn) return make_staging(req, *room, name, mode);
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   std::string directory = nodes_.find(parent)->path;
@@ -82,30 +85,34 @@ void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const
 }
 
 void Mount::remove(fuse_req_t req, fuse_ino_t parent, const char* name, bool directory) {
+  std::optional<Node> room = nodes_.find(parent);
+  if (room && room->control == Control::kTxn) return remove_staging(req, *room, name, directory);
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
-  when_writable(req, [this, req, path = *path, directory] {
-    const tree::Tree& tree = host_.replica().tree();
-    const tree::ZNode* znode = tree.find(path);
-    if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ENOENT));
-    bool ephemeral = tree::owner_kind(znode->stat.owner) == tree::OwnerKind::kEphemeral;
-    if (ephemeral && LockTable::is_contender(znode->name.view())) {
-      return static_cast<void>(fuse_reply_err(req, EBUSY));
-    }
-    tree::ExtRemove op{path, znode->stat.czxid, directory};
-    commit(OpCode::kExtRemove, encode(op),
-           [req](const Outcome& outcome) {
-             // Another one took its place meanwhile: the one that was named is gone.
-             fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
-           },
-           nullptr, {path});
-  });
+  when_writable(req, [this, req, path = *path, directory] { remove_path(req, path, directory); });
+}
+
+void Mount::remove_path(fuse_req_t req, const std::string& path, bool directory) {
+  const tree::ZNode* znode = host_.replica().tree().find(path);
+  if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ENOENT));
+  if (is_contender(*znode)) return static_cast<void>(fuse_reply_err(req, EBUSY));
+  tree::ExtRemove op{path, znode->stat.czxid, directory};
+  commit(OpCode::kExtRemove, encode(op),
+         [req](const Outcome& outcome) {
+           // Another one took its place meanwhile: the one that was named is gone.
+           fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
+         },
+         nullptr, {path});
 }
 
 void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                    const char* new_name, unsigned flags) {
   if ((flags & ~unsigned{RENAME_NOREPLACE | RENAME_EXCHANGE}) != 0) {
     return static_cast<void>(fuse_reply_err(req, EINVAL));
+  }
+  std::optional<Node> room = nodes_.find(parent);
+  if (room && room->control == Control::kTxn && parent == new_parent) {
+    return commit_staging(req, *room, name, new_name);
   }
   std::optional<std::string> from = child_path(req, parent, name);
   if (!from) return;
@@ -115,6 +122,10 @@ void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino
     const tree::Tree& tree = host_.replica().tree();
     const tree::ZNode* source = tree.find(from);
     if (source == nullptr) return static_cast<void>(fuse_reply_err(req, ENOENT));
+    const tree::ZNode* target = tree.find(to);
+    if (is_contender(*source) || (target != nullptr && is_contender(*target))) {
+      return static_cast<void>(fuse_reply_err(req, EBUSY));
+    }
     tree::ExtRename op;
     op.from = from;
     op.to = to;
@@ -141,12 +152,7 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
   if (node->control != Control::kNone && node->control != Control::kData) {
-    // Opened with O_TRUNC, as redirections do: changes nothing.
-    if ((set & ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW |
-                 FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_CTIME)) != 0) {
-      return static_cast<void>(fuse_reply_err(req, EPERM));
-    }
-    return reply_attributes(req, id, *node, nullptr, false);
+    return setattr_control(req, *node, *attributes, set, info);
   }
   uint64_t handle = info != nullptr ? info->fh : 0;
   struct stat wanted = *attributes;

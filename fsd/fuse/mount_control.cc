@@ -1,4 +1,5 @@
-// The control room: the virtual directory `@` of every directory.
+// The control room: the virtual directory `@` of every directory. What its files do is in recipes/;
+// here their handles meet the kernel.
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -8,7 +9,6 @@
 #include <utility>
 
 #include "fsd/fuse/mount.h"
-#include "fsd/recipes/help.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -19,53 +19,15 @@ using tree::Outcome;
 
 namespace {
 
-constexpr std::string_view kNextChild = "next";
+constexpr std::string_view kCommitSuffix = ".commit";
 
-Control control_named(std::string_view name, bool is_root) {
-  if (name == "help") return Control::kHelp;
-  if (name == "data") return Control::kData;
-  if (name == "stat") return Control::kStat;
-  if (name == "watch") return Control::kWatch;
-  if (name == "lock") return Control::kLock;
-  if (name == "next") return Control::kNext;
-  if (name == "seq") return Control::kSeq;
-  if (name == "ephemeral") return Control::kEphemeral;
-  if (is_root && name == "cluster") return Control::kCluster;
-  if (is_root && name == "handles") return Control::kHandles;
-  return Control::kNone;
+bool is_known_flag(int set) {
+  return (set & ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW |
+                  FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_CTIME)) == 0;
 }
 
-// The mode of a control file, class by class, from its directory's.
-uint32_t control_mode(Control control, uint32_t directory) {
-  uint32_t read = directory & 0444;
-  uint32_t write = directory & 0222;
-  switch (control) {
-    case Control::kNone:
-      return 0;
-    case Control::kHelp:
-    case Control::kStat:
-    case Control::kWatch:
-    case Control::kCluster:
-    case Control::kHandles:
-      return read;
-    case Control::kData:
-    case Control::kLock:
-    case Control::kSeqFile:
-    case Control::kEphemeralFile:
-      return read | write;
-    case Control::kNext:
-      return write << 1 | write;  // reading it takes a number
-    case Control::kRoom:
-      return read | read >> 2;
-    case Control::kSeq:
-    case Control::kEphemeral:
-      return read | write | read >> 2 | write >> 1;
-  }
-  return 0;
-}
-
-bool is_control_directory(Control control) {
-  return control == Control::kRoom || control == Control::kSeq || control == Control::kEphemeral;
+std::string txn_path(const std::string& directory, std::string_view name) {
+  return tree::join_path(tree::join_path(tree::join_path(directory, kHidden), kTxnChild), name);
 }
 
 }  // namespace
@@ -77,6 +39,21 @@ std::string program_name(pid_t pid) {
   std::replace(name.begin(), name.end(), ' ', '_');
   return name.empty() ? "-" : name;
 }
+
+Opener Mount::opener_of(fuse_req_t req, int flags) {
+  const fuse_ctx* context = fuse_req_ctx(req);
+  Opener opener;
+  opener.pid = context->pid;
+  opener.uid = context->uid;
+  opener.gid = context->gid;
+  opener.umask = context->umask;
+  opener.program = program_name(context->pid);
+  opener.flags = flags;
+  opener.wait = (flags & O_NONBLOCK) == 0;
+  return opener;
+}
+
+// ---- names and attributes
 
 bool Mount::control_attributes(const Node& node, struct stat& st) {
   std::optional<View> shown =
@@ -115,6 +92,8 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
   if (parent.control == Control::kRoom) {
     Control control = control_named(name, parent.path == "/");
     found = control != Control::kNone && fill_control_entry(parent.path, control, "", entry);
+  } else if (parent.control == Control::kTxn) {
+    if (tree::is_valid_name(name)) return reply_entry_or_absent(req, txn_path(parent.path, name));
   } else if (parent.control == Control::kEphemeral) {
     // An ephemeral that is there is opened, not created; who may is decided then.
     std::string path = tree::join_path(parent.path, name);
@@ -123,6 +102,9 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
       return node != nullptr && tree::owner_kind(node->stat.owner) == tree::OwnerKind::kEphemeral;
     });
     found = exists && fill_control_entry(parent.path, Control::kEphemeralFile, name, entry);
+  } else {
+    Control control = member_named(parent.control, name);
+    found = control != Control::kNone && fill_control_entry(parent.path, control, name, entry);
   }
   if (found) {
     fuse_reply_entry(req, &entry);
@@ -131,54 +113,12 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
   }
 }
 
-std::string Mount::control_text(Control control, const std::string& directory) {
-  if (control == Control::kHelp) return std::string(kHelpText);
-  if (control == Control::kCluster) return cluster_text();
-  if (control == Control::kHandles) return handles_text();
-  const tree::Tree& tree = host_.replica().tree();
-  if (control == Control::kLock) return LockTable::describe(tree, directory);
-  const tree::ZNode* node = tree.find(directory);
-  return node == nullptr ? "" : stat_text(tree.stat_of(*node));
-}
-
-std::string Mount::cluster_text() const {
-  const consensus::Replica& replica = const_cast<consensus::Host&>(host_).replica();
-  const consensus::Zab& zab = replica.zab();
-  const consensus::Ensemble& ensemble = zab.ensemble();
-  bool serving = replica.is_serving();
-  std::string text = fmt::format("node {}\n", zab.config().me.value);
-  text += fmt::format("role {}\n", serving ? consensus::role_name(zab.role())
-                                           : role_name(consensus::Role::kLooking));
-  text += serving ? fmt::format("leader {}\n", zab.leader().value) : "leader -\n";
-  text += fmt::format("epoch {}\nzxid 0x{:x}\nquorum {}\n", zab.epoch(),
-                      replica.tree().last_zxid().value, serving ? "yes" : "no");
-  text += fmt::format("votes {}\ndisk {}\n", zab.state().votes ? "yes" : "no",
-                      replica.is_disk_full() ? "full" : "ok");
-  for (const consensus::MemberStatus& status : replica.member_status()) {
-    const consensus::Member* member = ensemble.find(status.id);
-    if (member == nullptr) continue;
-    consensus::Role role = serving ? status.role : consensus::Role::kLooking;
-    if (serving && status.id == zab.leader()) role = consensus::Role::kLeading;
-    text += fmt::format("member {} {}:{} {} zxid 0x{:x}\n", status.id.value, member->host,
-                        member->quorum_port, consensus::role_name(role), status.zxid.value);
-  }
-  return text;
-}
-
-std::string Mount::handles_text() const {
-  std::string text = locks_.handles();
-  auto& self = const_cast<Mount&>(*this);
-  std::lock_guard lock(self.handles_mutex_);
-  std::map<uint64_t, ControlPtr> sorted(controls_.begin(), controls_.end());
-  for (const auto& [number, file] : sorted) {
-    if (file->ephemeral) {
-      text += fmt::format("ephemeral {} {} {}\n", file->child, file->pid, program_name(file->pid));
-    } else if (file->watch) {
-      text += fmt::format("watch {} {} {}\n", tree::join_path(file->directory, "@/watch"),
-                          file->pid, program_name(file->pid));
-    }
-  }
-  return text;
+void Mount::reply_entry_or_absent(fuse_req_t req, const std::string& path) {
+  fuse_entry_param entry = {};
+  bool found = host_.replica().read(
+      [&](const tree::Tree& tree) { return fill_entry(tree, path, false, entry); });
+  if (!found) return static_cast<void>(fuse_reply_err(req, ENOENT));
+  fuse_reply_entry(req, &entry);
 }
 
 // ---- handles
@@ -189,30 +129,58 @@ Mount::ControlPtr Mount::find_control(const fuse_file_info* info) {
   return place == controls_.end() ? nullptr : place->second;
 }
 
-void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) {
+uint64_t Mount::interruptible(fuse_req_t req, std::function<void()> cancel) {
+  uint64_t number = next_waiter_++;
+  cancels_[number] = std::move(cancel);
+  // By number, so that an interrupt names its own request and nothing that was freed.
+  fuse_req_interrupt_func(
+      req,
+      [](fuse_req_t interrupted, void* data) {
+        auto* mount = static_cast<Mount*>(fuse_req_userdata(interrupted));
+        mount->on_strand([mount, number = reinterpret_cast<uint64_t>(data)] {
+          auto place = mount->cancels_.find(number);
+          if (place == mount->cancels_.end()) return;
+          std::function<void()> cancelled = std::move(place->second);
+          mount->cancels_.erase(place);
+          cancelled();
+        });
+      },
+      reinterpret_cast<void*>(number));
+  return number;
+}
+
+uint64_t Mount::add_control(std::shared_ptr<Handle> handle) {
   auto file = std::make_shared<ControlFile>();
-  file->control = node.control;
-  file->directory = node.path;
-  file->pid = fuse_req_ctx(req)->pid;
+  file->handle = std::move(handle);
+  uint64_t number = next_handle_++;
+  file->handle->set_on_readable([this, weak = std::weak_ptr(file)] {
+    if (ControlPtr readable = weak.lock()) wake_poll(*readable);
+  });
+  std::lock_guard lock(handles_mutex_);
+  controls_[number] = file;
+  return number;
+}
+
+void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) {
+  if (node.control == Control::kEphemeralFile && (info.flags & (O_EXCL | O_CREAT)) == O_EXCL) {
+    return static_cast<void>(fuse_reply_err(req, EEXIST));
+  }
+  Opener opener = opener_of(req, info.flags);
   info.direct_io = 1;
-  on_strand([this, req, node, file, info]() mutable {
-    if (node.control == Control::kEphemeralFile) {
-      file->child = tree::join_path(node.path, node.name);
-      const tree::ZNode* znode = host_.replica().tree().find(file->child);
-      bool ours = znode != nullptr && znode->stat.owner == session_.id().value;
-      if (!ours) return static_cast<void>(fuse_reply_err(req, znode == nullptr ? ENOENT : EEXIST));
+  on_strand([this, req, node, info, opener = std::move(opener)]() mutable {
+    std::shared_ptr<Handle> handle =
+        room_.open(node.control, node.path, node.name, std::move(opener));
+    if (!handle) {
+      bool exists = host_.replica().tree().find(tree::join_path(node.path, node.name)) != nullptr;
+      return static_cast<void>(fuse_reply_err(req, exists ? EEXIST : ENOENT));
     }
-    if (node.control == Control::kWatch) {
-      file->watch = std::make_unique<Watch>(host_.replica().tree(), node.path);
-    } else if (node.control != Control::kNext && node.control != Control::kEphemeralFile) {
-      file->text = control_text(node.control, node.path);
-    }
-    info.fh = next_handle_++;
-    {
-      std::lock_guard lock(handles_mutex_);
-      controls_[info.fh] = file;
-    }
-    if (fuse_reply_open(req, &info) != 0) release_control(info.fh);
+    uint64_t waiter = interruptible(req, [handle] { handle->cancel_open(); });
+    handle->open([this, req, handle, waiter, info](int error) mutable {
+      cancels_.erase(waiter);
+      if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
+      info.fh = add_control(handle);
+      if (fuse_reply_open(req, &info) != 0) release_control(info.fh);
+    });
   });
 }
 
@@ -227,44 +195,21 @@ void Mount::create_control(fuse_req_t req, const Node& parent, const std::string
   if (!tree::is_valid_name(name) || name == kHidden) {
     return static_cast<void>(fuse_reply_err(req, EINVAL));
   }
-  bool ephemeral = parent.control == Control::kEphemeral;
-  const fuse_ctx* context = fuse_req_ctx(req);
-  tree::AclList acl =
-      acl_for_new(tree::Kind::kFile, 0644 & ~context->umask, context->uid, context->gid);
   info.direct_io = 1;
-  when_writable(req, [this, req, parent, name, info, ephemeral, acl, pid = context->pid]() mutable {
-    std::string path = tree::join_path(parent.path, name);
-    int32_t flags = ephemeral ? tree::kCreateEphemeral : tree::kCreateSequential;
-    auto created = [this, req, parent, name, info, ephemeral, pid](const Outcome& outcome) mutable {
-      if (outcome.error != Error::kOk) {
-        return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
-      }
-      auto file = std::make_shared<ControlFile>();
-      file->control = ephemeral ? Control::kEphemeralFile : Control::kSeqFile;
-      file->directory = parent.path;
-      file->child = outcome.path;
-      file->text = std::string(tree::base_name(outcome.path)) + "\n";
-      file->ephemeral = ephemeral;
-      file->session = tree::SessionId{outcome.stat.ephemeral_owner};
-      file->pid = pid;
-      if (ephemeral && file->session == session_.id()) {
-        session_.hold();
-      } else if (ephemeral) {
-        file->lost = true;  // its session went while this answer was on its way
-      }
+  Opener opener = opener_of(req, info.flags);
+  when_writable(req, [this, req, parent, name, info, opener = std::move(opener)]() mutable {
+    auto made = [this, req, parent, name, info](int error, std::shared_ptr<Handle> handle) mutable {
+      if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
       fuse_entry_param entry = {};
-      info.fh = next_handle_++;
-      {
-        std::lock_guard lock(handles_mutex_);
-        controls_[info.fh] = file;
-      }
-      bool filled = fill_control_entry(parent.path, file->control, name, entry);
+      bool filled = fill_control_entry(parent.path, handle->control(), name, entry);
+      handle->open([](int) {});
+      info.fh = add_control(std::move(handle));
       if (!filled || fuse_reply_create(req, &entry, &info) != 0) {
         if (!filled) fuse_reply_err(req, ENOENT);
         release_control(info.fh);
       }
     };
-    commit(OpCode::kCreate2, tree::create_body(path, "", acl, flags), std::move(created));
+    room_.make(parent.control, parent.path, name, std::move(opener), std::move(made));
   });
 }
 
@@ -277,158 +222,125 @@ void Mount::release_control(uint64_t number) {
     file = place->second;
     controls_.erase(place);
   }
-  for (fuse_req_t reader : std::exchange(file->readers, {})) fuse_reply_err(reader, EBADF);
+  file->handle->close();
   if (file->poll != nullptr) fuse_pollhandle_destroy(std::exchange(file->poll, nullptr));
-  if (!file->ephemeral || file->lost) return;
-  session_.submit_held(file->session, OpCode::kDelete,
-                       tree::delete_body(file->child, tree::kAnyVersion),
-                       [this, session = file->session](const Outcome&) {
-                         if (session == session_.id()) session_.let_go();
-                       });
 }
-
-// ---- reading
 
 void Mount::read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset,
                          bool wait) {
-  on_strand([this, req, file, size, offset, wait] {
-    if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
-    if (file->control == Control::kNext && offset == 0) return read_next(req, file, size);
-    if (file->control == Control::kWatch) {
-      if (file->watch->has_line() || file->watch->at_end()) {
-        std::string line = file->watch->read(size);
-        return static_cast<void>(fuse_reply_buf(req, line.data(), line.size()));
-      }
-      if (!wait) return static_cast<void>(fuse_reply_err(req, EAGAIN));
-      file->readers.push_back(req);
-      fuse_req_interrupt_func(
-          req,
-          [](fuse_req_t interrupted, void* data) {
-            auto* mount = static_cast<Mount*>(fuse_req_userdata(interrupted));
-            auto* file_data = static_cast<ControlFile*>(data);
-            mount->on_strand([mount, interrupted, file_data] {
-              std::vector<ControlPtr> all;
-              {
-                std::lock_guard lock(mount->handles_mutex_);
-                for (auto& [number, control] : mount->controls_) all.push_back(control);
-              }
-              for (const ControlPtr& control : all) {
-                if (control.get() != file_data) continue;
-                if (std::erase(control->readers, interrupted) > 0) {
-                  fuse_reply_err(interrupted, EINTR);
-                }
-              }
-            });
-          },
-          file.get());
-      return;
-    }
-    if (offset == 0 && file->control == Control::kLock) {
-      file->text = control_text(file->control, file->directory);
-    }
-    bool takes_data = !file->child.empty();
-    size_t from = takes_data && offset != 0 ? file->read_at : static_cast<size_t>(offset);
-    std::string part = file->text.substr(std::min(from, file->text.size()), size);
-    file->read_at = from + part.size();
-    fuse_reply_buf(req, part.data(), part.size());
+  on_strand([this, req, handle = file->handle, size, offset, wait] {
+    session_.check_deadline();
+    auto number = std::make_shared<uint64_t>(0);
+    *number = interruptible(req, [handle, number] { handle->cancel_read(*number); });
+    handle->read(*number, size, offset, wait,
+                 [this, req, number](int error, std::string_view bytes) {
+                   cancels_.erase(*number);
+                   if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
+                   fuse_reply_buf(req, bytes.data(), bytes.size());
+                 });
   });
 }
 
-void Mount::feed_watch(const ControlPtr& file) {
-  while (!file->readers.empty() && (file->watch->has_line() || file->watch->at_end())) {
-    fuse_req_t reader = file->readers.front();
-    file->readers.erase(file->readers.begin());
-    std::string line = file->watch->read(size_t{128} << 10);
-    fuse_reply_buf(reader, line.data(), line.size());
-  }
-  if (file->poll != nullptr) {
-    fuse_pollhandle* poll = std::exchange(file->poll, nullptr);
-    fuse_lowlevel_notify_poll(poll);
-    fuse_pollhandle_destroy(poll);
-  }
-}
-
-void Mount::poll(fuse_req_t req, const fuse_file_info* info, fuse_pollhandle* handle) {
-  ControlPtr file = find_control(info);
-  on_strand([req, file, handle] {
-    constexpr unsigned kReady = 0x1 | 0x4;  // POLLIN | POLLOUT
-    if (!file || !file->watch) {
-      if (handle != nullptr) fuse_pollhandle_destroy(handle);
-      return static_cast<void>(fuse_reply_poll(req, kReady));
-    }
-    if (handle != nullptr) {
-      if (file->poll != nullptr) fuse_pollhandle_destroy(file->poll);
-      file->poll = handle;
-    }
-    bool ready = file->watch->has_line() || file->watch->at_end();
-    fuse_reply_poll(req, ready ? 0x1 : 0);
-  });
-}
-
-// The next number is the version that a write without conditions gave the hidden znode: unique and
-// rising. A new one starts at 1.
-void Mount::increment_next(const std::string& directory, bool may_create, Completion done) {
-  std::string hidden = tree::join_path(directory, kHidden);
-  std::string path = tree::join_path(hidden, kNextChild);
-  commit(OpCode::kSetData, tree::set_data_body(path, "", tree::kAnyVersion),
-         [this, directory, hidden, path, may_create, done](const Outcome& outcome) {
-           if (outcome.error != Error::kNoNode || !may_create) return done(outcome);
-           tree::AclList directory_acl = acl_for_new(tree::Kind::kDirectory, 0755, 0, 0);
-           tree::AclList file_acl = acl_for_new(tree::Kind::kFile, 0644, 0, 0);
-           commit(OpCode::kCreate2,
-                  tree::create_body(hidden, "", directory_acl, tree::kCreatePersistent),
-                  [](const Outcome&) {});
-           commit(OpCode::kCreate2, tree::create_body(path, "", file_acl, tree::kCreatePersistent),
-                  [this, directory, done](const Outcome& created) {
-                    if (created.error != Error::kOk && created.error != Error::kNodeExists) {
-                      return done(created);
-                    }
-                    increment_next(directory, false, done);
-                  });
-         });
-}
-
-void Mount::read_next(fuse_req_t req, const ControlPtr& file, size_t size) {
-  when_writable(req, [this, req, file, size] {
-    increment_next(file->directory, true, [req, file, size](const Outcome& outcome) {
-      if (outcome.error != Error::kOk) {
-        return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
+void Mount::write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,
+                          off_t offset, int flags) {
+  when_writable(req, [this, req, handle = file->handle, copy = std::string(bytes, size), offset,
+                      append = (flags & O_APPEND) != 0] {
+    session_.check_deadline();
+    if (handle->is_lost()) return static_cast<void>(fuse_reply_err(req, ESTALE));
+    handle->write(copy, offset, append, [req, size = copy.size()](int error) {
+      if (error != 0) {
+        fuse_reply_err(req, error);
+      } else {
+        fuse_reply_write(req, size);
       }
-      file->text = std::to_string(outcome.stat.version) + "\n";
-      std::string part = file->text.substr(0, size);
-      fuse_reply_buf(req, part.data(), part.size());
     });
   });
 }
 
-// ---- writing
-
-void Mount::write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,
-                          off_t offset) {
-  bool takes_data = file->control == Control::kSeqFile || file->control == Control::kEphemeralFile;
-  if (!takes_data) return static_cast<void>(fuse_reply_err(req, EINVAL));
-  when_writable(req, [req, file, copy = std::string(bytes, size), offset] {
-    if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
-    size_t at = offset == 0 ? 0 : file->written_at;
-    if (at + copy.size() > tree::kMaxDataBytes) {
-      return static_cast<void>(fuse_reply_err(req, EFBIG));
-    }
-    if (file->written.size() < at + copy.size()) file->written.resize(at + copy.size(), '\0');
-    file->written.replace(at, copy.size(), copy);
-    file->written_at = at + copy.size();
-    file->dirty = true;
-    fuse_reply_write(req, copy.size());
+void Mount::setattr_control(fuse_req_t req, const Node& node, const struct stat& wanted, int set,
+                            const fuse_file_info* info) {
+  // Opened with O_TRUNC, as redirections do: changes nothing.
+  if (!is_known_flag(set)) return static_cast<void>(fuse_reply_err(req, EPERM));
+  ControlPtr file = info != nullptr ? find_control(info) : nullptr;
+  on_strand([this, req, node, file, size = wanted.st_size, set] {
+    if (file && (set & FUSE_SET_ATTR_SIZE) != 0) file->handle->truncate(size);
+    reply_attributes(req, node.id, node, nullptr, false);
   });
 }
 
-void Mount::commit_control(const ControlPtr& file, std::function<void(int)> done) {
-  if (file->lost) return done(ESTALE);
-  if (!std::exchange(file->dirty, false)) return done(0);
-  tree::ExtWrite write;
-  write.path = file->child;
-  write.data = file->written;
-  commit(OpCode::kExtWrite, encode(write), [done](const Outcome& outcome) {
-    done(outcome.error == Error::kNoNode ? ESTALE : to_errno(outcome.error));
+// ---- poll
+
+void Mount::wake_poll(ControlFile& file) {
+  if (file.poll == nullptr) return;
+  fuse_pollhandle* poll = std::exchange(file.poll, nullptr);
+  fuse_lowlevel_notify_poll(poll);
+  fuse_pollhandle_destroy(poll);
+}
+
+void Mount::poll(fuse_req_t req, const fuse_file_info* info, fuse_pollhandle* handle) {
+  ControlPtr file = find_control(info);
+  on_strand([this, req, file, handle] {
+    constexpr unsigned kIn = 0x1, kOut = 0x4, kError = 0x8;  // POLLIN, POLLOUT, POLLERR
+    if (!file) {
+      if (handle != nullptr) fuse_pollhandle_destroy(handle);
+      return static_cast<void>(fuse_reply_poll(req, kIn | kOut));
+    }
+    session_.check_deadline();
+    if (handle != nullptr) {
+      if (file->poll != nullptr) fuse_pollhandle_destroy(file->poll);
+      file->poll = handle;
+    }
+    unsigned ready = file->handle->is_readable() ? kIn : 0;
+    if (file->handle->is_lost()) ready |= kError;
+    if (can_write(file->handle->control())) ready |= kOut;
+    fuse_reply_poll(req, ready);
+  });
+}
+
+// ---- the directory @/txn
+
+void Mount::make_staging(fuse_req_t req, const Node& parent, const std::string& name, mode_t mode) {
+  if (name.size() > tree::kMaxNameBytes) {
+    return static_cast<void>(fuse_reply_err(req, ENAMETOOLONG));
+  }
+  if (!tree::is_valid_name(name) || name == kHidden || name.ends_with(kCommitSuffix)) {
+    return static_cast<void>(fuse_reply_err(req, EINVAL));
+  }
+  const fuse_ctx* context = fuse_req_ctx(req);
+  tree::AclList acl =
+      acl_for_new(tree::Kind::kDirectory, mode & 07777, context->uid, context->gid);
+  when_writable(req, [this, req, path = txn_path(parent.path, name), directory = parent.path, acl] {
+    room_.create_hidden(directory, std::string(kTxnChild), "", [this, req, path, acl](
+                                                                   const Outcome& outcome) {
+      if (outcome.error != Error::kOk && outcome.error != Error::kNodeExists) {
+        return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
+      }
+      make_znode(req, path, "", acl);
+    });
+  });
+}
+
+void Mount::remove_staging(fuse_req_t req, const Node& parent, const std::string& name,
+                           bool directory) {
+  if (!directory) return static_cast<void>(fuse_reply_err(req, EISDIR));
+  when_writable(req, [this, req, path = txn_path(parent.path, name)] { remove_path(req, path, true); });
+}
+
+// The rename that commits.
+void Mount::commit_staging(fuse_req_t req, const Node& parent, const std::string& name,
+                           const std::string& new_name) {
+  if (new_name != name + std::string(kCommitSuffix)) {
+    return static_cast<void>(fuse_reply_err(req, EPERM));
+  }
+  Room::Caller caller;
+  const fuse_ctx* context = fuse_req_ctx(req);
+  caller.uid = context->uid;
+  caller.groups.resize(256);
+  int count = fuse_req_getgroups(req, static_cast<int>(caller.groups.size()), caller.groups.data());
+  caller.groups.resize(static_cast<size_t>(std::clamp(count, 0, 256)));
+  caller.groups.push_back(context->gid);
+  when_writable(req, [this, req, directory = parent.path, name, caller = std::move(caller)] {
+    room_.commit_txn(directory, name, caller, [req](int error) { fuse_reply_err(req, error); });
   });
 }
 

@@ -221,7 +221,7 @@ void Mount::mark_dirty(const FilePtr& file) {
 void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size, off_t offset,
                   const fuse_file_info* info) {
   if (ControlPtr control = find_control(info)) {
-    return write_control(req, control, bytes, size, offset);
+    return write_control(req, control, bytes, size, offset, info->flags);
   }
   FilePtr file = find_file(info);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
@@ -291,13 +291,12 @@ void Mount::commit_file(const FilePtr& file, std::function<void(int)> done) {
   if (file->committing) {
     // What is under way first; then what was written since, if anything.
     auto answered = std::make_shared<bool>(false);
-    uint64_t number = next_in_flight_++;
-    in_flight_[number] = {host_.now_ms() + config_.commit_timeout_ms, [done, answered] {
-                            *answered = true;
-                            done(EIO);
-                          }};
+    uint64_t number = writer_.expect([done, answered] {
+      *answered = true;
+      done(EIO);
+    });
     file->after_commit.push_back([this, file, done, answered, number](int error) {
-      in_flight_.erase(number);
+      writer_.settled(number);
       if (std::exchange(*answered, true)) return;
       if (error == 0 && file->is_dirty()) return commit_file(file, done);
       done(error);
@@ -387,7 +386,7 @@ void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   if (ControlPtr control = find_control(info)) {
     return on_strand([this, req, control, owner, id] {
       release_locks(owner, id);
-      commit_control(control, [req](int error) { fuse_reply_err(req, error); });
+      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
     });
   }
   FilePtr file = find_file(info);
@@ -405,8 +404,8 @@ void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
 void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   static_cast<void>(id);
   if (ControlPtr control = find_control(info)) {
-    return on_strand([this, req, control] {
-      commit_control(control, [req](int error) { fuse_reply_err(req, error); });
+    return on_strand([req, control] {
+      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
     });
   }
   FilePtr file = find_file(info);

@@ -15,9 +15,9 @@ namespace zabfs::fsd {
 
 namespace {
 
-// Waiting requests by number, so that an interrupt names its own and nothing that was freed.
-void* as_pointer(uint64_t number) { return reinterpret_cast<void*>(number); }
-uint64_t as_number(void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
+bool is_lock(Control control) {
+  return control == Control::kLock || control == Control::kReadWriteLock;
+}
 
 }  // namespace
 
@@ -31,7 +31,7 @@ void Mount::flock(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info, int
   if ((operation & LOCK_SH) != 0) mode = LockMode::kShared;
   if (ControlPtr control = find_control(info)) control->lock_owner = info->lock_owner;
   if (FilePtr file = find_file(info)) file->lock_owner = info->lock_owner;
-  if (mode && node->control == Control::kLock && fuse_req_ctx(req)->uid != 0) {
+  if (mode && is_lock(node->control) && fuse_req_ctx(req)->uid != 0) {
     // Taking the lock needs the directory's w, whatever the handle was opened for.
     struct stat st = {};
     const fuse_ctx* context = fuse_req_ctx(req);
@@ -70,7 +70,7 @@ void Mount::getlk(fuse_req_t req, const struct flock* wanted) {
 
 void Mount::lock(fuse_req_t req, const Node& node, LockKey key, std::optional<LockMode> mode,
                  bool wait) {
-  if (node.control != Control::kNone && node.control != Control::kLock) {
+  if (node.control != Control::kNone && !is_lock(node.control)) {
     return static_cast<void>(fuse_reply_err(req, EOPNOTSUPP));
   }
   pid_t pid = fuse_req_ctx(req)->pid;
@@ -85,37 +85,31 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, std::optional<Lo
       ask.wait = wait;
       ask.pid = pid;
       ask.program = program_name(pid);
-      if (node.control == Control::kLock) {
+      if (is_lock(node.control)) {
+        ask.queue = node.control == Control::kLock ? Queue::kMutex : Queue::kReadWrite;
         ask.directory = node.path;
       } else {
+        ask.queue = Queue::kFile;
         ask.directory = tree::parent_path(node.path);
         ask.file = tree::base_name(node.path);
       }
-      uint64_t waiter = next_in_flight_++;
-      fuse_req_interrupt_func(
-          req,
-          [](fuse_req_t interrupted, void* data) {
-            auto* mount = static_cast<Mount*>(fuse_req_userdata(interrupted));
-            mount->on_strand([mount, number = as_number(data)] {
-              auto place = mount->lock_waiters_.find(number);
-              if (place == mount->lock_waiters_.end()) return;
-              mount->locks_.release(mount->held_locks_[place->second], EINTR, [] {});
-            });
-          },
-          as_pointer(waiter));
-      lock_waiters_[waiter] = key;
-      auto ticket = std::make_shared<LockTicket>(0);
-      *ticket = locks_.acquire(std::move(ask), [this, req, key, waiter, ticket](int error) {
-        lock_waiters_.erase(waiter);
-        if (error != 0) {
-          held_locks_.erase(key);
-          fuse_reply_err(req, error);
-        } else if (fuse_reply_err(req, 0) != 0) {
-          // The waiter was killed: the lock must not go to a ghost.
-          on_strand([this, key] { unlock(key, [] {}); });
-        }
-      });
-      if (lock_waiters_.contains(waiter)) held_locks_[key] = *ticket;
+      ask.lost = [this, key] { lock_lost(key); };
+      uint64_t waiter = interruptible(
+          req, [this, key] { room_.locks().release(held_locks_[key], EINTR, [] {}); });
+      auto answered = std::make_shared<bool>(false);
+      LockTicket ticket = room_.locks().acquire(
+          std::move(ask), [this, req, key, waiter, answered](int error) {
+            *answered = true;
+            cancels_.erase(waiter);
+            if (error != 0) {
+              held_locks_.erase(key);
+              fuse_reply_err(req, error);
+            } else if (fuse_reply_err(req, 0) != 0) {
+              // The waiter was killed: the lock must not go to a ghost.
+              on_strand([this, key] { unlock(key, [] {}); });
+            }
+          });
+      if (!*answered) held_locks_[key] = ticket;
     });
   });
 }
@@ -125,28 +119,26 @@ void Mount::unlock(LockKey key, std::function<void()> done) {
   if (place == held_locks_.end()) return done();
   LockTicket ticket = place->second;
   held_locks_.erase(place);
-  locks_.release(ticket, EINTR, std::move(done));
+  room_.locks().release(ticket, EINTR, std::move(done));
 }
 
 void Mount::release_locks(uint64_t owner, KernelNode node) {
   unlock({owner, node}, [] {});
 }
 
-void Mount::session_lost(tree::SessionId session) {
-  locks_.session_lost(session);
-  std::set<uint64_t> owners;
-  for (const auto& [key, ticket] : held_locks_) {
-    if (locks_.is_lost(ticket)) owners.insert(key.owner);
-  }
-  std::lock_guard lock(handles_mutex_);
-  for (auto& [number, file] : controls_) {
-    if ((file->ephemeral && file->session == session) || owners.contains(file->lock_owner)) {
-      file->lost = true;
+// What a handle held by flock is lost: it says so from now on.
+void Mount::lock_lost(LockKey key) {
+  std::vector<std::shared_ptr<Handle>> lost;
+  {
+    std::lock_guard lock(handles_mutex_);
+    for (auto& [number, file] : controls_) {
+      if (file->lock_owner == key.owner) lost.push_back(file->handle);
+    }
+    for (auto& [number, file] : files_) {
+      if (file->lock_owner == key.owner) file->lost = true;
     }
   }
-  for (auto& [number, file] : files_) {
-    if (owners.contains(file->lock_owner)) file->lost = true;
-  }
+  for (const std::shared_ptr<Handle>& handle : lost) handle->lose();
 }
 
 }  // namespace zabfs::fsd

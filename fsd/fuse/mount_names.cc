@@ -14,9 +14,6 @@ namespace {
 
 constexpr double kLongSeconds = 86'400;  // commits invalidate; the timeout only has to be long
 constexpr std::string_view kXattrPrefix = "user.zabfs.";
-constexpr const char* kRoomNames[] = {"data", "ephemeral", "help", "lock",
-                                      "next", "seq",       "stat", "watch"};
-constexpr const char* kRootRoomNames[] = {"cluster", "handles"};
 
 // The usage that a quota counts is data which no txn names.
 bool changes_without_txn(std::string_view path) {
@@ -202,13 +199,14 @@ std::vector<std::pair<off_t, std::string>> Mount::list(const Node& node) const {
   };
   for (const char* name : {".", ".."}) add(name);
   if (node.control == Control::kRoom) {
-    for (const char* name : kRoomNames) add(name);
-    if (node.path == "/") {
-      for (const char* name : kRootRoomNames) add(name);
+    for (const std::string& name : room_names(node.path == "/")) add(name);
+  } else if (node.control == Control::kNone || node.control == Control::kTxn) {
+    std::string path = node.path;
+    if (node.control == Control::kTxn) {
+      path = tree::join_path(tree::join_path(path, kHidden), kTxnChild);
     }
-  } else if (node.control == Control::kNone) {
     host_.replica().read([&](const tree::Tree& tree) {
-      const tree::ZNode* znode = tree.find(node.path);
+      const tree::ZNode* znode = tree.find(path);
       if (znode == nullptr) return;
       names.reserve(znode->children.size() + 2);
       tree.for_each_child(*znode, [&](const tree::ZNode& child) {
@@ -272,7 +270,9 @@ void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
     entry.attr.st_ino = id;
     entry.attr.st_mode = S_IFDIR;
     if (!is_dot && in_room) {
-      entry.attr.st_mode = name == "seq" || name == "ephemeral" ? S_IFDIR : S_IFREG;
+      bool is_staging = node->control == Control::kTxn;
+      bool is_directory = is_staging || is_control_directory(control_named(name, true));
+      entry.attr.st_mode = is_directory ? S_IFDIR : S_IFREG;
     } else if (!is_dot) {
       std::string path = tree::join_path(node->path, name);
       bool found = host_.replica().read([&](const tree::Tree& tree) {
@@ -337,9 +337,9 @@ void Mount::getxattr(fuse_req_t req, fuse_ino_t id, const char* name, size_t siz
   if (!text.starts_with(kXattrPrefix)) return static_cast<void>(fuse_reply_err(req, ENODATA));
   text.remove_prefix(kXattrPrefix.size());
   if (text == "quorum" && id == kRootNode) {
-    return reply_xattr(req, leaderless_since_ms_ == 0 ? "yes" : "no", size);
+    return reply_xattr(req, writer_.has_leader() ? "yes" : "no", size);
   }
-  if (text == "deadline" && node->control == Control::kLock) {
+  if (text == "deadline" && has_deadline(node->control)) {
     return reply_xattr(req, std::to_string(session_.deadline_ms()), size);
   }
   if (node->control != Control::kNone) return static_cast<void>(fuse_reply_err(req, ENODATA));

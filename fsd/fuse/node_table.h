@@ -21,6 +21,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "fsd/recipes/control.h"
 #include "tree/posix.h"
 #include "tree/types.h"
 
@@ -29,30 +30,12 @@ namespace zabfs::fsd {
 using KernelNode = uint64_t;  // fuse_ino_t
 inline constexpr KernelNode kRootNode = 1;
 
-// What a node is, beside a znode.
-enum class Control {
-  kNone,  // a znode
-  kRoom,  // the directory @ itself
-  kHelp,
-  kData,
-  kStat,
-  kWatch,
-  kLock,
-  kNext,
-  kSeq,        // the directory @/seq
-  kEphemeral,  // the directory @/ephemeral
-  kSeqFile,
-  kEphemeralFile,
-  kCluster,
-  kHandles,
-};
-
 // A copy of what is known of a node; valid at the time of asking.
 struct Node {
   KernelNode id = 0;
   Control control = Control::kNone;
   std::string path;  // of the znode; in the control room, of its directory
-  std::string name;  // of kSeqFile and kEphemeralFile
+  std::string name;  // of a file in one of the room's directories
   tree::Zxid czxid;
   tree::Kind kind = tree::Kind::kFile;
   bool gone = false;  // the znode it stood for is no more

@@ -121,6 +121,17 @@ tree::AclList acl_for_new(Kind kind, uint32_t mode, uint32_t uid, uint32_t gid) 
   return tree::with_posix({}, posix);
 }
 
+tree::AclList acl_like(const tree::Tree& tree, const std::string& directory) {
+  const tree::ZNode* node = tree.find(directory);
+  if (node == nullptr) return acl_for_new(Kind::kDirectory, 0755, 0, 0);
+  tree::AclList acl = tree.acl_of(*node);
+  std::optional<PosixEntry> posix = tree::find_posix(acl);
+  if (!posix) return acl;
+  posix->kind = Kind::kDirectory;
+  posix->mtime.reset();
+  return tree::with_posix(acl, *posix);
+}
+
 int to_errno(tree::Error error) {
   using tree::Error;
   switch (error) {

@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,6 +36,8 @@ struct stat stat_of(const View& view);
 tree::PosixEntry posix_of(const View& view);
 // The ACL of a znode made through a mount.
 tree::AclList acl_for_new(tree::Kind kind, uint32_t mode, uint32_t uid, uint32_t gid);
+// The ACL of a directory that a recipe makes below another: whoever may use that one may use it.
+tree::AclList acl_like(const tree::Tree& tree, const std::string& directory);
 // The number of an identity, (czxid, path); equal on all nodes.
 uint64_t inode_number(tree::Zxid czxid, std::string_view path);
 int to_errno(tree::Error error);

@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <random>
 #include <utility>
 
 #include "fsd/fuse/view.h"
+#include "fsd/recipes/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -19,8 +18,6 @@ using tree::Outcome;
 
 namespace {
 
-constexpr size_t kSequenceDigits = 10;
-
 struct Place {
   std::string name;
   int64_t sequence;
@@ -28,39 +25,62 @@ struct Place {
   const tree::ZNode* node;
 };
 
-std::string uuid() {
-  static std::random_device random;
-  auto word = [] { return static_cast<uint32_t>(random()); };
-  uint32_t a = word(), b = word(), c = word(), d = word();
-  return fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xfff,
-                     0x8000 | (c & 0x3fff), c >> 16, d);
+// How Curator names a recipe's contenders, behind the prefix `_c_UUID-`.
+struct RecipeRow {
+  const char* exclusive;
+  const char* shared;
+  bool (*matches)(std::string_view name);
+};
+
+RecipeRow recipe_of(Queue queue) {
+  switch (queue) {
+    case Queue::kFile:
+      return {"w-", "r-", nullptr};
+    case Queue::kMutex:
+    case Queue::kSemaphoreMutex:
+      return {"lock-", "lock-", is_mutex_contender};
+    case Queue::kReadWrite:
+      return {"__WRIT__", "__READ__", is_read_write_contender};
+    case Queue::kLatch:
+      return {"latch-", "latch-", is_latch_contender};
+    case Queue::kLease:
+      return {"lease-", "lease-", is_lease};
+  }
+  return {};
 }
 
-std::optional<int64_t> sequence_of(std::string_view name) {
-  if (name.size() < kSequenceDigits) return std::nullopt;
-  std::string_view digits = name.substr(name.size() - kSequenceDigits);
-  int64_t value = 0;
-  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-  return value;
-}
+bool has_modes(Queue queue) { return queue == Queue::kFile || queue == Queue::kReadWrite; }
 
-bool is_mutex_contender(std::string_view name) {
-  return name.find("-lock-") != std::string_view::npos ||
-         name.find("__lock__") != std::string_view::npos;
+// The znode whose children queue.
+std::string queue_path(Queue queue, const std::string& directory, const std::string& file) {
+  switch (queue) {
+    case Queue::kFile:
+      return tree::join_path(tree::join_path(directory, kHidden), "lock:" + file);
+    case Queue::kSemaphoreMutex:
+      return tree::join_path(directory, kSemaphoreLocks);
+    case Queue::kLease:
+      return tree::join_path(directory, kSemaphoreLeases);
+    case Queue::kMutex:
+    case Queue::kReadWrite:
+    case Queue::kLatch:
+      return directory;
+  }
+  return directory;
 }
 
 // The queue in order of the sequence, which every node sees alike.
-std::vector<Place> queue_of(const tree::Tree& tree, const std::string& path, bool is_mutex) {
+std::vector<Place> places_of(const tree::Tree& tree, const std::string& path, Queue queue) {
   std::vector<Place> places;
-  const tree::ZNode* queue = tree.find(path);
-  if (queue == nullptr) return places;
-  tree.for_each_child(*queue, [&](const tree::ZNode& child) {
+  const tree::ZNode* znode = tree.find(path);
+  if (znode == nullptr) return places;
+  RecipeRow recipe = recipe_of(queue);
+  tree.for_each_child(*znode, [&](const tree::ZNode& child) {
     std::string_view name = child.name.view();
-    if (is_mutex && !is_mutex_contender(name)) return;
+    if (recipe.matches != nullptr && !recipe.matches(name)) return;
     std::optional<int64_t> sequence = sequence_of(name);
     if (!sequence) return;
-    places.push_back({std::string(name), *sequence, !is_mutex && name.starts_with("r-"), &child});
+    bool shared = queue == Queue::kFile ? name.starts_with("r-") : is_reader(name);
+    places.push_back({std::string(name), *sequence, shared && has_modes(queue), &child});
   });
   std::sort(places.begin(), places.end(),
             [](const Place& a, const Place& b) { return a.sequence < b.sequence; });
@@ -77,25 +97,29 @@ std::string owner_text(const Place& place) {
 
 }  // namespace
 
-bool LockTable::is_contender(std::string_view name) {
-  return is_mutex_contender(name) && sequence_of(name).has_value();
+std::string LockTable::describe(const tree::Tree& tree, const std::string& directory, Queue queue) {
+  std::vector<Place> places = places_of(tree, queue_path(queue, directory, ""), queue);
+  if (places.empty()) return "state free\n";
+  size_t holders = 1;
+  while (places[0].shared && holders < places.size() && places[holders].shared) ++holders;
+  tree::Zxid token;
+  for (size_t i = 0; i < holders; ++i) token = std::max(token, places[i].node->stat.czxid);
+  std::string text = fmt::format("state held\ntoken 0x{:x}\n", token.value);
+  for (size_t i = 0; i < places.size(); ++i) {
+    text += fmt::format("{} {}\n", i < holders ? "holder" : "waiter", owner_text(places[i]));
+  }
+  return text;
 }
 
-std::string LockTable::describe(const tree::Tree& tree, const std::string& directory) {
-  std::vector<Place> places = queue_of(tree, directory, true);
-  if (places.empty()) return "state free\n";
-  std::string text = fmt::format("state held\ntoken 0x{:x}\nholder {}\n",
-                                 places[0].node->stat.czxid.value, owner_text(places[0]));
-  for (size_t i = 1; i < places.size(); ++i) text += "waiter " + owner_text(places[i]) + "\n";
-  return text;
+int32_t LockTable::leases_taken(const tree::Tree& tree, const std::string& directory) {
+  std::string path = queue_path(Queue::kLease, directory, "");
+  return static_cast<int32_t>(places_of(tree, path, Queue::kLease).size());
 }
 
 LockTicket LockTable::acquire(Ask ask, Granted granted) {
   LockTicket ticket = next_++;
   Contender& contender = contenders_[ticket];
-  contender.queue = ask.file.empty() ? ask.directory
-                                     : tree::join_path(tree::join_path(ask.directory, kHidden),
-                                                       "lock:" + ask.file);
+  contender.queue = queue_path(ask.queue, ask.directory, ask.file);
   contender.ask = std::move(ask);
   contender.granted = std::move(granted);
   create(ticket);
@@ -104,9 +128,10 @@ LockTicket LockTable::acquire(Ask ask, Granted granted) {
 
 void LockTable::create(LockTicket ticket) {
   Contender& contender = contenders_.at(ticket);
-  std::string prefix = contender.ask.file.empty()                ? "_c_" + uuid() + "-lock-"
-                       : contender.ask.mode == LockMode::kShared ? std::string("r-")
-                                                                 : std::string("w-");
+  RecipeRow recipe = recipe_of(contender.ask.queue);
+  std::string prefix =
+      contender.ask.mode == LockMode::kShared ? recipe.shared : recipe.exclusive;
+  if (contender.ask.queue != Queue::kFile) prefix = "_c_" + random_uuid() + "-" + prefix;
   std::string data = fmt::format("{} {} {}", host_.replica().config().zab.me.value,
                                  contender.ask.pid, contender.ask.program);
   std::string body = tree::create_body(tree::join_path(contender.queue, prefix), data,
@@ -116,14 +141,18 @@ void LockTable::create(LockTicket ticket) {
                   [this, ticket](const Outcome& outcome) { created(ticket, outcome); });
 }
 
-// The queue of a file's lock: the hidden child of its directory and a container in it, which the
-// leader reaps when nobody has queued for a while.
+// A queue below the directory: a container, which the leader reaps when nobody has queued for a
+// while. That of a file's lock is in the hidden child of the directory.
 void LockTable::create_queue(LockTicket ticket) {
   const std::string& queue = contenders_.at(ticket).queue;
-  std::string hidden(tree::parent_path(queue));
-  tree::AclList acl = acl_for_new(tree::Kind::kDirectory, 0755, 0, 0);
-  session_.submit(OpCode::kCreate2, tree::create_body(hidden, "", acl, tree::kCreatePersistent),
-                  [](const Outcome&) {});
+  bool is_hidden = contenders_.at(ticket).ask.queue == Queue::kFile;
+  tree::AclList acl = is_hidden ? acl_for_new(tree::Kind::kDirectory, 0755, 0, 0)
+                                : acl_like(host_.replica().tree(), contenders_.at(ticket).ask.directory);
+  if (is_hidden) {
+    std::string hidden(tree::parent_path(queue));
+    session_.submit(OpCode::kCreate2, tree::create_body(hidden, "", acl, tree::kCreatePersistent),
+                    [](const Outcome&) {});
+  }
   session_.submit(OpCode::kCreateContainer,
                   tree::create_body(queue, "", acl, tree::kCreateContainerFlag),
                   [this, ticket](const Outcome& outcome) {
@@ -141,7 +170,8 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
   if (place == contenders_.end()) return;
   Contender& contender = place->second;
   bool leaving = contender.state == State::kLeaving;
-  if (outcome.error == Error::kNoNode && !contender.ask.file.empty() && !leaving) {
+  bool may_create = contender.queue != contender.ask.directory;
+  if (outcome.error == Error::kNoNode && may_create && !leaving) {
     return create_queue(ticket);
   }
   if (outcome.error != Error::kOk) {
@@ -149,6 +179,7 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
     return forget(ticket);
   }
   contender.path = outcome.path;
+  contender.czxid = outcome.stat.czxid;
   contender.session = tree::SessionId{outcome.stat.ephemeral_owner};
   if (contender.session != session_.id()) {  // lost while the answer was on its way
     contender.state = State::kLost;
@@ -165,25 +196,27 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
 void LockTable::evaluate(LockTicket ticket) {
   Contender& contender = contenders_.at(ticket);
   if (contender.state != State::kWaiting) return;
+  const Ask& ask = contender.ask;
   std::string name(tree::base_name(contender.path));
-  bool shared = contender.ask.mode == LockMode::kShared && !contender.ask.file.empty();
-  std::vector<Place> places =
-      queue_of(host_.replica().tree(), contender.queue, contender.ask.file.empty());
+  bool shared = ask.mode == LockMode::kShared && has_modes(ask.queue);
+  std::vector<Place> places = places_of(host_.replica().tree(), contender.queue, ask.queue);
+  int32_t conflicts = 0;  // that stand before it
+  bool is_there = false;
   for (const Place& place : places) {
-    if (place.name == name) {
-      contender.state = State::kHeld;
-      return answer(contender, 0);
-    }
-    if (!shared || !place.shared) break;
+    is_there = place.name == name;
+    if (is_there) break;
+    if (!shared || !place.shared) ++conflicts;
   }
-  bool is_there = std::any_of(places.begin(), places.end(),
-                              [&name](const Place& place) { return place.name == name; });
   if (!is_there) {  // deleted by somebody
     contender.state = State::kLost;
     session_.let_go();
     return answer(contender, ESTALE);
   }
-  if (!contender.ask.wait) release(ticket, EAGAIN, [] {});
+  if (conflicts < ask.permits) {
+    contender.state = State::kHeld;
+    return answer(contender, 0);
+  }
+  if (!ask.wait) release(ticket, EAGAIN, [] {});
 }
 
 void LockTable::evaluate_all() {
@@ -204,18 +237,29 @@ void LockTable::published(const std::vector<tree::Change>& changes) {
     deleted.insert(change.path);
   }
   if (queues.empty()) return;
-  std::vector<LockTicket> waiting;
+  std::vector<LockTicket> waiting, lost;
   for (auto& [ticket, contender] : contenders_) {
     if (contender.state == State::kHeld && deleted.contains(contender.path)) {
-      contender.state = State::kLost;  // by others' hands: the token fences it
       session_.let_go();
+      lost.push_back(ticket);  // by others' hands: the token fences it
     } else if (contender.state == State::kWaiting && queues.contains(contender.queue)) {
       waiting.push_back(ticket);
     }
   }
+  for (LockTicket ticket : lost) lose(ticket);
   for (LockTicket ticket : waiting) {
     if (contenders_.contains(ticket)) evaluate(ticket);
   }
+}
+
+void LockTable::lose(LockTicket ticket) {
+  auto place = contenders_.find(ticket);
+  if (place == contenders_.end()) return;
+  Contender& contender = place->second;
+  contender.state = State::kLost;
+  answer(contender, ESTALE);
+  std::function<void()> lost = std::exchange(contender.ask.lost, nullptr);
+  if (lost) lost();
 }
 
 void LockTable::session_lost(tree::SessionId session) {
@@ -224,10 +268,10 @@ void LockTable::session_lost(tree::SessionId session) {
     if (contender.session == session && contender.state != State::kCreating) lost.push_back(ticket);
   }
   for (LockTicket ticket : lost) {
-    Contender& contender = contenders_.at(ticket);
-    bool was_leaving = contender.state == State::kLeaving;
-    contender.state = State::kLost;
-    answer(contender, ESTALE);
+    auto place = contenders_.find(ticket);
+    if (place == contenders_.end()) continue;
+    bool was_leaving = place->second.state == State::kLeaving;
+    lose(ticket);
     if (was_leaving) forget(ticket);
   }
 }
@@ -276,14 +320,39 @@ bool LockTable::is_lost(LockTicket ticket) const {
   return place != contenders_.end() && place->second.state == State::kLost;
 }
 
+tree::Zxid LockTable::token(LockTicket ticket) const {
+  auto place = contenders_.find(ticket);
+  return place == contenders_.end() ? tree::Zxid{} : place->second.czxid;
+}
+
 std::string LockTable::handles() const {
   std::string text;
-  for (const auto& [ticket, contender] : contenders_) {
+  auto add = [&text](const Contender& contender, std::string_view kind, const std::string& name) {
     const Ask& ask = contender.ask;
-    std::string path = ask.file.empty() ? tree::join_path(ask.directory, "@/lock")
-                                        : tree::join_path(ask.directory, ask.file);
-    text += fmt::format("{} {} {} {}\n", contender.state == State::kHeld ? "lock" : "lock-waiter",
-                        path, ask.pid, ask.program);
+    text += fmt::format("{}{} {} {} {}\n", kind, contender.state == State::kHeld ? "" : "-waiter",
+                        tree::join_path(ask.directory, name), ask.pid, ask.program);
+  };
+  for (const auto& [ticket, contender] : contenders_) {
+    switch (contender.ask.queue) {
+      case Queue::kFile:
+        add(contender, "lock", contender.ask.file);
+        break;
+      case Queue::kMutex:
+        add(contender, "lock", "@/lock");
+        break;
+      case Queue::kReadWrite:
+        add(contender, "rwlock", "@/rwlock");
+        break;
+      case Queue::kLatch:
+        add(contender, "leader", "@/leader");
+        break;
+      case Queue::kLease:
+        add(contender, "semaphore", fmt::format("@/semaphore/{}", contender.ask.permits));
+        break;
+      case Queue::kSemaphoreMutex:
+        if (contender.state != State::kHeld) add(contender, "semaphore", "@/semaphore");
+        break;
+    }
   }
   return text;
 }

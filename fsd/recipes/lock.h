@@ -1,10 +1,12 @@
-// Locks as queues of ephemeral sequential znodes: Curator's mutex of a directory (`@/lock`), and
-// our readers/writer locks of plain files by name (`flock`, whole-file `fcntl`).
+// Queues of ephemeral sequential znodes, in which contenders wait for their turn: Curator's mutex
+// of a directory (`@/lock`), its readers/writer lock (`@/rwlock`), its leader latch (`@/leader`) and
+// its semaphore (`@/semaphore/N`), and our readers/writer locks of plain files by name (`flock`,
+// whole-file `fcntl`).
 //
 // A contender is granted when nothing that conflicts with it stands before it in the sequence. Each
 // node decides that from its own replica, told by commits: no polling, no herd. What is held ends
 // with the session that made the contender.
-// Layout: Curator's InterProcessMutex, DIR/_c_UUID-lock-0000000042; kazoo's `__lock__` counts too.
+// Layout: Curator's (recipe_rows in lock.cc); kazoo's `__lock__` counts for the mutex, too.
 // For files: DIR/@/lock:NAME/{r,w}-0000000042.
 // Everything is on the strand.
 #pragma once
@@ -21,6 +23,7 @@
 namespace zabfs::fsd {
 
 enum class LockMode { kShared, kExclusive };
+enum class Queue { kFile, kMutex, kReadWrite, kLatch, kSemaphoreMutex, kLease };
 
 using LockTicket = uint64_t;  // one contender of this node
 
@@ -32,12 +35,16 @@ class LockTable {
   LockTable(consensus::Host& host, ClientSession& session) : host_(host), session_(session) {}
 
   struct Ask {
-    std::string directory;  // of the mutex, or of the file
-    std::string file;       // empty: the directory's mutex
+    Queue queue = Queue::kMutex;
+    std::string directory;  // whose control room it is, or that of the file
+    std::string file;       // of kFile
     LockMode mode = LockMode::kExclusive;
+    int32_t permits = 1;  // how many hold at once, of kLease
     bool wait = true;
     pid_t pid = 0;
     std::string program;
+    // What was held is lost: with the session, or by others' hands. Once, after `granted`.
+    std::function<void()> lost = nullptr;
   };
   // Joins the queue. `granted` runs once, perhaps at once.
   LockTicket acquire(Ask ask, Granted granted);
@@ -51,12 +58,14 @@ class LockTable {
   void tree_replaced() { evaluate_all(); }
   void session_lost(tree::SessionId session);
 
-  // `@/lock` as text.
-  static std::string describe(const tree::Tree& tree, const std::string& directory);
+  // The czxid of a held contender: the fencing token.
+  tree::Zxid token(LockTicket ticket) const;
+  // `@/lock` or `@/rwlock` as text.
+  static std::string describe(const tree::Tree& tree, const std::string& directory, Queue queue);
+  // Leases of a directory's semaphore that somebody holds or is about to.
+  static int32_t leases_taken(const tree::Tree& tree, const std::string& directory);
   // `handles`: one line a contender.
   std::string handles() const;
-  // Whether the name is a lock contender's, by any recipe known here.
-  static bool is_contender(std::string_view name);
 
  private:
   enum class State { kCreating, kWaiting, kHeld, kLeaving, kLost };
@@ -67,10 +76,12 @@ class LockTable {
     tree::SessionId session;
     std::string queue;  // the znode whose children queue
     std::string path;   // of the contender, once created
+    tree::Zxid czxid;
     std::vector<std::function<void()>> on_left;
   };
   void create(LockTicket ticket);
   void create_queue(LockTicket ticket);
+  void lose(LockTicket ticket);
   void created(LockTicket ticket, const tree::Outcome& outcome);
   void evaluate(LockTicket ticket);
   void evaluate_all();

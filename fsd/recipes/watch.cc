@@ -29,8 +29,8 @@ const char* type_name(tree::ChangeType type) {
 
 }  // namespace
 
-Watch::Watch(const tree::Tree& tree, std::string directory)
-    : directory_(std::move(directory)), picture_(take_picture(tree)) {
+Watch::Watch(const tree::Tree& tree, std::string directory, bool subtree)
+    : directory_(std::move(directory)), subtree_(subtree), picture_(take_picture(tree)) {
   lines_.push_back(fmt::format("0x{:x}\n", tree.last_zxid().value));
 }
 
@@ -43,10 +43,32 @@ Watch::Picture Watch::take_picture(const tree::Tree& tree) const {
   const tree::ZNode* node = tree.find(directory_);
   if (node == nullptr) return picture;
   picture["."] = see(*node);
-  tree.for_each_child(*node, [&](const tree::ZNode& child) {
-    if (child.name.view() != kHidden) picture[std::string(child.name.view())] = see(child);
-  });
+  add_below(tree, *node, "", picture);
   return picture;
+}
+
+void Watch::add_below(const tree::Tree& tree, const tree::ZNode& parent, const std::string& prefix,
+                      Picture& picture) const {
+  tree.for_each_child(parent, [&](const tree::ZNode& child) {
+    if (child.name.view() == kHidden) return;
+    std::string name = prefix + std::string(child.name.view());
+    picture[name] = see(child);
+    if (subtree_) add_below(tree, child, name + "/", picture);
+  });
+}
+
+std::optional<std::string> Watch::name_of(const std::string& path) const {
+  if (path == directory_) return ".";
+  if (!tree::is_within(path, directory_)) return std::nullopt;
+  std::string name = path.substr(directory_ == "/" ? 1 : directory_.size() + 1);
+  if (!subtree_) {
+    bool is_child = name.find('/') == std::string::npos;
+    return is_child && name != kHidden ? std::optional(name) : std::nullopt;
+  }
+  // What is hidden, and below it, is shown by no mount.
+  std::string slashed = "/" + name + "/";
+  if (slashed.find("/" + std::string(kHidden) + "/") != std::string::npos) return std::nullopt;
+  return name;
 }
 
 void Watch::add(tree::Zxid zxid, const char* type, const std::string& name) {
@@ -57,10 +79,10 @@ bool Watch::published(const tree::Tree& tree, const std::vector<tree::Change>& c
   bool had = has_line();
   std::pair<tree::Zxid, std::string> last;
   for (const tree::Change& change : changes) {
-    bool is_self = change.path == directory_;
-    if (!is_self && (change.path == "/" || tree::parent_path(change.path) != directory_)) continue;
-    std::string name = is_self ? "." : std::string(tree::base_name(change.path));
-    if (name == kHidden || ended_) continue;
+    std::optional<std::string> named = name_of(change.path);
+    if (!named || ended_) continue;
+    const std::string& name = *named;
+    bool is_self = name == ".";
     if (change.type == tree::ChangeType::kDeleted) {
       picture_.erase(name);
       ended_ = ended_ || is_self;

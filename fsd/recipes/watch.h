@@ -1,4 +1,5 @@
-// `@/watch`: a gap-free feed of a directory's changes, one line per event, `ZXID TYPE NAME`.
+// `@/watch`: a gap-free feed of a directory's changes, one line per event, `ZXID TYPE NAME`; and
+// `@/watch-all`, the same for all that is below it, by relative path.
 //
 // Fed by commits in order, on the strand. Each open handle has a queue of lines; when it overflows,
 // or the tree was replaced by a snapshot, the reader is told to `resync` and gets the difference.
@@ -7,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +19,7 @@ namespace zabfs::fsd {
 class Watch {
  public:
   // Starts at the tree's state now; the first line is its zxid.
-  Watch(const tree::Tree& tree, std::string directory);
+  Watch(const tree::Tree& tree, std::string directory, bool subtree = false);
 
   // Takes what concerns this directory; true if there are lines now where there were none.
   bool published(const tree::Tree& tree, const std::vector<tree::Change>& changes);
@@ -39,10 +41,15 @@ class Watch {
   static Seen see(const tree::ZNode& node);
   using Picture = std::map<std::string, Seen>;
   Picture take_picture(const tree::Tree& tree) const;
+  void add_below(const tree::Tree& tree, const tree::ZNode& parent, const std::string& prefix,
+                 Picture& picture) const;
+  // How the watch calls that path; nullopt if it doesn't concern it.
+  std::optional<std::string> name_of(const std::string& path) const;
   void add(tree::Zxid zxid, const char* type, const std::string& name);
   void resync(const tree::Tree& tree);
 
   std::string directory_;
+  bool subtree_;
   Picture picture_;  // what the reader has been told of
   std::deque<std::string> lines_;
   std::string rest_;

@@ -1,0 +1,111 @@
+// `@/seq/PREFIX` and `@/ephemeral/NAME`: children made through the room. Reading gives the name,
+// what is written becomes the data; an ephemeral child lives as long as the handle that made it.
+#include <cerrno>
+#include <utility>
+
+#include "fsd/recipes/handles.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+class ChildHandle : public Handle {
+ public:
+  ChildHandle(Room& room, Control control, const std::string& directory, std::string path,
+              tree::SessionId session, Opener opener)
+      : Handle(room, control, directory, std::move(opener)),
+        path_(std::move(path)),
+        session_(session) {
+    if (!owns()) return;
+    if (session_ == room.session().id()) {
+      room.session().hold();
+      holds_ = true;
+    } else {
+      lose_at_once_ = true;  // its session went while the answer was on its way
+    }
+  }
+
+  void open(Done opened) override {
+    if (lose_at_once_) lose();
+    opened(0);
+  }
+
+  // The name is read, data written: these share no offset.
+  void read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer) override {
+    off_t from = offset == 0 ? 0 : static_cast<off_t>(read_at_);
+    Handle::read(number, size, from, wait,
+                 [this, from, answer = std::move(answer)](int error, std::string_view bytes) {
+                   read_at_ = static_cast<size_t>(from) + bytes.size();
+                   answer(error, bytes);
+                 });
+  }
+
+  void write(std::string_view bytes, off_t offset, bool, Done done) override {
+    if (is_lost()) return done(ESTALE);
+    size_t at = offset == 0 ? 0 : written_at_;
+    if (at + bytes.size() > tree::kMaxDataBytes) return done(EFBIG);
+    if (written_.size() < at + bytes.size()) written_.resize(at + bytes.size(), '\0');
+    written_.replace(at, bytes.size(), bytes);
+    written_at_ = at + bytes.size();
+    dirty_ = true;
+    done(0);
+  }
+
+  void flush(Done done) override {
+    if (is_lost()) return done(ESTALE);
+    if (!std::exchange(dirty_, false)) return done(0);
+    tree::ExtWrite write;
+    write.path = path_;
+    write.data = written_;
+    room_.writer().commit(OpCode::kExtWrite, encode(write), [done](const Outcome& outcome) {
+      done(outcome.error == Error::kNoNode ? ESTALE : to_errno(outcome.error));
+    });
+  }
+
+  void session_lost(tree::SessionId session) override {
+    if (!owns() || session != session_) return;
+    holds_ = false;
+    lose();
+  }
+  std::string held() const override {
+    std::string kind = owns() ? "ephemeral" : "";
+    return kind.empty() ? kind : held_line(kind, tree::base_name(path_));
+  }
+
+ protected:
+  void take(size_t, Answer answer) override {
+    answer(0, std::string(tree::base_name(path_)) + "\n");
+  }
+  void leave() override {
+    if (!std::exchange(holds_, false)) return;
+    room_.session().submit_held(session_, OpCode::kDelete,
+                                tree::delete_body(path_, tree::kAnyVersion),
+                                [self = shared_from_this(), this](const Outcome&) {
+                                  if (session_ == room_.session().id()) room_.session().let_go();
+                                });
+  }
+
+ private:
+  bool owns() const { return session_ != tree::SessionId{}; }
+
+  std::string path_;
+  tree::SessionId session_;
+  std::string written_;
+  size_t read_at_ = 0, written_at_ = 0;
+  bool dirty_ = false, holds_ = false, lose_at_once_ = false;
+};
+
+}  // namespace
+
+HandlePtr open_child(Room& room, Control control, const std::string& directory, std::string path,
+                     tree::SessionId session, Opener opener) {
+  return std::make_shared<ChildHandle>(room, control, directory, std::move(path), session,
+                                       std::move(opener));
+}
+
+}  // namespace zabfs::fsd

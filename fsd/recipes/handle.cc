@@ -1,0 +1,95 @@
+#include "fsd/recipes/handle.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "fsd/recipes/room.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+Handle::Handle(Room& room, Control control, std::string directory, Opener opener)
+    : room_(room), control_(control), directory_(std::move(directory)), opener_(std::move(opener)) {
+  room_.add(this);
+}
+
+Handle::~Handle() { room_.remove(this); }
+
+void Handle::read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer) {
+  if (lost_) return answer(ESTALE, {});
+  if (offset != 0) {
+    size_t from = std::min(static_cast<size_t>(offset), text_.size());
+    return answer(0, std::string_view(text_).substr(from, size));
+  }
+  start({number, size, wait, std::move(answer)});
+}
+
+void Handle::start(Parked parked) {
+  if (!is_ready()) {
+    if (!parked.wait) return parked.answer(EAGAIN, {});
+    auto place = std::find_if(parked_.begin(), parked_.end(), [&](const Parked& other) {
+      return other.number > parked.number;
+    });
+    parked_.insert(place, std::move(parked));
+    return;
+  }
+  auto shared = std::make_shared<Parked>(std::move(parked));
+  take(shared->size, [self = shared_from_this(), shared](int error, std::string_view bytes) {
+    if (error == EAGAIN && shared->wait && !self->closed_) return self->start(std::move(*shared));
+    if (error != 0) return shared->answer(error, {});
+    self->text_ = bytes;
+    shared->answer(0, std::string_view(self->text_).substr(0, shared->size));
+  });
+}
+
+bool Handle::answer_first() {
+  if (parked_.empty() || !is_readable()) return false;
+  Parked parked = std::move(parked_.front());
+  parked_.pop_front();
+  if (lost_) {
+    parked.answer(ESTALE, {});
+  } else {
+    start(std::move(parked));
+  }
+  return true;
+}
+
+void Handle::wake() {
+  auto self = shared_from_this();
+  while (answer_first()) {
+  }
+  if (is_readable() && on_readable_) on_readable_();
+}
+
+void Handle::cancel_read(uint64_t number) {
+  auto place = std::find_if(parked_.begin(), parked_.end(),
+                            [number](const Parked& parked) { return parked.number == number; });
+  if (place == parked_.end()) return;
+  Answer answer = std::move(place->answer);
+  parked_.erase(place);
+  answer(EINTR, {});
+}
+
+void Handle::write(std::string_view, off_t, bool, Done done) { done(EINVAL); }
+
+void Handle::lose() {
+  if (std::exchange(lost_, true)) return;
+  wake();
+}
+
+void Handle::close() {
+  if (std::exchange(closed_, true)) return;
+  on_readable_ = nullptr;
+  for (Parked& parked : std::exchange(parked_, {})) parked.answer(EBADF, {});
+  leave();
+}
+
+std::string Handle::held_line(std::string_view kind, std::string_view name) const {
+  return fmt::format("{} {} {} {}\n", kind, tree::join_path(directory_, name), opener_.pid,
+                     opener_.program);
+}
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,207 @@
+#include "fsd/recipes/room.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "fsd/recipes/contenders.h"
+#include "fsd/recipes/handles.h"
+#include "fsd/recipes/ring.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+constexpr size_t kMaxPickedDirectories = 10'000;
+
+}  // namespace
+
+HandlePtr Room::open(Control control, const std::string& directory, const std::string& name,
+                     Opener opener) {
+  switch (control) {
+    case Control::kHelp:
+    case Control::kStat:
+    case Control::kLock:
+    case Control::kReadWriteLock:
+    case Control::kCluster:
+    case Control::kHealth:
+    case Control::kMetrics:
+    case Control::kHandles:
+      return open_text(*this, control, directory, std::move(opener));
+    case Control::kAcl:
+      return open_acl(*this, directory, std::move(opener));
+    case Control::kWatch:
+    case Control::kWatchAll:
+      return open_watch(*this, control, directory, std::move(opener));
+    case Control::kNext:
+      return open_next(*this, directory, std::move(opener));
+    case Control::kCounter:
+      return open_counter(*this, directory, std::move(opener));
+    case Control::kQueue:
+      return open_queue(*this, directory, std::move(opener));
+    case Control::kLeader:
+      return open_leader(*this, directory, std::move(opener));
+    case Control::kSemaphore:
+      return open_semaphore(*this, directory, parties(name), std::move(opener));
+    case Control::kBarrier:
+      return open_barrier(*this, directory, parties(name), std::move(opener));
+    case Control::kRingKey:
+      return open_ring(*this, directory, name, std::move(opener));
+    case Control::kPick:
+      return open_pick(*this, directory, std::move(opener));
+    case Control::kEphemeralFile: {  // one of this mount's own that is there
+      std::string path = tree::join_path(directory, name);
+      const tree::ZNode* node = tree().find(path);
+      if (node == nullptr || node->stat.owner != session_.id().value) return nullptr;
+      return open_child(*this, control, directory, path, tree::SessionId{}, std::move(opener));
+    }
+    case Control::kNone:
+    case Control::kRoom:
+    case Control::kData:
+    case Control::kSemaphores:
+    case Control::kSeq:
+    case Control::kSeqFile:
+    case Control::kEphemeral:
+    case Control::kBarriers:
+    case Control::kRing:
+    case Control::kTxn:
+      return nullptr;
+  }
+  return nullptr;
+}
+
+void Room::make(Control control, const std::string& directory, const std::string& name,
+                Opener opener, Made made) {
+  bool ephemeral = control == Control::kEphemeral;
+  tree::AclList acl =
+      acl_for_new(tree::Kind::kFile, 0644 & ~opener.umask, opener.uid, opener.gid);
+  std::string path = tree::join_path(directory, name);
+  int32_t flags = ephemeral ? tree::kCreateEphemeral : tree::kCreateSequential;
+  auto done = [this, directory, ephemeral, opener = std::move(opener), made](const Outcome& outcome) {
+    if (outcome.error != Error::kOk) return made(to_errno(outcome.error), nullptr);
+    Control file = ephemeral ? Control::kEphemeralFile : Control::kSeqFile;
+    made(0, open_child(*this, file, directory, outcome.path,
+                       tree::SessionId{outcome.stat.ephemeral_owner}, opener));
+  };
+  writer_.commit(OpCode::kCreate2, tree::create_body(path, "", acl, flags), std::move(done));
+}
+
+void Room::remove(Handle* handle) {
+  std::erase_if(handles_, [handle](const auto& entry) { return entry.second == handle; });
+  std::erase(listening_, handle);
+}
+
+// They may go while they are told.
+std::vector<HandlePtr> Room::listeners() const {
+  std::vector<HandlePtr> listeners;
+  for (Handle* handle : listening_) listeners.push_back(handle->shared_from_this());
+  return listeners;
+}
+
+void Room::published(const std::vector<tree::Change>& changes) {
+  locks_.published(changes);
+  for (const HandlePtr& handle : listeners()) handle->published(changes);
+}
+
+void Room::tree_replaced() {
+  locks_.tree_replaced();
+  for (const HandlePtr& handle : listeners()) handle->tree_replaced();
+}
+
+void Room::session_lost(tree::SessionId session) {
+  locks_.session_lost(session);
+  std::vector<HandlePtr> all;
+  for (const auto& [number, handle] : handles_) all.push_back(handle->shared_from_this());
+  for (const HandlePtr& handle : all) handle->session_lost(session);
+}
+
+std::string Room::handles_text() const {
+  std::string text = locks_.handles();
+  for (const auto& [number, handle] : handles_) text += handle->held();
+  return text;
+}
+
+std::string Room::owner_text(const Opener& opener) const {
+  return fmt::format("{} {} {}", host_.replica().config().zab.me.value, opener.pid,
+                     opener.program);
+}
+
+void Room::create_hidden(const std::string& directory, const std::string& child,
+                         const std::string& data, Writer::Completion done) {
+  std::string hidden = tree::join_path(directory, kHidden);
+  tree::AclList directory_acl = acl_for_new(tree::Kind::kDirectory, 0755, 0, 0);
+  tree::AclList file_acl = acl_for_new(tree::Kind::kFile, 0644, 0, 0);
+  writer_.commit(OpCode::kCreate2,
+                 tree::create_body(hidden, "", directory_acl, tree::kCreatePersistent),
+                 [](const Outcome&) {});
+  writer_.commit(OpCode::kCreate2,
+                 tree::create_body(tree::join_path(hidden, child), data, file_acl,
+                                   tree::kCreatePersistent),
+                 std::move(done));
+}
+
+void Room::serve_queue(const std::string& directory) {
+  while (true) {
+    HandlePtr first;
+    for (const HandlePtr& handle : listeners()) {
+      bool is_of_it = handle->control() == Control::kQueue && handle->directory() == directory;
+      if (!is_of_it || handle->first_waiting() == 0 || !handle->is_readable()) continue;
+      if (!first || handle->first_waiting() < first->first_waiting()) first = handle;
+    }
+    if (!first || !first->answer_first()) break;
+  }
+  for (const HandlePtr& handle : listeners()) {
+    if (handle->control() == Control::kQueue && handle->directory() == directory) handle->wake();
+  }
+}
+
+void Room::take_turn(const std::string& path, std::function<void()> turn) {
+  std::deque<std::function<void()>>& turns = turns_[path];
+  turns.push_back(std::move(turn));
+  if (turns.size() == 1) std::function<void()>(turns.front())();
+}
+
+void Room::end_turn(const std::string& path) {
+  auto place = turns_.find(path);
+  place->second.pop_front();
+  if (place->second.empty()) {
+    turns_.erase(place);
+  } else {
+    std::function<void()>(place->second.front())();
+  }
+}
+
+std::string Room::pick(const std::string& directory) {
+  std::vector<Candidate> candidates = candidates_of(tree(), directory);
+  if (candidates.empty()) return {};
+  if (!picked_.contains(directory) && picked_.size() >= kMaxPickedDirectories) picked_.clear();
+  std::map<std::string, double>& before = picked_[directory];
+  // Who is new here begins where the least-picked one is, not at 0: it is not owed the past.
+  double least = 0;
+  bool known = false;
+  for (const Candidate& candidate : candidates) {
+    auto place = before.find(candidate.name);
+    if (place == before.end()) continue;
+    least = known ? std::min(least, place->second) : place->second;
+    known = true;
+  }
+  std::map<std::string, double> now;
+  const Candidate* best = nullptr;
+  for (const Candidate& candidate : candidates) {
+    auto place = before.find(candidate.name);
+    double picked = now[candidate.name] = place == before.end() ? least : place->second;
+    if (best == nullptr || picked < now[best->name]) best = &candidate;
+  }
+  now[best->name] += 1 / best->weight;
+  before = std::move(now);
+  return best->name;
+}
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,103 @@
+// The control room of one mount: its open handles, its lock queues, and what all recipes share.
+//
+// Recipes are clients of the mount's session like any other: they write through `Writer`, and learn
+// what happened from commits in order. On the strand.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fsd/fuse/view.h"
+#include "fsd/recipes/handle.h"
+#include "fsd/recipes/lock.h"
+#include "fsd/session.h"
+#include "fsd/writer.h"
+
+namespace zabfs::fsd {
+
+// The child of a directory's hidden `@` that staging directories are in.
+inline constexpr std::string_view kTxnChild = "txn";
+
+class Room {
+ public:
+  Room(consensus::Host& host, ClientSession& session, Writer& writer, ViewOptions view_options)
+      : host_(host),
+        session_(session),
+        writer_(writer),
+        view_options_(view_options),
+        locks_(host, session) {}
+
+  // The handle of a file of the room; nullptr for directories and for what is made by create.
+  // `name` is that of a file in one of the room's directories.
+  std::shared_ptr<Handle> open(Control control, const std::string& directory,
+                               const std::string& name, Opener opener);
+
+  // `@/seq/PREFIX` and `@/ephemeral/NAME` are made, not opened.
+  using Made = std::function<void(int error, std::shared_ptr<Handle> handle)>;
+  void make(Control control, const std::string& directory, const std::string& name, Opener opener,
+            Made made);
+
+  // Applies the staging directory `@/txn/NAME` as one commit (recipes/txn.cc).
+  struct Caller {
+    uid_t uid = 0;
+    std::vector<gid_t> groups;
+  };
+  void commit_txn(const std::string& directory, const std::string& name, const Caller& caller,
+                  Handle::Done done);
+
+  void published(const std::vector<tree::Change>& changes);
+  void tree_replaced();
+  void session_lost(tree::SessionId session);
+  std::string handles_text() const;
+
+  // ---- for handles
+  const tree::Tree& tree() const { return host_.replica().tree(); }
+  consensus::Host& host() { return host_; }
+  ClientSession& session() { return session_; }
+  Writer& writer() { return writer_; }
+  LockTable& locks() { return locks_; }
+  View view(const tree::ZNode& node, const std::string& path) const {
+    return view_of(tree(), node, path, view_options_);
+  }
+  // What a contender writes about itself: NODE PID NAME.
+  std::string owner_text(const Opener& opener) const;
+  // A child of the directory's hidden `@`, made with it if it is new; kNodeExists is as good.
+  void create_hidden(const std::string& directory, const std::string& child,
+                     const std::string& data, Writer::Completion done);
+  // Handles add themselves, and listen to commits if they ask to.
+  void add(Handle* handle) { handles_[next_handle_++] = handle; }
+  void remove(Handle* handle);
+  void listen(Handle* handle) { listening_.push_back(handle); }
+  // Readers of a directory's queue are served in the order they came, whatever their handles.
+  void serve_queue(const std::string& directory);
+  // Items of queues that are being taken by this node.
+  std::set<std::string>& claimed() { return claimed_; }
+  // `@/counter` of one directory changes by one writer of this node at a time.
+  void take_turn(const std::string& path, std::function<void()> turn);
+  void end_turn(const std::string& path);
+  // The next child of a directory in turn, by weight; empty if there is none.
+  std::string pick(const std::string& directory);
+
+ private:
+  std::vector<std::shared_ptr<Handle>> listeners() const;
+
+  consensus::Host& host_;
+  ClientSession& session_;
+  Writer& writer_;
+  ViewOptions view_options_;
+  LockTable locks_;
+  std::map<uint64_t, Handle*> handles_;  // in order of their opening
+  uint64_t next_handle_ = 1;
+  std::vector<Handle*> listening_;
+  std::set<std::string> claimed_;
+  std::map<std::string, std::deque<std::function<void()>>> turns_;
+  // How often each child was picked, over its weight; by directory.
+  std::map<std::string, std::map<std::string, double>> picked_;
+};
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,117 @@
+// What the mount root's room tells of the node: `cluster`, `health`, `metrics`.
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "fsd/recipes/handles.h"
+
+namespace zabfs::fsd {
+
+std::string cluster_text(Room& room) {
+  const consensus::Replica& replica = room.host().replica();
+  const consensus::Zab& zab = replica.zab();
+  const consensus::Ensemble& ensemble = zab.ensemble();
+  bool serving = replica.is_serving();
+  std::string text = fmt::format("node {}\n", zab.config().me.value);
+  text += fmt::format("role {}\n", serving ? consensus::role_name(zab.role())
+                                           : role_name(consensus::Role::kLooking));
+  text += serving ? fmt::format("leader {}\n", zab.leader().value) : "leader -\n";
+  text += fmt::format("epoch {}\nzxid 0x{:x}\nquorum {}\n", zab.epoch(),
+                      replica.tree().last_zxid().value, serving ? "yes" : "no");
+  text += fmt::format("votes {}\ndisk {}\n", zab.state().votes ? "yes" : "no",
+                      replica.is_disk_full() ? "full" : "ok");
+  for (const consensus::MemberStatus& status : replica.member_status()) {
+    const consensus::Member* member = ensemble.find(status.id);
+    if (member == nullptr) continue;
+    consensus::Role role = serving ? status.role : consensus::Role::kLooking;
+    if (serving && status.id == zab.leader()) role = consensus::Role::kLeading;
+    text += fmt::format("member {} {}:{} {} zxid 0x{:x}\n", status.id.value, member->host,
+                        member->quorum_port, consensus::role_name(role), status.zxid.value);
+  }
+  return text;
+}
+
+std::string health_text(Room& room) {
+  const consensus::Replica& replica = room.host().replica();
+  const consensus::Zab& zab = replica.zab();
+  bool serving = replica.is_serving();
+  bool full = replica.is_disk_full();
+  size_t members = 0, present = 0;
+  for (const consensus::MemberStatus& status : replica.member_status()) {
+    ++members;
+    if (serving && status.role != consensus::Role::kLooking) ++present;
+  }
+  std::string state = "ok";
+  if (full || !room.session().is_open()) state = "degraded";
+  // Only the leader knows who is with it.
+  if (zab.role() == consensus::Role::kLeading && present < members) state = "degraded";
+  if (!serving) state = "no-quorum";
+  std::string text = fmt::format("state {}\nquorum {}\n", state, serving ? "yes" : "no");
+  text += fmt::format("writable {}\n", serving && !full ? "yes" : "no");
+  text += fmt::format("disk {}\nsession {}\n", full ? "full" : "ok",
+                      room.session().is_open() ? "open" : "none");
+  text += fmt::format("members {}\npresent {}\nrequests {}\n", members, present,
+                      replica.pending_count());
+  return text;
+}
+
+namespace {
+
+uint64_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  uint64_t total = 0, resident = 0;
+  in >> total >> resident;
+  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+double cpu_seconds() {
+  rusage usage = {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+}  // namespace
+
+// In the text format that Prometheus reads.
+std::string metrics_text(Room& room) {
+  const consensus::Replica& replica = room.host().replica();
+  const consensus::Zab& zab = replica.zab();
+  const tree::Tree& tree = replica.tree();
+  std::string text;
+  auto add = [&text](std::string_view name, std::string_view type, std::string_view help,
+                     auto value) {
+    text += fmt::format("# HELP zabfs_{} {}\n# TYPE zabfs_{} {}\nzabfs_{} {}\n", name, help, name,
+                        type, name, value);
+  };
+  bool serving = replica.is_serving();
+  add("quorum", "gauge", "1 if this node serves with a quorum", serving ? 1 : 0);
+  add("leader", "gauge", "1 if this node leads",
+      serving && zab.role() == consensus::Role::kLeading ? 1 : 0);
+  add("epoch", "gauge", "The epoch this node is in", zab.epoch());
+  add("zxid", "counter", "The last transaction applied", tree.last_zxid().value);
+  add("znodes", "gauge", "Znodes in the tree", tree.node_count());
+  add("sessions", "gauge", "Sessions of the ensemble", tree.sessions().size());
+  add("requests_pending", "gauge", "Writes of this node under way", replica.pending_count());
+  add("synced_voters", "gauge", "Voters that the leader has with it, itself included",
+      replica.synced_voter_count());
+  add("disk_full", "gauge", "1 if the disk of the log is full", replica.is_disk_full() ? 1 : 0);
+  add("resident_memory_bytes", "gauge", "Memory of this process", resident_bytes());
+  add("cpu_seconds_total", "counter", "CPU time of this process", cpu_seconds());
+  std::string handles = room.handles_text();
+  add("handles", "gauge", "Locks, ephemerals, watches and the like held through this mount",
+      std::count(handles.begin(), handles.end(), '\n'));
+  text += "# HELP zabfs_member_zxid What a member has\n# TYPE zabfs_member_zxid gauge\n";
+  for (const consensus::MemberStatus& status : replica.member_status()) {
+    text += fmt::format("zabfs_member_zxid{{member=\"{}\"}} {}\n", status.id.value,
+                        status.zxid.value);
+  }
+  return text;
+}
+
+}  // namespace zabfs::fsd

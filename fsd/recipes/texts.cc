@@ -1,0 +1,42 @@
+// Files that show a text: made anew for each read at offset 0.
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "fsd/recipes/handles.h"
+#include "fsd/recipes/help.h"
+
+namespace zabfs::fsd {
+namespace {
+
+class TextHandle : public Handle {
+ public:
+  using Handle::Handle;
+
+ protected:
+  void take(size_t, Answer answer) override { answer(0, text()); }
+
+ private:
+  std::string text() const {
+    if (control() == Control::kHelp) return std::string(kHelpText);
+    if (control() == Control::kCluster) return cluster_text(room_);
+    if (control() == Control::kHealth) return health_text(room_);
+    if (control() == Control::kMetrics) return metrics_text(room_);
+    if (control() == Control::kHandles) return room_.handles_text();
+    const tree::Tree& tree = room_.tree();
+    if (control() == Control::kLock) return LockTable::describe(tree, directory(), Queue::kMutex);
+    if (control() == Control::kReadWriteLock) {
+      return LockTable::describe(tree, directory(), Queue::kReadWrite);
+    }
+    const tree::ZNode* node = tree.find(directory());
+    return node == nullptr ? "" : stat_text(tree.stat_of(*node));
+  }
+};
+
+}  // namespace
+
+HandlePtr open_text(Room& room, Control control, const std::string& directory, Opener opener) {
+  return std::make_shared<TextHandle>(room, control, directory, std::move(opener));
+}
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,84 @@
+#include "fsd/writer.h"
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+namespace zabfs::fsd {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+constexpr int64_t kTickMs = 100;
+
+}  // namespace
+
+void Writer::start() {
+  standing_changed();
+  tick();
+}
+
+void Writer::standing_changed() {
+  if (!host_.replica().is_serving()) {
+    if (leaderless_since_ms_ == 0) leaderless_since_ms_ = host_.now_ms();
+    return;
+  }
+  leaderless_since_ms_ = 0;
+  for (Waiting& waiting : std::exchange(waiting_, {})) waiting.body();
+}
+
+bool Writer::is_read_only() const {
+  int64_t since_ms = leaderless_since_ms_;
+  return since_ms != 0 && host_.now_ms() - since_ms >= quorum_grace_ms_;
+}
+
+void Writer::when_writable(std::function<void()> body, Done refuse) {
+  if (host_.replica().is_serving()) return body();
+  if (is_read_only()) return refuse(EROFS);
+  waiting_.push_back({std::move(body), std::move(refuse)});
+}
+
+void Writer::tick() {
+  if (stopping_) return;
+  if (is_read_only()) {
+    for (Waiting& waiting : std::exchange(waiting_, {})) waiting.refuse(EROFS);
+  }
+  int64_t now_ms = host_.now_ms();
+  while (!expected_.empty() && expected_.begin()->second.deadline_ms <= now_ms) {
+    std::function<void()> expire = std::move(expected_.begin()->second.expire);
+    expected_.erase(expected_.begin());
+    expire();
+  }
+  host_.post_after(kTickMs, [this] { tick(); });
+}
+
+uint64_t Writer::expect(std::function<void()> expire) {
+  uint64_t number = next_++;
+  expected_[number] = {host_.now_ms() + commit_timeout_ms_, std::move(expire)};
+  return number;
+}
+
+int32_t Writer::commit(OpCode type, std::string body, Completion done, Completion late) {
+  auto shared_done = std::make_shared<Completion>(std::move(done));
+  uint64_t number = expect([shared_done, type] {
+    Outcome unknown;
+    unknown.type = type;
+    unknown.error = Error::kOperationTimeout;
+    std::exchange(*shared_done, nullptr)(unknown);
+  });
+  return session_.submit(
+      type, std::move(body),
+      [this, number, shared_done, late = std::move(late)](const Outcome& outcome) {
+        settled(number);
+        if (*shared_done) {
+          std::exchange(*shared_done, nullptr)(outcome);
+        } else if (late) {
+          late(outcome);
+        }
+      });
+}
+
+}  // namespace zabfs::fsd
