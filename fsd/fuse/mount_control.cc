@@ -307,23 +307,23 @@ void Mount::make_staging(fuse_req_t req, const Node& parent, const std::string& 
     return static_cast<void>(fuse_reply_err(req, EINVAL));
   }
   const fuse_ctx* context = fuse_req_ctx(req);
-  tree::AclList acl =
-      acl_for_new(tree::Kind::kDirectory, mode & 07777, context->uid, context->gid);
+  tree::AclList acl = acl_for_new(tree::Kind::kDirectory, mode & 07777, context->uid, context->gid);
   when_writable(req, [this, req, path = txn_path(parent.path, name), directory = parent.path, acl] {
-    room_.create_hidden(directory, std::string(kTxnChild), "", [this, req, path, acl](
-                                                                   const Outcome& outcome) {
-      if (outcome.error != Error::kOk && outcome.error != Error::kNodeExists) {
-        return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
-      }
-      make_znode(req, path, "", acl);
-    });
+    room_.create_hidden(directory, std::string(kTxnChild), "",
+                        [this, req, path, acl](const Outcome& outcome) {
+                          if (outcome.error != Error::kOk && outcome.error != Error::kNodeExists) {
+                            return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
+                          }
+                          make_znode(req, path, "", acl);
+                        });
   });
 }
 
 void Mount::remove_staging(fuse_req_t req, const Node& parent, const std::string& name,
                            bool directory) {
   if (!directory) return static_cast<void>(fuse_reply_err(req, EISDIR));
-  when_writable(req, [this, req, path = txn_path(parent.path, name)] { remove_path(req, path, true); });
+  when_writable(req,
+                [this, req, path = txn_path(parent.path, name)] { remove_path(req, path, true); });
 }
 
 // The rename that commits.

@@ -97,8 +97,8 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, std::optional<Lo
       uint64_t waiter = interruptible(
           req, [this, key] { room_.locks().release(held_locks_[key], EINTR, [] {}); });
       auto answered = std::make_shared<bool>(false);
-      LockTicket ticket = room_.locks().acquire(
-          std::move(ask), [this, req, key, waiter, answered](int error) {
+      LockTicket ticket =
+          room_.locks().acquire(std::move(ask), [this, req, key, waiter, answered](int error) {
             *answered = true;
             cancels_.erase(waiter);
             if (error != 0) {

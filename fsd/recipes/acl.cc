@@ -1,4 +1,6 @@
 // `@/acl`: the ACL as text. What is written replaces it as a whole at close, `>>` adds lines.
+#include "tree/acl.h"
+
 #include <fcntl.h>
 
 #include <algorithm>
@@ -6,7 +8,6 @@
 #include <utility>
 
 #include "fsd/recipes/handles.h"
-#include "tree/acl.h"
 
 namespace zabfs::fsd {
 
@@ -51,8 +52,8 @@ class AclHandle : public Handle {
 
   void flush(Done done) override {
     if (!std::exchange(dirty_, false)) return done(0);
-    room_.writer().when_writable(
-        [self = shared_from_this(), this, done] { commit(done, kTries); }, done);
+    room_.writer().when_writable([self = shared_from_this(), this, done] { commit(done, kTries); },
+                                 done);
   }
 
  protected:
@@ -82,8 +83,8 @@ class AclHandle : public Handle {
       bool moves = posix.uid != before.uid || posix.gid != before.gid || posix.kind != before.kind;
       if (moves && opener().uid != 0) return done(EPERM);
     } else {
-      posix.mode = (posix.mode & ~(tree::kOthersRead | tree::kOthersWrite)) |
-                   tree::world_mode(*acl);
+      posix.mode =
+          (posix.mode & ~(tree::kOthersRead | tree::kOthersWrite)) | tree::world_mode(*acl);
     }
     bool had_posix = tree::find_posix(room_.tree().acl_of(*node)).has_value();
     if (had_posix || tree::find_posix(*acl)) *acl = tree::with_posix(*acl, posix);

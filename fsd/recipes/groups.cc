@@ -59,7 +59,9 @@ class LeaderHandle : public Handle {
     answer(0, fmt::format("leader {}\ntoken 0x{:x}\n", room_.owner_text(opener()),
                           room_.locks().token(ticket_).value));
   }
-  void leave() override { room_.locks().release(ticket_, EBADF, [] {}); }
+  void leave() override {
+    room_.locks().release(ticket_, EBADF, [] {});
+  }
 
  private:
   LockTicket ticket_ = 0;
@@ -99,9 +101,7 @@ class SemaphoreHandle : public Handle {
   }
 
  private:
-  bool all_taken() const {
-    return LockTable::leases_taken(room_.tree(), directory()) >= leases_;
-  }
+  bool all_taken() const { return LockTable::leases_taken(room_.tree(), directory()) >= leases_; }
 
   void take_mutex() {
     if (!opened_) return;  // interrupted
@@ -148,8 +148,8 @@ class SemaphoreHandle : public Handle {
   LockTicket mutex_ = 0, lease_ = 0;
 };
 
-// Curator's DistributedDoubleBarrier: members DIR/UUID; the one that completes them makes DIR/ready,
-// and the last to leave removes it.
+// Curator's DistributedDoubleBarrier: members DIR/UUID; the one that completes them makes
+// DIR/ready, and the last to leave removes it.
 class BarrierHandle : public Handle {
  public:
   BarrierHandle(Room& room, const std::string& directory, int32_t parties, Opener opener)

@@ -30,9 +30,8 @@ void Handle::read(uint64_t number, size_t size, off_t offset, bool wait, Answer 
 void Handle::start(Parked parked) {
   if (!is_ready()) {
     if (!parked.wait) return parked.answer(EAGAIN, {});
-    auto place = std::find_if(parked_.begin(), parked_.end(), [&](const Parked& other) {
-      return other.number > parked.number;
-    });
+    auto place = std::find_if(parked_.begin(), parked_.end(),
+                              [&](const Parked& other) { return other.number > parked.number; });
     parked_.insert(place, std::move(parked));
     return;
   }

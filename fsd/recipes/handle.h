@@ -1,8 +1,8 @@
 // An open file of the control room: what one recipe does with open, read, write and close.
 //
-// Everything is on the strand, and nothing waits: what can't be answered yet is parked, and answered
-// when a commit brings it. A read at offset 0 asks the recipe for a new answer (`take`); higher
-// offsets give the rest of that answer, then the end.
+// Everything is on the strand, and nothing waits: what can't be answered yet is parked, and
+// answered when a commit brings it. A read at offset 0 asks the recipe for a new answer (`take`);
+// higher offsets give the rest of that answer, then the end.
 #pragma once
 
 #include <sys/types.h>

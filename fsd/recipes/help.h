@@ -10,16 +10,32 @@ inline constexpr std::string_view kHelpText =
 
   data         the directory znode's own data; read and write it
   stat         the znode's Stat, one `name value` a line
+  acl          the ACL, one `scheme:id:perms` a line; its owner may write it, >> adds a line
   watch        read it: the first line is the zxid it starts from, then one line an event,
                `ZXID TYPE NAME`; TYPE is created, deleted, changed, acl or resync
+  watch-all    the same for all that is below, by relative path
   lock         flock it: the mutex of this directory, on all nodes. Read it: who holds it, who
                waits, and the fencing token
+  rwlock       flock -s or -x it: readers share, a writer is alone
+  semaphore/N  holding it open holds one of N leases; open waits for it
+  leader       open it to stand for election; a read returns when elected; close it to resign
+  barrier/N    open it to join; a read returns when N are in; close it to leave
   next         each read gives the next number of this directory's sequence
+  counter      a 64-bit number; write +n, -n or =n
   seq/PREFIX   create it: makes the sequential child PREFIX0000000042; the same handle reads the
                name back, and what is written becomes its data
   ephemeral/NAME
                create it: makes the child NAME, which lives as long as the handle is open
+  queue        each write is an item; each read takes the oldest one, and waits for one
+  ring/KEY     the child that KEY belongs to, the same on all nodes; a child that comes or goes
+               moves only the keys it gets or had. A child whose data is a number has that weight
+  pick         the next child in turn on this node, by the same weights; 0 is never picked
+  txn/         mkdir txn/NAME, fill it, and mv txn/NAME txn/NAME.commit: every file in it becomes
+               the file of that name here, all in one commit or none. ESTALE if one of them was
+               changed since the mkdir; what was staged is kept then
   cluster      (mount root only) members, roles, zxids
+  health       (mount root only) `state ok`, degraded or no-quorum, and why
+  metrics      (mount root only) for Prometheus
   handles      (mount root only) what is held on this node: `KIND PATH PID NAME`
 
 From a shell:
@@ -27,24 +43,43 @@ From a shell:
   flock @/lock -c 'one at a time in the whole cluster'
   n=$(cat @/next)
   exec 9> @/ephemeral/$(hostname)      # registered until 9 is closed or this shell ends
+  exec 9< @/leader; read -r _ <&9      # returns when elected; 9 holds the office
   while read -r zxid type name; do ...; done < @/watch
+  while item=$(cat @/queue); do ...; done
 
 `flock` on any regular file of the mount is cluster-wide too; on a directory the kernel keeps it to
 this machine, so lock @/lock instead. fcntl locks work on whole files; byte ranges give ENOLCK.
+O_NONBLOCK gives EAGAIN instead of waiting, and poll tells when a read would not wait.
 
 What is held is lost when this node loses the ensemble for longer than its session timeout: reads
 and writes of the handle then fail with ESTALE, before anybody else gets it. Not covered: a machine
 that is frozen, a holder that is stopped, contenders that others delete. Give the token of
 @/lock to what you change, and have it refuse smaller ones.
 
-Who may: reading needs the directory's r; data, next, seq, ephemeral and taking locks its w. To
-share a directory with ZooKeeper clients that do not authenticate, chmod o+rwx it.
+Who may: reading needs the directory's r; data, queue, counter, next, seq, ephemeral, txn and taking
+locks, leases, barriers or leadership its w; changing acl its owner. A txn checks every file as if
+its caller opened it. To share a directory with ZooKeeper clients that do not authenticate, chmod
+o+rwx it. A directory that Curator locks is good for nothing else: its mutex counts all children.
 
 Where it is kept:
-  recipe        path                          names                      data           ACL
-  lock          the directory                 _c_UUID-lock-0000000042    NODE PID NAME  world r
-  flock FILE    @/lock:FILE (hidden znode)    r- or w-0000000042         NODE PID NAME  world r
-  next          @/next (hidden znode)         -                          -              world r
+  recipe        path                          names                        data           ACL
+  lock          the directory                 _c_UUID-lock-0000000042      NODE PID NAME  world r
+  rwlock        the directory                 _c_UUID-__READ__0000000042   NODE PID NAME  world r
+                                              _c_UUID-__WRIT__0000000042   NODE PID NAME  world r
+  semaphore/N   locks/ (its mutex)            _c_UUID-lock-0000000042      NODE PID NAME  world r
+                leases/                       _c_UUID-lease-0000000042     NODE PID NAME  world r
+  leader        the directory                 _c_UUID-latch-0000000042     NODE PID NAME  world r
+  barrier/N     the directory                 UUID                         NODE PID NAME  world r
+                                              ready                        -              the directory's
+  queue         the directory                 qn-0000000042                the item       its writer's
+  seq           the directory                 PREFIX0000000042             what you write its maker's
+  ephemeral     the directory                 NAME                         what you write its maker's
+  flock FILE    @/lock:FILE (hidden znode)    r- or w-0000000042           NODE PID NAME  world r
+  next          @/next (hidden znode)         -                            -              world r
+  counter       @/counter (hidden znode)      -                            the number     world r
+  txn           @/txn (hidden znode)          NAME/...                     staged files   their makers'
+Curator's names for these are InterProcessMutex, InterProcessReadWriteLock, InterProcessSemaphoreV2,
+LeaderLatch, DistributedDoubleBarrier and SimpleDistributedQueue.
 )";
 
 }  // namespace zabfs::fsd

@@ -129,8 +129,7 @@ LockTicket LockTable::acquire(Ask ask, Granted granted) {
 void LockTable::create(LockTicket ticket) {
   Contender& contender = contenders_.at(ticket);
   RecipeRow recipe = recipe_of(contender.ask.queue);
-  std::string prefix =
-      contender.ask.mode == LockMode::kShared ? recipe.shared : recipe.exclusive;
+  std::string prefix = contender.ask.mode == LockMode::kShared ? recipe.shared : recipe.exclusive;
   if (contender.ask.queue != Queue::kFile) prefix = "_c_" + random_uuid() + "-" + prefix;
   std::string data = fmt::format("{} {} {}", host_.replica().config().zab.me.value,
                                  contender.ask.pid, contender.ask.program);
@@ -146,8 +145,9 @@ void LockTable::create(LockTicket ticket) {
 void LockTable::create_queue(LockTicket ticket) {
   const std::string& queue = contenders_.at(ticket).queue;
   bool is_hidden = contenders_.at(ticket).ask.queue == Queue::kFile;
-  tree::AclList acl = is_hidden ? acl_for_new(tree::Kind::kDirectory, 0755, 0, 0)
-                                : acl_like(host_.replica().tree(), contenders_.at(ticket).ask.directory);
+  tree::AclList acl = is_hidden
+                          ? acl_for_new(tree::Kind::kDirectory, 0755, 0, 0)
+                          : acl_like(host_.replica().tree(), contenders_.at(ticket).ask.directory);
   if (is_hidden) {
     std::string hidden(tree::parent_path(queue));
     session_.submit(OpCode::kCreate2, tree::create_body(hidden, "", acl, tree::kCreatePersistent),

@@ -1,7 +1,7 @@
 // Queues of ephemeral sequential znodes, in which contenders wait for their turn: Curator's mutex
-// of a directory (`@/lock`), its readers/writer lock (`@/rwlock`), its leader latch (`@/leader`) and
-// its semaphore (`@/semaphore/N`), and our readers/writer locks of plain files by name (`flock`,
-// whole-file `fcntl`).
+// of a directory (`@/lock`), its readers/writer lock (`@/rwlock`), its leader latch (`@/leader`)
+// and its semaphore (`@/semaphore/N`), and our readers/writer locks of plain files by name
+// (`flock`, whole-file `fcntl`).
 //
 // A contender is granted when nothing that conflicts with it stands before it in the sequence. Each
 // node decides that from its own replica, told by commits: no polling, no herd. What is held ends

@@ -43,14 +43,13 @@ class NextHandle : public Handle {
         OpCode::kSetData, tree::set_data_body(path, "", tree::kAnyVersion),
         [self = shared_from_this(), this, answer, may_create](const Outcome& outcome) {
           if (outcome.error == Error::kNoNode && may_create) {
-            return room_.create_hidden(directory(), kNextChild, "",
-                                       [self, this, answer](const Outcome& created) {
-                                         if (created.error != Error::kOk &&
-                                             created.error != Error::kNodeExists) {
-                                           return answer(to_errno(created.error), {});
-                                         }
-                                         increment(answer, false);
-                                       });
+            return room_.create_hidden(
+                directory(), kNextChild, "", [self, this, answer](const Outcome& created) {
+                  if (created.error != Error::kOk && created.error != Error::kNodeExists) {
+                    return answer(to_errno(created.error), {});
+                  }
+                  increment(answer, false);
+                });
           }
           if (outcome.error != Error::kOk) return answer(to_errno(outcome.error), {});
           answer(0, fmt::format("{}\n", outcome.stat.version));

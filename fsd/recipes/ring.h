@@ -15,8 +15,8 @@ struct Candidate {
   double weight = 1;  // the child's data, if that is a positive number; else 1
 };
 
-// The children that may be chosen, by name: no contenders, nothing of a recipe's, none whose data is
-// the number 0.
+// The children that may be chosen, by name: no contenders, nothing of a recipe's, none whose data
+// is the number 0.
 std::vector<Candidate> candidates_of(const tree::Tree& tree, const std::string& directory);
 
 // Weighted rendezvous hashing: each candidate draws a number from the key and its own name, and the

@@ -80,11 +80,11 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
 void Room::make(Control control, const std::string& directory, const std::string& name,
                 Opener opener, Made made) {
   bool ephemeral = control == Control::kEphemeral;
-  tree::AclList acl =
-      acl_for_new(tree::Kind::kFile, 0644 & ~opener.umask, opener.uid, opener.gid);
+  tree::AclList acl = acl_for_new(tree::Kind::kFile, 0644 & ~opener.umask, opener.uid, opener.gid);
   std::string path = tree::join_path(directory, name);
   int32_t flags = ephemeral ? tree::kCreateEphemeral : tree::kCreateSequential;
-  auto done = [this, directory, ephemeral, opener = std::move(opener), made](const Outcome& outcome) {
+  auto done = [this, directory, ephemeral, opener = std::move(opener),
+               made](const Outcome& outcome) {
     if (outcome.error != Error::kOk) return made(to_errno(outcome.error), nullptr);
     Control file = ephemeral ? Control::kEphemeralFile : Control::kSeqFile;
     made(0, open_child(*this, file, directory, outcome.path,
@@ -129,8 +129,7 @@ std::string Room::handles_text() const {
 }
 
 std::string Room::owner_text(const Opener& opener) const {
-  return fmt::format("{} {} {}", host_.replica().config().zab.me.value, opener.pid,
-                     opener.program);
+  return fmt::format("{} {} {}", host_.replica().config().zab.me.value, opener.pid, opener.program);
 }
 
 void Room::create_hidden(const std::string& directory, const std::string& child,
@@ -141,10 +140,10 @@ void Room::create_hidden(const std::string& directory, const std::string& child,
   writer_.commit(OpCode::kCreate2,
                  tree::create_body(hidden, "", directory_acl, tree::kCreatePersistent),
                  [](const Outcome&) {});
-  writer_.commit(OpCode::kCreate2,
-                 tree::create_body(tree::join_path(hidden, child), data, file_acl,
-                                   tree::kCreatePersistent),
-                 std::move(done));
+  writer_.commit(
+      OpCode::kCreate2,
+      tree::create_body(tree::join_path(hidden, child), data, file_acl, tree::kCreatePersistent),
+      std::move(done));
 }
 
 void Room::serve_queue(const std::string& directory) {

@@ -108,8 +108,8 @@ std::string metrics_text(Room& room) {
       std::count(handles.begin(), handles.end(), '\n'));
   text += "# HELP zabfs_member_zxid What a member has\n# TYPE zabfs_member_zxid gauge\n";
   for (const consensus::MemberStatus& status : replica.member_status()) {
-    text += fmt::format("zabfs_member_zxid{{member=\"{}\"}} {}\n", status.id.value,
-                        status.zxid.value);
+    text +=
+        fmt::format("zabfs_member_zxid{{member=\"{}\"}} {}\n", status.id.value, status.zxid.value);
   }
   return text;
 }

@@ -1,6 +1,6 @@
 // `@/txn/`: many files, one commit. A staging directory `@/txn/NAME` is made of real znodes, in the
-// hidden child of the directory; the rename to `NAME.commit` makes one multi of it: each staged file
-// becomes the data of the file of its name below the directory, or a new one, and the staging
+// hidden child of the directory; the rename to `NAME.commit` makes one multi of it: each staged
+// file becomes the data of the file of its name below the directory, or a new one, and the staging
 // directory goes. What changed since the staging directory was made is in conflict with it.
 #include <algorithm>
 #include <cerrno>
@@ -122,8 +122,7 @@ class Composer {
     if (there.kind != shown.kind) return EEXIST;
     if (shown.kind == Kind::kFile && !may(there, caller_, kWrite)) return EACCES;
     if (target->stat.mzxid > base_ || target->stat.czxid > base_) return ESTALE;
-    add(OpCode::kSetData,
-        tree::set_data_body(to, staged.data.view(), target->stat.version),
+    add(OpCode::kSetData, tree::set_data_body(to, staged.data.view(), target->stat.version),
         to.size() + staged.data.size());
     return 0;
   }

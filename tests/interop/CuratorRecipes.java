@@ -388,11 +388,64 @@ public class CuratorRecipes {
         }
     }
 
+    /** One recipe at a time on PATH, as the lines of standard input say; an answer a line. */
+    static void obey() throws Exception {
+        CuratorFramework client = client();
+        java.io.BufferedReader in =
+            new java.io.BufferedReader(new java.io.InputStreamReader(System.in));
+        InterProcessReadWriteLock lock = null;
+        LeaderLatch latch = null;
+        Lease lease = null;
+        DistributedDoubleBarrier barrier = null;
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            String[] words = line.split(" ", 3);
+            String path = words[1];
+            Object answer = "ok";
+            switch (words[0]) {
+                case "read" -> {
+                    lock = new InterProcessReadWriteLock(client, path);
+                    answer = lock.readLock().acquire(1, TimeUnit.SECONDS);
+                }
+                case "unread" -> lock.readLock().release();
+                case "write" -> {
+                    lock = new InterProcessReadWriteLock(client, path);
+                    answer = lock.writeLock().acquire(1, TimeUnit.SECONDS);
+                }
+                case "unwrite" -> lock.writeLock().release();
+                case "stand" -> {
+                    latch = new LeaderLatch(client, path, "curator");
+                    latch.start();
+                }
+                case "leads" -> answer = latch.await(1, TimeUnit.SECONDS);
+                case "resign" -> latch.close();
+                case "lease" -> {
+                    lease = new InterProcessSemaphoreV2(client, path, Integer.parseInt(words[2]))
+                        .acquire(1, TimeUnit.SECONDS);
+                    answer = lease != null;
+                }
+                case "unlease" -> lease.close();
+                case "offer" -> answer = new SimpleDistributedQueue(client, path).offer(bytes(words[2]));
+                case "poll" -> {
+                    byte[] item = new SimpleDistributedQueue(client, path).poll(5, TimeUnit.SECONDS);
+                    answer = item == null ? "none" : new String(item, StandardCharsets.UTF_8);
+                }
+                case "enter" -> {
+                    barrier = new DistributedDoubleBarrier(client, path, Integer.parseInt(words[2]));
+                    answer = barrier.enter(10, TimeUnit.SECONDS);
+                }
+                case "leave" -> answer = barrier.leave(10, TimeUnit.SECONDS);
+                default -> throw new IllegalArgumentException(line);
+            }
+            System.out.println(answer);
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
         connect = arguments[1];
         switch (arguments[0]) {
             case "recipes" -> all();
             case "survive" -> survive();
+            case "obey" -> obey();
             case "count" -> count(arguments[2], arguments[3], Integer.parseInt(arguments[4]));
             default -> throw new IllegalArgumentException(arguments[0]);
         }

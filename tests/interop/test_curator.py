@@ -1,5 +1,6 @@
 """Curator's recipes on three nodes, with the leader killed; and locks that its services, kazoo's and
 shell scripts on the mounts take from each other."""
+import fcntl
 import os
 import subprocess
 import sys
@@ -85,6 +86,85 @@ class Curator(ClusterTest):
     def test_scripts_and_curator_share_a_lock(self):
         self.count_together(lambda path, file, times: java(
             "count", self.cluster.connect_string(), path, file, str(times)))
+
+    def test_scripts_and_curator_share_every_recipe(self):
+        os.chmod(self.dir(self.n1), 0o777)
+        room, path = self.dir(self.n1, "@"), f"/{self.name}"
+        service = java("obey", self.cluster.connect_string())
+
+        def order(text):
+            verb, *rest = text.split(" ", 1)
+            service.stdin.write(" ".join([verb, path, *rest]) + "\n")
+            service.stdin.flush()
+            return service.stdout.readline().strip()
+
+        def opened(name, flags=os.O_RDWR | os.O_NONBLOCK):
+            return os.open(os.path.join(room, name), flags)
+
+        def refused(call, *arguments):
+            with self.assertRaises(BlockingIOError):
+                call(*arguments)
+
+        lock = opened("rwlock")
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        self.assertEqual([order("read"), order("unread"), order("write")], ["true", "ok", "false"])
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        self.assertEqual(order("write"), "true")
+        refused(fcntl.flock, lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with open(os.path.join(room, "rwlock")) as f:
+            self.assertTrue(f.read().startswith("state held\n"))
+        self.assertEqual(order("unwrite"), "ok")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self.assertEqual(order("read"), "false")
+        os.close(lock)
+
+        leader = opened("leader")
+        os.set_blocking(leader, True)
+        self.assertTrue(os.read(leader, 100).startswith(b"leader 1 "))
+        self.assertEqual([order("stand"), order("leads")], ["ok", "false"])
+        os.close(leader)
+        self.assertEqual(order("leads"), "true")
+        leader = opened("leader")
+        refused(os.read, leader, 100)
+        self.assertEqual(order("resign"), "ok")
+        os.set_blocking(leader, True)
+        self.assertTrue(os.read(leader, 100).startswith(b"leader 1 "))
+        os.close(leader)
+
+        one = opened("semaphore/2")
+        self.assertEqual(order("lease 2"), "true")
+        refused(opened, "semaphore/2")
+        self.assertEqual(order("unlease"), "ok")
+        two = opened("semaphore/2", os.O_RDWR)
+        self.assertEqual(order("lease 2"), "false")
+        os.close(one)
+        self.assertEqual(order("lease 2"), "true")
+        self.assertEqual(order("unlease"), "ok")
+        os.close(two)
+        wait_for(lambda: not os.listdir(self.dir(self.n1, "leases")), 10, "the leases to be back")
+
+        self.assertEqual(order("offer an item"), "true")
+        queue = opened("queue", os.O_RDWR)
+        self.assertEqual(os.read(queue, 100), b"an item")
+        os.write(queue, b"from a script")
+        self.assertEqual(order("poll"), "from a script")
+        os.close(queue)
+        must_end_well(self, service)
+
+    def test_scripts_and_curator_meet_at_a_barrier(self):
+        os.chmod(self.dir(self.n1), 0o777)
+        service = java("obey", self.cluster.connect_string())
+        service.stdin.write(f"enter /{self.name} 2\n")
+        service.stdin.flush()
+        fd = os.open(self.dir(self.n2, "@", "barrier", "2"), os.O_RDWR)
+        self.assertEqual(os.read(fd, 100), b"in 2\n")
+        self.assertEqual(service.stdout.readline(), "true\n")
+        service.stdin.write(f"leave /{self.name}\n")
+        service.stdin.flush()
+        os.close(fd)
+        self.assertEqual(service.stdout.readline(), "true\n")
+        must_end_well(self, service)
+        wait_for(lambda: not os.listdir(self.dir(self.n1)), 10, "an empty barrier")
 
     def test_scripts_and_kazoo_share_a_lock(self):
         self.count_together(lambda path, file, times: subprocess.Popen(
