@@ -144,6 +144,7 @@ class Reader {
     if (take_wire(line)) return;
     if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, UINT32_MAX);
     if (key == "zabfs.gid") return number(line, config_.mount.gid, 0, UINT32_MAX);
+    if (key == "zabfs.inotify") return boolean(line, config_.mount.inotify);
     if (key == "zabfs.quorumGrace") {
       return number(line, config_.mount.quorum_grace_ms, 0, 3'600'000);
     }

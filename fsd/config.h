@@ -22,6 +22,7 @@ struct MountConfig {
   int64_t commit_timeout_ms = 30'000;
   int32_t session_timeout_ms = 6'000;
   bool allow_other = true;
+  bool inotify = true;  // tell inotify of what other nodes do
 };
 
 struct Config {

@@ -157,6 +157,9 @@ int start(int argc, char** argv) {
 }  // namespace zabfs::fsd
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::strcmp(argv[1], zabfs::fsd::kReplayHelperArgument) == 0) {
+    return zabfs::fsd::run_replay_helper(zabfs::fsd::kReplayHelperSocket, argv[2]);
+  }
   spdlog::set_default_logger(spdlog::stderr_logger_mt("zabfsd"));
   spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
   spdlog::flush_on(spdlog::level::info);

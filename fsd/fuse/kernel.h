@@ -36,7 +36,7 @@ class Kernel {
   void forget_attributes(fuse_ino_t node);
   // Makes the kernel look every name up again; false if it can't (before 6.16).
   bool forget_names();
-  fuse_session* session() { return session_; }
+  const std::string& point() const { return point_; }
 
  private:
   void run();

@@ -9,6 +9,7 @@
 #include <future>
 #include <utility>
 
+#include "fsd/fuse/txn_view.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -23,53 +24,6 @@ namespace {
 
 constexpr int kWorkers = 3;
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
-
-// A rename, as its txn shows it: a multi that makes a copy and removes the original, or one that
-// gives a file another's data and removes that. Handles follow it.
-struct RenameSeen {
-  std::string from, to;
-};
-
-std::optional<RenameSeen> find_rename(const tree::MultiTxn& multi, const tree::Tree& tree) {
-  if (multi.ops.size() < 2 || multi.failed()) return std::nullopt;
-  const auto* last = std::get_if<tree::DeleteTxn>(&multi.ops.back().body);
-  if (last == nullptr) return std::nullopt;
-  const tree::ZNode* source = tree.find(last->path);
-  if (source == nullptr) return std::nullopt;
-  const auto* over = std::get_if<tree::SetDataTxn>(&multi.ops.front().body);
-  if (over != nullptr && multi.ops.size() == 2) {
-    if (over->data.value_or("") != source->data.view()) return std::nullopt;
-    return RenameSeen{std::string(last->path), std::string(over->path)};
-  }
-  size_t creates = 0, deletes_after = 0;
-  const tree::CreateTxn* top = nullptr;
-  for (const tree::Op& op : multi.ops) {
-    if (const auto* create = std::get_if<tree::CreateTxn>(&op.body)) {
-      if (top == nullptr) top = create;
-      if (deletes_after > 0 || !tree::is_within(create->path, top->path)) return std::nullopt;
-      ++creates;
-    } else if (const auto* remove = std::get_if<tree::DeleteTxn>(&op.body)) {
-      if (top == nullptr) continue;  // of the target that is replaced
-      if (!tree::is_within(remove->path, last->path)) return std::nullopt;
-      ++deletes_after;
-    } else {
-      return std::nullopt;
-    }
-  }
-  if (top == nullptr || creates != deletes_after) return std::nullopt;
-  if (top->data.value_or("") != source->data.view()) return std::nullopt;
-  return RenameSeen{std::string(last->path), std::string(top->path)};
-}
-
-template <class Visit>
-void for_each_op(const tree::Txn& txn, const Visit& visit) {
-  if (const auto* multi = std::get_if<tree::MultiTxn>(&txn.body)) {
-    if (multi->failed()) return;
-    for (const tree::Op& op : multi->ops) std::visit(visit, op.body);
-  } else {
-    std::visit(visit, txn.body);
-  }
-}
 
 }  // namespace
 
@@ -101,6 +55,9 @@ void Mount::start(std::function<void()> on_end) {
   kernel_.serve(
       kWorkers, [this](const void* request, size_t size) { note_release(request, size); },
       std::move(on_end));
+  if (!config_.inotify) return;
+  std::string error = replayer_.start(kernel_.point());
+  if (!error.empty()) spdlog::error("no inotify for what other nodes do: {}", error);
 }
 
 void Mount::stop() {
@@ -112,6 +69,7 @@ void Mount::stop() {
     session_.close([closed] { closed->set_value(); });
   });
   done.wait_for(kCloseWait);
+  replayer_.stop();
   kernel_.unmount();
   kernel_.join();
 }
@@ -149,6 +107,7 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
         for (const std::string& path : tree.ephemerals_of(txn.header.session)) named(path);
       }
     });
+    note_replays(txn);
     if (const auto* multi = std::get_if<tree::MultiTxn>(&txn.body)) {
       if (std::optional<RenameSeen> rename = find_rename(*multi, tree)) {
         renames_.emplace_back(rename->from, rename->to);
@@ -194,6 +153,7 @@ void Mount::published(const std::vector<Change>& changes) {
       nodes_.drop(change.path);
     }
   }
+  queue_replays();
   nodes_.end_change();
   room_.published(changes);
 }
@@ -217,19 +177,22 @@ void Mount::commit(OpCode type, std::string body, Completion done, Completion la
                    std::vector<std::string> local_names) {
   auto cxid = std::make_shared<int32_t>(0);
   auto answered = std::make_shared<bool>(false);
-  auto and_forget_names = [this, cxid, answered](Completion then) -> Completion {
-    if (!then) return nullptr;
+  auto and_forget = [this, cxid, answered](Completion then) -> Completion {
     return [this, cxid, answered, then = std::move(then)](const Outcome& outcome) {
       *answered = true;
-      if (outcome.error != Error::kOperationTimeout) local_names_.erase(*cxid);
+      if (outcome.error != Error::kOperationTimeout) {
+        local_names_.erase(*cxid);
+        native_.erase(*cxid);
+      }
       then(outcome);
     };
   };
-  bool has_names = !local_names.empty();
-  if (has_names && !late) late = [](const Outcome&) {};
-  *cxid = writer_.commit(type, std::move(body), and_forget_names(std::move(done)),
-                         and_forget_names(std::move(late)));
-  if (*cxid != 0 && has_names && !*answered) local_names_[*cxid] = std::move(local_names);
+  if (!late) late = [](const Outcome&) {};
+  *cxid = writer_.commit(type, std::move(body), and_forget(std::move(done)),
+                         and_forget(std::move(late)));
+  if (*cxid == 0 || *answered) return;
+  native_.insert(*cxid);
+  if (!local_names.empty()) local_names_[*cxid] = std::move(local_names);
 }
 
 void Mount::barrier(fuse_req_t req) {

@@ -6,7 +6,8 @@
 // tree changes (node_table.h), so a program never sees old after new.
 // Files: mount.cc (life, commits), mount_names.cc (lookup, attributes, directories),
 // mount_files.cc (open, read, write, commit), mount_changes.cc (mkdir, unlink, rename, setattr),
-// mount_control.cc (the control room), mount_locks.cc, operations.cc (the table for libfuse).
+// mount_control.cc (the control room), mount_locks.cc, mount_replay.cc (inotify for what others
+// do), operations.cc (the table for libfuse).
 #pragma once
 
 #include <atomic>
@@ -26,6 +27,7 @@
 #include "fsd/fuse/kernel.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
+#include "fsd/fuse/replay.h"
 #include "fsd/fuse/view.h"
 #include "fsd/recipes/room.h"
 #include "fsd/session.h"
@@ -190,6 +192,16 @@ class Mount : public consensus::ReplicaListener {
   void commit_staging(fuse_req_t req, const Node& parent, const std::string& name,
                       const std::string& new_name);
 
+  // -- inotify: the helper's requests, answered from what is committed, and what it is given to do
+  bool is_helper(fuse_req_t req) const { return replayer_.is_helper(fuse_req_ctx(req)->pid); }
+  std::optional<ReplayOp> replay_of(fuse_ino_t parent, const char* name) const;
+  bool replay_lookup(fuse_req_t req, const std::string& path);
+  void reply_gone(fuse_req_t req, const ReplayOp& op, KernelNode before);
+  void reply_replayed(fuse_req_t req, const ReplayOp& op, const std::string& path);
+  void replay_made(fuse_req_t req, fuse_ino_t parent, const char* name);
+  void note_replays(const tree::Txn& txn);
+  void queue_replays();
+
   // -- locks
   void lock(fuse_req_t req, const Node& node, LockKey key, std::optional<LockMode> mode, bool wait);
   void unlock(LockKey key, std::function<void()> done);
@@ -205,6 +217,7 @@ class Mount : public consensus::ReplicaListener {
   ClientSession session_;
   Writer writer_;
   Room room_;
+  Replayer replayer_;
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
 
   std::mutex handles_mutex_;  // guards the three maps; no lock is taken under it
@@ -217,7 +230,9 @@ class Mount : public consensus::ReplicaListener {
   std::unordered_map<uint64_t, std::function<void()>> cancels_;  // of requests that wait
   uint64_t next_waiter_ = 1;
   std::unordered_map<int32_t, std::vector<std::string>> local_names_;  // by cxid of our session
-  std::vector<std::pair<std::string, std::string>> renames_;           // of the batch in progress
+  std::unordered_set<int32_t> native_;  // writes by operations that the kernel tells of itself
+  std::vector<std::pair<std::string, std::string>> renames_;  // of the batch in progress
+  std::vector<ReplayOp> replays_;                             // the same
   std::map<LockKey, LockTicket> held_locks_;
 
   std::mutex releasing_mutex_;  // guards releasing_

@@ -42,6 +42,7 @@ void Mount::make_znode(fuse_req_t req, const std::string& path, std::string_view
 
 void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   if (!S_ISREG(mode)) return static_cast<void>(fuse_reply_err(req, EPERM));
+  if (is_helper(req)) return replay_made(req, parent, name);
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
@@ -50,6 +51,7 @@ void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_
 }
 
 void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  if (is_helper(req)) return replay_made(req, parent, name);
   std::optional<Node> room = nodes_.find(parent);
   if (room && room->control == Control::kTxn) return make_staging(req, *room, name, mode);
   std::optional<std::string> path = child_path(req, parent, name);
@@ -74,6 +76,7 @@ void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mo
 }
 
 void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
+  if (is_helper(req)) return replay_made(req, parent, name);
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
@@ -85,6 +88,11 @@ void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const
 }
 
 void Mount::remove(fuse_req_t req, fuse_ino_t parent, const char* name, bool directory) {
+  if (is_helper(req)) {
+    std::optional<ReplayOp> op = replay_of(parent, name);
+    bool is_it = op && op->type == Replay::kDelete;
+    return static_cast<void>(fuse_reply_err(req, is_it ? 0 : EPERM));
+  }
   std::optional<Node> room = nodes_.find(parent);
   if (room && room->control == Control::kTxn) return remove_staging(req, *room, name, directory);
   std::optional<std::string> path = child_path(req, parent, name);
@@ -107,6 +115,11 @@ void Mount::remove_path(fuse_req_t req, const std::string& path, bool directory)
 
 void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                    const char* new_name, unsigned flags) {
+  if (is_helper(req)) {
+    std::optional<ReplayOp> op = replay_of(parent, name);
+    bool is_it = op && op->type == Replay::kRename;
+    return static_cast<void>(fuse_reply_err(req, is_it ? 0 : EPERM));
+  }
   if ((flags & ~unsigned{RENAME_NOREPLACE | RENAME_EXCHANGE}) != 0) {
     return static_cast<void>(fuse_reply_err(req, EINVAL));
   }
@@ -151,6 +164,7 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
                     const fuse_file_info* info) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
+  if (is_helper(req)) return reply_attributes(req, id, *node, nullptr, false);
   if (node->control != Control::kNone && node->control != Control::kData) {
     return setattr_control(req, *node, *attributes, set, info);
   }

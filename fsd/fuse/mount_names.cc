@@ -89,7 +89,7 @@ bool Mount::fill_entry(const tree::Tree& tree, const std::string& path, bool fre
   entry = {};
   entry.ino = nodes_.look_up(path, node->stat.czxid, shown.kind, cacheable);
   entry.attr = stat_of(shown);
-  entry.entry_timeout = cacheable ? name_timeout() : 0;
+  entry.entry_timeout = cacheable && !replayer_.is_pending(path) ? name_timeout() : 0;
   // Attributes in answers that the kernel doesn't order against invalidations are not cached.
   bool may_cache = cacheable && !fresh_attributes && !changes_without_txn(path);
   entry.attr_timeout = may_cache ? kLongSeconds : 0;
@@ -112,6 +112,7 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
     return static_cast<void>(fuse_reply_entry(req, &entry));
   }
   std::string path = tree::join_path(node->path, text);
+  if (is_helper(req) && replay_lookup(req, path)) return;
   std::string again(name);
   if (waits_for_release(path, [this, req, parent, again] { lookup(req, parent, again.c_str()); })) {
     return;
@@ -119,7 +120,8 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   bool found = host_.replica().read([&](const tree::Tree& tree) {
     if (fill_entry(tree, path, false, entry)) return true;
     entry = {};
-    entry.entry_timeout = nodes_.note_absent(path) ? name_timeout() : 0;
+    bool cacheable = nodes_.note_absent(path) && !replayer_.is_pending(path);
+    entry.entry_timeout = cacheable ? name_timeout() : 0;
     return false;
   });
   if (!found && entry.entry_timeout <= 0) return static_cast<void>(fuse_reply_err(req, ENOENT));

@@ -65,6 +65,30 @@ KernelNode NodeTable::look_up(const std::string& path, tree::Zxid czxid, tree::K
   return add(std::move(node), path);
 }
 
+KernelNode NodeTable::held(const std::string& path) const {
+  std::lock_guard lock(mutex_);
+  auto place = by_path_.find(path);
+  return place == by_path_.end() ? 0 : place->second;
+}
+
+KernelNode NodeTable::look_up_gone(KernelNode before, const std::string& path, tree::Kind kind) {
+  std::lock_guard lock(mutex_);
+  auto place = entries_.find(before);
+  if (place != entries_.end()) {
+    ++place->second->lookups;
+    return before;
+  }
+  auto entry = std::make_unique<Entry>();
+  entry->lookups = 1;
+  entry->node.id = next_++;
+  entry->node.path = path;
+  entry->node.kind = kind;
+  entry->node.gone = true;
+  KernelNode id = entry->node.id;
+  entries_[id] = std::move(entry);
+  return id;
+}
+
 std::string NodeTable::control_key(const std::string& directory, Control control,
                                    const std::string& name) {
   return std::to_string(static_cast<int>(control)) + directory + "\n" + name;

@@ -57,6 +57,11 @@ class NodeTable {
   KernelNode look_up(const std::string& path, tree::Zxid czxid, tree::Kind kind, bool& cacheable);
   KernelNode look_up_control(const std::string& directory, Control control,
                              const std::string& name);
+  // The node that the kernel holds for a path now; 0 if it holds none.
+  KernelNode held(const std::string& path) const;
+  // For a name that is gone: the node it had, if the kernel still holds that, else a new one that
+  // stands for nothing. Counts one lookup.
+  KernelNode look_up_gone(KernelNode before, const std::string& path, tree::Kind kind);
   void forget(KernelNode id, uint64_t lookups);
   // Whether absence of the name may be cached: only from the second time it is asked for, so that
   // files that are looked for and then made cost no invalidation.

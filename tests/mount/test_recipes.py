@@ -198,6 +198,7 @@ class Recipes(ClusterTest):
     def test_semaphore(self):
         path = lambda node, n=2: self.room(node, "semaphore", str(n))  # noqa: E731
         one, two = self.open(path(self.n1)), self.open(path(self.n2))
+        self.cluster.sync_all()
         self.assertEqual(len(os.listdir(self.dir(self.n1, "leases"))), 2)
         self.assertErrno(errno.EAGAIN, self.open, path(self.n3), os.O_RDWR | os.O_NONBLOCK)
         third = self.later(lambda: self.open(path(self.n3)))

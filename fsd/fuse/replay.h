@@ -1,0 +1,89 @@
+// inotify for what other nodes do: committed changes are done once more, through the mount, by a
+// helper process, so that the kernel tells whoever watches (FUSE.md, "inotify").
+//
+// The strand queues changes of names that the kernel holds. A thread of its own asks /proc which
+// nodes of this mount are watched at all, drops the rest, and has the helper do one operation at a
+// time; the mount answers the helper from what is committed. Where nobody watches, a change costs a
+// look into the node table and, at most once a second while changes go on, one into /proc.
+//
+// The helper is this program under another name (`run_replay_helper`), not a thread: a process that
+// enters its own mount can hang for good.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "fsd/fuse/node_table.h"
+
+namespace zabfs::fsd {
+
+enum class Replay { kCreate, kDelete, kModify, kAttributes, kRename };
+
+struct ReplayOp {
+  Replay type = Replay::kModify;
+  std::string path;
+  std::string to;  // of kRename
+  tree::Kind kind = tree::Kind::kFile;
+  uint64_t size = 0;  // of kModify
+  // What a watch may be on; 0 if the kernel doesn't hold it.
+  KernelNode parent = 0, self = 0, to_parent = 0;
+};
+
+class Replayer {
+ public:
+  ~Replayer();
+
+  // Starts helper and thread; an empty string, or what is wrong.
+  std::string start(const std::string& mount_point);
+  void stop();
+
+  // On the strand. Past kMaxQueued changes the newest are dropped, with a warning.
+  void queue(ReplayOp op);
+
+  // By any thread. Whether a request is the helper's, and what it is doing with that path.
+  bool is_helper(pid_t pid) const { return pid == helper_; }
+  std::optional<ReplayOp> current(const std::string& path) const;
+  // A change of that name is still to be told of: the kernel must not cache the name until then.
+  bool is_pending(const std::string& path) const;
+
+ private:
+  static constexpr size_t kMaxQueued = 10'000;
+  void run();
+  // Nodes of this mount that inotify or fanotify watches, by all processes.
+  std::unordered_set<KernelNode> watched() const;
+  void settle(const ReplayOp& op);
+  void give_up();
+  bool execute(const ReplayOp& op);
+
+  std::atomic<pid_t> helper_{0};
+  int socket_ = -1;
+  std::string mount_point_;
+  uint64_t device_ = 0;
+  std::thread thread_;
+
+  mutable std::mutex mutex_;  // guards all below; no lock is taken under it
+  std::condition_variable arrived_;
+  std::deque<ReplayOp> queue_;
+  std::unordered_map<std::string, int> pending_;
+  std::optional<ReplayOp> current_;
+  bool stopping_ = false;
+  bool warned_ = false;
+  std::atomic<size_t> pending_count_{0};
+};
+
+// The helper's main: does what comes on that socket until it closes.
+int run_replay_helper(int socket, const std::string& mount_point);
+inline constexpr int kReplayHelperSocket = 3;
+inline constexpr const char* kReplayHelperArgument = "--replay-changes";
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,225 @@
+"""inotify on one node sees what the others do."""
+import ctypes
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
+from harness import ClusterTest, die_with_parent, sh, wait_for  # noqa: E402
+
+NAMES = {0x2: "MODIFY", 0x4: "ATTRIB", 0x8: "CLOSE_WRITE", 0x40: "MOVED_FROM", 0x80: "MOVED_TO",
+         0x100: "CREATE", 0x200: "DELETE", 0x400: "DELETE_SELF", 0x800: "MOVE_SELF"}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Watcher:
+    """inotify on some paths; events as "NAME name" in order, opens and reads left out."""
+
+    def __init__(self, *paths):
+        self.fd = _libc.inotify_init1(os.O_NONBLOCK)
+        self.seen = []
+        for path in paths:
+            assert _libc.inotify_add_watch(self.fd, path.encode(), sum(NAMES)) > 0, path
+
+    def events(self):
+        try:
+            data = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return self.seen
+        while data:
+            _, mask, _, length = struct.unpack_from("iIII", data)
+            name = data[16:16 + length].rstrip(b"\0").decode()
+            data = data[16 + length:]
+            self.seen += [f"{text} {name}".strip() for bit, text in NAMES.items() if mask & bit]
+        return self.seen
+
+    def wait(self, *expected):
+        """Exactly these come, in this order."""
+        wait_for(lambda: len(self.events()) >= len(expected), 10, f"{expected}, came: {self.seen}")
+        time.sleep(0.1)
+        seen, self.seen = self.events(), []
+        assert seen == list(expected), f"{seen} instead of {list(expected)}"
+
+    def close(self):
+        os.close(self.fd)
+
+
+class Inotify(ClusterTest):
+    def watch(self, *paths):
+        watcher = Watcher(*paths)
+        self.addCleanup(watcher.close)
+        return watcher
+
+    def remote(self, script):
+        sh(f"cd {self.dir(self.n2)} && {script}")
+
+    def test_changes_of_a_directory(self):
+        watcher = self.watch(self.dir(self.n1))
+        self.remote("echo one > f")
+        watcher.wait("CREATE f", "MODIFY f", "CLOSE_WRITE f")
+        self.remote("echo two >> f")
+        watcher.wait("MODIFY f", "CLOSE_WRITE f")
+        self.remote("chmod 600 f")
+        watcher.wait("ATTRIB f")
+        self.remote("mv f g")
+        watcher.wait("MOVED_FROM f", "MOVED_TO g")
+        self.remote("mkdir d; ln -s g link")
+        watcher.wait("CREATE d", "CREATE link")
+        self.remote("rm g link; rmdir d")
+        watcher.wait("DELETE g", "DELETE link", "DELETE d")
+        self.remote("echo again > f")
+        watcher.wait("CREATE f", "MODIFY f", "CLOSE_WRITE f")
+        with open(self.dir(self.n1, "f")) as f:
+            self.assertEqual(f.read(), "again\n")
+        self.assertEqual(os.listdir(self.dir(self.n1)), ["f"])
+
+    def test_names_that_were_looked_up_before(self):
+        for name in ("f", "gone"):
+            for _ in range(3):
+                self.assertFalse(os.path.exists(self.dir(self.n1, name)))
+        self.remote("echo x > gone")
+        self.cluster.sync_all()
+        os.stat(self.dir(self.n1, "gone"))
+        watcher = self.watch(self.dir(self.n1))
+        self.remote("echo x > f; rm gone")
+        watcher.wait("CREATE f", "MODIFY f", "CLOSE_WRITE f", "DELETE gone")
+        self.assertTrue(os.path.exists(self.dir(self.n1, "f")))
+        self.assertFalse(os.path.exists(self.dir(self.n1, "gone")))
+
+    def test_changes_of_a_file(self):
+        self.remote("echo x > f; echo y > g")
+        self.cluster.sync_all()
+        watcher = self.watch(self.dir(self.n1, "f"))
+        self.remote("echo z > g; echo y > f")
+        watcher.wait("MODIFY", "CLOSE_WRITE")
+        self.remote("rm f")
+        wait_for(lambda: "DELETE_SELF" in watcher.events(), 10, "its end")
+
+    def test_moves_between_directories_and_over_files(self):
+        self.remote("mkdir a b; echo x > a/f; echo y > b/g")
+        self.cluster.sync_all()
+        watcher = self.watch(self.dir(self.n1, "a"), self.dir(self.n1, "b"))
+        self.remote("mv a/f b/f")
+        watcher.wait("MOVED_FROM f", "MOVED_TO f")
+        self.remote("mv b/f b/g")
+        watcher.wait("ATTRIB g", "MOVED_FROM f", "MOVED_TO g")  # the source's attributes come first
+        with open(self.dir(self.n1, "b", "g")) as f:
+            self.assertEqual(f.read(), "x\n")
+        self.remote("mv a b/")
+        self.cluster.sync_all()
+        wait_for(lambda: "MOVED_TO a" in watcher.events(), 10, "the directory")
+        self.assertEqual(sorted(os.listdir(self.dir(self.n1, "b"))), ["a", "g"])
+
+    def test_local_changes_are_told_once(self):
+        watcher = self.watch(self.dir(self.n1))
+        sh(f"cd {self.dir(self.n1)} && echo x > f && mv f g && chmod 600 g && rm g")
+        watcher.wait("CREATE f", "MODIFY f", "CLOSE_WRITE f", "MOVED_FROM f", "MOVED_TO g", "ATTRIB g",
+                     "DELETE g")
+
+    def test_what_the_room_makes_is_told(self):
+        watcher = self.watch(self.dir(self.n1))
+        fd = os.open(self.dir(self.n1, "@", "ephemeral", "me"), os.O_CREAT | os.O_RDWR)
+        watcher.wait("CREATE me")
+        os.close(fd)
+        watcher.wait("DELETE me")
+
+    def test_readers_see_the_committed_state_throughout(self):
+        watcher = self.watch(self.dir(self.n1))
+        stop, wrong = threading.Event(), []
+
+        def look():
+            path = self.dir(self.n1, "f")
+            last = -1
+            while not stop.is_set():
+                try:
+                    with open(path) as f:
+                        text = f.read()
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    wrong.append(error)
+                    continue
+                if text and int(text) < last:
+                    wrong.append((text, last))
+                last = max(last, int(text or -1))
+        thread = threading.Thread(target=look)
+        thread.start()
+        for i in range(60):
+            self.remote(f"echo {i} > tmp; mv tmp f")
+            if i % 7 == 6:
+                self.remote("rm f")
+        stop.set()
+        thread.join()
+        self.assertEqual(wrong, [])
+        wait_for(lambda: watcher.events().count("MOVED_TO f") == 60, 20, "all of them")
+        self.assertEqual(watcher.seen.count("DELETE f"), 8)
+
+    def test_a_storm_is_told_in_whole(self):
+        watcher = self.watch(self.dir(self.n1))
+        self.remote("for i in $(seq 300); do echo $i > f$i; done; rm f*")
+        wait_for(lambda: sum(e.startswith("DELETE ") for e in watcher.events()) == 300, 30,
+                 "300 deletions")
+        self.assertEqual(sum(e.startswith("CREATE ") for e in watcher.seen), 300)
+        self.assertEqual(os.listdir(self.dir(self.n1)), [])
+
+    def test_tools(self):
+        monitor = subprocess.Popen(
+            ["inotifywait", "-m", "-r", "-q", "--format", "%e %f", self.dir(self.n1)],
+            stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+        tail = subprocess.Popen(["tail", "-n", "0", "-F", self.dir(self.n1, "log")],
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                preexec_fn=die_with_parent)
+        self.addCleanup(monitor.stdout.close)
+        self.addCleanup(tail.stdout.close)
+        try:
+            time.sleep(0.5)
+            self.remote("mkdir sub")
+            self.assertEqual(monitor.stdout.readline(), "CREATE,ISDIR sub\n")
+            time.sleep(0.2)
+            self.remote("echo x > sub/f")
+            lines = iter(monitor.stdout.readline, "")
+            self.assertTrue(any("CREATE f" in line for line in lines))
+            self.remote("echo hello >> log")
+            self.assertEqual(tail.stdout.readline(), "hello\n")
+            self.remote("echo more >> log; mv log log.1; echo new > log")
+            self.assertEqual(tail.stdout.readline(), "more\n")
+            self.assertEqual(tail.stdout.readline(), "new\n")
+        finally:
+            for process in (monitor, tail):
+                process.kill()
+                process.wait()
+
+    def test_the_helper_ends_with_its_daemon(self):
+        def helpers():
+            found = set()
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                try:
+                    with open(f"/proc/{pid}/cmdline", "rb") as f:
+                        if self.n3.mount.encode() in f.read() and int(pid) != os.getpid():
+                            found.add(pid)
+                except OSError:
+                    pass
+            return found
+        self.assertEqual(len(helpers()), 1)
+        self.n3.kill()
+        wait_for(lambda: not helpers(), 10, "the end of its helper")
+        self.n3.start()
+        self.n3.wait_ready()
+        self.assertEqual(len(helpers()), 1)
+
+
+class SwitchedOff(ClusterTest):
+    nodes = 1
+    options = {"extra": "zabfs.inotify=false\n"}
+
+    def test_there_is_no_helper(self):
+        with open(f"/proc/{self.n1.process.pid}/task/{self.n1.process.pid}/children") as f:
+            self.assertEqual(f.read(), "")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
