@@ -107,8 +107,7 @@ class Composer {
         return EACCES;
       }
       add(OpCode::kCreate,
-          tree::create_body(to, staged.data.view(), room_.tree().acl_of(staged),
-                            tree::kCreatePersistent),
+          tree::create_body(to, staged.data.view(), acl_of_new(staged), tree::kCreatePersistent),
           to.size() + staged.data.size());
       return is_directory ? fill(staged, from, to, true) : 0;
     }
@@ -125,6 +124,16 @@ class Composer {
     add(OpCode::kSetData, tree::set_data_body(to, staged.data.view(), target->stat.version),
         to.size() + staged.data.size());
     return 0;
+  }
+
+  // As it was staged; a time that was set goes with it, though versions begin anew.
+  tree::AclList acl_of_new(const tree::ZNode& staged) const {
+    tree::AclList acl = room_.tree().acl_of(staged);
+    std::optional<tree::PosixEntry> posix = tree::find_posix(acl);
+    if (!posix || !posix->mtime) return acl;
+    if (posix->mtime_version != staged.stat.version) posix->mtime.reset();
+    posix->mtime_version = 0;
+    return tree::with_posix(acl, *posix);
   }
 
   Room& room_;

@@ -1,0 +1,90 @@
+// zabfs status and members: `@/cluster` of a mount of this machine.
+#include <fmt/format.h>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "fsd/tool/tool.h"
+
+namespace zabfs::tool {
+
+namespace json = boost::json;
+
+namespace {
+
+// The first zabfs mount of this machine.
+std::string find_mount() {
+  if (const char* named = std::getenv("ZABFS_MOUNT")) return named;
+  std::ifstream in("/proc/self/mountinfo");
+  std::string line;
+  while (std::getline(in, line)) {
+    if (line.find(" - fuse.zabfs ") == std::string::npos) continue;
+    std::istringstream fields(line);
+    std::string skipped, point;
+    fields >> skipped >> skipped >> skipped >> skipped >> point;
+    return point;
+  }
+  return {};
+}
+
+json::value value_of(const std::string& text) {
+  int64_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size()) return number;
+  if (text == "yes" || text == "no") return text == "yes";
+  if (text == "-") return nullptr;
+  return json::string(text);
+}
+
+json::object member_of(std::istringstream& fields) {
+  json::object member;
+  std::string id, address, role, word, zxid;
+  fields >> id >> address >> role >> word >> zxid;
+  member["id"] = value_of(id);
+  member["address"] = address;
+  member["role"] = role;
+  member["zxid"] = zxid;
+  return member;
+}
+
+}  // namespace
+
+int status(std::string mount, bool members_only, bool as_json) {
+  if (mount.empty()) mount = find_mount();
+  if (mount.empty()) return fail("no zabfs mount on this machine; name one with --mount");
+  std::string file = mount + "/@/cluster";
+  std::ifstream in(file);
+  if (!in) return fail(error_of(file));
+  std::string line;
+  json::object state;
+  json::array members;
+  bool quorum = false;
+  while (std::getline(in, line)) {
+    quorum = quorum || line == "quorum yes";
+    std::istringstream fields(line);
+    std::string name, value;
+    fields >> name;
+    bool is_member = name == "member";
+    if (as_json && is_member) {
+      members.push_back(member_of(fields));
+    } else if (as_json && fields >> value) {
+      state[name] = value_of(value);
+    } else if (!members_only || is_member) {
+      fmt::print("{}\n", line);
+    }
+  }
+  if (as_json && members_only) std::cout << json::serialize(members) << "\n";
+  if (as_json && !members_only) {
+    state["members"] = std::move(members);
+    std::cout << json::serialize(state) << "\n";
+  }
+  return quorum ? 0 : kFailed;
+}
+
+}  // namespace zabfs::tool

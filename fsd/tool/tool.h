@@ -1,0 +1,63 @@
+// zabfs, the command-line tool: what its commands share. It works through a mount, as any script
+// could; only `check` reads the files of a stopped node. Each command gives its exit code.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace zabfs::tool {
+
+inline constexpr int kFailed = 1;
+inline constexpr int kUsage = 2;
+inline constexpr int kLockLost = 125;
+
+// Says so on standard error; gives `code`.
+int fail(const std::string& what, int code = kFailed);
+std::string error_of(const std::string& file);  // "FILE: why", from errno
+int64_t now_ms();                               // CLOCK_BOOTTIME
+std::string join(const std::string& directory, std::string_view name);
+std::optional<std::string> read_file(const std::string& file);
+// An extended attribute of the mount, `user.zabfs.NAME`; empty if there is none.
+std::string attribute(const std::string& file, const char* name);
+
+// ---- processes (process.cc)
+// Starts it in a process group of its own, in the foreground if we are.
+pid_t start_command(const std::vector<std::string>& command,
+                    const std::vector<std::string>& environment = {});
+// SIGINT, SIGTERM and SIGHUP are noted from here on; `caught` gives and forgets the last one.
+void catch_signals();
+int caught();
+int exit_code(int wait_status);
+// Runs it and waits; signals go on to it.
+int run_command(const std::vector<std::string>& command,
+                const std::vector<std::string>& environment = {});
+
+// ---- commands
+int status(std::string mount, bool members_only, bool as_json);
+int lock(const std::string& directory, double timeout_s, const std::vector<std::string>& command);
+struct WatchOptions {
+  std::string directory;
+  bool all = false;
+  bool as_json = false;
+  std::string exec;
+  std::string state_file;
+};
+int watch(const WatchOptions& options);
+struct MemberOptions {
+  std::string directory, name, data, check;
+  double every_s = 5;
+  std::vector<std::string> command;
+};
+int run_member(const MemberOptions& options);
+int edit(const std::string& file);
+int show_tree(const std::string& directory, int depth, bool as_json);
+int export_tree(const std::string& directory, const std::string& target);
+int import_tree(const std::string& source, const std::string& directory);
+int check(const std::string& directory, const std::string& log_directory);
+
+}  // namespace zabfs::tool

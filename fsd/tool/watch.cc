@@ -1,0 +1,194 @@
+// zabfs watch: prints the changes of a directory, or runs a command for them.
+//
+// It outlives the daemon: when the mount is gone it waits for it to come again, and compares what
+// it finds with what it saw last. With a state file it outlives itself in the same way.
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+
+#include "fsd/tool/tool.h"
+
+namespace zabfs::tool {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr int kRetryMs = 500;
+constexpr int kSettleMs = 30;  // changes that come within so long are one run of the command
+constexpr size_t kMaxChangesShown = 32u << 10;
+
+std::vector<std::string> children_of(const std::string& directory) {
+  std::vector<std::string> names;
+  DIR* open = ::opendir(directory.c_str());
+  if (open == nullptr) return names;
+  while (dirent* entry = ::readdir(open)) {
+    std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(std::move(name));
+  }
+  ::closedir(open);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// What a watcher of the directory can tell apart: every znode's last change.
+void add_picture(const std::string& path, const std::string& name, bool is_top, bool all,
+                 std::string& picture) {
+  picture += fmt::format("{} {} {} {}\n", name, attribute(path, "czxid"), attribute(path, "mzxid"),
+                         attribute(path, "aversion"));
+  struct stat st = {};
+  if (!is_top && (!all || ::lstat(path.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))) return;
+  for (const std::string& child : children_of(path)) {
+    add_picture(join(path, child), is_top ? child : join(name, child), false, all, picture);
+  }
+}
+
+std::string fingerprint(const WatchOptions& options) {
+  std::string picture;
+  add_picture(options.directory, ".", true, options.all, picture);
+  uint64_t hash = 0xcbf29ce484222325;
+  for (char c : picture) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  return fmt::format("{:016x}\n", hash);
+}
+
+void print_change(const std::string& line, bool as_json) {
+  std::istringstream fields(line);
+  json::object change;
+  std::string zxid, type, name;
+  fields >> zxid >> type;
+  std::getline(fields >> std::ws, name);
+  if (as_json) {
+    change["zxid"] = zxid;
+    if (!type.empty()) change["type"] = type;
+    if (!type.empty()) change["name"] = name;
+    fmt::print("{}\n", json::serialize(change));
+  } else {
+    fmt::print("{}\n", line);
+  }
+  std::fflush(stdout);
+}
+
+class Watching {
+ public:
+  explicit Watching(const WatchOptions& options)
+      : options_(options),
+        file_(join(options.directory, options.all ? "@/watch-all" : "@/watch")) {}
+
+  int run() {
+    if (!open()) return fail(error_of(file_));
+    if (options_.exec.empty()) return print();
+    catch_signals();
+    std::optional<std::string> before =
+        options_.state_file.empty() ? std::nullopt : read_file(options_.state_file);
+    seen_ = fingerprint(options_);
+    if (before && *before != seen_) execute("");  // changed while nobody watched
+    remember();
+    while (true) {
+      std::string changes;
+      bool there = next(-1, changes);
+      int number = caught();
+      if (!there && number == 0) {
+        if (errno == EINTR) continue;
+        if (errno == 0) return 0;  // the directory is gone
+        number = reconnect();
+      }
+      if (number != 0) return 128 + number;
+      while (there && next(kSettleMs, changes)) {
+      }
+      // What comes while the command runs is told of again: once too often rather than never.
+      std::string now = fingerprint(options_);
+      if (there || now != seen_) execute(changes);
+      seen_ = now;
+      remember();
+    }
+  }
+
+ private:
+  bool open() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = ::open(file_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd_ < 0) return false;
+    char first[64];
+    ssize_t size = ::read(fd_, first, sizeof(first));
+    if (size <= 0) return false;
+    zxid_ = std::string(first, static_cast<size_t>(size) - 1);
+    return true;
+  }
+
+  // Gives the signal that ended the wait, or 0 when the mount is there again.
+  int reconnect() {
+    fmt::print(stderr, "zabfs: {}; waits for it to come again\n", error_of(file_));
+    while (!open()) {
+      ::poll(nullptr, 0, kRetryMs);
+      if (int number = caught()) return number;
+    }
+    return 0;
+  }
+
+  // Adds the next line; false at a timeout, the end (errno 0) or an error.
+  bool next(int timeout_ms, std::string& changes) {
+    pollfd wanted = {fd_, POLLIN, 0};
+    int ready = ::poll(&wanted, 1, timeout_ms);
+    if (ready <= 0) return false;
+    char line[8192];
+    ssize_t size = ::read(fd_, line, sizeof(line));
+    if (size == 0) errno = 0;
+    if (size <= 0) return false;
+    std::string text(line, static_cast<size_t>(size));
+    zxid_ = text.substr(0, text.find(' '));
+    if (changes.size() + text.size() <= kMaxChangesShown) changes += text;
+    return true;
+  }
+
+  int print() {
+    print_change(zxid_, options_.as_json);
+    while (true) {
+      std::string change;
+      if (next(-1, change)) {
+        print_change(change.substr(0, change.size() - 1), options_.as_json);
+      } else if (errno == 0) {
+        return 0;
+      } else if (errno != EINTR) {
+        return fail(error_of(file_));
+      }
+    }
+  }
+
+  void execute(const std::string& changes) {
+    int code = run_command(
+        {"/bin/sh", "-c", options_.exec},
+        {"ZABFS_DIR=" + options_.directory, "ZABFS_ZXID=" + zxid_, "ZABFS_CHANGES=" + changes});
+    if (code != 0) fail(fmt::format("the command exited with {}", code));
+  }
+
+  void remember() {
+    if (options_.state_file.empty()) return;
+    std::string temporary = options_.state_file + ".new";
+    std::ofstream(temporary) << seen_;
+    if (::rename(temporary.c_str(), options_.state_file.c_str()) != 0) {
+      fail(error_of(options_.state_file));
+    }
+  }
+
+  const WatchOptions& options_;
+  std::string file_;
+  std::string zxid_;  // of the last line
+  std::string seen_;  // the fingerprint that the command last ran for
+  int fd_ = -1;
+};
+
+}  // namespace
+
+int watch(const WatchOptions& options) { return Watching(options).run(); }
+
+}  // namespace zabfs::tool

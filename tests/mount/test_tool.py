@@ -1,0 +1,289 @@
+"""zabfs, the command-line tool, as scripts and operators use it."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
+from harness import ClusterTest, ZABFS, die_with_parent, run, sh, wait_for  # noqa: E402
+
+
+def read(path):
+    with open(path) as f:
+        return f.read()
+
+
+class Tool(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.scratch = tempfile.mkdtemp(dir=self.cluster.directory)
+        self.processes = []
+
+    def tearDown(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+    def start(self, *command, **options):
+        process = subprocess.Popen([ZABFS, *command], preexec_fn=die_with_parent, text=True, **options)
+        self.processes.append(process)
+        return process
+
+    def out(self, name):
+        return os.path.join(self.scratch, name)
+
+    def test_status_as_json(self):
+        result = run(ZABFS, "status", "--json", "--mount", self.n1.mount)
+        state = json.loads(result.stdout)
+        self.assertEqual((state["node"], state["quorum"], len(state["members"])), (1, True, 3))
+        self.assertIn(state["role"], ("leader", "follower"))
+        members = json.loads(run(ZABFS, "members", "--json", "--mount", self.n1.mount).stdout)
+        self.assertEqual([m["id"] for m in members], [1, 2, 3])
+
+    def test_usage(self):
+        for command in ((), ("nosuch",), ("lock",), ("run", self.dir(self.n1), "--", "true")):
+            result = run(ZABFS, *command)
+            self.assertEqual(result.returncode, 2, command)
+        for command in ("lock", "watch", "run", "edit", "tree", "export", "import", "status"):
+            self.assertEqual(run(ZABFS, command, "--help").returncode, 0)
+        result = run(ZABFS, "watch", "/nosuch")
+        self.assertEqual((result.returncode, result.stderr),
+                         (1, "zabfs: /nosuch/@/watch: No such file or directory\n"))
+
+    def test_watch_prints(self):
+        plain = self.start("watch", self.dir(self.n1), stdout=subprocess.PIPE)
+        self.assertRegex(plain.stdout.readline(), "^0x[0-9a-f]+$")
+        below = self.start("watch", "--all", "--json", self.dir(self.n1), stdout=subprocess.PIPE)
+        self.assertEqual(list(json.loads(below.stdout.readline())), ["zxid"])
+        sh(f"cd {self.dir(self.n2)} && mkdir d && touch 'd/a b'")
+        self.assertRegex(plain.stdout.readline(), "^0x[0-9a-f]+ created d$")
+        seen = [json.loads(below.stdout.readline()) for _ in range(2)]
+        self.assertEqual([(s["type"], s["name"]) for s in seen],
+                         [("created", "d"), ("created", "d/a b")])
+
+    def test_watch_runs_a_command(self):
+        log, state = self.out("log"), self.out("state")
+        command = f'echo "$ZABFS_CHANGES" | grep -c . >> {log}'
+
+        def runs():
+            return read(log).split() if os.path.exists(log) else []
+
+        def watching():
+            watcher = self.start("watch", self.dir(self.n1), "--exec", command, "--state", state)
+            wait_for(lambda: "watch " + f"/{self.name}/@/watch" in read(self.n1.path("@", "handles")),
+                     10, "the watch")
+            return watcher
+        watcher = watching()
+        time.sleep(0.3)
+        self.assertEqual(runs(), [])
+        sh(f"cd {self.dir(self.n2)} && echo x > f")
+        wait_for(lambda: len(runs()) == 1, 10, "the first run")
+        sh(f"cd {self.dir(self.n2)} && for i in $(seq 40); do echo $i > f$i; done")
+        wait_for(lambda: sum(map(int, runs())) >= 80, 20, "all changes")
+        self.assertLess(len(runs()), 40)  # those that come together are one run
+        time.sleep(0.3)
+        before = len(runs())
+        watcher.send_signal(signal.SIGTERM)
+        self.assertEqual(watcher.wait(10), 128 + signal.SIGTERM)
+        watcher = watching()
+        time.sleep(0.5)
+        self.assertEqual(len(runs()), before)  # nothing changed
+        watcher.terminate()
+        watcher.wait(10)
+        sh(f"cd {self.dir(self.n2)} && echo y > f")
+        watcher = watching()
+        wait_for(lambda: len(runs()) == before + 1, 10, "what changed while nobody watched")
+
+    def test_watch_outlives_the_daemon(self):
+        log = self.out("log")
+        self.start("watch", self.dir(self.n3), "--exec", f"echo run >> {log}",
+                   stderr=subprocess.DEVNULL)
+        wait_for(lambda: "watch" in read(self.n3.path("@", "handles")), 10, "the watch")
+
+        def restart():
+            self.n3.kill()
+            self.n3.start()
+            self.n3.wait_ready()
+            wait_for(lambda: "watch" in read(self.n3.path("@", "handles")), 10, "the watch again")
+        restart()
+        time.sleep(0.5)
+        self.assertFalse(os.path.exists(log))
+        sh(f"echo x > {self.dir(self.n1, 'f')}")
+        wait_for(lambda: os.path.exists(log) and read(log) == "run\n", 10, "the run")
+
+    def test_a_member_is_there_while_its_command_runs(self):
+        members = lambda: sorted(os.listdir(self.dir(self.n2)))  # noqa: E731
+        process = self.start("run", "--member", self.dir(self.n1), "--name", "web1", "--data",
+                             "10.0.0.1:80", "--", "sh", "-c", "sleep 60 & wait; exit 3")
+        wait_for(lambda: members() == ["web1"], 10, "the member")
+        wait_for(lambda: read(self.dir(self.n2, "web1")) == "10.0.0.1:80", 10, "its data")
+        self.assertNotEqual(os.getxattr(self.dir(self.n2, "web1"), "user.zabfs.ephemeralOwner"), b"0")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(10), 128 + signal.SIGTERM)
+        wait_for(lambda: members() == [], 10, "its end")
+        process = self.start("run", "--member", self.dir(self.n1), "--", "sh", "-c", "exit 3")
+        self.assertEqual(process.wait(10), 3)
+        process = self.start("run", "--member", self.dir(self.n1), "--name", "killed", "--", "sleep", "30")
+        wait_for(lambda: members() == ["killed"], 10, "the member")
+        process.kill()
+        wait_for(lambda: members() == [], 10, "its end")
+
+    def test_a_member_is_there_while_its_check_passes(self):
+        members = lambda: os.listdir(self.dir(self.n2))  # noqa: E731
+        healthy = self.out("healthy")
+        self.start("run", "--member", self.dir(self.n1), "--name", "web1", "--check",
+                   f"test -f {healthy}", "--every", "0.2", "--", "sleep", "60",
+                   stderr=subprocess.DEVNULL)
+        time.sleep(0.6)
+        self.assertEqual(members(), [])
+        for _ in range(2):
+            open(healthy, "w").close()
+            wait_for(lambda: members() == ["web1"], 10, "the member")
+            os.unlink(healthy)
+            wait_for(lambda: members() == [], 10, "its end")
+
+    def test_a_member_registers_again_when_its_node_comes_back(self):
+        self.start("run", "--member", self.dir(self.n3), "--name", "web1", "--", "sleep", "60",
+                   stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.listdir(self.dir(self.n1)) == ["web1"], 10, "the member")
+        self.n3.terminate()
+        wait_for(lambda: os.listdir(self.dir(self.n1)) == [], 10, "its end")
+        self.n3.start()
+        self.n3.wait_ready()
+        wait_for(lambda: os.listdir(self.dir(self.n1)) == ["web1"], 20, "the member again")
+
+    def edit(self, script):
+        editor = self.out("editor")
+        with open(editor, "w") as f:
+            f.write("#!/bin/sh\n" + script)
+        os.chmod(editor, 0o755)
+        return run(ZABFS, "edit", self.dir(self.n1, "f"), env={**os.environ, "EDITOR": editor,
+                                                               "VISUAL": ""})
+
+    def test_edit(self):
+        sh(f"echo one > {self.dir(self.n1, 'f')}")
+        result = self.edit('sed -i s/one/two/ "$1"')
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(read(self.dir(self.n1, "f")), "two\n")
+        version = os.getxattr(self.dir(self.n1, "f"), "user.zabfs.version")
+        self.assertEqual(self.edit("true").stderr, "zabfs: nothing is changed\n")
+        self.assertEqual(self.edit('echo x > "$1"; exit 1').returncode, 1)
+        self.assertEqual(os.getxattr(self.dir(self.n1, "f"), "user.zabfs.version"), version)
+
+    def test_edit_shows_what_somebody_else_did(self):
+        sh(f"echo one > {self.dir(self.n1, 'f')}")
+        result = self.edit(f'echo mine > "$1"; echo theirs > {self.dir(self.n2, "f")}; '
+                           f'sync {self.dir(self.n1)}')
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("-theirs\n+mine\n", result.stdout)
+        self.assertEqual(read(self.dir(self.n1, "f")), "theirs\n")
+        copy = result.stderr.split("your version is in ")[1].strip()
+        self.assertEqual(read(copy), "mine\n")
+        sh(f"rm -r {os.path.dirname(copy)}")
+
+    def make_tree(self):
+        sh(f"cd {self.dir(self.n1)} && mkdir -p a/b empty && echo 1 > a/f && echo 2 > a/b/g && "
+           f"ln -s a/f link && echo data > a/@/data && chmod 640 a/f && chown 1000:1000 a/b && "
+           f"touch -d '2001-02-03 04:05:06.789' a/f a/b")
+
+    def test_tree(self):
+        self.make_tree()
+        text = run(ZABFS, "tree", self.dir(self.n1)).stdout.splitlines()[1:]
+        self.assertEqual(text, ["├── a/", "│   ├── b/", "│   │   └── g  2 bytes, version 1",
+                                "│   └── f  2 bytes, version 1", "├── empty/", "└── link -> a/f"])
+        tree = json.loads(run(ZABFS, "tree", "--json", self.dir(self.n1)).stdout)
+        a = tree["children"][0]
+        self.assertEqual((a["name"], a["kind"], a["children"][1]["mode"]), ("a", "directory", "0640"))
+        self.assertEqual(len(run(ZABFS, "tree", "--depth", "1", self.dir(self.n1)).stdout.splitlines()), 4)
+
+    LISTING = "find . -printf '%P %y %m %U %G %T@ %l\\n' | sort; cat a/f a/b/g"
+
+    def test_export_and_import(self):
+        self.make_tree()
+        self.cluster.sync_all()
+        for target in ("copy", "copy.tar", "copy.tar.gz"):
+            result = run(ZABFS, "export", self.dir(self.n2), self.out(target))
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertRegex(result.stderr, r"exported \d+ entries, \d+ bytes, as of zxid 0x[0-9a-f]+\n$")
+            back = self.n1.path(f"{self.name}-{target}")
+            os.mkdir(back)
+            result = run(ZABFS, "import", self.out(target), back)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(sh(f"cd {back} && {self.LISTING}").split("\n", 1)[1],
+                             sh(f"cd {self.dir(self.n1)} && {self.LISTING}").split("\n", 1)[1])
+            self.assertEqual(read(os.path.join(back, "a/@/data")), "data\n")
+            self.assertEqual(os.listdir(os.path.join(back, "@/txn")), [])
+        self.assertEqual(run(ZABFS, "export", self.dir(self.n2), self.out("copy")).returncode, 1)
+        self.assertEqual(run(ZABFS, "import", self.out("copy"), self.scratch).returncode, 2)
+
+    def test_an_export_is_the_tree_at_one_zxid(self):
+        count = 30
+        sh(f"cd {self.dir(self.n1)} && for i in $(seq -w {count}); do echo 0 > f$i; done")
+        stop = threading.Event()
+
+        def change():
+            n = 0
+            while not stop.is_set():
+                n += 1
+                for i in range(1, count + 1):  # in order, so that values never rise along the names
+                    with open(self.dir(self.n1, f"f{i:02}"), "w") as f:
+                        f.write(str(n))
+                time.sleep(0.1)
+        changer = threading.Thread(target=change)
+        changer.start()
+        try:
+            for i in range(5):
+                result = run(ZABFS, "export", self.dir(self.n2), self.out(f"e{i}"))
+                self.assertEqual(result.returncode, 0, result.stderr)
+                values = [int(read(self.out(f"e{i}/f{j:02}"))) for j in range(1, count + 1)]
+                self.assertEqual(values, sorted(values, reverse=True))
+                self.assertLessEqual(values[0] - values[-1], 1)
+        finally:
+            stop.set()
+            changer.join()
+
+    def test_an_import_makes_each_directory_in_one_commit(self):
+        source = self.out("source")
+        sh(f"mkdir -p {source}/d && cd {source} && for i in $(seq 50); do echo $i > f$i; echo $i > d/$i; done")
+        result = run(ZABFS, "import", source, self.dir(self.n1))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("2 commits of files", result.stderr)
+        for directory in ("", "d"):
+            zxids = {os.getxattr(self.dir(self.n1, directory, n), "user.zabfs.czxid")
+                     for n in os.listdir(self.dir(self.n1, directory)) if n != "d"}
+            self.assertEqual(len(zxids), 1)
+        sh(f"cd {source} && head -c 700000 /dev/urandom > big1; head -c 950000 /dev/urandom > big2")
+        result = run(ZABFS, "import", source, self.dir(self.n1))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(sh(f"diff -r {source} {self.dir(self.n1)}"), "")
+
+    def test_completion(self):
+        script = os.path.join(os.path.dirname(__file__), "..", "..", "packaging", "completion", "zabfs")
+
+        def complete(*words):
+            quoted = " ".join(f"'{w}'" for w in words)
+            return sh(f"source {script}; COMP_WORDS=(zabfs {quoted}); COMP_CWORD={len(words)}; "
+                      f"_zabfs; printf '%s\\n' \"${{COMPREPLY[@]}}\"").split()
+        self.assertIn("status", complete(""))
+        self.assertEqual(complete("wat"), ["watch"])
+        self.assertEqual(complete("watch", "--e"), ["--exec"])
+        offered = set(complete(""))
+        known = {line.split()[0] for line in
+                 run(ZABFS, "--help").stdout.split("Subcommands:")[1].splitlines() if line.strip()}
+        self.assertEqual(offered, known | {"--help"})
+        for name in known:
+            flags = set(re.findall(r"(--[a-z-]+)", run(ZABFS, name, "--help").stdout))
+            self.assertLessEqual(set(complete(name, "--")), flags, name)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
