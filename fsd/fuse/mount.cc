@@ -90,6 +90,11 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
     attributes.emplace_back(path);
     attributes.emplace_back(tree::parent_path(path));
   };
+  auto going = [&](const std::string& path) {
+    const tree::ZNode* node = tree.find(path);
+    if (node == nullptr || nodes_.held(path) == 0) return;
+    nodes_.note_last(path, stat_of(view(tree, *node, path)));
+  };
   for (const tree::Txn& txn : txns) {
     if (txn.header.session == session_.id()) {
       auto ours = local_names_.find(txn.header.cxid);
@@ -97,14 +102,20 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
     }
     for_each_op(txn, [&](const auto& op) {
       using T = std::decay_t<decltype(op)>;
-      if constexpr (std::is_same_v<T, tree::CreateTxn> || std::is_same_v<T, tree::DeleteTxn>) {
+      if constexpr (std::is_same_v<T, tree::CreateTxn>) {
         named(op.path);
+      } else if constexpr (std::is_same_v<T, tree::DeleteTxn>) {
+        named(op.path);
+        going(std::string(op.path));
       } else if constexpr (std::is_same_v<T, tree::SetDataTxn> ||
                            std::is_same_v<T, tree::SetAclTxn>) {
         attributes.emplace_back(op.path);
       } else if constexpr (std::is_same_v<T, tree::CloseSessionTxn>) {
         for (std::string_view path : op.paths) named(path);
-        for (const std::string& path : tree.ephemerals_of(txn.header.session)) named(path);
+        for (const std::string& path : tree.ephemerals_of(txn.header.session)) {
+          named(path);
+          going(path);
+        }
       }
     });
     note_replays(txn);

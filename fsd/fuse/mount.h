@@ -88,7 +88,7 @@ class Mount : public consensus::ReplicaListener {
   void flock(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info, int operation);
   void setlk(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info, const struct flock* lock,
              bool wait);
-  void getlk(fuse_req_t req, const struct flock* lock);
+  void getlk(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info, const struct flock* lock);
   void poll(fuse_req_t req, const fuse_file_info* info, fuse_pollhandle* handle);
 
  private:
@@ -131,6 +131,8 @@ class Mount : public consensus::ReplicaListener {
   std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
   std::optional<std::string> child_path(fuse_req_t req, fuse_ino_t parent, const char* name);
   void reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes);
+  // The group of what is made in a directory: its own if it is setgid, else the maker's.
+  uint32_t group_in(const std::string& directory, uint32_t maker) const;
   void remove_path(fuse_req_t req, const std::string& path, bool directory);
   void make_znode(fuse_req_t req, const std::string& path, std::string_view data,
                   const tree::AclList& acl);
@@ -159,8 +161,13 @@ class Mount : public consensus::ReplicaListener {
   void commit_answered(const FilePtr& file, const tree::Outcome& outcome, bool was_append);
   void mark_dirty(const FilePtr& file);
   void release_file(const FilePtr& file);
-  void truncate_path(fuse_req_t req, fuse_ino_t node, off_t size, int tries);
+  void truncate_path(fuse_req_t req, fuse_ino_t node, off_t size, int tries,
+                     std::function<void()> then);
+  // Data written by others than root takes setuid and setgid away, before it is committed.
+  void drop_setuid(const std::string& path);
   void set_posix(fuse_req_t req, fuse_ino_t node, const tree::PosixChange& change);
+  void set_size(fuse_req_t req, fuse_ino_t node, off_t size, uint64_t handle,
+                std::function<void()> then);
   void set_attributes(fuse_req_t req, fuse_ino_t node, struct stat attributes, int set,
                       uint64_t handle);
   // Truncations under way at RELEASE: requests on that file wait for them.
@@ -234,6 +241,7 @@ class Mount : public consensus::ReplicaListener {
   std::vector<std::pair<std::string, std::string>> renames_;  // of the batch in progress
   std::vector<ReplayOp> replays_;                             // the same
   std::map<LockKey, LockTicket> held_locks_;
+  std::atomic<bool> has_posix_locks_{false};  // fcntl was used: closes are to be heard of
 
   std::mutex releasing_mutex_;  // guards releasing_
   std::map<std::string, std::vector<std::function<void()>>> releasing_;

@@ -46,8 +46,18 @@ void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
-  tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, context->uid, context->gid);
+  uint32_t group = group_in(nodes_.find(parent)->path, context->gid);
+  tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, context->uid, group);
   when_writable(req, [this, req, path = *path, acl] { make_znode(req, path, "", acl); });
+}
+
+uint32_t Mount::group_in(const std::string& directory, uint32_t maker) const {
+  return host_.replica().read([&](const tree::Tree& tree) {
+    const tree::ZNode* znode = tree.find(directory);
+    if (znode == nullptr) return maker;
+    View shown = view(tree, *znode, directory);
+    return (shown.mode & S_ISGID) != 0 ? shown.gid : maker;
+  });
 }
 
 void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
@@ -58,21 +68,14 @@ void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mo
   if (!path) return;
   std::string directory = nodes_.find(parent)->path;
   const fuse_ctx* context = fuse_req_ctx(req);
-  when_writable(
-      req, [this, req, path = *path, directory, mode, uid = context->uid, gid = context->gid] {
-        uint32_t bits = mode & 07777;
-        uint32_t group = gid;
-        const tree::Tree& tree = host_.replica().tree();
-        if (const tree::ZNode* znode = tree.find(directory)) {
-          View shown = view(tree, *znode, directory);
-          if ((shown.mode & S_ISGID) != 0) {  // setgid directories hand down group and bit
-            group = shown.gid;
-            bits |= S_ISGID;
-          }
-        }
-        tree::AclList acl = acl_for_new(tree::Kind::kDirectory, bits, uid, group);
-        make_znode(req, path, "", acl);
-      });
+  bool hands_down = host_.replica().read([&](const tree::Tree& tree) {
+    const tree::ZNode* znode = tree.find(directory);
+    return znode != nullptr && (view(tree, *znode, directory).mode & S_ISGID) != 0;
+  });
+  uint32_t bits = (mode & 07777) | (hands_down ? uint32_t{S_ISGID} : 0);
+  tree::AclList acl =
+      acl_for_new(tree::Kind::kDirectory, bits, context->uid, group_in(directory, context->gid));
+  when_writable(req, [this, req, path = *path, acl] { make_znode(req, path, "", acl); });
 }
 
 void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
@@ -81,7 +84,8 @@ void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
   // Shown as 0777, as links are; but others' w would let any client change where it leads.
-  tree::AclList acl = acl_for_new(tree::Kind::kSymlink, 0755, context->uid, context->gid);
+  tree::AclList acl = acl_for_new(tree::Kind::kSymlink, 0755, context->uid,
+                                  group_in(nodes_.find(parent)->path, context->gid));
   when_writable(req, [this, req, path = *path, acl, target = std::string(target)] {
     make_znode(req, path, target, acl);
   });
@@ -179,26 +183,13 @@ void Mount::set_attributes(fuse_req_t req, fuse_ino_t id, struct stat wanted, in
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
   if ((set & FUSE_SET_ATTR_SIZE) != 0) {
-    if (wanted.st_size < 0 || static_cast<size_t>(wanted.st_size) > tree::kMaxDataBytes) {
-      return static_cast<void>(fuse_reply_err(req, EFBIG));
-    }
-    FilePtr file;
-    {
-      std::lock_guard lock(handles_mutex_);
-      auto place = files_.find(handle);
-      if (handle != 0 && place != files_.end()) file = place->second;
-    }
-    if (!file || !file->writable) return truncate_path(req, id, wanted.st_size, kTruncateTries);
-    // ftruncate: one more write of this handle's.
-    if (!file->content || !file->appended.empty()) {
-      file->content = own_image(*file, node->path);
-      file->appended.clear();
-    }
-    file->content->resize(static_cast<size_t>(wanted.st_size), '\0');
-    file->dirty_content = true;
-    file->bare_truncation = false;
-    mark_dirty(file);
-    return reply_attributes(req, id, *node, file.get(), false);
+    // The size first; what comes with it (a truncation by others than root takes setuid away) then.
+    // The time of the new data is its commit's.
+    int rest = set & ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME_NOW);
+    if ((set & FUSE_SET_ATTR_MTIME_NOW) != 0) rest &= ~FUSE_SET_ATTR_MTIME;
+    return set_size(req, id, wanted.st_size, handle, [this, req, id, wanted, rest, handle] {
+      set_attributes(req, id, wanted, rest, handle);
+    });
   }
   tree::PosixChange change;
   if ((set & FUSE_SET_ATTR_MODE) != 0) change.mode = wanted.st_mode & 07777;
@@ -210,6 +201,47 @@ void Mount::set_attributes(fuse_req_t req, fuse_ino_t id, struct stat wanted, in
     change.mtime = tree::Time{wanted.st_mtim.tv_sec, static_cast<int32_t>(wanted.st_mtim.tv_nsec)};
   }
   set_posix(req, id, change);
+}
+
+void Mount::set_size(fuse_req_t req, fuse_ino_t id, off_t size, uint64_t handle,
+                     std::function<void()> then) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  if (size < 0 || static_cast<size_t>(size) > tree::kMaxDataBytes) {
+    return static_cast<void>(fuse_reply_err(req, EFBIG));
+  }
+  FilePtr file;
+  {
+    std::lock_guard lock(handles_mutex_);
+    auto place = files_.find(handle);
+    if (handle != 0 && place != files_.end()) file = place->second;
+  }
+  if (!file || !file->writable) return truncate_path(req, id, size, kTruncateTries, then);
+  // ftruncate: one more write of this handle's.
+  if (!file->content || !file->appended.empty()) {
+    file->content = own_image(*file, node->path);
+    file->appended.clear();
+  }
+  file->content->resize(static_cast<size_t>(size), '\0');
+  file->dirty_content = true;
+  file->bare_truncation = false;
+  mark_dirty(file);
+  then();
+}
+
+void Mount::drop_setuid(const std::string& path) {
+  const tree::Tree& tree = host_.replica().tree();
+  const tree::ZNode* znode = tree.find(path);
+  if (znode == nullptr) return;
+  View shown = view(tree, *znode, path);
+  uint32_t dropped = shown.mode & S_ISUID;
+  if ((shown.mode & S_IXGRP) != 0) dropped |= shown.mode & S_ISGID;
+  if (dropped == 0) return;
+  tree::PosixChange change;
+  change.base = posix_of(shown);
+  change.mode = shown.mode & ~dropped;
+  commit(OpCode::kExtSetPosix, encode(tree::ExtSetPosix{path, znode->stat.czxid, change}),
+         [](const Outcome&) {});
 }
 
 void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wanted) {
@@ -247,7 +279,8 @@ void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wa
 }
 
 // truncate(2): read, cut or extend, and commit if nobody else wrote in between; else again.
-void Mount::truncate_path(fuse_req_t req, fuse_ino_t id, off_t size, int tries) {
+void Mount::truncate_path(fuse_req_t req, fuse_ino_t id, off_t size, int tries,
+                          std::function<void()> then) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
   const tree::Tree& tree = host_.replica().tree();
@@ -259,16 +292,14 @@ void Mount::truncate_path(fuse_req_t req, fuse_ino_t id, off_t size, int tries) 
   write.version = znode->stat.version;
   write.data = znode->data.view();
   write.data.resize(static_cast<size_t>(size), '\0');
-  commit(OpCode::kExtWrite, encode(write), [this, req, id, size, tries](const Outcome& outcome) {
-    if (outcome.error == Error::kStale && tries > 0) {
-      return truncate_path(req, id, size, tries - 1);
-    }
-    std::optional<Node> now = nodes_.find(id);
-    if (outcome.error != Error::kOk || !now) {
-      return static_cast<void>(fuse_reply_err(req, now ? to_errno(outcome.error) : ESTALE));
-    }
-    reply_attributes(req, id, *now, nullptr, false);
-  });
+  commit(OpCode::kExtWrite, encode(write),
+         [this, req, id, size, tries, then = std::move(then)](const Outcome& outcome) mutable {
+           if (outcome.error == Error::kStale && tries > 0) {
+             return truncate_path(req, id, size, tries - 1, std::move(then));
+           }
+           if (outcome.error == Error::kOk) return then();
+           fuse_reply_err(req, to_errno(outcome.error));
+         });
 }
 
 }  // namespace zabfs::fsd

@@ -100,7 +100,7 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   if (file->bare_truncation) mark_dirty(file);
   info.direct_io = 1;
   info.keep_cache = 0;
-  info.noflush = !file->writable;
+  info.noflush = !file->writable && !has_posix_locks_;
   if (fuse_reply_open(req, &info) == 0) return;
   // The opener was killed meanwhile: nothing was truncated.
   if (file->bare_truncation.exchange(false)) mark_dirty(file);
@@ -120,7 +120,7 @@ void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_inf
   info.fh = add_file(file);
   if (file->bare_truncation) mark_dirty(file);
   info.direct_io = 1;
-  info.noflush = !file->writable;
+  info.noflush = !file->writable && !has_posix_locks_;
   fuse_reply_create(req, &entry, &info);
 }
 
@@ -136,12 +136,7 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
   const fuse_ctx* context = fuse_req_ctx(req);
   when_writable(req, [this, req, path = *path, mode, info, directory = directory->path,
                       uid = context->uid, gid = context->gid] {
-    uint32_t group = host_.replica().read([&](const tree::Tree& tree) {
-      const tree::ZNode* znode = tree.find(directory);
-      if (znode == nullptr) return gid;
-      View shown = view(tree, *znode, directory);
-      return (shown.mode & S_ISGID) != 0 ? shown.gid : gid;
-    });
+    uint32_t group = group_in(directory, gid);
     tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, uid, group);
     commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
            [this, req, path, info](const Outcome& outcome) {
@@ -231,9 +226,13 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
   }
   FilePtr file = find_file(info);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
-  static_cast<void>(id);
-  when_writable(req, [this, req, file, copy = std::string(bytes, size), offset,
-                      flags = info->flags] { write_to(req, file, copy, offset, flags); });
+  bool by_root = fuse_req_ctx(req)->uid == 0;
+  when_writable(req, [this, req, file, id, by_root, copy = std::string(bytes, size), offset,
+                      flags = info->flags] {
+    std::optional<Node> node = by_root ? std::nullopt : nodes_.find(id);
+    if (node && !node->gone) drop_setuid(node->path);
+    write_to(req, file, copy, offset, flags);
+  });
 }
 
 void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,

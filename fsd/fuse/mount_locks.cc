@@ -47,6 +47,7 @@ void Mount::setlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
   LockKey key{info->lock_owner, id};
+  has_posix_locks_ = true;
   bool whole = wanted->l_start == 0 && wanted->l_len == 0;
   if (wanted->l_type != F_UNLCK && !whole) {
     spdlog::warn(
@@ -61,11 +62,30 @@ void Mount::setlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
   lock(req, *node, key, mode, wait);
 }
 
-void Mount::getlk(fuse_req_t req, const struct flock* wanted) {
-  // Who holds it may be on another node, where pids mean nothing here: only whole files are known.
-  struct flock answer = *wanted;
-  answer.l_type = F_UNLCK;
-  fuse_reply_lock(req, &answer);
+// Who holds it may be on another node, whose pids mean nothing here: then the pid is 0.
+void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
+                  const struct flock* wanted) {
+  std::optional<Node> node = live_node(req, id);
+  if (!node) return;
+  LockKey key{info->lock_owner, id};
+  on_strand([this, req, node = *node, key, answer = *wanted]() mutable {
+    auto own = held_locks_.find(key);
+    LockTable::Ask ask;
+    ask.queue = Queue::kFile;
+    ask.directory = tree::parent_path(node.path);
+    ask.file = tree::base_name(node.path);
+    ask.mode = answer.l_type == F_RDLCK ? LockMode::kShared : LockMode::kExclusive;
+    std::optional<LockTable::Conflict> conflict =
+        room_.locks().conflict(ask, own == held_locks_.end() ? 0 : own->second);
+    answer.l_type = F_UNLCK;
+    if (conflict) {
+      answer.l_type = conflict->mode == LockMode::kShared ? F_RDLCK : F_WRLCK;
+      answer.l_whence = SEEK_SET;
+      answer.l_start = answer.l_len = 0;
+      answer.l_pid = conflict->pid;
+    }
+    fuse_reply_lock(req, &answer);
+  });
 }
 
 void Mount::lock(fuse_req_t req, const Node& node, LockKey key, std::optional<LockMode> mode,

@@ -168,6 +168,10 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
 }
 
 void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  std::optional<Node> known = nodes_.find(id);
+  if (known && known->gone && known->last) {  // removed, and open or somebody's working directory
+    return static_cast<void>(fuse_reply_attr(req, &*known->last, 0));
+  }
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
   uint64_t handle = info != nullptr ? info->fh : 0;
@@ -221,15 +225,15 @@ std::vector<std::pair<off_t, std::string>> Mount::list(const Node& node) const {
 }
 
 void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
-  std::optional<Node> node = live_node(req, id);
-  if (!node) return;
+  std::optional<Node> node = nodes_.find(id);  // a removed one is empty
+  if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   fuse_file_info info = *given;
   info.fh = next_handle_++;
   {
     std::lock_guard lock(handles_mutex_);
     listings_[info.fh] = std::make_shared<Listing>();
   }
-  if (node->control == Control::kNone) {
+  if (node->control == Control::kNone && !node->gone) {
     // The kernel drops a cached listing when it sees another mtime. One set by utimens doesn't move
     // with the listing, so such directories aren't cached.
     bool cacheable = host_.replica().read([&](const tree::Tree& tree) {
@@ -245,8 +249,9 @@ void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) 
 
 void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
                     const fuse_file_info* info, bool plus) {
-  std::optional<Node> node = live_node(req, id);
-  if (!node) return;
+  std::optional<Node> node = nodes_.find(id);
+  if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (node->gone) return static_cast<void>(fuse_reply_buf(req, nullptr, 0));
   std::shared_ptr<Listing> listing;
   {
     std::lock_guard lock(handles_mutex_);

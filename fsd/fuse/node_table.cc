@@ -207,6 +207,14 @@ void NodeTable::end_change() {
   all_changing_ = false;
 }
 
+void NodeTable::note_last(const std::string& path, const struct stat& last) {
+  std::lock_guard lock(mutex_);
+  auto place = by_path_.find(path);
+  if (place == by_path_.end()) return;
+  struct stat& noted = entries_[place->second]->node.last.emplace(last);
+  noted.st_nlink = 0;
+}
+
 void NodeTable::drop(const std::string& path) {
   std::lock_guard lock(mutex_);
   auto place = by_path_.find(path);

@@ -9,6 +9,8 @@
 // Thread-safe. Lock order: the tree's lock, then this table's.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -39,6 +41,8 @@ struct Node {
   tree::Zxid czxid;
   tree::Kind kind = tree::Kind::kFile;
   bool gone = false;  // the znode it stood for is no more
+  // Its attributes when it went: open files and working directories are still asked for them.
+  std::optional<struct stat> last;
 };
 
 class NodeTable {
@@ -80,6 +84,8 @@ class NodeTable {
   // Everything may have changed.
   Forget begin_change_of_all();
   void end_change();
+  // The znode at `path` is about to be no more, and looks like this.
+  void note_last(const std::string& path, const struct stat& last);
   // The znode at `path` is no more; its node is gone.
   void drop(const std::string& path);
   // The znode was renamed: nodes at and below `from` now stand for `to`.

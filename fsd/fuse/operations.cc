@@ -108,8 +108,8 @@ fuse_lowlevel_ops make_operations() {
   };
   ops.setlk = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info, struct flock* lock,
                  int wait) { mount_of(req).setlk(req, node, info, lock, wait != 0); };
-  ops.getlk = [](fuse_req_t req, fuse_ino_t, fuse_file_info*, struct flock* lock) {
-    mount_of(req).getlk(req, lock);
+  ops.getlk = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info, struct flock* lock) {
+    mount_of(req).getlk(req, node, info, lock);
   };
   ops.poll = [](fuse_req_t req, fuse_ino_t, fuse_file_info* info, fuse_pollhandle* handle) {
     mount_of(req).poll(req, info, handle);

@@ -320,6 +320,22 @@ bool LockTable::is_lost(LockTicket ticket) const {
   return place != contenders_.end() && place->second.state == State::kLost;
 }
 
+std::optional<LockTable::Conflict> LockTable::conflict(const Ask& ask, LockTicket own) const {
+  std::string path = queue_path(ask.queue, ask.directory, ask.file);
+  auto mine = contenders_.find(own);
+  for (const Place& place : places_of(host_.replica().tree(), path, ask.queue)) {
+    std::string contender = tree::join_path(path, place.name);
+    if (mine != contenders_.end() && mine->second.path == contender) continue;
+    if (place.shared && ask.mode == LockMode::kShared) continue;
+    Conflict conflict{place.shared ? LockMode::kShared : LockMode::kExclusive, 0};
+    for (const auto& [ticket, other] : contenders_) {
+      if (other.path == contender) conflict.pid = other.ask.pid;
+    }
+    return conflict;
+  }
+  return std::nullopt;
+}
+
 tree::Zxid LockTable::token(LockTicket ticket) const {
   auto place = contenders_.find(ticket);
   return place == contenders_.end() ? tree::Zxid{} : place->second.czxid;

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -58,6 +59,12 @@ class LockTable {
   void tree_replaced() { evaluate_all(); }
   void session_lost(tree::SessionId session);
 
+  // Who would stand in the way of such a lock, `own` contender aside.
+  struct Conflict {
+    LockMode mode = LockMode::kExclusive;
+    pid_t pid = 0;  // 0: of another node
+  };
+  std::optional<Conflict> conflict(const Ask& ask, LockTicket own) const;
   // The czxid of a held contender: the fencing token.
   tree::Zxid token(LockTicket ticket) const;
   // `@/lock` or `@/rwlock` as text.
