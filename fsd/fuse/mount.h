@@ -79,7 +79,7 @@ class Mount : public consensus::ReplicaListener {
   void fsync(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
   void opendir(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
   void readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-               const fuse_file_info* info, bool plus);
+               const fuse_file_info* info);
   void releasedir(fuse_req_t req, const fuse_file_info* info);
   void barrier(fuse_req_t req);
   void statfs(fuse_req_t req);

@@ -177,7 +177,10 @@ void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) 
     uint64_t waiter = interruptible(req, [handle] { handle->cancel_open(); });
     handle->open([this, req, handle, waiter, info](int error) mutable {
       cancels_.erase(waiter);
-      if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
+      if (error != 0) {
+        handle->close();
+        return static_cast<void>(fuse_reply_err(req, error));
+      }
       info.fh = add_control(handle);
       if (fuse_reply_open(req, &info) != 0) release_control(info.fh);
     });
@@ -247,7 +250,8 @@ void Mount::write_control(fuse_req_t req, const ControlPtr& file, const char* by
                       append = (flags & O_APPEND) != 0] {
     session_.check_deadline();
     if (handle->is_lost()) return static_cast<void>(fuse_reply_err(req, ESTALE));
-    handle->write(copy, offset, append, [req, size = copy.size()](int error) {
+    handle->write(copy, offset, append, [req, handle, size = copy.size()](int error) {
+      if (error == 0) handle->note_written();
       if (error != 0) {
         fuse_reply_err(req, error);
       } else {

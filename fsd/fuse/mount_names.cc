@@ -35,6 +35,9 @@ off_t cookie_of(std::string_view name) {
 void Mount::init(fuse_conn_info* connection) {
   // Requests are looked at before they are handled, so they must be in memory.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);
+  // The kernel takes names out of a READDIRPLUS answer as of the epoch when it gets to them, not of
+  // the request's: one that crosses a change would leave a name that is gone in its cache.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
   connection->max_write = 1u << 20;
   connection->max_background = 64;
 }
@@ -248,7 +251,7 @@ void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) 
 }
 
 void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
-                    const fuse_file_info* info, bool plus) {
+                    const fuse_file_info* info) {
   std::optional<Node> node = nodes_.find(id);
   if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   if (node->gone) return static_cast<void>(fuse_reply_buf(req, nullptr, 0));
@@ -270,30 +273,24 @@ void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   for (; at != listing->names.end(); ++at) {
     const auto& [next, name] = *at;
     bool is_dot = name == "." || name == "..";
-    size_t need = plus ? fuse_add_direntry_plus(req, nullptr, 0, name.c_str(), nullptr, 0)
-                       : fuse_add_direntry(req, nullptr, 0, name.c_str(), nullptr, 0);
-    if (used + need > size) break;
-    fuse_entry_param entry = {};
-    entry.attr.st_ino = id;
-    entry.attr.st_mode = S_IFDIR;
+    if (used + fuse_add_direntry(req, nullptr, 0, name.c_str(), nullptr, 0) > size) break;
+    struct stat st = {};
+    st.st_ino = id;
+    st.st_mode = S_IFDIR;
     if (!is_dot && in_room) {
       bool is_staging = node->control == Control::kTxn;
       bool is_directory = is_staging || is_control_directory(control_named(name, true));
-      entry.attr.st_mode = is_directory ? S_IFDIR : S_IFREG;
+      st.st_mode = is_directory ? S_IFDIR : S_IFREG;
     } else if (!is_dot) {
       std::string path = tree::join_path(node->path, name);
       bool found = host_.replica().read([&](const tree::Tree& tree) {
-        if (plus) return fill_entry(tree, path, false, entry);
         const tree::ZNode* child = tree.find(path);
-        if (child != nullptr) entry.attr = stat_of(view(tree, *child, path));
+        if (child != nullptr) st = stat_of(view(tree, *child, path));
         return child != nullptr;
       });
       if (!found) continue;  // removed since the listing was taken
     }
-    used += plus ? fuse_add_direntry_plus(req, buffer.data() + used, size - used, name.c_str(),
-                                          &entry, next)
-                 : fuse_add_direntry(req, buffer.data() + used, size - used, name.c_str(),
-                                     &entry.attr, next);
+    used += fuse_add_direntry(req, buffer.data() + used, size - used, name.c_str(), &st, next);
   }
   fuse_reply_buf(req, buffer.data(), used);
 }

@@ -77,13 +77,7 @@ fuse_lowlevel_ops make_operations() {
     mount_of(req).opendir(req, node, info);
   };
   ops.readdir = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                   fuse_file_info* info) {
-    mount_of(req).readdir(req, node, size, offset, info, false);
-  };
-  ops.readdirplus = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                       fuse_file_info* info) {
-    mount_of(req).readdir(req, node, size, offset, info, true);
-  };
+                   fuse_file_info* info) { mount_of(req).readdir(req, node, size, offset, info); };
   ops.releasedir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
     mount_of(req).releasedir(req, info);
   };

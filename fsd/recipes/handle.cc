@@ -16,14 +16,17 @@ Handle::Handle(Room& room, Control control, std::string directory, Opener opener
   room_.add(this);
 }
 
-Handle::~Handle() { room_.remove(this); }
+Handle::~Handle() = default;
 
 void Handle::read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer) {
   if (lost_) return answer(ESTALE, {});
-  if (offset != 0) {
-    size_t from = std::min(static_cast<size_t>(offset), text_.size());
+  if (offset != 0 && !written_) {
+    size_t from =
+        std::min(static_cast<size_t>(std::max<off_t>(offset - text_at_, 0)), text_.size());
     return answer(0, std::string_view(text_).substr(from, size));
   }
+  text_at_ = offset;
+  written_ = false;
   start({number, size, wait, std::move(answer)});
 }
 
@@ -84,6 +87,7 @@ void Handle::close() {
   on_readable_ = nullptr;
   for (Parked& parked : std::exchange(parked_, {})) parked.answer(EBADF, {});
   leave();
+  room_.remove(this);
 }
 
 std::string Handle::held_line(std::string_view kind, std::string_view name) const {

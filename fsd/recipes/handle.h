@@ -51,10 +51,13 @@ class Handle : public std::enable_shared_from_this<Handle> {
   virtual void read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer);
   void cancel_read(uint64_t number);
   virtual void write(std::string_view bytes, off_t offset, bool append, Done done);
+  // Reads and writes of a program share one offset: the read after a write asks anew.
+  void note_written() { written_ = true; }
   virtual void truncate(off_t) {}
   // close and fsync: what was written is committed.
   virtual void flush(Done done) { done(is_lost() ? ESTALE : 0); }
-  // Released: what it holds is given up. Called once, last.
+  // Released, or its open failed: what it holds is given up. Called last, on the strand; the last
+  // reference may go on any thread.
   void close();
 
   // Whether a read would be answered at once, with bytes or an error.
@@ -102,7 +105,9 @@ class Handle : public std::enable_shared_from_this<Handle> {
   Control control_;
   std::string directory_;
   Opener opener_;
-  std::string text_;  // the answer being read
+  std::string text_;   // the answer being read
+  off_t text_at_ = 0;  // the offset it begins at
+  bool written_ = false;
   std::deque<Parked> parked_;
   bool lost_ = false;
   bool closed_ = false;

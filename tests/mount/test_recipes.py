@@ -382,6 +382,17 @@ class Recipes(ClusterTest):
         write(counter(self.n1), "=-3\n")
         self.assertEqual(read(counter(self.n1)), "-3\n")
 
+    def test_one_handle_writes_and_reads(self):
+        counter, queue = (self.open(self.room(self.n1, name)) for name in ("counter", "queue"))
+        for i in range(1, 4):
+            os.write(counter, b"+10\n")
+            self.assertEqual(os.read(counter, 100), f"{10 * i}\n".encode())
+            self.assertEqual(os.read(counter, 100), b"")
+            os.write(queue, f"item {i}".encode())
+            self.assertEqual(os.read(queue, 4), b"item")
+            self.assertEqual(os.read(queue, 100), f" {i}".encode())
+            self.assertEqual(os.read(queue, 100), b"")
+
     def test_counter_counts_everything(self):
         times = 60
         writers = [subprocess.Popen(["bash", "-c", f"for i in $(seq {times}); do echo +1 > $0; done",
