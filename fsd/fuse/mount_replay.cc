@@ -21,8 +21,8 @@ bool is_hidden(std::string_view path) {
 
 // Before the txn is in the tree: deleted znodes are still there, created ones are not.
 void Mount::note_replays(const tree::Txn& txn) {
+  if (!config_.inotify) return;
   bool ours = txn.header.session == session_.id() && native_.contains(txn.header.cxid);
-  if (ours || !config_.inotify) return;
   const tree::Tree& tree = host_.replica().tree();
   auto note = [&](Replay type, std::string_view path) {
     if (is_hidden(path)) return;
@@ -35,6 +35,12 @@ void Mount::note_replays(const tree::Txn& txn) {
     if (const tree::ZNode* node = tree.find(path)) op.kind = view(tree, *node, op.path).kind;
     replays_.push_back(std::move(op));
   };
+  if (ours) {
+    return for_each_op(txn, [&](const auto& op) {
+      using T = std::decay_t<decltype(op)>;
+      if constexpr (std::is_same_v<T, tree::SetDataTxn>) note(Replay::kCommit, op.path);
+    });
+  }
   const auto* multi = std::get_if<tree::MultiTxn>(&txn.body);
   std::optional<RenameSeen> rename = multi != nullptr ? find_rename(*multi, tree) : std::nullopt;
   if (rename) {
@@ -82,7 +88,8 @@ void Mount::queue_replays() {
       op.kind = shown.kind;
       op.size = shown.size;
     }
-    if (op.type == Replay::kModify && op.kind != tree::Kind::kFile) continue;
+    bool is_data = op.type == Replay::kModify || op.type == Replay::kCommit;
+    if (is_data && op.kind != tree::Kind::kFile) continue;
     replayer_.queue(std::move(op));
   }
 }

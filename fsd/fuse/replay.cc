@@ -143,6 +143,11 @@ void replay(const ReplayOp& op, const std::string& mount_point) {
       return;
     case Replay::kModify:
       return replay_modify(path, op.size);
+    case Replay::kCommit:
+      if (::truncate(path.c_str(), static_cast<off_t>(op.size)) != 0) {
+        // The file is gone: that is told of next.
+      }
+      return;
     case Replay::kAttributes:
       ::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
       return;
@@ -232,7 +237,8 @@ void Replayer::queue(ReplayOp op) {
   if (helper_ == 0) return;
   std::lock_guard lock(mutex_);
   if (stopping_) return;
-  bool again = op.type == Replay::kModify || op.type == Replay::kAttributes;
+  bool again = op.type == Replay::kModify || op.type == Replay::kCommit ||
+               op.type == Replay::kAttributes;
   if (again && !queue_.empty() && queue_.back().type == op.type && queue_.back().path == op.path) {
     queue_.back().size = op.size;
     return;

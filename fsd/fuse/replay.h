@@ -27,14 +27,16 @@
 
 namespace zabfs::fsd {
 
-enum class Replay { kCreate, kDelete, kModify, kAttributes, kRename };
+// kCommit: this kernel told of the write itself, but before it was committed, and who looked then
+// saw nothing new: it is told once more that the file was modified.
+enum class Replay { kCreate, kDelete, kModify, kCommit, kAttributes, kRename };
 
 struct ReplayOp {
   Replay type = Replay::kModify;
   std::string path;
   std::string to;  // of kRename
   tree::Kind kind = tree::Kind::kFile;
-  uint64_t size = 0;  // of kModify
+  uint64_t size = 0;  // of kModify and kCommit
   // What a watch may be on; 0 if the kernel doesn't hold it.
   KernelNode parent = 0, self = 0, to_parent = 0;
 };
