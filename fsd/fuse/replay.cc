@@ -30,9 +30,11 @@ namespace zabfs::fsd {
 namespace {
 
 constexpr size_t kMaxMessage = 16'384;
+constexpr int kTries = 5;
 constexpr auto kAnswerWait = std::chrono::seconds(5);
-constexpr auto kLeastPause = std::chrono::milliseconds(20);  // between looks that find no watch
-constexpr auto kMostPause = std::chrono::milliseconds(1'000);
+// Between two looks into /proc: so long that they take a fiftieth of one CPU at most.
+constexpr int kPauseFactor = 50;
+constexpr std::chrono::nanoseconds kMostPause = std::chrono::milliseconds(1'000);
 
 std::string link_target(const std::string& path) {
   char target[64];
@@ -106,57 +108,43 @@ std::optional<ReplayOp> decode(std::string_view text) {
   return op;
 }
 
-void replay_create(const std::string& path, tree::Kind kind) {
+int make(const std::string& path, tree::Kind kind) {
   switch (kind) {
     case tree::Kind::kFile:
-      ::mknod(path.c_str(), S_IFREG | 0600, 0);
-      break;
+      return ::mknod(path.c_str(), S_IFREG | 0600, 0);
     case tree::Kind::kDirectory:
-      ::mkdir(path.c_str(), 0700);
-      break;
+      return ::mkdir(path.c_str(), 0700);
     case tree::Kind::kSymlink:
-      ::symlink("-", path.c_str());
-      break;
+      return ::symlink("-", path.c_str());
   }
+  return -1;
 }
 
-void replay_modify(const std::string& path, uint64_t size) {
+int modify(const std::string& path, uint64_t size) {
   int fd = ::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return;
-  if (::ftruncate(fd, static_cast<off_t>(size)) != 0) {
-    // The file is gone: that is told of next.
-  }
+  if (fd < 0) return -1;
+  int result = ::ftruncate(fd, static_cast<off_t>(size));
   ::close(fd);
+  return result;
 }
 
-void replay(const ReplayOp& op, const std::string& mount_point) {
+int replay(const ReplayOp& op, const std::string& mount_point) {
   std::string path = mount_point + op.path;
   switch (op.type) {
     case Replay::kCreate:
-      return replay_create(path, op.kind);
+      return make(path, op.kind);
     case Replay::kDelete:
-      if (op.kind == tree::Kind::kDirectory) {
-        ::rmdir(path.c_str());
-      } else {
-        ::unlink(path.c_str());
-      }
-      return;
+      return op.kind == tree::Kind::kDirectory ? ::rmdir(path.c_str()) : ::unlink(path.c_str());
     case Replay::kModify:
-      return replay_modify(path, op.size);
+      return modify(path, op.size);
     case Replay::kCommit:
-      if (::truncate(path.c_str(), static_cast<off_t>(op.size)) != 0) {
-        // The file is gone: that is told of next.
-      }
-      return;
+      return ::truncate(path.c_str(), static_cast<off_t>(op.size));
     case Replay::kAttributes:
-      ::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
-      return;
+      return ::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
     case Replay::kRename:
-      if (::rename(path.c_str(), (mount_point + op.to).c_str()) != 0) {
-        // One of both changed again: that is told of next.
-      }
-      return;
+      return ::rename(path.c_str(), (mount_point + op.to).c_str());
   }
+  return -1;
 }
 
 }  // namespace
@@ -169,7 +157,10 @@ int run_replay_helper(int socket, const std::string& mount_point) {
     if (size < 0 && errno == EINTR) continue;
     if (size <= 0) return 0;
     if (std::optional<ReplayOp> op = decode({buffer.data(), static_cast<size_t>(size)})) {
-      replay(*op, mount_point);
+      // The names are as the operation needs them; but others look them up at the same moment, and
+      // may bring back what is there now. What fails for good is told of by a later operation.
+      for (int tries = 0; tries < kTries && replay(*op, mount_point) != 0; ++tries) {
+      }
     }
     char done = 1;
     if (::send(socket, &done, 1, MSG_NOSIGNAL) != 1) return 0;
@@ -237,8 +228,8 @@ void Replayer::queue(ReplayOp op) {
   if (helper_ == 0) return;
   std::lock_guard lock(mutex_);
   if (stopping_) return;
-  bool again = op.type == Replay::kModify || op.type == Replay::kCommit ||
-               op.type == Replay::kAttributes;
+  bool again =
+      op.type == Replay::kModify || op.type == Replay::kCommit || op.type == Replay::kAttributes;
   if (again && !queue_.empty() && queue_.back().type == op.type && queue_.back().path == op.path) {
     queue_.back().size = op.size;
     return;
@@ -279,7 +270,6 @@ std::optional<ReplayOp> Replayer::current(const std::string& path) const {
 }
 
 void Replayer::run() {
-  auto pause = kLeastPause;
   while (true) {
     std::deque<ReplayOp> batch;
     {
@@ -289,15 +279,15 @@ void Replayer::run() {
       batch.swap(queue_);
     }
     // Every watch that was there when these were committed is seen by this look.
+    auto began = std::chrono::steady_clock::now();
     std::unordered_set<KernelNode> nodes = watched();
+    auto pause = std::min(kPauseFactor * (std::chrono::steady_clock::now() - began), kMostPause);
     for (const ReplayOp& op : batch) {
       bool wanted = nodes.contains(op.parent) || nodes.contains(op.self) ||
                     (op.to_parent != 0 && nodes.contains(op.to_parent));
       if (wanted && !execute(op)) return give_up();
       settle(op);
     }
-    pause =
-        nodes.empty() ? std::min<std::chrono::milliseconds>(2 * pause, kMostPause) : kLeastPause;
     std::unique_lock lock(mutex_);
     arrived_.wait_for(lock, pause, [this] { return stopping_; });
   }

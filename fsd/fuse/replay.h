@@ -4,7 +4,7 @@
 // The strand queues changes of names that the kernel holds. A thread of its own asks /proc which
 // nodes of this mount are watched at all, drops the rest, and has the helper do one operation at a
 // time; the mount answers the helper from what is committed. Where nobody watches, a change costs a
-// look into the node table and, at most once a second while changes go on, one into /proc.
+// look into the node table, and changes together looks into /proc that take 2% of a CPU at most.
 //
 // The helper is this program under another name (`run_replay_helper`), not a thread: a process that
 // enters its own mount can hang for good.

@@ -84,6 +84,7 @@ class Inotify(ClusterTest):
         self.remote("echo x > gone")
         self.cluster.sync_all()
         os.stat(self.dir(self.n1, "gone"))
+        time.sleep(1.2)  # a change is told of within a second, to whoever watches by then
         watcher = self.watch(self.dir(self.n1))
         self.remote("echo x > f; rm gone")
         watcher.wait("CREATE f", "MODIFY f", "CLOSE_WRITE f", "DELETE gone")
