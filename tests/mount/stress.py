@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Mixed operations from three mounts at once, under a watchdog.
 
     stress.py [--seconds N] [--seed S]

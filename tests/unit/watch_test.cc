@@ -45,6 +45,23 @@ TEST_F(WatchTest, TellsOfTheDirectoryAndItsChildrenOnly) {
   EXPECT_EQ(lines(watch), "0x2 created a\n0x3 changed .\n0x6 acl a\n");
 }
 
+TEST_F(WatchTest, ASubtreeIsToldOfByRelativePath) {
+  create(tree_, "/d", 1);
+  create(tree_, "/d/a", 2);
+  Watch watch(tree_, "/d", true);
+  lines(watch);
+  watch.published(tree_, {{ChangeType::kCreated, "/d/a/b", Zxid{3}},
+                          {ChangeType::kDataChanged, "/d/a", Zxid{4}},
+                          {ChangeType::kCreated, "/d/a/@/next", Zxid{5}},
+                          {ChangeType::kCreated, "/dd", Zxid{6}},
+                          {ChangeType::kAclChanged, "/d", Zxid{7}}});
+  EXPECT_EQ(lines(watch), "0x3 created a/b\n0x4 changed a\n0x7 acl .\n");
+  Watch top(tree_, "/", true);
+  lines(top);
+  top.published(tree_, {{ChangeType::kCreated, "/d/a/b", Zxid{8}}});
+  EXPECT_EQ(lines(top), "0x8 created d/a/b\n");
+}
+
 TEST_F(WatchTest, OneLineAZxidAndName) {
   create(tree_, "/d", 1);
   Watch watch(tree_, "/d");
