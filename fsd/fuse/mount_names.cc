@@ -338,6 +338,9 @@ void Mount::getxattr(fuse_req_t req, fuse_ino_t id, const char* name, size_t siz
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
   std::string_view text(name);
+  // ls -l asks each file for its POSIX ACL and its security label, unless it hears that there are
+  // no such things here.
+  if (!text.starts_with("user.")) return static_cast<void>(fuse_reply_err(req, EOPNOTSUPP));
   if (!text.starts_with(kXattrPrefix)) return static_cast<void>(fuse_reply_err(req, ENODATA));
   text.remove_prefix(kXattrPrefix.size());
   if (text == "quorum" && id == kRootNode) {

@@ -43,6 +43,7 @@ bool is_uuid(std::string_view name) {
 std::optional<int64_t> sequence_of(std::string_view name) {
   if (name.size() < kSequenceDigits) return std::nullopt;
   std::string_view digits = name.substr(name.size() - kSequenceDigits);
+  if (digits.front() == '-') return std::nullopt;
   int64_t value = 0;
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;

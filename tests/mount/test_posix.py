@@ -866,6 +866,8 @@ class Refused(Posix):
         self.assertIn("user.zabfs.version", os.listxattr(self.p("f")))
         self.fails(errno.EOPNOTSUPP, os.setxattr, self.p("f"), "user.mine", b"x")
         self.fails(errno.ENODATA, os.getxattr, self.p("f"), "user.mine")
+        for name in ("system.posix_acl_access", "security.selinux", "trusted.mine"):
+            self.fails(errno.EOPNOTSUPP, os.getxattr, self.p("f"), name)
         self.fails(errno.EOPNOTSUPP, os.removexattr, self.p("f"), "user.zabfs.version")
 
     def test_preallocation(self):

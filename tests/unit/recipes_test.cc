@@ -92,7 +92,7 @@ TEST_F(RecipesTest, AKeyMovesOnlyToANewChildOrFromOneThatWent) {
     }
     std::string choice = ring_choice(key, heavy);
     if (choice == "server0") ++weighed;
-    if (choice != with) EXPECT_EQ(choice, "server0");
+    EXPECT_TRUE(choice == with || choice == "server0") << key;
   }
   for (const auto& [name, share] : shares) {
     EXPECT_GT(share, 900) << name;
