@@ -8,6 +8,8 @@
 namespace zabfs::tree {
 namespace {
 
+constexpr size_t kMaxClosedPathBytes = 512u << 10;
+
 bool is_protected(std::string_view path) {
   return path == "/" || path == "/zookeeper" || path == "/zookeeper/quota" || path == kConfigPath;
 }
@@ -344,11 +346,18 @@ Error Preparer::prepare_multi(const Request& request, Txn& txn) {
 
 Error Preparer::prepare_close_session(const Request& request, Txn& txn) {
   CloseSessionTxn body;
+  size_t bytes = 0;
   for (std::string& path : outstanding_.ephemerals(request.session)) {
+    bytes += path.size() + sizeof(int32_t);
     std::string_view kept = keep(std::move(path));
-    make_delete(kept);
-    body.paths.push_back(kept);
+    // One txn names so many at most, for it must fit a packet: the rest goes before it.
+    if (bytes > kMaxClosedPathBytes) {
+      emit_first(make_delete(kept));
+    } else {
+      body.paths.push_back(kept);
+    }
   }
+  for (std::string_view path : body.paths) make_delete(path);
   session_changes_[request.session] = {zxid_, false};
   txn.body = std::move(body);
   return Error::kOk;

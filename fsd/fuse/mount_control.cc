@@ -162,9 +162,6 @@ uint64_t Mount::add_control(std::shared_ptr<Handle> handle) {
 }
 
 void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) {
-  if (node.control == Control::kEphemeralFile && (info.flags & (O_EXCL | O_CREAT)) == O_EXCL) {
-    return static_cast<void>(fuse_reply_err(req, EEXIST));
-  }
   Opener opener = opener_of(req, info.flags);
   info.direct_io = 1;
   on_strand([this, req, node, info, opener = std::move(opener)]() mutable {

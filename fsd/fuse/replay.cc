@@ -151,6 +151,8 @@ int replay(const ReplayOp& op, const std::string& mount_point) {
 
 int run_replay_helper(int socket, const std::string& mount_point) {
   ::prctl(PR_SET_NAME, "zabfs-inotify");
+  // It ends with its daemon, not before: whoever stops both signals both.
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::signal(signal, SIG_IGN);
   std::vector<char> buffer(kMaxMessage);
   while (true) {
     ssize_t size = ::recv(socket, buffer.data(), buffer.size(), 0);

@@ -166,13 +166,15 @@ class BarrierHandle : public Handle {
   }
 
   void published(const std::vector<tree::Change>& changes) override {
+    bool concerns = false;
     for (const tree::Change& change : changes) {
       if (change.type == tree::ChangeType::kDeleted && change.path == path_ && joined_) {
         let_go();
         return lose();  // by others' hands
       }
+      concerns = concerns || tree::parent_path(change.path) == directory();
     }
-    look();
+    if (concerns) look();
   }
   void tree_replaced() override { look(); }
   void session_lost(tree::SessionId session) override {

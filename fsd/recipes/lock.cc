@@ -190,7 +190,8 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
   session_.hold();
   if (leaving) return remove_znode(ticket);
   contender.state = State::kWaiting;
-  evaluate(ticket);
+  session_.check_deadline();  // it may take this contender with it
+  if (contenders_.contains(ticket)) evaluate(ticket);
 }
 
 void LockTable::evaluate(LockTicket ticket) {

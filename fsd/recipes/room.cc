@@ -106,11 +106,13 @@ std::vector<HandlePtr> Room::listeners() const {
 }
 
 void Room::published(const std::vector<tree::Change>& changes) {
+  session_.check_deadline();  // before anything is granted in it
   locks_.published(changes);
   for (const HandlePtr& handle : listeners()) handle->published(changes);
 }
 
 void Room::tree_replaced() {
+  session_.check_deadline();
   locks_.tree_replaced();
   for (const HandlePtr& handle : listeners()) handle->tree_replaced();
 }

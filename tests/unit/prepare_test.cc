@@ -83,6 +83,24 @@ TEST_F(Prepare, EphemeralsHaveNoChildrenAndNeedTheirSession) {
   EXPECT_EQ(tree_.find("/e"), nullptr);
 }
 
+TEST_F(Prepare, ASessionWithMorePathsThanATxnMayNameIsClosedByMoreThanOne) {
+  SessionId session = open_session(5);
+  std::string deep = "/" + std::string(250, 'd');
+  for (int i = 0; i < 7; ++i) {
+    create(deep);
+    deep += "/" + std::string(250, 'd');
+  }
+  create(deep);
+  for (int i = 0; i < 400; ++i)
+    create(deep + "/e" + std::to_string(i), "", kCreateEphemeral, session);
+  Zxid before = tree_.last_zxid();
+  prepare(OpCode::kCloseSession, "", session);
+  apply_all();
+  EXPECT_GT(tree_.last_zxid().value, before.value + 100);
+  EXPECT_EQ(tree_.find(deep)->children.size(), 0u);
+  EXPECT_FALSE(tree_.sessions().contains(session));
+}
+
 TEST_F(Prepare, MultiIsAllOrNothing) {
   create("/a");
   std::string body = multi_body({{OpCode::kCreate, create_body("/m", "", open_acl(), 0)},
