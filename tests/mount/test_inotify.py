@@ -213,6 +213,25 @@ class Inotify(ClusterTest):
                 process.kill()
                 process.wait()
 
+    def test_entr_runs_when_another_node_writes(self):
+        self.remote("echo 0 > conf")
+        self.cluster.sync_all()
+        entr = subprocess.Popen(["entr", "-n", "-p", "cat", self.dir(self.n1, "conf")],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                preexec_fn=die_with_parent)
+        try:
+            entr.stdin.write(self.dir(self.n1, "conf") + "\n")
+            entr.stdin.close()
+            time.sleep(1.5)
+            for i in range(1, 4):
+                self.remote(f"echo {i} > conf")
+                self.assertEqual(entr.stdout.readline(), f"{i}\n")
+                time.sleep(0.3)
+        finally:
+            entr.kill()
+            entr.wait()
+            entr.stdout.close()
+
     def test_the_helper_ends_with_its_daemon(self):
         def helpers():
             found = set()

@@ -834,6 +834,7 @@ assert subprocess.call(["flock", "-n", "{path}", "true"]) == 1
 class Refused(Posix):
     """What zabfs does not do, and says so."""
 
+    # A znode has one path; a device of one machine means nothing on the others.
     def test_hard_links_and_devices(self):
         self.write("f")
         self.fails(errno.EPERM, os.link, self.p("f"), self.p("g"))
@@ -841,6 +842,7 @@ class Refused(Posix):
             self.fails(errno.EPERM, os.mknod, self.p("n"), kind | 0o600, 0)
         os.mknod(self.p("n"), stat.S_IFREG | 0o600)  # a plain file is one
 
+    # Only this node would know of them; whole files are locked cluster-wide.
     def test_byte_ranges(self):
         self.write("f")
         fd = os.open(self.p("f"), os.O_RDWR)
@@ -848,12 +850,14 @@ class Refused(Posix):
         self.assertIn("byte-range lock", self.n1.log_text())
         os.close(fd)
 
+    # What is written through one has no close that could commit it.
     def test_shared_writable_mappings(self):
         self.write("f")
         with open(self.p("f"), "r+b") as f:
             self.fails(errno.ENODEV, mmap.mmap, f.fileno(), 1, flags=mmap.MAP_SHARED,
                        prot=mmap.PROT_READ | mmap.PROT_WRITE)
 
+    # ZooKeeper's clients must be able to name every file.
     def test_names_that_zookeeper_has_not(self):
         for name in (b"\xff\xfe", b"a\x01b", b"\x7f", "\ue000".encode(), "\ufff5".encode()):
             for call in (os.mkdir, lambda n: os.open(n, os.O_CREAT | os.O_WRONLY),
@@ -861,6 +865,7 @@ class Refused(Posix):
                 self.fails(errno.EINVAL, call, os.path.join(self.p().encode(), name))
         self.fails(errno.EINVAL, os.rename, self.write("f"), self.p("a\x01b"))
 
+    # There is no place for others in a znode.
     def test_extended_attributes_are_the_stat(self):
         self.write("f")
         self.assertIn("user.zabfs.version", os.listxattr(self.p("f")))
@@ -870,6 +875,7 @@ class Refused(Posix):
             self.fails(errno.EOPNOTSUPP, os.getxattr, self.p("f"), name)
         self.fails(errno.EOPNOTSUPP, os.removexattr, self.p("f"), "user.zabfs.version")
 
+    # Nothing is allocated before it is committed; glibc's posix_fallocate writes zeros instead.
     def test_preallocation(self):
         self.write("f")
         fd = os.open(self.p("f"), os.O_RDWR)
