@@ -1,6 +1,7 @@
 """inotify on one node sees what the others do."""
 import ctypes
 import os
+import queue
 import struct
 import subprocess
 import sys
@@ -46,6 +47,31 @@ class Watcher:
 
     def close(self):
         os.close(self.fd)
+
+
+class Lines:
+    """What a process prints, with a limit to the wait for it."""
+
+    def __init__(self, stream):
+        self.queue = queue.Queue()
+        threading.Thread(target=self.read, args=(stream,), daemon=True).start()
+
+    def read(self, stream):
+        try:
+            for line in stream:
+                self.queue.put(line)
+        except ValueError:
+            pass  # closed
+
+    def wait(self, is_it, seconds):
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                if is_it(self.queue.get(timeout=left)):
+                    return True
+            except queue.Empty:
+                pass
+        return False
 
 
 class Inotify(ClusterTest):
@@ -186,51 +212,56 @@ class Inotify(ClusterTest):
         self.assertEqual(sum(e.startswith("CREATE ") for e in watcher.seen), 300)
         self.assertEqual(os.listdir(self.dir(self.n1)), [])
 
-    def test_tools(self):
-        monitor = subprocess.Popen(
-            ["inotifywait", "-m", "-r", "-q", "--format", "%e %f", self.dir(self.n1)],
-            stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-        tail = subprocess.Popen(["tail", "-n", "0", "-F", self.dir(self.n1, "log")],
-                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                                preexec_fn=die_with_parent)
-        self.addCleanup(monitor.stdout.close)
-        self.addCleanup(tail.stdout.close)
-        try:
-            time.sleep(0.5)
-            self.remote("mkdir sub")
-            self.assertEqual(monitor.stdout.readline(), "CREATE,ISDIR sub\n")
-            time.sleep(0.2)
-            self.remote("echo x > sub/f")
-            lines = iter(monitor.stdout.readline, "")
-            self.assertTrue(any("CREATE f" in line for line in lines))
-            self.remote("echo hello >> log")
-            self.assertEqual(tail.stdout.readline(), "hello\n")
-            self.remote("echo more >> log; mv log log.1; echo new > log")
-            self.assertEqual(tail.stdout.readline(), "more\n")
-            self.assertEqual(tail.stdout.readline(), "new\n")
-        finally:
-            for process in (monitor, tail):
-                process.kill()
-                process.wait()
+    def start(self, *command, **options):
+        process = subprocess.Popen(command, text=True, preexec_fn=die_with_parent, **options)
+
+        def end():
+            process.kill()
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+        self.addCleanup(end)
+        return process
+
+    def test_inotifywait(self):
+        monitor = self.start("inotifywait", "-m", "-r", "--format", "%e %f", self.dir(self.n1),
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while "established" not in monitor.stderr.readline():
+            pass
+        self.remote("mkdir sub")
+        self.assertEqual(monitor.stdout.readline(), "CREATE,ISDIR sub\n")
+        lines = Lines(monitor.stdout)
+        for i in range(50):  # until it has begun to watch the new directory, too
+            self.remote(f"echo x > sub/f{i}")
+            if lines.wait(lambda line: line.startswith("CREATE f"), 0.5):
+                return
+        self.fail("nothing was told of the new directory")
+
+    def test_tail(self):
+        self.remote("echo before >> log")
+        self.cluster.sync_all()
+        tail = self.start("tail", "-n", "1", "-F", self.dir(self.n1, "log"), stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL)
+        self.assertEqual(tail.stdout.readline(), "before\n")
+        self.remote("echo hello >> log")
+        self.assertEqual(tail.stdout.readline(), "hello\n")
+        self.remote("mv log log.1; echo new > log")
+        self.assertEqual(tail.stdout.readline(), "new\n")
 
     def test_entr_runs_when_another_node_writes(self):
         self.remote("echo 0 > conf")
         self.cluster.sync_all()
-        entr = subprocess.Popen(["entr", "-n", "-p", "cat", self.dir(self.n1, "conf")],
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                preexec_fn=die_with_parent)
-        try:
-            entr.stdin.write(self.dir(self.n1, "conf") + "\n")
-            entr.stdin.close()
-            time.sleep(1.5)
-            for i in range(1, 4):
-                self.remote(f"echo {i} > conf")
-                self.assertEqual(entr.stdout.readline(), f"{i}\n")
-                time.sleep(0.3)
-        finally:
-            entr.kill()
-            entr.wait()
-            entr.stdout.close()
+        entr = self.start("entr", "-n", "cat", self.dir(self.n1, "conf"), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE)
+        entr.stdin.write(self.dir(self.n1, "conf") + "\n")
+        entr.stdin.close()
+        lines = Lines(entr.stdout)
+        self.assertTrue(lines.wait(lambda line: line == "0\n", 20))
+        for i in range(1, 4):
+            time.sleep(0.3)  # it begins to watch after its command has run
+            self.remote(f"echo {i} > conf")
+            self.assertTrue(lines.wait(lambda line: line == f"{i}\n", 20))
 
     def test_the_helper_ends_with_its_daemon(self):
         def helpers():

@@ -325,7 +325,7 @@ class Recipes(ClusterTest):
         for _ in range(4):
             fd = self.open(queue(self.n1), os.O_RDONLY)
             waiting.append(self.later(lambda fd=fd: os.read(fd, 100)))
-            time.sleep(0.05)
+            time.sleep(0.2)  # it is the daemon that the order of their coming is known to
         for i in range(4):
             write(queue(self.n2), str(i))
         self.assertEqual([w() for w in waiting], [b"0", b"1", b"2", b"3"])
