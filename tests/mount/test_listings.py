@@ -6,7 +6,9 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 from harness import ClusterTest  # noqa: E402
+import raw  # noqa: E402
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -97,6 +99,30 @@ class Listings(ClusterTest):
             handle.close()
             self.assertEqual(sorted(seen), sorted(self.names | {".", ".."}))
             self.assertEqual(set(os.listdir(self.directory)), self.names)
+
+
+class AHundredThousand(ClusterTest):
+    nodes = 1
+    COUNT = 100_000
+
+    def test_a_directory_of_a_hundred_thousand_entries(self):
+        path = f"/{self.name}"
+        os.chmod(self.dir(self.n1), 0o777)  # the client below does not authenticate
+        session = raw.Session(("127.0.0.1", self.n1.client_port))
+        for first in range(0, self.COUNT, 4000):
+            names = [f"entry-{i:06}" for i in range(first, min(first + 4000, self.COUNT))]
+            answer = session.request(raw.MULTI, raw.multi([
+                (raw.CREATE, raw.create(f"{path}/{name}", b"x")) for name in names]))
+            self.assertEqual(answer[2], 0)
+        session.socket.close()
+        expected = {f"entry-{i:06}" for i in range(self.COUNT)}
+        for _ in range(2):  # from the tree, then from the kernel's cache
+            listed = os.listdir(self.dir(self.n1))
+            self.assertEqual((len(listed), set(listed) == expected), (self.COUNT, True))
+        with os.scandir(self.dir(self.n1)) as entries:
+            self.assertTrue(all(entry.is_file() for entry in entries))
+        os.unlink(self.dir(self.n1, "entry-050000"))
+        self.assertEqual(len(os.listdir(self.dir(self.n1))), self.COUNT - 1)
 
 
 if __name__ == "__main__":
