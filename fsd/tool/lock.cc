@@ -51,7 +51,7 @@ int run_locked(int fd, const std::string& file, const std::vector<std::string>& 
   auto* shared = new LockWatch();
   shared->deadline_ms = INT64_MAX;
   std::thread([fd, file, shared] { watch_lock(fd, file, *shared); }).detach();
-  pid_t child = start_command(command);
+  pid_t child = start_command(command, {}, SIGKILL);
   catch_signals();
   int result = 0;
   bool ending = false;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,13 +20,16 @@ std::atomic<int> caught_signal{0};
 }  // namespace
 
 pid_t start_command(const std::vector<std::string>& command,
-                    const std::vector<std::string>& environment) {
+                    const std::vector<std::string>& environment, int death_signal) {
+  pid_t parent = ::getpid();
   pid_t child = ::fork();
   if (child != 0) {
     ::setpgid(child, child);
     return child;
   }
   ::setpgid(0, 0);
+  ::prctl(PR_SET_PDEATHSIG, death_signal);
+  if (::getppid() != parent) ::_exit(128 + death_signal);  // killed before that
   if (::isatty(STDIN_FILENO) != 0) {
     ::signal(SIGTTOU, SIG_IGN);
     ::tcsetpgrp(STDIN_FILENO, ::getpid());

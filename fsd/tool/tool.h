@@ -2,6 +2,7 @@
 // could; only `check` reads the files of a stopped node. Each command gives its exit code.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -26,9 +27,10 @@ std::optional<std::string> read_file(const std::string& file);
 std::string attribute(const std::string& file, const char* name);
 
 // ---- processes (process.cc)
-// Starts it in a process group of its own, in the foreground if we are.
+// Starts it in a process group of its own, in the foreground if we are. If we are killed, it gets
+// `death_signal`: it is not to go on without what is held for it.
 pid_t start_command(const std::vector<std::string>& command,
-                    const std::vector<std::string>& environment = {});
+                    const std::vector<std::string>& environment = {}, int death_signal = SIGTERM);
 // SIGINT, SIGTERM and SIGHUP are noted from here on; `caught` gives and forgets the last one.
 void catch_signals();
 int caught();

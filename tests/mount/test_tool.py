@@ -137,6 +137,14 @@ class Tool(ClusterTest):
         process.kill()
         wait_for(lambda: members() == [], 10, "its end")
 
+    def test_a_command_does_not_outlive_its_lock(self):
+        pid = self.out("pid")
+        process = self.start("lock", self.dir(self.n1), "--", "sh", "-c",
+                             f"trap '' TERM; echo $$ > {pid}; while :; do sleep 0.1; done")
+        wait_for(lambda: os.path.exists(pid) and read(pid).strip(), 10, "the command")
+        process.kill()
+        wait_for(lambda: not os.path.exists(f"/proc/{read(pid).strip()}"), 10, "its end")
+
     def test_a_member_is_there_while_its_check_passes(self):
         members = lambda: os.listdir(self.dir(self.n2))  # noqa: E731
         healthy = self.out("healthy")
