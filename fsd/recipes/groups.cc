@@ -32,12 +32,18 @@ class LeaderHandle : public Handle {
   LeaderHandle(Room& room, const std::string& directory, Opener opener)
       : Handle(room, Control::kLeader, directory, std::move(opener)) {}
 
+  // Opened once it has its place in the queue: who opened before is elected before.
   void open(Done opened) override {
+    opened_ = std::move(opened);
     auto self = shared_from_this();
     room_.writer().when_writable(
-        [self, this, opened] {
+        [self, this] {
+          if (!opened_) return;  // interrupted
           LockTable::Ask ask = ask_of(*this, Queue::kLatch);
           std::weak_ptr<Handle> weak = self;
+          ask.joined = [weak, this](int error) {
+            if (HandlePtr handle = weak.lock()) finish(error);
+          };
           ask.lost = [weak] {
             if (HandlePtr handle = weak.lock()) handle->lose();
           };
@@ -48,9 +54,13 @@ class LeaderHandle : public Handle {
             elected_ = true;
             wake();
           });
-          opened(0);
         },
-        opened);
+        [self, this](int error) { finish(error); });
+  }
+
+  void cancel_open() override {
+    if (opened_) close();
+    finish(EINTR);
   }
 
  protected:
@@ -64,6 +74,12 @@ class LeaderHandle : public Handle {
   }
 
  private:
+  void finish(int error) {
+    Done opened = std::exchange(opened_, nullptr);
+    if (opened) opened(error);
+  }
+
+  Done opened_;
   LockTicket ticket_ = 0;
   bool elected_ = false;
 };

@@ -160,6 +160,7 @@ void LockTable::create_queue(LockTicket ticket) {
                     if (outcome.error == Error::kOk || outcome.error == Error::kNodeExists) {
                       return create(ticket);
                     }
+                    tell_joined(contenders_.at(ticket), to_errno(outcome.error));
                     answer(contenders_.at(ticket), to_errno(outcome.error));
                     forget(ticket);
                   });
@@ -175,6 +176,7 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
     return create_queue(ticket);
   }
   if (outcome.error != Error::kOk) {
+    tell_joined(contender, to_errno(outcome.error));
     answer(contender, to_errno(outcome.error));
     return forget(ticket);
   }
@@ -183,6 +185,7 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
   contender.session = tree::SessionId{outcome.stat.ephemeral_owner};
   if (contender.session != session_.id()) {  // lost while the answer was on its way
     contender.state = State::kLost;
+    tell_joined(contender, ESTALE);
     answer(contender, ESTALE);
     if (leaving) forget(ticket);
     return;
@@ -190,6 +193,7 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
   session_.hold();
   if (leaving) return remove_znode(ticket);
   contender.state = State::kWaiting;
+  tell_joined(contender, 0);
   session_.check_deadline();  // it may take this contender with it
   if (contenders_.contains(ticket)) evaluate(ticket);
 }
@@ -296,6 +300,11 @@ void LockTable::remove_znode(LockTicket ticket) {
                          if (session == session_.id()) session_.let_go();
                          forget(ticket);
                        });
+}
+
+void LockTable::tell_joined(Contender& contender, int error) {
+  std::function<void(int)> joined = std::exchange(contender.ask.joined, nullptr);
+  if (joined) joined(error);
 }
 
 void LockTable::answer(Contender& contender, int error) {

@@ -44,6 +44,8 @@ class LockTable {
     bool wait = true;
     pid_t pid = 0;
     std::string program;
+    // It has its place in the queue, or an errno says why it has none. Once, before `granted`.
+    std::function<void(int error)> joined = nullptr;
     // What was held is lost: with the session, or by others' hands. Once, after `granted`.
     std::function<void()> lost = nullptr;
   };
@@ -93,6 +95,7 @@ class LockTable {
   void evaluate(LockTicket ticket);
   void evaluate_all();
   void remove_znode(LockTicket ticket);
+  void tell_joined(Contender& contender, int error);
   void answer(Contender& contender, int error);
   void forget(LockTicket ticket);
 
