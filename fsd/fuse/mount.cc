@@ -9,7 +9,6 @@
 #include <future>
 #include <utility>
 
-#include "fsd/fuse/txn_view.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -118,20 +117,19 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
         }
       }
     });
-    note_replays(txn);
-    if (const auto* multi = std::get_if<tree::MultiTxn>(&txn.body)) {
-      if (std::optional<RenameSeen> rename = find_rename(*multi, tree)) {
-        renames_.emplace_back(rename->from, rename->to);
-        const tree::ZNode* source = tree.find(rename->from);
-        std::lock_guard lock(handles_mutex_);
-        for (auto& [number, file] : files_) {
-          // A handle that was up to date stays so across the rename.
-          std::optional<Node> node = nodes_.find(file->node);
-          if (node && node->path == rename->from && source != nullptr &&
-              file->base_version == source->stat.version) {
-            file->base_version = tree::kAnyVersion;
-          }
-        }
+    const auto* multi = std::get_if<tree::MultiTxn>(&txn.body);
+    std::optional<RenameSeen> rename = multi != nullptr ? find_rename(*multi, tree) : std::nullopt;
+    note_replays(txn, rename);
+    if (!rename) continue;
+    renames_.emplace_back(rename->from, rename->to);
+    const tree::ZNode* source = tree.find(rename->from);
+    std::lock_guard lock(handles_mutex_);
+    for (auto& [number, file] : files_) {
+      // A handle that was up to date stays so across the rename.
+      std::optional<Node> node = nodes_.find(file->node);
+      if (node && node->path == rename->from && source != nullptr &&
+          file->base_version == source->stat.version) {
+        file->base_version = tree::kAnyVersion;
       }
     }
   }

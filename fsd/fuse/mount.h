@@ -28,6 +28,7 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
 #include "fsd/fuse/replay.h"
+#include "fsd/fuse/txn_view.h"
 #include "fsd/fuse/view.h"
 #include "fsd/recipes/room.h"
 #include "fsd/session.h"
@@ -131,8 +132,8 @@ class Mount : public consensus::ReplicaListener {
   std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
   std::optional<std::string> child_path(fuse_req_t req, fuse_ino_t parent, const char* name);
   void reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes);
-  // The group of what is made in a directory: its own if it is setgid, else the maker's.
-  uint32_t group_in(const std::string& directory, uint32_t maker) const;
+  // The group of what is made in a directory, if it is setgid.
+  std::optional<uint32_t> handed_down_group(const std::string& directory) const;
   void remove_path(fuse_req_t req, const std::string& path, bool directory);
   void make_znode(fuse_req_t req, const std::string& path, std::string_view data,
                   const tree::AclList& acl);
@@ -206,7 +207,7 @@ class Mount : public consensus::ReplicaListener {
   void reply_gone(fuse_req_t req, const ReplayOp& op, KernelNode before);
   void reply_replayed(fuse_req_t req, const ReplayOp& op, const std::string& path);
   void replay_made(fuse_req_t req, fuse_ino_t parent, const char* name);
-  void note_replays(const tree::Txn& txn);
+  void note_replays(const tree::Txn& txn, const std::optional<RenameSeen>& rename);
   void queue_replays();
 
   // -- locks

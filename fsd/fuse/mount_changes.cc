@@ -46,17 +46,17 @@ void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
-  uint32_t group = group_in(nodes_.find(parent)->path, context->gid);
+  uint32_t group = handed_down_group(nodes_.find(parent)->path).value_or(context->gid);
   tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, context->uid, group);
   when_writable(req, [this, req, path = *path, acl] { make_znode(req, path, "", acl); });
 }
 
-uint32_t Mount::group_in(const std::string& directory, uint32_t maker) const {
-  return host_.replica().read([&](const tree::Tree& tree) {
+std::optional<uint32_t> Mount::handed_down_group(const std::string& directory) const {
+  return host_.replica().read([&](const tree::Tree& tree) -> std::optional<uint32_t> {
     const tree::ZNode* znode = tree.find(directory);
-    if (znode == nullptr) return maker;
+    if (znode == nullptr) return std::nullopt;
     View shown = view(tree, *znode, directory);
-    return (shown.mode & S_ISGID) != 0 ? shown.gid : maker;
+    return (shown.mode & S_ISGID) != 0 ? std::optional(shown.gid) : std::nullopt;
   });
 }
 
@@ -68,13 +68,10 @@ void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mo
   if (!path) return;
   std::string directory = nodes_.find(parent)->path;
   const fuse_ctx* context = fuse_req_ctx(req);
-  bool hands_down = host_.replica().read([&](const tree::Tree& tree) {
-    const tree::ZNode* znode = tree.find(directory);
-    return znode != nullptr && (view(tree, *znode, directory).mode & S_ISGID) != 0;
-  });
-  uint32_t bits = (mode & 07777) | (hands_down ? uint32_t{S_ISGID} : 0);
+  std::optional<uint32_t> group = handed_down_group(directory);
+  uint32_t bits = (mode & 07777) | (group ? uint32_t{S_ISGID} : 0);  // the bit goes with it
   tree::AclList acl =
-      acl_for_new(tree::Kind::kDirectory, bits, context->uid, group_in(directory, context->gid));
+      acl_for_new(tree::Kind::kDirectory, bits, context->uid, group.value_or(context->gid));
   when_writable(req, [this, req, path = *path, acl] { make_znode(req, path, "", acl); });
 }
 
@@ -84,8 +81,9 @@ void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
   // Shown as 0777, as links are; but others' w would let any client change where it leads.
-  tree::AclList acl = acl_for_new(tree::Kind::kSymlink, 0755, context->uid,
-                                  group_in(nodes_.find(parent)->path, context->gid));
+  tree::AclList acl =
+      acl_for_new(tree::Kind::kSymlink, 0755, context->uid,
+                  handed_down_group(nodes_.find(parent)->path).value_or(context->gid));
   when_writable(req, [this, req, path = *path, acl, target = std::string(target)] {
     make_znode(req, path, target, acl);
   });

@@ -26,10 +26,6 @@ bool is_known_flag(int set) {
                   FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_CTIME)) == 0;
 }
 
-std::string txn_path(const std::string& directory, std::string_view name) {
-  return tree::join_path(tree::join_path(tree::join_path(directory, kHidden), kTxnChild), name);
-}
-
 }  // namespace
 
 std::string program_name(pid_t pid) {

@@ -136,7 +136,7 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
   const fuse_ctx* context = fuse_req_ctx(req);
   when_writable(req, [this, req, path = *path, mode, info, directory = directory->path,
                       uid = context->uid, gid = context->gid] {
-    uint32_t group = group_in(directory, gid);
+    uint32_t group = handed_down_group(directory).value_or(gid);
     tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, uid, group);
     commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
            [this, req, path, info](const Outcome& outcome) {

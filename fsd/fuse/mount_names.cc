@@ -212,7 +212,7 @@ std::vector<std::pair<off_t, std::string>> Mount::list(const Node& node) const {
   } else if (node.control == Control::kNone || node.control == Control::kTxn) {
     std::string path = node.path;
     if (node.control == Control::kTxn) {
-      path = tree::join_path(tree::join_path(path, kHidden), kTxnChild);
+      path = hidden_path(path, kTxnChild);
     }
     host_.replica().read([&](const tree::Tree& tree) {
       const tree::ZNode* znode = tree.find(path);

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "fsd/fuse/mount.h"
-#include "fsd/fuse/txn_view.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -20,7 +19,7 @@ bool is_hidden(std::string_view path) {
 // ---- what is to be done, on the strand
 
 // Before the txn is in the tree: deleted znodes are still there, created ones are not.
-void Mount::note_replays(const tree::Txn& txn) {
+void Mount::note_replays(const tree::Txn& txn, const std::optional<RenameSeen>& rename) {
   if (!config_.inotify) return;
   bool ours = txn.header.session == session_.id() && native_.contains(txn.header.cxid);
   const tree::Tree& tree = host_.replica().tree();
@@ -41,8 +40,6 @@ void Mount::note_replays(const tree::Txn& txn) {
       if constexpr (std::is_same_v<T, tree::SetDataTxn>) note(Replay::kCommit, op.path);
     });
   }
-  const auto* multi = std::get_if<tree::MultiTxn>(&txn.body);
-  std::optional<RenameSeen> rename = multi != nullptr ? find_rename(*multi, tree) : std::nullopt;
   if (rename) {
     size_t before = replays_.size();
     note(Replay::kRename, rename->from);

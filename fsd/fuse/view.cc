@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "tree/path.h"
+
 namespace zabfs::fsd {
 
 using tree::Kind;
@@ -130,6 +132,10 @@ tree::AclList acl_like(const tree::Tree& tree, const std::string& directory) {
   posix->kind = Kind::kDirectory;
   posix->mtime.reset();
   return tree::with_posix(acl, *posix);
+}
+
+std::string hidden_path(const std::string& directory, std::string_view child) {
+  return tree::join_path(tree::join_path(directory, kHidden), child);
 }
 
 int to_errno(tree::Error error) {

@@ -47,5 +47,7 @@ std::string stat_text(const tree::Stat& stat);
 std::string program_name(pid_t pid);
 
 inline constexpr std::string_view kHidden = "@";  // the child that mounts don't show
+// A child of a directory's hidden one: DIR/@/CHILD.
+std::string hidden_path(const std::string& directory, std::string_view child);
 
 }  // namespace zabfs::fsd

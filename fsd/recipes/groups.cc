@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <set>
 #include <utility>
 
 #include "fsd/recipes/contenders.h"
@@ -58,10 +57,7 @@ class LeaderHandle : public Handle {
         [self, this](int error) { finish(error); });
   }
 
-  void cancel_open() override {
-    if (opened_) close();
-    finish(EINTR);
-  }
+  void cancel_open() override { finish(EINTR); }
 
  protected:
   bool is_ready() const override { return elected_; }

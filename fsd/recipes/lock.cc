@@ -55,7 +55,7 @@ bool has_modes(Queue queue) { return queue == Queue::kFile || queue == Queue::kR
 std::string queue_path(Queue queue, const std::string& directory, const std::string& file) {
   switch (queue) {
     case Queue::kFile:
-      return tree::join_path(tree::join_path(directory, kHidden), "lock:" + file);
+      return hidden_path(directory, "lock:" + file);
     case Queue::kSemaphoreMutex:
       return tree::join_path(directory, kSemaphoreLocks);
     case Queue::kLease:

@@ -19,10 +19,6 @@ namespace {
 constexpr const char* kNextChild = "next";
 constexpr const char* kCounterChild = "counter";
 
-std::string hidden_path(const std::string& directory, std::string_view child) {
-  return tree::join_path(tree::join_path(directory, kHidden), child);
-}
-
 // The next number is the version that a write without conditions gave the hidden znode: unique and
 // rising. A new one starts at 1.
 class NextHandle : public Handle {

@@ -23,6 +23,10 @@ constexpr size_t kMaxPickedDirectories = 10'000;
 
 }  // namespace
 
+std::string txn_path(const std::string& directory, std::string_view name) {
+  return tree::join_path(hidden_path(directory, kTxnChild), name);
+}
+
 HandlePtr Room::open(Control control, const std::string& directory, const std::string& name,
                      Opener opener) {
   switch (control) {
@@ -136,15 +140,15 @@ std::string Room::owner_text(const Opener& opener) const {
 
 void Room::create_hidden(const std::string& directory, const std::string& child,
                          const std::string& data, Writer::Completion done) {
-  std::string hidden = tree::join_path(directory, kHidden);
   tree::AclList directory_acl = acl_for_new(tree::Kind::kDirectory, 0755, 0, 0);
   tree::AclList file_acl = acl_for_new(tree::Kind::kFile, 0644, 0, 0);
   writer_.commit(OpCode::kCreate2,
-                 tree::create_body(hidden, "", directory_acl, tree::kCreatePersistent),
+                 tree::create_body(tree::join_path(directory, kHidden), "", directory_acl,
+                                   tree::kCreatePersistent),
                  [](const Outcome&) {});
   writer_.commit(
       OpCode::kCreate2,
-      tree::create_body(tree::join_path(hidden, child), data, file_acl, tree::kCreatePersistent),
+      tree::create_body(hidden_path(directory, child), data, file_acl, tree::kCreatePersistent),
       std::move(done));
 }
 

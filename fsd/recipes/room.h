@@ -22,6 +22,7 @@ namespace zabfs::fsd {
 
 // The child of a directory's hidden `@` that staging directories are in.
 inline constexpr std::string_view kTxnChild = "txn";
+std::string txn_path(const std::string& directory, std::string_view name);
 
 class Room {
  public:

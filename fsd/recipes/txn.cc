@@ -148,8 +148,7 @@ class Composer {
 
 void Room::commit_txn(const std::string& directory, const std::string& name, const Caller& caller,
                       Handle::Done done) {
-  std::string staging =
-      tree::join_path(tree::join_path(tree::join_path(directory, kHidden), kTxnChild), name);
+  std::string staging = txn_path(directory, name);
   const tree::ZNode* staged = tree().find(staging);
   if (staged == nullptr) return done(ENOENT);
   Composer composer(*this, caller, staged->stat.czxid);

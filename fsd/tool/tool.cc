@@ -4,9 +4,11 @@
 #include <sys/xattr.h>
 #include <time.h>
 
+#include <algorithm>
 #include <boost/json/src.hpp>  // header-only here: this file is its one source
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -45,6 +47,22 @@ std::string attribute(const std::string& file, const char* name) {
   std::string full = std::string("user.zabfs.") + name;
   ssize_t size = ::lgetxattr(file.c_str(), full.c_str(), value, sizeof(value));
   return size > 0 ? std::string(value, static_cast<size_t>(size)) : std::string();
+}
+
+bool is_ephemeral(const std::string& file) {
+  std::string owner = attribute(file, "ephemeralOwner");
+  // Negative numbers there stand for containers and times to live.
+  return !owner.empty() && owner != "0" && !owner.starts_with("-");
+}
+
+std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 }  // namespace zabfs::tool

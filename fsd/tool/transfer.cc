@@ -53,21 +53,6 @@ class Progress {
   int64_t shown_ms_ = 0;
 };
 
-std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-bool is_ephemeral(const std::string& path) {
-  std::string owner = attribute(path, "ephemeralOwner");
-  return !owner.empty() && owner != "0" && !owner.starts_with("-");
-}
-
 bool copy_data(const std::string& from, const std::string& to, int flags, mode_t mode) {
   std::optional<std::string> data = read_file(from);
   if (!data) return false;

@@ -1,10 +1,8 @@
 // zabfs tree: a directory and what is below it, with sizes and versions.
-#include <dirent.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -26,18 +24,10 @@ struct Entry {
 
 std::vector<Entry> entries_of(const std::string& directory) {
   std::vector<Entry> entries;
-  DIR* open = ::opendir(directory.c_str());
-  if (open == nullptr) return entries;
-  while (dirent* found = ::readdir(open)) {
-    Entry entry;
-    entry.name = found->d_name;
-    if (entry.name == "." || entry.name == "..") continue;
-    entry.path = join(directory, entry.name);
+  for (const std::string& name : names_in(directory)) {
+    Entry entry{name, join(directory, name)};
     if (::lstat(entry.path.c_str(), &entry.st) == 0) entries.push_back(std::move(entry));
   }
-  ::closedir(open);
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return a.name < b.name; });
   return entries;
 }
 
@@ -45,12 +35,6 @@ std::string target_of(const std::string& path) {
   char target[4096];
   ssize_t size = ::readlink(path.c_str(), target, sizeof(target));
   return size > 0 ? std::string(target, static_cast<size_t>(size)) : std::string();
-}
-
-bool is_ephemeral(const std::string& path) {
-  std::string owner = attribute(path, "ephemeralOwner");
-  // Other numbers there stand for containers and times to live.
-  return !owner.empty() && owner != "0" && !owner.starts_with("-");
 }
 
 std::string label_of(const Entry& entry) {

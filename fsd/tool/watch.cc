@@ -2,7 +2,6 @@
 //
 // It outlives the daemon: when the mount is gone it waits for it to come again, and compares what
 // it finds with what it saw last. With a state file it outlives itself in the same way.
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -28,19 +27,6 @@ constexpr int kRetryMs = 500;
 constexpr int kSettleMs = 30;  // changes that come within so long are one run of the command
 constexpr size_t kMaxChangesShown = 32u << 10;
 
-std::vector<std::string> children_of(const std::string& directory) {
-  std::vector<std::string> names;
-  DIR* open = ::opendir(directory.c_str());
-  if (open == nullptr) return names;
-  while (dirent* entry = ::readdir(open)) {
-    std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(std::move(name));
-  }
-  ::closedir(open);
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 // What a watcher of the directory can tell apart: every znode's last change.
 void add_picture(const std::string& path, const std::string& name, bool is_top, bool all,
                  std::string& picture) {
@@ -48,7 +34,7 @@ void add_picture(const std::string& path, const std::string& name, bool is_top, 
                          attribute(path, "aversion"));
   struct stat st = {};
   if (!is_top && (!all || ::lstat(path.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))) return;
-  for (const std::string& child : children_of(path)) {
+  for (const std::string& child : names_in(path)) {
     add_picture(join(path, child), is_top ? child : join(name, child), false, all, picture);
   }
 }
