@@ -1,8 +1,10 @@
 #include "fsd/tool/tool.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/xattr.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/json/src.hpp>  // header-only here: this file is its one source
@@ -47,6 +49,15 @@ std::string attribute(const std::string& file, const char* name) {
   std::string full = std::string("user.zabfs.") + name;
   ssize_t size = ::lgetxattr(file.c_str(), full.c_str(), value, sizeof(value));
   return size > 0 ? std::string(value, static_cast<size_t>(size)) : std::string();
+}
+
+bool barrier(const std::string& directory) {
+  int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bool done = fd >= 0 && ::fsync(fd) == 0;
+  int error = errno;
+  if (fd >= 0) ::close(fd);
+  errno = error;
+  return done;
 }
 
 bool is_ephemeral(const std::string& file) {

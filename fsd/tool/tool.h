@@ -25,6 +25,8 @@ std::string join(const std::string& directory, std::string_view name);
 std::optional<std::string> read_file(const std::string& file);
 // An extended attribute of the mount, `user.zabfs.NAME`; empty if there is none.
 std::string attribute(const std::string& file, const char* name);
+// Once it returns, this node has what was committed before; false, with errno, without a quorum.
+bool barrier(const std::string& directory);
 bool is_ephemeral(const std::string& file);
 std::vector<std::string> names_in(
     const std::string& directory);  // sorted; none if it can't be read

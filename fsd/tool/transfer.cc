@@ -101,7 +101,7 @@ class Export {
     if (next().empty()) return error_of(file);
     if (!copy(".")) return error_;
     for (int round = 0; round < kMaxRounds; ++round) {
-      if (!settle()) return error_of(source_);
+      if (!barrier(source_)) return error_of(source_);
       std::set<std::string> changed;
       for (std::string line = next(); !line.empty(); line = next()) {
         std::istringstream fields(line);
@@ -122,16 +122,6 @@ class Export {
   const Progress& progress() const { return progress_; }
 
  private:
-  // A barrier: what was committed before is told of by the watch now.
-  bool settle() const {
-    int fd = ::open(source_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool done = fd >= 0 && ::fsync(fd) == 0;
-    int error = errno;
-    if (fd >= 0) ::close(fd);
-    errno = error;
-    return done;
-  }
-
   std::string next() {
     char line[8192];
     ssize_t size = ::read(watch_, line, sizeof(line));

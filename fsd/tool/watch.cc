@@ -114,7 +114,8 @@ class Watching {
   // Gives the signal that ended the wait, or 0 when the mount is there again.
   int reconnect() {
     fmt::print(stderr, "zabfs: {}; waits for it to come again\n", error_of(file_));
-    while (!open()) {
+    // A node that was killed begins with what its disk has: older than what was seen is no change.
+    while (!barrier(options_.directory) || !open()) {
       ::poll(nullptr, 0, kRetryMs);
       if (int number = caught()) return number;
     }
