@@ -88,7 +88,8 @@ std::optional<ServerId> Election::receive(int64_t now_ms, ServerId from, const N
 
 std::optional<ServerId> Election::receive_looking(int64_t now_ms, ServerId from,
                                                   const Notification& n, Actions& out) {
-  if (!votes_ && n.round == nonce_) {  // an answer to this node's question
+  if (n.round == nonce_) {            // an answer to this node's question
+    if (votes_) return std::nullopt;  // it comes late; what it gives is no round
     bool is_empty = n.vote.peer_epoch == 0 && (n.vote.zxid == kNoVote || n.vote.zxid == Zxid{});
     if (is_empty) {
       seen_empty_.insert(from);
@@ -102,6 +103,7 @@ std::optional<ServerId> Election::receive_looking(int64_t now_ms, ServerId from,
     return std::nullopt;
   }
   if (n.vote.leader.value == kNobody) return std::nullopt;  // it has no vote, by its own word
+  if (n.round >= kFirstNonce) return std::nullopt;  // an answer to a former start of this node's
   if (n.round < round_) {
     send(from, PeerState::kLooking, round_, out);
     return std::nullopt;

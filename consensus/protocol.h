@@ -202,13 +202,17 @@ struct ZabConfig {
   int64_t sync_ms() const { return int64_t{tick_ms} * sync_limit; }
 };
 
+// Rounds of an election are counted up from 1; what is larger than this is a nonce instead.
+constexpr int64_t kFirstNonce = int64_t{1} << 62;
+
 // What election, leader and learner share: the node's place in the protocol.
 struct ZabState {
   Membership membership;
   bool votes = true;   // false: its history or its promises may be incomplete (ZAB.md section 3);
                        // true does not make it a voter, that is the membership's to say
   bool empty = false;  // nothing was ever here
-  int64_t nonce = 1;   // of this start of the process, positive: a node without a vote asks with it
+  // Of this start of the process: a node without a vote asks with it.
+  int64_t nonce = kFirstNonce;
   uint32_t accepted_epoch = 0;
   uint32_t current_epoch = 0;
   History history;  // appended, not necessarily durable

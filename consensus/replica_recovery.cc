@@ -160,7 +160,7 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   ZabState state;
   state.votes = votes;
   state.empty = is_empty;
-  state.nonce = static_cast<int64_t>(environment_.random() >> 2) + 1;
+  state.nonce = kFirstNonce | static_cast<int64_t>(environment_.random() >> 2);
   state.accepted_epoch = accepted;
   state.current_epoch = log_.current_epoch();
   state.history = history;

@@ -299,7 +299,7 @@ class WithoutVote : public ZabFixture {
     state.nonce = kNonce;
     make(config(1), state);
   }
-  static constexpr int64_t kNonce = 77'000;
+  static constexpr int64_t kNonce = kFirstNonce + 77'000;
 };
 
 TEST_F(WithoutVote, SaysThatItHasNone) {
@@ -321,6 +321,22 @@ TEST_F(WithoutVote, ANewEnsembleVotesOnceAllAreSeenEmpty) {
   EXPECT_TRUE(saves[0].votes);
   step(event::AcceptedEpochSaved{0, true});
   EXPECT_EQ(all<action::SendVote>().front().notification.vote.zxid, Zxid{});
+}
+
+TEST_F(WithoutVote, ALateAnswerToItsQuestionIsNoRound) {
+  make_without_vote(true);
+  for (int64_t from : {2, 3})
+    vote(from, PeerState::kLooking, {ServerId{from}, Zxid{-1}, 0}, kNonce);
+  step(event::AcceptedEpochSaved{0, true});
+  actions_.clear();
+  for (int64_t nonce : {kNonce, kNonce + 1}) {  // the second one of a former start
+    vote(3, PeerState::kLooking, {ServerId{3}, Zxid{}, 0}, nonce);
+    EXPECT_TRUE(all<action::SendVote>().empty());
+  }
+  vote(3, PeerState::kLooking, {ServerId{3}, Zxid{}, 0}, 2);
+  ASSERT_FALSE(all<action::SendVote>().empty());
+  EXPECT_EQ(all<action::SendVote>().front().notification.round, 2);
+  EXPECT_EQ(all<action::SendVote>().front().notification.vote.leader, ServerId{3});
 }
 
 TEST_F(WithoutVote, AnswersTheQuestionsOfOthers) {
