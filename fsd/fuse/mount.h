@@ -208,6 +208,8 @@ class Mount : public consensus::ReplicaListener {
   void reply_replayed(fuse_req_t req, const ReplayOp& op, const std::string& path);
   void replay_made(fuse_req_t req, fuse_ino_t parent, const char* name);
   void note_replays(const tree::Txn& txn, const std::optional<RenameSeen>& rename);
+  // What the kernel holds of the name and its directory; false if nothing.
+  bool hold(ReplayOp& op) const;
   void queue_replays();
 
   // -- locks

@@ -23,21 +23,29 @@ void Mount::note_replays(const tree::Txn& txn, const std::optional<RenameSeen>& 
   if (!config_.inotify) return;
   bool ours = txn.header.session == session_.id() && native_.contains(txn.header.cxid);
   const tree::Tree& tree = host_.replica().tree();
+  // What the kernel holds of a name that goes or comes, it holds now.
   auto note = [&](Replay type, std::string_view path) {
     if (is_hidden(path)) return;
     ReplayOp op;
     op.type = type;
     op.path = std::string(path);
-    op.parent = nodes_.held(std::string(tree::parent_path(path)));
-    op.self = nodes_.held(op.path);
-    if (op.parent == 0 && op.self == 0) return;
+    if (!hold(op)) return;
     if (const tree::ZNode* node = tree.find(path)) op.kind = view(tree, *node, op.path).kind;
     replays_.push_back(std::move(op));
+  };
+  auto note_again = [&](Replay type, std::string_view path, size_t size) {
+    if (is_hidden(path)) return;
+    ReplayOp& op = replays_.emplace_back();
+    op.type = type;
+    op.path = std::string(path);
+    op.size = size;
   };
   if (ours) {
     return for_each_op(txn, [&](const auto& op) {
       using T = std::decay_t<decltype(op)>;
-      if constexpr (std::is_same_v<T, tree::SetDataTxn>) note(Replay::kCommit, op.path);
+      if constexpr (std::is_same_v<T, tree::SetDataTxn>) {
+        note_again(Replay::kCommit, op.path, op.data.value_or("").size());
+      }
     });
   }
   if (rename) {
@@ -60,9 +68,9 @@ void Mount::note_replays(const tree::Txn& txn, const std::optional<RenameSeen>& 
     } else if constexpr (std::is_same_v<T, tree::DeleteTxn>) {
       note(Replay::kDelete, op.path);
     } else if constexpr (std::is_same_v<T, tree::SetDataTxn>) {
-      note(Replay::kModify, op.path);
+      note_again(Replay::kModify, op.path, op.data.value_or("").size());
     } else if constexpr (std::is_same_v<T, tree::SetAclTxn>) {
-      note(Replay::kAttributes, op.path);
+      note_again(Replay::kAttributes, op.path, 0);
     } else if constexpr (std::is_same_v<T, tree::CloseSessionTxn>) {
       for (const std::string& path : tree.ephemerals_of(txn.header.session)) {
         note(Replay::kDelete, path);
@@ -71,22 +79,26 @@ void Mount::note_replays(const tree::Txn& txn, const std::optional<RenameSeen>& 
   });
 }
 
+bool Mount::hold(ReplayOp& op) const {
+  op.parent = nodes_.held(std::string(tree::parent_path(op.path)));
+  op.self = nodes_.held(op.path);
+  return op.parent != 0 || op.self != 0;
+}
+
 // The changes are in the tree.
 void Mount::queue_replays() {
   const tree::Tree& tree = host_.replica().tree();
   for (ReplayOp& op : std::exchange(replays_, {})) {
-    const tree::ZNode* node = tree.find(op.type == Replay::kRename ? op.to : op.path);
-    if (op.type == Replay::kDelete) {
-      replayer_.queue(std::move(op));
-      continue;
+    if (is_repeatable(op.type) && (replayer_.absorb(op) || !hold(op))) continue;
+    if (op.type != Replay::kDelete) {
+      const tree::ZNode* node = tree.find(op.type == Replay::kRename ? op.to : op.path);
+      if (node != nullptr) {  // else it is gone again in the same batch
+        View shown = view(tree, *node, op.path);
+        op.kind = shown.kind;
+        op.size = shown.size;
+      }
     }
-    if (node != nullptr) {  // else it is gone again in the same batch
-      View shown = view(tree, *node, op.path);
-      op.kind = shown.kind;
-      op.size = shown.size;
-    }
-    bool is_data = op.type == Replay::kModify || op.type == Replay::kCommit;
-    if (is_data && op.kind != tree::Kind::kFile) continue;
+    if (is_data(op.type) && op.kind != tree::Kind::kFile) continue;
     replayer_.queue(std::move(op));
   }
 }

@@ -230,23 +230,37 @@ void Replayer::queue(ReplayOp op) {
   if (helper_ == 0) return;
   std::lock_guard lock(mutex_);
   if (stopping_) return;
-  bool again =
-      op.type == Replay::kModify || op.type == Replay::kCommit || op.type == Replay::kAttributes;
-  if (again && !queue_.empty() && queue_.back().type == op.type && queue_.back().path == op.path) {
-    queue_.back().size = op.size;
+  auto place = last_.find(op.path);
+  if (is_repeatable(op.type) && place != last_.end() && place->second->type == op.type &&
+      place->second->self == op.self && place->second->parent == op.parent) {
+    place->second->size = op.size;
     return;
   }
   if (queue_.size() >= kMaxQueued) {
-    if (!std::exchange(warned_, true)) {
-      spdlog::warn("{} changes wait to be told to inotify: newer ones are not", queue_.size());
-    }
+    ++dropped_;
     return;
   }
   ++pending_[op.path];
   if (!op.to.empty()) ++pending_[op.to];
   pending_count_ = pending_.size();
   queue_.push_back(std::move(op));
-  arrived_.notify_all();
+  ReplayOp& last = queue_.back();
+  if (last.type == Replay::kRename) last_.clear();  // paths below mean others from here on
+  last_[last.path] = &last;
+  if (std::exchange(waiting_, false)) arrived_.notify_all();
+}
+
+bool Replayer::absorb(const ReplayOp& op) {
+  std::lock_guard lock(mutex_);
+  auto place = last_.find(op.path);
+  // One that the kernel didn't hold then may be watched by now.
+  if (place != last_.end() && place->second->type == op.type && place->second->self != 0) {
+    place->second->size = op.size;
+    return true;
+  }
+  if (queue_.size() < kMaxQueued) return false;
+  ++dropped_;
+  return true;
 }
 
 void Replayer::settle(const ReplayOp& op) {
@@ -274,16 +288,25 @@ std::optional<ReplayOp> Replayer::current(const std::string& path) const {
 void Replayer::run() {
   while (true) {
     std::deque<ReplayOp> batch;
+    size_t dropped = 0;
     {
       std::unique_lock lock(mutex_);
+      waiting_ = true;
       arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      waiting_ = false;
       if (stopping_) return;
       batch.swap(queue_);
+      last_.clear();
+      dropped = std::exchange(dropped_, 0);
     }
     // Every watch that was there when these were committed is seen by this look.
     auto began = std::chrono::steady_clock::now();
     std::unordered_set<KernelNode> nodes = watched();
     auto pause = std::min(kPauseFactor * (std::chrono::steady_clock::now() - began), kMostPause);
+    if (dropped > 0 && !nodes.empty()) {
+      spdlog::warn("too many changes to tell inotify of: {} were left out after {}", dropped,
+                   batch.size());
+    }
     for (const ReplayOp& op : batch) {
       bool wanted = nodes.contains(op.parent) || nodes.contains(op.self) ||
                     (op.to_parent != 0 && nodes.contains(op.to_parent));
@@ -303,6 +326,7 @@ void Replayer::give_up() {
         "more, until zabfsd is started again");
   }
   queue_.clear();
+  last_.clear();
   pending_.clear();
   pending_count_ = 0;
   current_.reset();

@@ -4,7 +4,8 @@
 // The strand queues changes of names that the kernel holds. A thread of its own asks /proc which
 // nodes of this mount are watched at all, drops the rest, and has the helper do one operation at a
 // time; the mount answers the helper from what is committed. Where nobody watches, a change costs a
-// look into the node table, and changes together looks into /proc that take 2% of a CPU at most.
+// look into the queue or the node table, and changes together looks into /proc that take 2% of a
+// CPU at most.
 //
 // The helper is this program under another name (`run_replay_helper`), not a thread: a process that
 // enters its own mount can hang for good.
@@ -31,6 +32,10 @@ namespace zabfs::fsd {
 // saw nothing new: it is told once more that the file was modified.
 enum class Replay { kCreate, kDelete, kModify, kCommit, kAttributes, kRename };
 
+constexpr bool is_data(Replay type) { return type == Replay::kModify || type == Replay::kCommit; }
+// Whether one such operation tells of any number of them.
+constexpr bool is_repeatable(Replay type) { return is_data(type) || type == Replay::kAttributes; }
+
 struct ReplayOp {
   Replay type = Replay::kModify;
   std::string path;
@@ -49,8 +54,12 @@ class Replayer {
   std::string start(const std::string& mount_point);
   void stop();
 
-  // On the strand. Past kMaxQueued changes the newest are dropped, with a warning.
+  // On the strand. Past kMaxQueued changes the newest are dropped, with a warning if any is
+  // watched.
   void queue(ReplayOp op);
+  // On the strand. A change like the last one that is queued for its path is told of with that one.
+  // False if there is none, and there is room to queue it.
+  bool absorb(const ReplayOp& op);
 
   // By any thread. Whether a request is the helper's, and what it is doing with that path.
   bool is_helper(pid_t pid) const { return pid == helper_; }
@@ -76,10 +85,12 @@ class Replayer {
   mutable std::mutex mutex_;  // guards all below; no lock is taken under it
   std::condition_variable arrived_;
   std::deque<ReplayOp> queue_;
+  std::unordered_map<std::string, ReplayOp*> last_;  // of queue_, by path
   std::unordered_map<std::string, int> pending_;
   std::optional<ReplayOp> current_;
   bool stopping_ = false;
-  bool warned_ = false;
+  bool waiting_ = false;  // the thread, for the next change
+  size_t dropped_ = 0;
   std::atomic<size_t> pending_count_{0};
 };
 
