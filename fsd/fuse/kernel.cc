@@ -157,6 +157,17 @@ void Kernel::forget_attributes(fuse_ino_t node) {
   fuse_lowlevel_notify_inval_inode(session_, node, -1, 0);
 }
 
+void Kernel::forget_pages(fuse_ino_t node, std::string_view data) {
+  if (!data.empty()) {
+    char last = data.back();
+    fuse_bufvec buffer = FUSE_BUFVEC_INIT(1);
+    buffer.buf[0].mem = &last;
+    fuse_lowlevel_notify_store(session_, node, static_cast<off_t>(data.size() - 1), &buffer,
+                               static_cast<fuse_buf_copy_flags>(0));
+  }
+  fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+}
+
 bool Kernel::forget_names() {
   NotifyHeader header{sizeof(NotifyHeader), kNotifyIncEpoch, 0};
   return ::write(fuse_session_fd(session_), &header, sizeof(header)) ==

@@ -1,6 +1,6 @@
 // The kernel's side of the mount: the FUSE session, the mount point, the threads that serve it, and
-// the notifications (FUSE.md). Only notifications that never block are sent: attributes of one
-// node, and the epoch of all names.
+// the notifications (FUSE.md). Only notifications that never block are sent (attributes of one
+// node, the epoch of all names), but for `forget_pages`.
 #pragma once
 
 #define FUSE_USE_VERSION 312
@@ -34,6 +34,10 @@ class Kernel {
   void join();
 
   void forget_attributes(fuse_ino_t node);
+  // Makes the kernel read a file's pages again, and believe that there are at least `size` bytes:
+  // the last READ tells it if there are fewer. Waits for READs of that node under way; so not for
+  // threads that READs need.
+  void forget_pages(fuse_ino_t node, std::string_view data);
   // Makes the kernel look every name up again; false if it can't (before 6.16).
   bool forget_names();
   const std::string& point() const { return point_; }

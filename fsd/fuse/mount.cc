@@ -22,6 +22,7 @@ using tree::Outcome;
 namespace {
 
 constexpr int kWorkers = 3;
+constexpr int64_t kCalmMs = 1'000;  // for listings, where contents are not cached
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
 
 }  // namespace
@@ -31,6 +32,7 @@ Mount::Mount(consensus::Host& host, MountConfig config, std::string data_dir)
       config_(std::move(config)),
       data_dir_(std::move(data_dir)),
       view_options_{config_.uid, config_.gid},
+      pages_((config_.cache_after_ms > 0 ? config_.cache_after_ms : kCalmMs) * 1'000),
       session_(host, config_.session_timeout_ms),
       writer_(host, session_, config_.quorum_grace_ms, config_.commit_timeout_ms),
       room_(host, session_, writer_, view_options_) {
@@ -48,6 +50,7 @@ std::string Mount::mount() {
 void Mount::start(std::function<void()> on_end) {
   on_strand([this] {
     host_.replica().add_listener(this);
+    note_published();
     session_.start();
     writer_.start();
   });
@@ -69,6 +72,7 @@ void Mount::stop() {
   });
   done.wait_for(kCloseWait);
   replayer_.stop();
+  page_lane_.stop();  // while READs are still answered
   kernel_.unmount();
   kernel_.join();
 }
@@ -76,7 +80,9 @@ void Mount::stop() {
 // ---- commits
 
 void Mount::forget_caches(const NodeTable::Forget& forget) {
-  for (KernelNode id : forget.attributes) kernel_.forget_attributes(id);
+  for (KernelNode id : forget.attributes) {
+    if (pages_.must_forget(id)) kernel_.forget_attributes(id);
+  }
   if (forget.names && names_cacheable_ > 0) kernel_.forget_names();
 }
 
@@ -164,6 +170,8 @@ void Mount::published(const std::vector<Change>& changes) {
   }
   queue_replays();
   nodes_.end_change();
+  pages_.end_change();
+  note_published();
   room_.published(changes);
 }
 
@@ -171,6 +179,8 @@ void Mount::tree_replaced() {
   // The leader's snapshot took the tree's place while no reader looked; nothing cached is sure.
   forget_caches(nodes_.begin_change_of_all());
   nodes_.end_change();
+  pages_.end_change();
+  note_published();
   room_.tree_replaced();
 }
 

@@ -5,7 +5,8 @@
 // Commits reach the kernel's caches through `before_publish`: first the kernel forgets, then the
 // tree changes (node_table.h), so a program never sees old after new.
 // Files: mount.cc (life, commits), mount_names.cc (lookup, attributes, directories),
-// mount_files.cc (open, read, write, commit), mount_changes.cc (mkdir, unlink, rename, setattr),
+// mount_files.cc (open, read, write, commit), mount_pages.cc (contents through the page cache),
+// mount_changes.cc (mkdir, unlink, rename, setattr),
 // mount_control.cc (the control room), mount_locks.cc, mount_replay.cc (inotify for what others
 // do), operations.cc (the table for libfuse).
 #pragma once
@@ -23,10 +24,12 @@
 #include <vector>
 
 #include "consensus/host.h"
+#include "consensus/lane.h"
 #include "fsd/config.h"
 #include "fsd/fuse/kernel.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
+#include "fsd/fuse/page_cache.h"
 #include "fsd/fuse/replay.h"
 #include "fsd/fuse/txn_view.h"
 #include "fsd/fuse/view.h"
@@ -58,7 +61,10 @@ class Mount : public consensus::ReplicaListener {
   // ---- operations, on FUSE workers
   void init(fuse_conn_info* connection);
   void lookup(fuse_req_t req, fuse_ino_t parent, const char* name);
-  void forget(fuse_ino_t node, uint64_t lookups) { nodes_.forget(node, lookups); }
+  void lookup_path(fuse_req_t req, const std::string& path);
+  void forget(fuse_ino_t node, uint64_t lookups) {
+    if (nodes_.forget(node, lookups)) pages_.forget(node);
+  }
   void getattr(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
   void setattr(fuse_req_t req, fuse_ino_t node, const struct stat* attributes, int set,
                const fuse_file_info* info);
@@ -138,7 +144,7 @@ class Mount : public consensus::ReplicaListener {
   void make_znode(fuse_req_t req, const std::string& path, std::string_view data,
                   const tree::AclList& acl);
   bool fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
-                  fuse_entry_param& entry);
+                  fuse_entry_param& entry, bool* must_wait = nullptr);
   void reply_attributes(fuse_req_t req, fuse_ino_t node, const Node& known, const OpenFile* writer,
                         bool cacheable);
   View view(const tree::Tree& tree, const tree::ZNode& node, const std::string& path) const;
@@ -175,6 +181,30 @@ class Mount : public consensus::ReplicaListener {
   void note_release(const void* request, size_t size);
   bool waits_for_release(const std::string& path, std::function<void()> again);
   void release_done(const std::string& path);
+
+  // -- the page cache
+  Version version_of(const tree::Tree& tree, const tree::ZNode& znode,
+                     const std::string& path) const;
+  std::optional<Version> current_version(const Node& node) const;
+  PageCache::Use open_pages(const tree::Tree& tree, const Node& node, const tree::ZNode& znode,
+                            const FilePtr& file);
+  std::shared_ptr<Mount> mark_writer(KernelNode id);
+  // On the strand, before an open for writing is answered.
+  void before_writing(KernelNode id, std::function<void()> then);
+  void wait_for_readers(KernelNode id, int tries, std::function<void()> then);
+  // On the strand, before what makes the kernel change a size by itself; and when it was answered.
+  void apart_from_reads(KernelNode id, std::function<void()> then);
+  void kernel_wrote(KernelNode id);
+  void note_published();
+  bool is_calm(const tree::ZNode& znode);
+  std::optional<tree::Bytes> pages_shown(KernelNode id, uint64_t handle);
+  PageCache::Told tell(KernelNode id, tree::Zxid current, bool ordered, struct stat& st);
+  void tell_later(KernelNode id, std::function<void()> then);
+  void answer_reader(fuse_req_t req, fuse_ino_t id, const FilePtr& file);
+  void show_pages(fuse_req_t req, fuse_ino_t id, const FilePtr& file, pid_t thread,
+                  int64_t since_us);
+  static bool goes_on(OpenFile& file, pid_t thread, const Version& shown, const Version& current);
+  void reply_shown(fuse_req_t req, const Node& node, const Version& shown);
 
   // -- control room
   void lookup_control(fuse_req_t req, const Node& parent, const std::string& name);
@@ -224,10 +254,12 @@ class Mount : public consensus::ReplicaListener {
   ViewOptions view_options_;
   Kernel kernel_;
   NodeTable nodes_;
+  PageCache pages_;
   ClientSession session_;
   Writer writer_;
   Room room_;
   Replayer replayer_;
+  consensus::Lane page_lane_{"zabfs-pages"};
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
 
   std::mutex handles_mutex_;  // guards the three maps; no lock is taken under it

@@ -33,7 +33,6 @@ struct ReleaseRequest {
 
 uint64_t Mount::add_file(FilePtr file) {
   std::lock_guard lock(handles_mutex_);
-  file->number = next_handle_++;
   files_[file->number] = file;
   return file->number;
 }
@@ -49,6 +48,7 @@ Mount::FilePtr Mount::find_file(const fuse_file_info* info) {
 Mount::FilePtr Mount::make_file(const Node& node, const fuse_file_info& info, pid_t pid,
                                 const tree::ZNode& znode, bool is_new) {
   auto file = std::make_shared<OpenFile>();
+  file->number = next_handle_++;
   file->node = node.id;
   file->flags = info.flags;
   file->opener = pid;
@@ -64,6 +64,7 @@ Mount::FilePtr Mount::make_file(const Node& node, const fuse_file_info& info, pi
   } else if (file->writable) {
     file->base = znode.data;
   }
+  if (file->writable) file->mark = mark_writer(node.id);
   return file;
 }
 
@@ -84,24 +85,31 @@ void Mount::open(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
   if ((info.flags & O_ACCMODE) == O_RDONLY && (info.flags & O_TRUNC) == 0) {
     return open_znode(req, *node, info);
   }
-  when_writable(req, [this, req, node = *node, info] { open_znode(req, node, info); });
+  when_writable(req, [this, req, node = *node, info] {
+    before_writing(node.id, [this, req, node, info] { open_znode(req, node, info); });
+  });
 }
 
 void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   pid_t pid = fuse_req_ctx(req)->pid;
+  PageCache::Use use = PageCache::Use::kDirect;
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     const tree::ZNode* znode = tree.find(node.path);
     if (znode == nullptr) return nullptr;
     if (node.control == Control::kNone && znode->stat.czxid != node.czxid) return nullptr;
-    return make_file(node, info, pid, *znode, false);
+    FilePtr made = make_file(node, info, pid, *znode, false);
+    if (!made->writable) use = open_pages(tree, node, *znode, made);
+    return made;
   });
   if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
   info.fh = add_file(file);
   if (file->bare_truncation) mark_dirty(file);
-  info.direct_io = 1;
-  info.keep_cache = 0;
+  info.direct_io = use == PageCache::Use::kDirect;
+  info.keep_cache = use == PageCache::Use::kWarm;
   info.noflush = !file->writable && !has_posix_locks_;
-  if (fuse_reply_open(req, &info) == 0) return;
+  bool opened = fuse_reply_open(req, &info) == 0;
+  if (file->writable) kernel_wrote(node.id);  // a truncation
+  if (opened) return;
   // The opener was killed meanwhile: nothing was truncated.
   if (file->bare_truncation.exchange(false)) mark_dirty(file);
   std::lock_guard lock(handles_mutex_);
@@ -145,7 +153,11 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
                return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
              }
              // Somebody else made it in between: without O_EXCL that is what is opened.
-             reply_created(req, path, info, false);
+             KernelNode held = nodes_.held(path);
+             before_writing(held, [this, req, path, info, held] {
+               reply_created(req, path, info, false);
+               kernel_wrote(held);
+             });
            },
            nullptr, {path});
   });
@@ -183,6 +195,15 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
     std::string_view part = data.substr(from, size);
     fuse_reply_buf(req, part.data(), part.size());
   };
+  if (info->lock_owner == 0) {  // for the page cache, not for a read
+    if (std::optional<tree::Bytes> data = pages_shown(id, info->fh)) return reply(data->view());
+    // A short answer sets the size that the kernel has: not to another one than committed.
+    if (file->writable) {
+      kernel_.forget_attributes(id);
+    } else if (node && !node->gone) {
+      return reply(current_data(node->path));
+    }
+  }
   if (file->writable) {
     return on_strand(
         [this, file, path = node ? node->path : "", reply] { reply(own_image(*file, path)); });
@@ -231,7 +252,8 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
                       flags = info->flags] {
     std::optional<Node> node = by_root ? std::nullopt : nodes_.find(id);
     if (node && !node->gone) drop_setuid(node->path);
-    write_to(req, file, copy, offset, flags);
+    apart_from_reads(
+        id, [this, req, file, copy, offset, flags] { write_to(req, file, copy, offset, flags); });
   });
 }
 
@@ -279,13 +301,15 @@ void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& byt
   file->set_mtime.reset();  // a time set before this data does not hold for it
   mark_dirty(file);
   if ((flags & (O_SYNC | O_DSYNC)) == 0) {
-    return static_cast<void>(fuse_reply_write(req, bytes.size()));
+    fuse_reply_write(req, bytes.size());
+    return kernel_wrote(file->node);
   }
-  commit_file(file, [req, size = bytes.size()](int error) {
+  commit_file(file, [this, req, file, size = bytes.size()](int error) {
     if (error != 0) {
       fuse_reply_err(req, error);
     } else {
       fuse_reply_write(req, size);
+      kernel_wrote(file->node);
     }
   });
 }

@@ -149,16 +149,21 @@ void Mount::release_locks(uint64_t owner, KernelNode node) {
 // What a handle held by flock is lost: it says so from now on.
 void Mount::lock_lost(LockKey key) {
   std::vector<std::shared_ptr<Handle>> lost;
+  std::vector<KernelNode> nodes;
   {
     std::lock_guard lock(handles_mutex_);
     for (auto& [number, file] : controls_) {
       if (file->lock_owner == key.owner) lost.push_back(file->handle);
     }
     for (auto& [number, file] : files_) {
-      if (file->lock_owner == key.owner) file->lost = true;
+      if (file->lock_owner != key.owner) continue;
+      file->lost = true;
+      if (file->cached) nodes.push_back(file->node);
     }
   }
   for (const std::shared_ptr<Handle>& handle : lost) handle->lose();
+  // Who reads pages asks again, and is told.
+  for (KernelNode node : nodes) kernel_.forget_attributes(node);
 }
 
 }  // namespace zabfs::fsd

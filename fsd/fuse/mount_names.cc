@@ -6,7 +6,6 @@
 
 #include "fsd/fuse/mount.h"
 #include "tree/path.h"
-#include "tree/quota.h"
 
 namespace zabfs::fsd {
 
@@ -14,11 +13,6 @@ namespace {
 
 constexpr double kLongSeconds = 86'400;  // commits invalidate; the timeout only has to be long
 constexpr std::string_view kXattrPrefix = "user.zabfs.";
-
-// The usage that a quota counts is data which no txn names.
-bool changes_without_txn(std::string_view path) {
-  return tree::base_name(path) == tree::kQuotaStats && tree::is_within(path, tree::kQuotaRoot);
-}
 
 // The place of a name in every listing. Those of "." and ".." are the smallest.
 off_t cookie_of(std::string_view name) {
@@ -84,7 +78,7 @@ View Mount::view(const tree::Tree& tree, const tree::ZNode& node, const std::str
 
 // Under the tree's lock (or on the strand): registers what it gives out.
 bool Mount::fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
-                       fuse_entry_param& entry) {
+                       fuse_entry_param& entry, bool* must_wait) {
   const tree::ZNode* node = tree.find(path);
   if (node == nullptr) return false;
   View shown = view(tree, *node, path);
@@ -94,7 +88,10 @@ bool Mount::fill_entry(const tree::Tree& tree, const std::string& path, bool fre
   entry.attr = stat_of(shown);
   entry.entry_timeout = cacheable && !replayer_.is_pending(path) ? name_timeout() : 0;
   // Attributes in answers that the kernel doesn't order against invalidations are not cached.
-  bool may_cache = cacheable && !fresh_attributes && !changes_without_txn(path);
+  PageCache::Told told = tell(entry.ino, node->stat.mzxid, !fresh_attributes, entry.attr);
+  if (must_wait != nullptr) *must_wait = told == PageCache::Told::kWait;
+  bool may_cache = cacheable && !fresh_attributes && told == PageCache::Told::kTake &&
+                   !changes_without_txn(path);
   entry.attr_timeout = may_cache ? kLongSeconds : 0;
   return true;
 }
@@ -120,13 +117,25 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   if (waits_for_release(path, [this, req, parent, again] { lookup(req, parent, again.c_str()); })) {
     return;
   }
+  lookup_path(req, path);
+}
+
+void Mount::lookup_path(fuse_req_t req, const std::string& path) {
+  fuse_entry_param entry = {};
+  bool must_wait = false;
   bool found = host_.replica().read([&](const tree::Tree& tree) {
-    if (fill_entry(tree, path, false, entry)) return true;
+    if (fill_entry(tree, path, false, entry, &must_wait)) return true;
     entry = {};
     bool cacheable = nodes_.note_absent(path) && !replayer_.is_pending(path);
     entry.entry_timeout = cacheable ? name_timeout() : 0;
     return false;
   });
+  if (must_wait) {
+    return tell_later(entry.ino, [this, req, path, id = entry.ino] {
+      forget(id, 1);  // it is counted again
+      lookup_path(req, path);
+    });
+  }
   if (!found && entry.entry_timeout <= 0) return static_cast<void>(fuse_reply_err(req, ENOENT));
   fuse_reply_entry(req, &entry);
 }
@@ -143,6 +152,7 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
                              const OpenFile* writer, bool may_cache) {
   struct stat st = {};
   bool cacheable = false;
+  bool must_wait = false;
   if (known.control != Control::kNone) {
     if (!control_attributes(known, st)) return static_cast<void>(fuse_reply_err(req, ENOENT));
   } else {
@@ -153,6 +163,13 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
       if (shown.kind != known.kind && id != kRootNode) return false;
       st = stat_of(shown);
       cacheable = may_cache && nodes_.is_stable(known.path) && !changes_without_txn(known.path);
+      if (writer != nullptr) {
+        kernel_wrote(id);
+      } else {
+        PageCache::Told told = tell(id, node->stat.mzxid, may_cache, st);
+        must_wait = told == PageCache::Told::kWait;
+        cacheable = cacheable && told == PageCache::Told::kTake;
+      }
       return true;
     });
     if (!found) {
@@ -163,6 +180,11 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
       return static_cast<void>(fuse_reply_err(req, ESTALE));
     }
   }
+  if (must_wait) {
+    return tell_later(id, [this, req, id, known, may_cache] {
+      reply_attributes(req, id, known, nullptr, may_cache);
+    });
+  }
   if (writer != nullptr && writer->is_dirty()) {
     st.st_size = static_cast<off_t>(own_image(*writer, known.path).size());
     cacheable = false;
@@ -171,6 +193,8 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
 }
 
 void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  FilePtr file = info != nullptr ? find_file(info) : nullptr;
+  if (file && file->cached) return answer_reader(req, id, file);
   std::optional<Node> known = nodes_.find(id);
   if (known && known->gone && known->last) {  // removed, and open or somebody's working directory
     return static_cast<void>(fuse_reply_attr(req, &*known->last, 0));
@@ -179,7 +203,6 @@ void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   if (!node) return;
   uint64_t handle = info != nullptr ? info->fh : 0;
   if (waits_for_release(node->path, [this, req, id] { getattr(req, id, nullptr); })) return;
-  FilePtr file = info != nullptr ? find_file(info) : nullptr;
   if (file && file->writable) {
     return on_strand([this, req, id, node = *node, file, handle] {
       reply_attributes(req, id, node, file.get(), false);
@@ -238,10 +261,11 @@ void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) 
   }
   if (node->control == Control::kNone && !node->gone) {
     // The kernel drops a cached listing when it sees another mtime. One set by utimens doesn't move
-    // with the listing, so such directories aren't cached.
+    // with the listing, so such directories aren't cached. Nor are those that change just now: a
+    // change outdates the answer with the mtime of the one before it.
     bool cacheable = host_.replica().read([&](const tree::Tree& tree) {
       const tree::ZNode* znode = tree.find(node->path);
-      return znode != nullptr && !view(tree, *znode, node->path).has_set_mtime &&
+      return znode != nullptr && !view(tree, *znode, node->path).has_set_mtime && is_calm(*znode) &&
              nodes_.is_stable(node->path);
     });
     info.cache_readdir = cacheable;

@@ -122,15 +122,16 @@ void NodeTable::unlink(Entry& entry) {
   if (aliases->second.empty()) aliases_.erase(aliases);
 }
 
-void NodeTable::forget(KernelNode id, uint64_t lookups) {
+bool NodeTable::forget(KernelNode id, uint64_t lookups) {
   std::lock_guard lock(mutex_);
   auto place = entries_.find(id);
-  if (place == entries_.end() || id == kRootNode) return;
+  if (place == entries_.end() || id == kRootNode) return false;
   Entry& entry = *place->second;
   entry.lookups -= std::min(entry.lookups, lookups);
-  if (entry.lookups > 0) return;
+  if (entry.lookups > 0) return false;
   unlink(entry);
   entries_.erase(place);
+  return true;
 }
 
 bool NodeTable::note_absent(const std::string& path) {

@@ -66,7 +66,8 @@ class NodeTable {
   // For a name that is gone: the node it had, if the kernel still holds that, else a new one that
   // stands for nothing. Counts one lookup.
   KernelNode look_up_gone(KernelNode before, const std::string& path, tree::Kind kind);
-  void forget(KernelNode id, uint64_t lookups);
+  // True if that was the last of its lookups: the kernel doesn't hold it any more.
+  bool forget(KernelNode id, uint64_t lookups);
   // Whether absence of the name may be cached: only from the second time it is asked for, so that
   // files that are looked for and then made cost no invalidation.
   bool note_absent(const std::string& path);

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "tree/path.h"
+#include "tree/quota.h"
 
 namespace zabfs::fsd {
 
@@ -132,6 +133,10 @@ tree::AclList acl_like(const tree::Tree& tree, const std::string& directory) {
   posix->kind = Kind::kDirectory;
   posix->mtime.reset();
   return tree::with_posix(acl, *posix);
+}
+
+bool changes_without_txn(std::string_view path) {
+  return tree::base_name(path) == tree::kQuotaStats && tree::is_within(path, tree::kQuotaRoot);
 }
 
 std::string hidden_path(const std::string& directory, std::string_view child) {

@@ -19,6 +19,8 @@ import unittest
 BUILD = os.environ.get("ZABFS_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
 ZABFSD = os.path.abspath(os.path.join(BUILD, "bin", "zabfsd"))
 ZABFS = os.path.abspath(os.path.join(BUILD, "bin", "zabfs"))
+# Lines for every zoo.cfg: the same tests hold with these.
+SETTINGS = os.environ.get("ZABFS_TEST_SETTINGS", "")
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -192,7 +194,7 @@ class Cluster:
             with open(node.config, "w") as f:
                 f.write(f"tickTime={tick_ms}\ninitLimit=20\nsyncLimit=5\ndataDir={node.data}\n"
                         f"clientPort={node.client_port}\n4lw.commands.whitelist=*\n"
-                        f"zabfs.mount={node.mount}\n{servers}{extra}\n")
+                        f"zabfs.mount={node.mount}\n{servers}{extra}\n{SETTINGS}\n")
 
     def server_line(self, i, role, ports):
         return f"server.{i + 1}=127.0.0.1:{ports[2 * i]}:{ports[2 * i + 1]}:{role}\n"

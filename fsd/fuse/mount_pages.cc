@@ -1,0 +1,180 @@
+// Contents through the kernel's page cache (page_cache.h): who may use it, and how readers and
+// writers of one file are kept apart.
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "fsd/fuse/mount.h"
+
+namespace zabfs::fsd {
+
+namespace {
+
+constexpr int kReadersTries = 5;  // a millisecond each
+
+int64_t now_us() {
+  auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+}
+
+int64_t in_ms(int64_t us) { return (us + 999) / 1'000; }
+
+}  // namespace
+
+Version Mount::version_of(const tree::Tree& tree, const tree::ZNode& znode,
+                          const std::string& path) const {
+  return {znode.stat.mzxid, znode.data, stat_of(view(tree, znode, path)).st_mtim};
+}
+
+std::optional<Version> Mount::current_version(const Node& node) const {
+  if (node.gone) return std::nullopt;
+  return host_.replica().read([&](const tree::Tree& tree) -> std::optional<Version> {
+    const tree::ZNode* znode = tree.find(node.path);
+    if (znode == nullptr) return std::nullopt;
+    return version_of(tree, *znode, node.path);
+  });
+}
+
+// Under the tree's lock.
+PageCache::Use Mount::open_pages(const tree::Tree& tree, const Node& node, const tree::ZNode& znode,
+                                 const FilePtr& file) {
+  bool may = config_.cache_after_ms > 0 && node.control == Control::kNone &&
+             node.kind == tree::Kind::kFile && nodes_.is_stable(node.path) &&
+             !changes_without_txn(node.path);
+  if (!may) return PageCache::Use::kDirect;
+  PageCache::Use use =
+      pages_.open(node.id, file->number, version_of(tree, znode, node.path), now_us());
+  if (use == PageCache::Use::kDirect) return use;
+  file->cached = true;
+  file->mark.reset(this, [id = node.id, number = file->number](Mount* mount) {
+    mount->pages_.close(id, number);
+  });
+  return use;
+}
+
+std::shared_ptr<Mount> Mount::mark_writer(KernelNode id) {
+  pages_.writer_opened(id);
+  return {this, [id](Mount* mount) { mount->pages_.writer_closed(id); }};
+}
+
+void Mount::before_writing(KernelNode id, std::function<void()> then) {
+  if (!pages_.has_readers(id)) return then();
+  // Nobody joins them from here on.
+  wait_for_readers(id, kReadersTries, [mark = mark_writer(id), then = std::move(then)] { then(); });
+}
+
+void Mount::wait_for_readers(KernelNode id, int tries, std::function<void()> then) {
+  if (!pages_.has_readers(id)) return then();
+  if (tries > 0 && !pages_.readers_stay(id)) {
+    return host_.post_after(1, [this, id, tries, then = std::move(then)]() mutable {
+      wait_for_readers(id, tries - 1, std::move(then));
+    });
+  }
+  if (pages_.readers_stay(id)) return apart_from_reads(id, std::move(then));
+  // They stay: from here on they ask before they read.
+  pages_.set_readers_stay(id);
+  kernel_.forget_attributes(id);
+  host_.post_after(in_ms(PageCache::kWriterUs), [this, id, then = std::move(then)]() mutable {
+    apart_from_reads(id, std::move(then));
+  });
+}
+
+void Mount::apart_from_reads(KernelNode id, std::function<void()> then) {
+  int64_t wait_us = pages_.wait_to_write(id, now_us());
+  if (wait_us == 0) return then();
+  host_.post_after(in_ms(wait_us), [this, id, then = std::move(then)]() mutable {
+    apart_from_reads(id, std::move(then));
+  });
+}
+
+void Mount::note_published() { pages_.published(host_.replica().tree().last_zxid(), now_us()); }
+
+bool Mount::is_calm(const tree::ZNode& znode) {
+  return pages_.is_calm(std::max(znode.stat.mzxid, znode.stat.pzxid), now_us());
+}
+
+void Mount::kernel_wrote(KernelNode id) { pages_.wrote(id, now_us()); }
+
+std::optional<tree::Bytes> Mount::pages_shown(KernelNode id, uint64_t handle) {
+  return pages_.pages(id, handle, now_us());
+}
+
+// Under the tree's lock. `ordered`: the kernel drops this answer if it forgets meanwhile.
+PageCache::Told Mount::tell(KernelNode id, tree::Zxid current, bool ordered, struct stat& st) {
+  if (ordered) {
+    return pages_.tell(id, current, now_us(), [this, id] { kernel_.forget_attributes(id); });
+  }
+  std::optional<Version> shown = pages_.unordered(id, current, now_us());
+  if (!shown) return PageCache::Told::kTake;
+  st.st_size = static_cast<off_t>(shown->data.size());
+  st.st_mtim = shown->mtime;
+  return PageCache::Told::kOnce;
+}
+
+void Mount::tell_later(KernelNode id, std::function<void()> then) {
+  host_.post_after(in_ms(pages_.wait_to_tell(id, now_us())), std::move(then));
+}
+
+// A GETATTR by a handle that reads through the page cache: a read, before it looks at the pages.
+void Mount::answer_reader(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
+  std::optional<Node> node = nodes_.find(id);
+  if (file->lost || !node) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (waits_for_release(node->path, [this, req, id, file] { answer_reader(req, id, file); })) {
+    return;
+  }
+  std::optional<Version> current = current_version(*node);
+  if (current && !pages_.asked(id, current->mzxid)) {
+    return reply_attributes(req, id, *node, nullptr, true);
+  }
+  pid_t thread = fuse_req_ctx(req)->pid;
+  page_lane_.post([this, req, id, file, thread, since = now_us()] {
+    show_pages(req, id, file, thread, since);
+  });
+}
+
+void Mount::show_pages(fuse_req_t req, fuse_ino_t id, const FilePtr& file, pid_t thread,
+                       int64_t since_us) {
+  std::optional<Node> node = nodes_.find(id);
+  if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  std::optional<Version> current = current_version(*node);
+  std::optional<PageCache::Found> found =
+      pages_.asked(id, current ? current->mzxid : tree::Zxid{-1});
+  if (!found) return reply_attributes(req, id, *node, nullptr, true);
+  bool stays = !current || goes_on(*file, thread, found->shown, *current);
+  if (stays && !found->spoiled) return reply_shown(req, *node, found->shown);
+  if (pages_.wait_to_show(id, since_us, now_us()) > 0) {  // perhaps less, if others close
+    return host_.post_after(1, [this, req, id, file, thread, since_us] {
+      page_lane_.post([=, this] { show_pages(req, id, file, thread, since_us); });
+    });
+  }
+  if (!stays) current = current_version(*node);
+  std::optional<Version> shown = pages_.show(id, stays ? std::nullopt : current, now_us());
+  if (!shown) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  kernel_.forget_pages(id, shown->data.view());
+  pages_.showed(id, now_us());
+  reply_shown(req, *node, *shown);
+}
+
+// Whether a read goes on in the version that is shown, rather than beginning with the current one.
+bool Mount::goes_on(OpenFile& file, pid_t thread, const Version& shown, const Version& current) {
+  if (shown.mzxid == current.mzxid) return true;
+  std::optional<uint64_t> offset = reading_at(thread);
+  if (!offset || *offset == 0) return false;
+  if (*offset < shown.data.size()) return true;
+  // The end is told once, as to any other reader.
+  std::lock_guard lock(file.shown_mutex);
+  return std::exchange(file.end_seen, shown.mzxid) != shown.mzxid;
+}
+
+void Mount::reply_shown(fuse_req_t req, const Node& node, const Version& shown) {
+  struct stat st = node.last.value_or(stat_of(View{}));
+  host_.replica().read([&](const tree::Tree& tree) {
+    const tree::ZNode* znode = node.gone ? nullptr : tree.find(node.path);
+    if (znode != nullptr) st = stat_of(view(tree, *znode, node.path));
+  });
+  st.st_size = static_cast<off_t>(shown.data.size());
+  st.st_mtim = shown.mtime;
+  fuse_reply_attr(req, &st, 0);
+}
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,166 @@
+// What the kernel's page cache holds of files, so that readers can use it and still see nothing but
+// versions, in order.
+//
+// The kernel keeps a file's size (from attributes) and its pages (from READs) apart, lets readers
+// in between, and drops an answer with attributes that an invalidation overtook. Left to itself
+// with AUTO_INVAL_DATA it tears one change in ten under a reader. So size and pages of a node are
+// changed together and by us. For each node that is open through the page cache this remembers the
+// version that they are of (`shown`). READs of pages are answered from it. Once another one is
+// committed:
+//
+// - attributes are told but not taken: the kernel is made to forget first, which outdates the
+// answer
+//   on its way. Who opens now bypasses the page cache.
+// - who reads on asks for attributes first (AUTO_INVAL_DATA), by its handle, and waits for the
+//   answer. In the middle of the file it goes on in the version that is shown. At the beginning, or
+//   past an end that it was told, the node is turned to the new one: NOTIFY_STORE stretches its
+//   size, its pages are dropped, and the short READ that follows cuts the size. Until then nothing
+//   may outdate that READ.
+//
+// A local writer's process changes the kernel's size by itself, when it gets to the answer. So a
+// node has readers through the page cache or writers: an open for writing waits a few milliseconds
+// for the readers to close. Those that stay (tail -f), and WRITEs, keep kWriterUs apart. Answers to
+// chmod and the like carry a size as well: only versions are cached that were visible for so long
+// that older answers are over.
+//
+// What remains: of several who hold one node open over a change, one that is in the middle of the
+// file goes on in the new version if another one starts over and it doesn't close for kOthersUs;
+// splice and mmap don't ask, so through a handle that was opened before a change they see the old
+// version until somebody reads.
+//
+// Pure but for its lock: the time is given, in microseconds of any steady clock. Thread-safe. Lock
+// order: the tree's lock, then this.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "fsd/fuse/node_table.h"
+#include "tree/bytes.h"
+
+namespace zabfs::fsd {
+
+// One version of a file's contents. A file's zxids of modification differ.
+struct Version {
+  tree::Zxid mzxid;
+  tree::Bytes data;
+  timespec mtime;
+};
+
+class PageCache {
+ public:
+  // How far apart a read of pages and a change of their size are kept.
+  static constexpr int64_t kApartUs = 2'000;
+  // The same where the size is changed by a local writer's process, when that gets to it.
+  static constexpr int64_t kWriterUs = 50'000;
+  // How long a node that is to be turned waits for its other readers to close, who may be in the
+  // middle of the file; and where they stay anyway.
+  static constexpr int64_t kOthersUs = 500'000;
+  static constexpr int64_t kStayingUs = 10'000;
+
+  // kCold and kWarm: through the page cache, and what pages there are can't, or can, be used.
+  enum class Use { kDirect, kCold, kWarm };
+
+  // A version must have been visible for `calm_us`: answers made before it was, which the kernel
+  // doesn't order, are all over by then.
+  explicit PageCache(int64_t calm_us) : calm_us_(calm_us) {}
+
+  // All versions up to that one are visible.
+  void published(tree::Zxid last, int64_t now_us);
+  // Whether all of that was visible for long enough.
+  bool is_calm(tree::Zxid zxid, int64_t now_us);
+  Use open(KernelNode node, uint64_t handle, const Version& current, int64_t now_us);
+  void close(KernelNode node, uint64_t handle);
+  void writer_opened(KernelNode node);
+  void writer_closed(KernelNode node);
+  // The kernel has forgotten the node.
+  void forget(KernelNode node);
+
+  bool has_readers(KernelNode node) const;
+  // They didn't close when somebody waited for it, and won't soon.
+  bool readers_stay(KernelNode node) const;
+  void set_readers_stay(KernelNode node);
+
+  // How attributes of a version are to be told: kTake lets the kernel keep them, kOnce uses them
+  // once. Those of kApart must be outdated on their way, for which the kernel was made to forget
+  // them in here; kWait is for them, too, while that would outdate a READ that cuts a size.
+  enum class Told { kTake, kOnce, kApart, kWait };
+  Told tell(KernelNode node, tree::Zxid current, int64_t now_us,
+            const std::function<void()>& forget);
+  // How long kWait may last. The readers' next turn comes after it.
+  int64_t wait_to_tell(KernelNode node, int64_t now_us);
+  // What must be told in an answer that the kernel takes in any case; nothing if `current` may be.
+  std::optional<Version> unordered(KernelNode node, tree::Zxid current, int64_t now_us);
+  // Whether the kernel is to forget the attributes before another version is committed: not if it
+  // asks before each read anyway, for that would outdate a READ, too.
+  bool must_forget(KernelNode node);
+  // What was to be committed is visible.
+  void end_change();
+
+  // What a READ of pages gives; nothing where nobody reads through the page cache.
+  std::optional<tree::Bytes> pages(KernelNode node, uint64_t handle, int64_t now_us);
+
+  // What a reader finds that asks before it reads, if it must not be told of `current` just so.
+  struct Found {
+    Version shown;
+    bool spoiled;  // the kernel may have another size
+  };
+  std::optional<Found> asked(KernelNode node, tree::Zxid current) const;
+  // How long a question, asked at `since_us`, has to wait before size and pages change.
+  int64_t wait_to_show(KernelNode node, int64_t since_us, int64_t now_us);
+  // From here on READs give that version (the one shown so far if none is given), which is
+  // returned; nothing if the node has no readers any more. The kernel's size and pages are to be
+  // changed then, and `showed` tells that they were.
+  std::optional<Version> show(KernelNode node, const std::optional<Version>& version,
+                              int64_t now_us);
+  void showed(KernelNode node, int64_t now_us);
+  // How long an operation has to wait that makes the kernel change the size by itself.
+  int64_t wait_to_write(KernelNode node, int64_t now_us) const;
+  // It was answered.
+  void wrote(KernelNode node, int64_t now_us);
+
+ private:
+  struct Readers {
+    Version shown;
+    std::set<uint64_t> handles;
+    bool clean = false;     // all pages are of `shown`
+    bool measured = false;  // the size was set by us, since the first of these readers opened
+    bool spoiled = false;   // the kernel may have another size, or come to it
+    bool asks = false;      // the kernel has no attributes that it takes for valid
+    bool changing = false;  // another version, or other attributes, are about to be visible
+    bool showing = false;   // size and pages are being changed
+    bool stay = false;      // they didn't close for a writer
+    bool share = false;     // nor for one of them that was to be turned
+    bool waiting = false;   // one waits for writers to pause
+    bool cut = true;        // there was a READ since the size was stretched
+    int64_t read_us = 0, shown_us = 0, wrote_us = 0, tell_us = 0;
+    bool is_settled(int64_t now_us) const { return cut && now_us >= shown_us + kApartUs; }
+  };
+  struct Published {
+    int64_t first_us, last_us;  // of the publications in it
+    tree::Zxid last;
+  };
+  void age(int64_t now_us);
+
+  const int64_t calm_us_;
+  mutable std::mutex mutex_;  // guards all below; no lock is taken under it
+  std::deque<Published> published_;
+  tree::Zxid calm_;  // all up to here were visible for long enough
+  std::unordered_map<KernelNode, Readers> readers_;
+  std::unordered_map<KernelNode, int> writers_;
+  std::vector<KernelNode> changing_;
+  std::unordered_map<KernelNode, tree::Zxid> left_;  // pages of nodes without readers: of what
+};
+
+// Where in its file a thread is reading that waits for an answer; nothing if that can't be known or
+// it does something else.
+std::optional<uint64_t> reading_at(pid_t thread);
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,157 @@
+#include "fsd/fuse/page_cache.h"
+
+#include <gtest/gtest.h>
+
+namespace zabfs::fsd {
+namespace {
+
+using tree::Zxid;
+using Told = PageCache::Told;
+using Use = PageCache::Use;
+
+constexpr int64_t kCalmUs = 1'000'000;
+constexpr KernelNode kNode = 7;
+
+class PageCacheTest : public testing::Test {
+ protected:
+  PageCacheTest() {
+    publish(1);
+    now_us_ += kCalmUs;
+  }
+  static Version version(int64_t zxid, const std::string& text = "text") {
+    return {Zxid{zxid}, tree::Bytes(text), {}};
+  }
+  void publish(int64_t zxid) { cache_.published(Zxid{zxid}, now_us_); }
+  Use open(uint64_t handle, int64_t zxid = 1) {
+    return cache_.open(kNode, handle, version(zxid), now_us_);
+  }
+  Told tell(int64_t zxid) {
+    return cache_.tell(kNode, Zxid{zxid}, now_us_, [this] { ++forgotten_; });
+  }
+  // As the mount does: the version is shown, its pages are read.
+  void turn(uint64_t handle, int64_t zxid) {
+    cache_.show(kNode, version(zxid), now_us_);
+    cache_.showed(kNode, now_us_);
+    cache_.pages(kNode, handle, now_us_);
+    now_us_ += PageCache::kApartUs;
+  }
+
+  int64_t now_us_ = 1'000'000'000;
+  int forgotten_ = 0;
+  PageCache cache_{kCalmUs};
+};
+
+TEST_F(PageCacheTest, OnlyWhatWasVisibleForLongIsCached) {
+  publish(2);
+  EXPECT_EQ(open(1, 2), Use::kDirect);
+  now_us_ += kCalmUs - 1;
+  EXPECT_EQ(open(1, 2), Use::kDirect);
+  now_us_ += 1;
+  EXPECT_EQ(open(1, 2), Use::kCold);
+}
+
+TEST_F(PageCacheTest, PublicationsWithoutPauseAgeToo) {
+  for (int64_t zxid = 2; zxid < 3'000; ++zxid) {
+    publish(zxid);
+    now_us_ += 1'000;
+  }
+  EXPECT_EQ(open(1, 1'900), Use::kCold);
+  EXPECT_EQ(open(2, 2'999), Use::kDirect);
+}
+
+TEST_F(PageCacheTest, PagesStayForTheNextReaderOfTheSameVersion) {
+  EXPECT_EQ(open(1), Use::kCold);
+  EXPECT_EQ(open(2), Use::kCold);  // the first one's open may still drop pages
+  EXPECT_TRUE(cache_.pages(kNode, 1, now_us_));
+  EXPECT_EQ(open(3), Use::kWarm);
+  for (uint64_t handle : {1u, 2u, 3u}) cache_.close(kNode, handle);
+  EXPECT_FALSE(cache_.has_readers(kNode));
+  EXPECT_EQ(open(4), Use::kWarm);
+  cache_.close(kNode, 4);
+  publish(2);
+  now_us_ += kCalmUs;
+  EXPECT_EQ(open(5, 2), Use::kCold);
+}
+
+TEST_F(PageCacheTest, ReadersAndWritersExclude) {
+  cache_.writer_opened(kNode);
+  EXPECT_EQ(open(1), Use::kDirect);
+  cache_.writer_closed(kNode);
+  EXPECT_EQ(open(1), Use::kCold);
+  cache_.pages(kNode, 1, now_us_);
+  cache_.writer_opened(kNode);
+  cache_.writer_closed(kNode);
+  EXPECT_EQ(open(2), Use::kDirect);  // the size may be another one
+  cache_.close(kNode, 1);
+  EXPECT_EQ(open(3), Use::kCold);  // and the pages are not kept
+}
+
+TEST_F(PageCacheTest, AnotherVersionsAttributesAreNotTaken) {
+  open(1);
+  EXPECT_EQ(tell(1), Told::kTake);
+  EXPECT_TRUE(cache_.must_forget(kNode));
+  EXPECT_EQ(tell(1), Told::kOnce);  // it is about to change
+  cache_.end_change();
+  EXPECT_EQ(tell(2), Told::kApart);
+  EXPECT_EQ(forgotten_, 1);
+  EXPECT_FALSE(cache_.must_forget(kNode));  // it asks anyway
+  EXPECT_EQ(cache_.pages(kNode, 1, now_us_)->view(), "text");
+  EXPECT_EQ(open(2, 2), Use::kDirect);
+}
+
+TEST_F(PageCacheTest, AReaderThatAsksIsTurned) {
+  open(1);
+  EXPECT_TRUE(cache_.asked(kNode, Zxid{1})->spoiled);  // nobody knows which size the kernel has
+  turn(1, 1);
+  EXPECT_FALSE(cache_.asked(kNode, Zxid{1}));
+  ASSERT_TRUE(cache_.asked(kNode, Zxid{2}));
+  EXPECT_EQ(cache_.wait_to_show(kNode, now_us_, now_us_), 0);
+  EXPECT_EQ(cache_.show(kNode, version(2, "second"), now_us_)->data.view(), "second");
+  EXPECT_EQ(tell(2), Told::kWait);
+  EXPECT_EQ(open(2, 1), Use::kDirect);
+  cache_.showed(kNode, now_us_);
+  EXPECT_EQ(tell(2), Told::kOnce);
+  EXPECT_EQ(tell(3), Told::kWait);  // until the READ that cuts the size
+  EXPECT_EQ(cache_.pages(kNode, 1, now_us_)->view(), "second");
+  EXPECT_EQ(tell(3), Told::kWait);
+  now_us_ += PageCache::kApartUs;
+  EXPECT_EQ(tell(3), Told::kApart);
+  EXPECT_EQ(tell(2), Told::kTake);
+}
+
+TEST_F(PageCacheTest, ATurnWaitsForOtherReaders) {
+  open(1);
+  open(2);
+  turn(1, 1);
+  int64_t since_us = now_us_;
+  EXPECT_GT(cache_.wait_to_show(kNode, since_us, now_us_), 0);
+  cache_.close(kNode, 2);
+  EXPECT_EQ(cache_.wait_to_show(kNode, since_us, now_us_), 0);
+}
+
+TEST_F(PageCacheTest, WritersAndStayingReadersKeepADistance) {
+  open(1);
+  EXPECT_EQ(cache_.wait_to_write(kNode, now_us_), 0);
+  cache_.pages(kNode, 1, now_us_);
+  EXPECT_EQ(cache_.wait_to_write(kNode, now_us_), PageCache::kWriterUs);
+  now_us_ += PageCache::kWriterUs;
+  cache_.wrote(kNode, now_us_);
+  EXPECT_EQ(cache_.wait_to_show(kNode, now_us_, now_us_), PageCache::kWriterUs);
+  EXPECT_GT(cache_.wait_to_write(kNode, now_us_), 0);  // the reader's turn comes first
+  now_us_ += PageCache::kWriterUs;
+  EXPECT_EQ(cache_.wait_to_show(kNode, now_us_, now_us_), 0);
+  turn(1, 1);
+  EXPECT_FALSE(cache_.asked(kNode, Zxid{1}));
+}
+
+TEST_F(PageCacheTest, AnswersThatAreTakenInAnyCaseTellWhatIsShown) {
+  EXPECT_FALSE(cache_.unordered(kNode, Zxid{2}, now_us_));
+  open(1);
+  EXPECT_FALSE(cache_.unordered(kNode, Zxid{1}, now_us_));
+  EXPECT_EQ(cache_.unordered(kNode, Zxid{2}, now_us_)->mzxid, Zxid{1});
+}
+
+TEST(ReadingAt, IsUnknownOfNoThread) { EXPECT_FALSE(reading_at(0)); }
+
+}  // namespace
+}  // namespace zabfs::fsd
