@@ -32,7 +32,8 @@ Mount::Mount(consensus::Host& host, MountConfig config, std::string data_dir)
       config_(std::move(config)),
       data_dir_(std::move(data_dir)),
       view_options_{config_.uid, config_.gid},
-      pages_((config_.cache_after_ms > 0 ? config_.cache_after_ms : kCalmMs) * 1'000),
+      pages_(std::make_shared<PageCache>(
+          (config_.cache_after_ms > 0 ? config_.cache_after_ms : kCalmMs) * 1'000)),
       session_(host, config_.session_timeout_ms),
       writer_(host, session_, config_.quorum_grace_ms, config_.commit_timeout_ms),
       room_(host, session_, writer_, view_options_) {
@@ -81,7 +82,7 @@ void Mount::stop() {
 
 void Mount::forget_caches(const NodeTable::Forget& forget) {
   for (KernelNode id : forget.attributes) {
-    if (pages_.must_forget(id)) kernel_.forget_attributes(id);
+    if (pages_->must_forget(id)) kernel_.forget_attributes(id);
   }
   if (forget.names && names_cacheable_ > 0) kernel_.forget_names();
 }
@@ -170,7 +171,7 @@ void Mount::published(const std::vector<Change>& changes) {
   }
   queue_replays();
   nodes_.end_change();
-  pages_.end_change();
+  pages_->end_change();
   note_published();
   room_.published(changes);
 }
@@ -179,7 +180,7 @@ void Mount::tree_replaced() {
   // The leader's snapshot took the tree's place while no reader looked; nothing cached is sure.
   forget_caches(nodes_.begin_change_of_all());
   nodes_.end_change();
-  pages_.end_change();
+  pages_->end_change();
   note_published();
   room_.tree_replaced();
 }

@@ -63,7 +63,7 @@ class Mount : public consensus::ReplicaListener {
   void lookup(fuse_req_t req, fuse_ino_t parent, const char* name);
   void lookup_path(fuse_req_t req, const std::string& path);
   void forget(fuse_ino_t node, uint64_t lookups) {
-    if (nodes_.forget(node, lookups)) pages_.forget(node);
+    if (nodes_.forget(node, lookups)) pages_->forget(node);
   }
   void getattr(fuse_req_t req, fuse_ino_t node, const fuse_file_info* info);
   void setattr(fuse_req_t req, fuse_ino_t node, const struct stat* attributes, int set,
@@ -188,7 +188,7 @@ class Mount : public consensus::ReplicaListener {
   std::optional<Version> current_version(const Node& node) const;
   PageCache::Use open_pages(const tree::Tree& tree, const Node& node, const tree::ZNode& znode,
                             const FilePtr& file);
-  std::shared_ptr<Mount> mark_writer(KernelNode id);
+  std::shared_ptr<void> mark_writer(KernelNode id);
   // On the strand, before an open for writing is answered.
   void before_writing(KernelNode id, std::function<void()> then);
   void wait_for_readers(KernelNode id, int tries, std::function<void()> then);
@@ -254,7 +254,7 @@ class Mount : public consensus::ReplicaListener {
   ViewOptions view_options_;
   Kernel kernel_;
   NodeTable nodes_;
-  PageCache pages_;
+  std::shared_ptr<PageCache> pages_;  // open files that outlive the mount leave it
   ClientSession session_;
   Writer writer_;
   Room room_;

@@ -43,36 +43,35 @@ PageCache::Use Mount::open_pages(const tree::Tree& tree, const Node& node, const
              !changes_without_txn(node.path);
   if (!may) return PageCache::Use::kDirect;
   PageCache::Use use =
-      pages_.open(node.id, file->number, version_of(tree, znode, node.path), now_us());
+      pages_->open(node.id, file->number, version_of(tree, znode, node.path), now_us());
   if (use == PageCache::Use::kDirect) return use;
   file->cached = true;
-  file->mark.reset(this, [id = node.id, number = file->number](Mount* mount) {
-    mount->pages_.close(id, number);
-  });
+  file->mark = std::shared_ptr<void>(nullptr, [pages = pages_, id = node.id, number = file->number](
+                                                  std::nullptr_t) { pages->close(id, number); });
   return use;
 }
 
-std::shared_ptr<Mount> Mount::mark_writer(KernelNode id) {
-  pages_.writer_opened(id);
-  return {this, [id](Mount* mount) { mount->pages_.writer_closed(id); }};
+std::shared_ptr<void> Mount::mark_writer(KernelNode id) {
+  pages_->writer_opened(id);
+  return {nullptr, [pages = pages_, id](std::nullptr_t) { pages->writer_closed(id); }};
 }
 
 void Mount::before_writing(KernelNode id, std::function<void()> then) {
-  if (!pages_.has_readers(id)) return then();
+  if (!pages_->has_readers(id)) return then();
   // Nobody joins them from here on.
   wait_for_readers(id, kReadersTries, [mark = mark_writer(id), then = std::move(then)] { then(); });
 }
 
 void Mount::wait_for_readers(KernelNode id, int tries, std::function<void()> then) {
-  if (!pages_.has_readers(id)) return then();
-  if (tries > 0 && !pages_.readers_stay(id)) {
+  if (!pages_->has_readers(id)) return then();
+  if (tries > 0 && !pages_->readers_stay(id)) {
     return host_.post_after(1, [this, id, tries, then = std::move(then)]() mutable {
       wait_for_readers(id, tries - 1, std::move(then));
     });
   }
-  if (pages_.readers_stay(id)) return apart_from_reads(id, std::move(then));
+  if (pages_->readers_stay(id)) return apart_from_reads(id, std::move(then));
   // They stay: from here on they ask before they read.
-  pages_.set_readers_stay(id);
+  pages_->set_readers_stay(id);
   kernel_.forget_attributes(id);
   host_.post_after(in_ms(PageCache::kWriterUs), [this, id, then = std::move(then)]() mutable {
     apart_from_reads(id, std::move(then));
@@ -80,31 +79,31 @@ void Mount::wait_for_readers(KernelNode id, int tries, std::function<void()> the
 }
 
 void Mount::apart_from_reads(KernelNode id, std::function<void()> then) {
-  int64_t wait_us = pages_.wait_to_write(id, now_us());
+  int64_t wait_us = pages_->wait_to_write(id, now_us());
   if (wait_us == 0) return then();
   host_.post_after(in_ms(wait_us), [this, id, then = std::move(then)]() mutable {
     apart_from_reads(id, std::move(then));
   });
 }
 
-void Mount::note_published() { pages_.published(host_.replica().tree().last_zxid(), now_us()); }
+void Mount::note_published() { pages_->published(host_.replica().tree().last_zxid(), now_us()); }
 
 bool Mount::is_calm(const tree::ZNode& znode) {
-  return pages_.is_calm(std::max(znode.stat.mzxid, znode.stat.pzxid), now_us());
+  return pages_->is_calm(std::max(znode.stat.mzxid, znode.stat.pzxid), now_us());
 }
 
-void Mount::kernel_wrote(KernelNode id) { pages_.wrote(id, now_us()); }
+void Mount::kernel_wrote(KernelNode id) { pages_->wrote(id, now_us()); }
 
 std::optional<tree::Bytes> Mount::pages_shown(KernelNode id, uint64_t handle) {
-  return pages_.pages(id, handle, now_us());
+  return pages_->pages(id, handle, now_us());
 }
 
 // Under the tree's lock. `ordered`: the kernel drops this answer if it forgets meanwhile.
 PageCache::Told Mount::tell(KernelNode id, tree::Zxid current, bool ordered, struct stat& st) {
   if (ordered) {
-    return pages_.tell(id, current, now_us(), [this, id] { kernel_.forget_attributes(id); });
+    return pages_->tell(id, current, now_us(), [this, id] { kernel_.forget_attributes(id); });
   }
-  std::optional<Version> shown = pages_.unordered(id, current, now_us());
+  std::optional<Version> shown = pages_->unordered(id, current, now_us());
   if (!shown) return PageCache::Told::kTake;
   st.st_size = static_cast<off_t>(shown->data.size());
   st.st_mtim = shown->mtime;
@@ -112,7 +111,7 @@ PageCache::Told Mount::tell(KernelNode id, tree::Zxid current, bool ordered, str
 }
 
 void Mount::tell_later(KernelNode id, std::function<void()> then) {
-  host_.post_after(in_ms(pages_.wait_to_tell(id, now_us())), std::move(then));
+  host_.post_after(in_ms(pages_->wait_to_tell(id, now_us())), std::move(then));
 }
 
 // A GETATTR by a handle that reads through the page cache: a read, before it looks at the pages.
@@ -123,7 +122,7 @@ void Mount::answer_reader(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
     return;
   }
   std::optional<Version> current = current_version(*node);
-  if (current && !pages_.asked(id, current->mzxid)) {
+  if (current && !pages_->asked(id, current->mzxid)) {
     return reply_attributes(req, id, *node, nullptr, true);
   }
   pid_t thread = fuse_req_ctx(req)->pid;
@@ -138,20 +137,20 @@ void Mount::show_pages(fuse_req_t req, fuse_ino_t id, const FilePtr& file, pid_t
   if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   std::optional<Version> current = current_version(*node);
   std::optional<PageCache::Found> found =
-      pages_.asked(id, current ? current->mzxid : tree::Zxid{-1});
+      pages_->asked(id, current ? current->mzxid : tree::Zxid{-1});
   if (!found) return reply_attributes(req, id, *node, nullptr, true);
   bool stays = !current || goes_on(*file, thread, found->shown, *current);
   if (stays && !found->spoiled) return reply_shown(req, *node, found->shown);
-  if (pages_.wait_to_show(id, since_us, now_us()) > 0) {  // perhaps less, if others close
+  if (pages_->wait_to_show(id, since_us, now_us()) > 0) {  // perhaps less, if others close
     return host_.post_after(1, [this, req, id, file, thread, since_us] {
       page_lane_.post([=, this] { show_pages(req, id, file, thread, since_us); });
     });
   }
   if (!stays) current = current_version(*node);
-  std::optional<Version> shown = pages_.show(id, stays ? std::nullopt : current, now_us());
+  std::optional<Version> shown = pages_->show(id, stays ? std::nullopt : current, now_us());
   if (!shown) return static_cast<void>(fuse_reply_err(req, ESTALE));
   kernel_.forget_pages(id, shown->data.view());
-  pages_.showed(id, now_us());
+  pages_->showed(id, now_us());
   reply_shown(req, *node, *shown);
 }
 
