@@ -196,7 +196,7 @@ int64_t PageCache::wait_to_show(KernelNode node, int64_t since_us, int64_t now_u
   if (place == readers_.end()) return 0;
   Readers& readers = place->second;
   int64_t written = readers.wrote_us == 0 ? 0 : readers.wrote_us + kWriterUs;
-  readers.waiting = written > now_us;
+  readers.waiting_us = written > now_us ? written + kWriterUs : 0;
   int64_t from = std::max(written, readers.tell_us);
   if (readers.handles.size() > 1) {
     int64_t others_us = readers.share ? kStayingUs : kOthersUs;
@@ -214,7 +214,7 @@ std::optional<Version> PageCache::show(KernelNode node, const std::optional<Vers
   if (version) readers.shown = *version;
   readers.showing = readers.measured = readers.asks = true;
   readers.clean = readers.cut = false;
-  readers.waiting = false;
+  readers.waiting_us = 0;
   readers.share = readers.share || (version && readers.handles.size() > 1);
   readers.spoiled = writers_.contains(node);
   readers.read_us = readers.shown_us = now_us;
@@ -235,7 +235,7 @@ int64_t PageCache::wait_to_write(KernelNode node, int64_t now_us) const {
   auto place = readers_.find(node);
   if (place == readers_.end()) return 0;
   const Readers& readers = place->second;
-  if (readers.waiting) return kApartUs;
+  if (now_us < readers.waiting_us) return kApartUs;
   return readers.read_us == 0 ? 0 : std::max<int64_t>(readers.read_us + kWriterUs - now_us, 0);
 }
 

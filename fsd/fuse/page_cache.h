@@ -138,9 +138,10 @@ class PageCache {
     bool showing = false;   // size and pages are being changed
     bool stay = false;      // they didn't close for a writer
     bool share = false;     // nor for one of them that was to be turned
-    bool waiting = false;   // one waits for writers to pause
     bool cut = true;        // there was a READ since the size was stretched
-    int64_t read_us = 0, shown_us = 0, wrote_us = 0, tell_us = 0;
+    int64_t read_us = 0, shown_us = 0, wrote_us = 0;
+    int64_t tell_us = 0;     // attributes wait to be told then
+    int64_t waiting_us = 0;  // until then writers pause for a reader
     bool is_settled(int64_t now_us) const { return cut && now_us >= shown_us + kApartUs; }
   };
   struct Published {
