@@ -415,5 +415,33 @@ TEST_F(WithoutVote, NotBeforeOldPromisesAreOver) {
   EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
 }
 
+TEST_F(WithoutVote, AnObserverTellsOfANewerConfiguration) {
+  ZabConfig config = this->config(9);
+  config.ensemble = Ensemble(config.ensemble.members(), 5);
+  ZabState without;
+  without.votes = false;
+  make(config, without);
+  for (int64_t from : {2, 3}) {
+    PeerState state = from == 2 ? PeerState::kLeading : PeerState::kFollowing;
+    vote(from, state, {ServerId{2}, Zxid::make(1, 3), 2}, 1);
+  }
+  ASSERT_EQ(zab_->role(), Role::kObserving);
+  Vote own{ServerId{1}, Zxid{}, 0};
+  vote(1, PeerState::kLooking, own, 1);
+  ASSERT_EQ(all<action::SendVote>().size(), 1u);
+  EXPECT_EQ(all<action::SendVote>()[0].notification.state, PeerState::kObserving);
+  EXPECT_EQ(all<action::SendVote>()[0].notification.config, config.ensemble.text());
+  vote(1, PeerState::kLooking, own, 1);  // once a tick
+  EXPECT_TRUE(all<action::SendVote>().empty());
+  now_ms_ += config.tick_ms;
+  vote(1, PeerState::kFollowing, own, 1);
+  EXPECT_TRUE(all<action::SendVote>().empty());
+  step(event::VoteReceived{ServerId{1},
+                           Notification{PeerState::kLooking, own, 1, config.ensemble.text(), ""}});
+  EXPECT_TRUE(all<action::SendVote>().empty());
+  vote(1, PeerState::kLooking, own, 1);
+  EXPECT_EQ(all<action::SendVote>().size(), 1u);
+}
+
 }  // namespace
 }  // namespace zabfs::consensus
