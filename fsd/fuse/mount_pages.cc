@@ -64,12 +64,12 @@ void Mount::before_writing(KernelNode id, std::function<void()> then) {
 
 void Mount::wait_for_readers(KernelNode id, int tries, std::function<void()> then) {
   if (!pages_->has_readers(id)) return then();
-  if (tries > 0 && !pages_->readers_stay(id)) {
+  if (pages_->readers_stay(id)) return apart_from_reads(id, std::move(then));
+  if (tries > 0) {
     return host_.post_after(1, [this, id, tries, then = std::move(then)]() mutable {
       wait_for_readers(id, tries - 1, std::move(then));
     });
   }
-  if (pages_->readers_stay(id)) return apart_from_reads(id, std::move(then));
   // They stay: from here on they ask before they read.
   pages_->set_readers_stay(id);
   kernel_.forget_attributes(id);

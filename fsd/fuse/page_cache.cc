@@ -16,6 +16,11 @@ constexpr int64_t kTogetherUs = 5'000;  // publications that count as one
 
 }  // namespace
 
+PageCache::Readers* PageCache::find(KernelNode node) {
+  auto place = readers_.find(node);
+  return place == readers_.end() ? nullptr : &place->second;
+}
+
 void PageCache::age(int64_t now_us) {
   while (!published_.empty() && published_.front().last_us + calm_us_ <= now_us) {
     calm_ = published_.front().last;
@@ -61,22 +66,20 @@ PageCache::Use PageCache::open(KernelNode node, uint64_t handle, const Version& 
 
 void PageCache::close(KernelNode node, uint64_t handle) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return;
-  Readers& readers = place->second;
-  readers.handles.erase(handle);
-  if (!readers.handles.empty()) return;
+  Readers* readers = find(node);
+  if (readers == nullptr) return;
+  readers->handles.erase(handle);
+  if (!readers->handles.empty()) return;
   left_.erase(node);
-  if (readers.clean && readers.cut && !readers.spoiled) left_[node] = readers.shown.mzxid;
-  readers_.erase(place);
+  if (readers->clean && readers->cut && !readers->spoiled) left_[node] = readers->shown.mzxid;
+  readers_.erase(node);
 }
 
 void PageCache::writer_opened(KernelNode node) {
   std::lock_guard lock(mutex_);
   ++writers_[node];
   left_.erase(node);
-  auto place = readers_.find(node);
-  if (place != readers_.end()) place->second.spoiled = true;
+  if (Readers* readers = find(node)) readers->spoiled = true;
 }
 
 void PageCache::writer_closed(KernelNode node) {
@@ -95,70 +98,65 @@ bool PageCache::has_readers(KernelNode node) const {
   return readers_.contains(node);
 }
 
-bool PageCache::readers_stay(KernelNode node) const {
+bool PageCache::readers_stay(KernelNode node) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  return place != readers_.end() && place->second.stay;
+  Readers* readers = find(node);
+  return readers != nullptr && readers->stay;
 }
 
 void PageCache::set_readers_stay(KernelNode node) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place != readers_.end()) place->second.stay = true;
+  if (Readers* readers = find(node)) readers->stay = true;
 }
 
 PageCache::Told PageCache::tell(KernelNode node, tree::Zxid current, int64_t now_us,
                                 const std::function<void()>& forget) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return Told::kTake;
-  Readers& readers = place->second;
-  if (readers.showing) return Told::kWait;
-  if (readers.shown.mzxid == current && !readers.spoiled) {
-    if (readers.changing || !readers.is_settled(now_us)) return Told::kOnce;
-    readers.asks = false;
+  Readers* readers = find(node);
+  if (readers == nullptr) return Told::kTake;
+  if (readers->showing) return Told::kWait;
+  if (readers->shown.mzxid == current && !readers->spoiled) {
+    if (readers->changing || !readers->is_settled(now_us)) return Told::kOnce;
+    readers->asks = false;
     return Told::kTake;
   }
-  if (!readers.is_settled(now_us) && now_us < readers.shown_us + kStayingUs) return Told::kWait;
+  if (!readers->is_settled(now_us) && now_us < readers->shown_us + kStayingUs) return Told::kWait;
   forget();
   return Told::kApart;
 }
 
 int64_t PageCache::wait_to_tell(KernelNode node, int64_t now_us) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return 0;
-  Readers& readers = place->second;
-  int64_t at_us = std::max(now_us, readers.shown_us) + kApartUs;
-  readers.tell_us = at_us + kApartUs;
+  Readers* readers = find(node);
+  if (readers == nullptr) return 0;
+  int64_t at_us = std::max(now_us, readers->shown_us) + kApartUs;
+  readers->tell_us = at_us + kApartUs;
   return at_us - now_us;
 }
 
 std::optional<Version> PageCache::unordered(KernelNode node, tree::Zxid current, int64_t now_us) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return std::nullopt;
-  Readers& readers = place->second;
-  readers.wrote_us = now_us;
-  if (readers.shown.mzxid == current && !readers.spoiled) return std::nullopt;
-  readers.spoiled = true;
-  return readers.shown;
+  Readers* readers = find(node);
+  if (readers == nullptr) return std::nullopt;
+  readers->wrote_us = now_us;
+  if (readers->shown.mzxid == current && !readers->spoiled) return std::nullopt;
+  readers->spoiled = true;
+  return readers->shown;
 }
 
 bool PageCache::must_forget(KernelNode node) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return true;
-  place->second.changing = true;
+  Readers* readers = find(node);
+  if (readers == nullptr) return true;
+  readers->changing = true;
   changing_.push_back(node);
-  return !std::exchange(place->second.asks, true);
+  return !std::exchange(readers->asks, true);
 }
 
 void PageCache::end_change() {
   std::lock_guard lock(mutex_);
   for (KernelNode node : changing_) {
-    auto place = readers_.find(node);
-    if (place != readers_.end()) place->second.changing = false;
+    if (Readers* readers = find(node)) readers->changing = false;
   }
   changing_.clear();
 }
@@ -180,27 +178,25 @@ std::optional<tree::Bytes> PageCache::pages(KernelNode node, uint64_t handle, in
   return readers.shown.data;
 }
 
-std::optional<PageCache::Found> PageCache::asked(KernelNode node, tree::Zxid current) const {
+std::optional<PageCache::Found> PageCache::asked(KernelNode node, tree::Zxid current) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return std::nullopt;
-  const Readers& readers = place->second;
-  bool spoiled = readers.spoiled || !readers.measured;
-  if (readers.shown.mzxid == current && !spoiled && !readers.showing) return std::nullopt;
-  return Found{readers.shown, spoiled};
+  Readers* readers = find(node);
+  if (readers == nullptr) return std::nullopt;
+  bool spoiled = readers->spoiled || !readers->measured;
+  if (readers->shown.mzxid == current && !spoiled && !readers->showing) return std::nullopt;
+  return Found{readers->shown, spoiled};
 }
 
 int64_t PageCache::wait_to_show(KernelNode node, int64_t since_us, int64_t now_us) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return 0;
-  Readers& readers = place->second;
-  int64_t written = readers.wrote_us == 0 ? 0 : readers.wrote_us + kWriterUs;
-  readers.waiting_us = written > now_us ? written + kWriterUs : 0;
-  int64_t from = std::max(written, readers.tell_us);
-  if (readers.handles.size() > 1) {
-    int64_t others_us = readers.share ? kStayingUs : kOthersUs;
-    from = std::max({from, since_us + others_us, readers.read_us + kApartUs});
+  Readers* readers = find(node);
+  if (readers == nullptr) return 0;
+  int64_t written = readers->wrote_us == 0 ? 0 : readers->wrote_us + kWriterUs;
+  readers->waiting_us = written > now_us ? written + kWriterUs : 0;
+  int64_t from = std::max(written, readers->tell_us);
+  if (readers->handles.size() > 1) {
+    int64_t others_us = readers->share ? kStayingUs : kOthersUs;
+    from = std::max({from, since_us + others_us, readers->read_us + kApartUs});
   }
   return std::max<int64_t>(from - now_us, 0);
 }
@@ -208,43 +204,41 @@ int64_t PageCache::wait_to_show(KernelNode node, int64_t since_us, int64_t now_u
 std::optional<Version> PageCache::show(KernelNode node, const std::optional<Version>& version,
                                        int64_t now_us) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return std::nullopt;
-  Readers& readers = place->second;
-  if (version) readers.shown = *version;
-  readers.showing = readers.measured = readers.asks = true;
-  readers.clean = readers.cut = false;
-  readers.waiting_us = 0;
-  readers.share = readers.share || (version && readers.handles.size() > 1);
-  readers.spoiled = writers_.contains(node);
-  readers.read_us = readers.shown_us = now_us;
-  return readers.shown;
+  Readers* readers = find(node);
+  if (readers == nullptr) return std::nullopt;
+  if (version) readers->shown = *version;
+  readers->showing = readers->measured = readers->asks = true;
+  readers->clean = readers->cut = false;
+  readers->waiting_us = 0;
+  readers->share = readers->share || (version && readers->handles.size() > 1);
+  readers->spoiled = writers_.contains(node);
+  readers->read_us = readers->shown_us = now_us;
+  return readers->shown;
 }
 
 void PageCache::showed(KernelNode node, int64_t now_us) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return;
-  place->second.showing = false;
-  place->second.clean = true;
-  place->second.shown_us = now_us;
+  Readers* readers = find(node);
+  if (readers == nullptr) return;
+  readers->showing = false;
+  readers->clean = true;
+  readers->shown_us = now_us;
 }
 
-int64_t PageCache::wait_to_write(KernelNode node, int64_t now_us) const {
+int64_t PageCache::wait_to_write(KernelNode node, int64_t now_us) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return 0;
-  const Readers& readers = place->second;
-  if (now_us < readers.waiting_us) return kApartUs;
-  return readers.read_us == 0 ? 0 : std::max<int64_t>(readers.read_us + kWriterUs - now_us, 0);
+  Readers* readers = find(node);
+  if (readers == nullptr) return 0;
+  if (now_us < readers->waiting_us) return kApartUs;
+  return readers->read_us == 0 ? 0 : std::max<int64_t>(readers->read_us + kWriterUs - now_us, 0);
 }
 
 void PageCache::wrote(KernelNode node, int64_t now_us) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return;
-  place->second.wrote_us = now_us;
-  place->second.spoiled = true;
+  Readers* readers = find(node);
+  if (readers == nullptr) return;
+  readers->wrote_us = now_us;
+  readers->spoiled = true;
 }
 
 // proc(5): /proc/PID/syscall has the number and the arguments of the system call that a thread is

@@ -85,7 +85,7 @@ class PageCache {
 
   bool has_readers(KernelNode node) const;
   // They didn't close when somebody waited for it, and won't soon.
-  bool readers_stay(KernelNode node) const;
+  bool readers_stay(KernelNode node);
   void set_readers_stay(KernelNode node);
 
   // How attributes of a version are to be told: kTake lets the kernel keep them, kOnce uses them
@@ -112,7 +112,7 @@ class PageCache {
     Version shown;
     bool spoiled;  // the kernel may have another size
   };
-  std::optional<Found> asked(KernelNode node, tree::Zxid current) const;
+  std::optional<Found> asked(KernelNode node, tree::Zxid current);
   // How long a question, asked at `since_us`, has to wait before size and pages change.
   int64_t wait_to_show(KernelNode node, int64_t since_us, int64_t now_us);
   // From here on READs give that version (the one shown so far if none is given), which is
@@ -122,7 +122,7 @@ class PageCache {
                               int64_t now_us);
   void showed(KernelNode node, int64_t now_us);
   // How long an operation has to wait that makes the kernel change the size by itself.
-  int64_t wait_to_write(KernelNode node, int64_t now_us) const;
+  int64_t wait_to_write(KernelNode node, int64_t now_us);
   // It was answered.
   void wrote(KernelNode node, int64_t now_us);
 
@@ -148,6 +148,7 @@ class PageCache {
     int64_t first_us, last_us;  // of the publications in it
     tree::Zxid last;
   };
+  Readers* find(KernelNode node);
   void age(int64_t now_us);
 
   const int64_t calm_us_;
