@@ -30,6 +30,7 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
 #include "fsd/fuse/page_cache.h"
+#include "fsd/fuse/reader_threads.h"
 #include "fsd/fuse/replay.h"
 #include "fsd/fuse/txn_view.h"
 #include "fsd/fuse/view.h"
@@ -194,6 +195,9 @@ class Mount : public consensus::ReplicaListener {
   void wait_for_readers(KernelNode id, int tries, std::function<void()> then);
   // On the strand, before what makes the kernel change a size by itself; and when it was answered.
   void apart_from_reads(KernelNode id, std::function<void()> then);
+  void apart_from_reads(KernelNode id, std::shared_ptr<CopyWait> copies,
+                        std::function<void()> then);
+  bool may_copy(KernelNode id, pid_t but, CopyWait& copies) const;
   void kernel_wrote(KernelNode id);
   void note_published();
   bool is_calm(const tree::ZNode& znode);
@@ -201,10 +205,18 @@ class Mount : public consensus::ReplicaListener {
   PageCache::Told tell(KernelNode id, tree::Zxid current, bool ordered, struct stat& st);
   void tell_later(KernelNode id, std::function<void()> then);
   void answer_reader(fuse_req_t req, fuse_ino_t id, const FilePtr& file);
-  void show_pages(fuse_req_t req, fuse_ino_t id, const FilePtr& file, pid_t thread,
-                  int64_t since_us);
-  static bool goes_on(OpenFile& file, pid_t thread, const Version& shown, const Version& current);
-  void reply_shown(fuse_req_t req, const Node& node, const Version& shown);
+  struct Question {
+    fuse_req_t req;
+    fuse_ino_t id;
+    FilePtr file;
+    pid_t thread;
+    CopyWait copies;
+    bool at_end;  // of the version that is shown, while there is another one
+  };
+  void ask_again(const std::shared_ptr<Question>& question);
+  void show_pages(const std::shared_ptr<Question>& question);
+  static bool goes_on(Question& question, const Version& shown, const Version& current);
+  void reply_shown(const Question& question, const Node& node, const Version& shown);
 
   // -- control room
   void lookup_control(fuse_req_t req, const Node& parent, const std::string& name);

@@ -42,8 +42,8 @@ PageCache::Use Mount::open_pages(const tree::Tree& tree, const Node& node, const
              node.kind == tree::Kind::kFile && nodes_.is_stable(node.path) &&
              !changes_without_txn(node.path);
   if (!may) return PageCache::Use::kDirect;
-  PageCache::Use use =
-      pages_->open(node.id, file->number, version_of(tree, znode, node.path), now_us());
+  PageCache::Use use = pages_->open(node.id, file->number, file->opener,
+                                    version_of(tree, znode, node.path), now_us());
   if (use == PageCache::Use::kDirect) return use;
   file->cached = true;
   file->mark = std::shared_ptr<void>(nullptr, [pages = pages_, id = node.id, number = file->number](
@@ -79,11 +79,24 @@ void Mount::wait_for_readers(KernelNode id, int tries, std::function<void()> the
 }
 
 void Mount::apart_from_reads(KernelNode id, std::function<void()> then) {
+  apart_from_reads(id, std::make_shared<CopyWait>(now_us()), std::move(then));
+}
+
+void Mount::apart_from_reads(KernelNode id, std::shared_ptr<CopyWait> copies,
+                             std::function<void()> then) {
   int64_t wait_us = pages_->wait_to_write(id, now_us());
-  if (wait_us == 0) return then();
-  host_.post_after(in_ms(wait_us), [this, id, then = std::move(then)]() mutable {
-    apart_from_reads(id, std::move(then));
-  });
+  if (wait_us == 0 && !may_copy(id, 0, *copies)) return then();
+  host_.post_after(std::max<int64_t>(in_ms(wait_us), 1),
+                   [this, id, copies = std::move(copies), then = std::move(then)]() mutable {
+                     apart_from_reads(id, std::move(copies), std::move(then));
+                   });
+}
+
+bool Mount::may_copy(KernelNode id, pid_t but, CopyWait& copies) const {
+  std::vector<pid_t> threads = pages_->threads(id, but);
+  if (threads.empty()) return false;
+  std::optional<Node> node = nodes_.find(id);
+  return node && copies.is_on(threads, inode_number(node->czxid, node->path), now_us());
 }
 
 void Mount::note_published() { pages_->published(host_.replica().tree().last_zxid(), now_us()); }
@@ -121,51 +134,60 @@ void Mount::answer_reader(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
   if (waits_for_release(node->path, [this, req, id, file] { answer_reader(req, id, file); })) {
     return;
   }
+  pid_t thread = fuse_req_ctx(req)->pid;
   std::optional<Version> current = current_version(*node);
-  if (current && !pages_->asked(id, current->mzxid)) {
+  if (current && !pages_->asked(id, file->number, thread, current->mzxid)) {
     return reply_attributes(req, id, *node, nullptr, true);
   }
-  pid_t thread = fuse_req_ctx(req)->pid;
-  page_lane_.post([this, req, id, file, thread, since = now_us()] {
-    show_pages(req, id, file, thread, since);
-  });
+  ask_again(std::make_shared<Question>(Question{req, id, file, thread, CopyWait(now_us()), false}));
 }
 
-void Mount::show_pages(fuse_req_t req, fuse_ino_t id, const FilePtr& file, pid_t thread,
-                       int64_t since_us) {
+void Mount::ask_again(const std::shared_ptr<Question>& question) {
+  page_lane_.post([this, question] { show_pages(question); });
+}
+
+// On the lane, so that none is answered while another one's turn changes size and pages.
+void Mount::show_pages(const std::shared_ptr<Question>& question) {
+  auto [req, id, file, thread, copies] =
+      std::tie(question->req, question->id, question->file, question->thread, question->copies);
+  pages_->set_waiting(id, file->number, thread, PageCache::Wait::kNone);
   std::optional<Node> node = nodes_.find(id);
   if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   std::optional<Version> current = current_version(*node);
   std::optional<PageCache::Found> found =
-      pages_->asked(id, current ? current->mzxid : tree::Zxid{-1});
+      pages_->asked(id, file->number, thread, current ? current->mzxid : tree::Zxid{-1});
   if (!found) return reply_attributes(req, id, *node, nullptr, true);
-  bool stays = !current || goes_on(*file, thread, found->shown, *current);
-  if (stays && !found->spoiled) return reply_shown(req, *node, found->shown);
-  if (pages_->wait_to_show(id, since_us, now_us()) > 0) {  // perhaps less, if others close
-    return host_.post_after(1, [this, req, id, file, thread, since_us] {
-      page_lane_.post([=, this] { show_pages(req, id, file, thread, since_us); });
-    });
+  bool stays = !current || goes_on(*question, found->shown, *current);
+  if (stays && !found->spoiled) return reply_shown(*question, *node, found->shown);
+  PageCache::Wait wait = stays ? PageCache::Wait::kSame : PageCache::Wait::kTurn;
+  if (pages_->wait_to_show(id, file->number, wait, copies.since_us(), now_us()) > 0 ||
+      may_copy(id, thread, copies)) {  // perhaps less, if others close
+    pages_->set_waiting(id, file->number, thread, wait);
+    return host_.post_after(1, [this, question] { ask_again(question); });
   }
   if (!stays) current = current_version(*node);
-  std::optional<Version> shown = pages_->show(id, stays ? std::nullopt : current, now_us());
+  std::optional<Version> shown =
+      pages_->show(id, file->number, stays ? std::nullopt : current, now_us());
   if (!shown) return static_cast<void>(fuse_reply_err(req, ESTALE));
   kernel_.forget_pages(id, shown->data.view());
   pages_->showed(id, now_us());
-  reply_shown(req, *node, *shown);
+  reply_shown(*question, *node, *shown);
 }
 
 // Whether a read goes on in the version that is shown, rather than beginning with the current one.
-bool Mount::goes_on(OpenFile& file, pid_t thread, const Version& shown, const Version& current) {
+bool Mount::goes_on(Question& question, const Version& shown, const Version& current) {
+  question.at_end = false;
   if (shown.mzxid == current.mzxid) return true;
-  std::optional<uint64_t> offset = reading_at(thread);
+  std::optional<uint64_t> offset = reading_at(question.thread);
   if (!offset || *offset == 0) return false;
   if (*offset < shown.data.size()) return true;
   // The end is told once, as to any other reader.
-  std::lock_guard lock(file.shown_mutex);
-  return std::exchange(file.end_seen, shown.mzxid) != shown.mzxid;
+  question.at_end = true;
+  return question.file->end_seen != shown.mzxid;
 }
 
-void Mount::reply_shown(fuse_req_t req, const Node& node, const Version& shown) {
+void Mount::reply_shown(const Question& question, const Node& node, const Version& shown) {
+  if (question.at_end) question.file->end_seen = shown.mzxid;
   struct stat st = node.last.value_or(stat_of(View{}));
   host_.replica().read([&](const tree::Tree& tree) {
     const tree::ZNode* znode = node.gone ? nullptr : tree.find(node.path);
@@ -173,7 +195,7 @@ void Mount::reply_shown(fuse_req_t req, const Node& node, const Version& shown) 
   });
   st.st_size = static_cast<off_t>(shown.data.size());
   st.st_mtim = shown.mtime;
-  fuse_reply_attr(req, &st, 0);
+  fuse_reply_attr(question.req, &st, 0);
 }
 
 }  // namespace zabfs::fsd

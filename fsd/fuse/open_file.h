@@ -29,11 +29,12 @@ struct OpenFile {
   bool writable = false;
 
   // Reading: the version this pass over the file sees.
-  std::mutex shown_mutex;  // guards shown, end_told and end_seen
+  std::mutex shown_mutex;  // guards shown and end_told
   tree::Bytes shown;
   bool end_told = false;  // the last read found the end
   bool cached = false;    // it reads through the page cache: what it sees is that one's to say
-  tree::Zxid end_seen;    // the version of which it was told the end while another one was shown
+  // The version of which it was told the end while there was another one. On the page cache's lane.
+  tree::Zxid end_seen;
 
   // Its place among the readers or writers of its node (page_cache.h).
   std::shared_ptr<void> mark;

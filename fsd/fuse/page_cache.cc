@@ -1,11 +1,6 @@
 #include "fsd/fuse/page_cache.h"
 
-#include <fmt/format.h>
-#include <sys/syscall.h>
-
 #include <algorithm>
-#include <fstream>
-#include <string>
 #include <utility>
 
 namespace zabfs::fsd {
@@ -19,6 +14,11 @@ constexpr int64_t kTogetherUs = 5'000;  // publications that count as one
 PageCache::Readers* PageCache::find(KernelNode node) {
   auto place = readers_.find(node);
   return place == readers_.end() ? nullptr : &place->second;
+}
+
+bool PageCache::Reader::turns() const {
+  return std::all_of(threads.begin(), threads.end(),
+                     [](const auto& thread) { return thread.second == Wait::kTurn; });
 }
 
 void PageCache::age(int64_t now_us) {
@@ -45,8 +45,8 @@ bool PageCache::is_calm(tree::Zxid zxid, int64_t now_us) {
   return zxid <= calm_;
 }
 
-PageCache::Use PageCache::open(KernelNode node, uint64_t handle, const Version& current,
-                               int64_t now_us) {
+PageCache::Use PageCache::open(KernelNode node, uint64_t handle, pid_t thread,
+                               const Version& current, int64_t now_us) {
   std::lock_guard lock(mutex_);
   age(now_us);
   if (current.mzxid > calm_) return Use::kDirect;
@@ -60,7 +60,7 @@ PageCache::Use PageCache::open(KernelNode node, uint64_t handle, const Version& 
   } else if (readers.shown.mzxid != current.mzxid || readers.spoiled || readers.showing) {
     return Use::kDirect;
   }
-  readers.handles.insert(handle);
+  readers.handles[handle].threads.emplace(thread, Wait::kNone);
   return readers.clean ? Use::kWarm : Use::kCold;
 }
 
@@ -178,39 +178,67 @@ std::optional<tree::Bytes> PageCache::pages(KernelNode node, uint64_t handle, in
   return readers.shown.data;
 }
 
-std::optional<PageCache::Found> PageCache::asked(KernelNode node, tree::Zxid current) {
+std::optional<PageCache::Found> PageCache::asked(KernelNode node, uint64_t handle, pid_t thread,
+                                                 tree::Zxid current) {
   std::lock_guard lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
+  auto reader = readers->handles.find(handle);
+  if (reader != readers->handles.end()) reader->second.threads.emplace(thread, Wait::kNone);
   bool spoiled = readers->spoiled || !readers->measured;
   if (readers->shown.mzxid == current && !spoiled && !readers->showing) return std::nullopt;
   return Found{readers->shown, spoiled};
 }
 
-int64_t PageCache::wait_to_show(KernelNode node, int64_t since_us, int64_t now_us) {
+void PageCache::set_waiting(KernelNode node, uint64_t handle, pid_t thread, Wait wait) {
+  std::lock_guard lock(mutex_);
+  Readers* readers = find(node);
+  if (readers == nullptr) return;
+  auto reader = readers->handles.find(handle);
+  if (reader != readers->handles.end()) reader->second.threads[thread] = wait;
+}
+
+int64_t PageCache::wait_to_show(KernelNode node, uint64_t handle, Wait wait, int64_t since_us,
+                                int64_t now_us) {
   std::lock_guard lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return 0;
   int64_t written = readers->wrote_us == 0 ? 0 : readers->wrote_us + kWriterUs;
   readers->waiting_us = written > now_us ? written + kWriterUs : 0;
   int64_t from = std::max(written, readers->tell_us);
-  if (readers->handles.size() > 1) {
-    int64_t others_us = readers->share ? kStayingUs : kOthersUs;
+  for (const auto& [number, reader] : readers->handles) {
+    if (wait == Wait::kSame || number == handle || reader.turns()) continue;
+    int64_t others_us = reader.stays ? kStayingUs : kOthersUs;
     from = std::max({from, since_us + others_us, readers->read_us + kApartUs});
   }
   return std::max<int64_t>(from - now_us, 0);
 }
 
-std::optional<Version> PageCache::show(KernelNode node, const std::optional<Version>& version,
-                                       int64_t now_us) {
+std::vector<pid_t> PageCache::threads(KernelNode node, pid_t but) const {
+  std::lock_guard lock(mutex_);
+  auto place = readers_.find(node);
+  if (place == readers_.end()) return {};
+  std::set<pid_t> threads;
+  for (const auto& [number, reader] : place->second.handles) {
+    for (auto [thread, wait] : reader.threads) {
+      if (wait == Wait::kNone && thread != but) threads.insert(thread);
+    }
+  }
+  return {threads.begin(), threads.end()};
+}
+
+std::optional<Version> PageCache::show(KernelNode node, uint64_t handle,
+                                       const std::optional<Version>& version, int64_t now_us) {
   std::lock_guard lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
-  if (version) readers->shown = *version;
+  if (version) {
+    readers->shown = *version;
+    for (auto& [number, reader] : readers->handles) reader.stays |= number != handle;
+  }
   readers->showing = readers->measured = readers->asks = true;
   readers->clean = readers->cut = false;
   readers->waiting_us = 0;
-  readers->share = readers->share || (version && readers->handles.size() > 1);
   readers->spoiled = writers_.contains(node);
   readers->read_us = readers->shown_us = now_us;
   return readers->shown;
@@ -239,25 +267,6 @@ void PageCache::wrote(KernelNode node, int64_t now_us) {
   if (readers == nullptr) return;
   readers->wrote_us = now_us;
   readers->spoiled = true;
-}
-
-// proc(5): /proc/PID/syscall has the number and the arguments of the system call that a thread is
-// blocked in, /proc/PID/fdinfo/FD the offset of an open file, which read(2) moves when it ends.
-std::optional<uint64_t> reading_at(pid_t thread) {
-  std::ifstream call(fmt::format("/proc/{}/syscall", thread));
-  long number = -1;
-  if (!(call >> number)) return std::nullopt;  // "running", or it may not be known
-  uint64_t arguments[4] = {};
-  for (uint64_t& argument : arguments) {
-    if (!(call >> std::hex >> argument)) return std::nullopt;
-  }
-  if (number == SYS_pread64 || number == SYS_preadv || number == SYS_preadv2) return arguments[3];
-  if (number != SYS_read && number != SYS_readv) return std::nullopt;
-  std::ifstream info(fmt::format("/proc/{}/fdinfo/{}", thread, arguments[0]));
-  std::string key;
-  uint64_t offset = 0;
-  if (info >> key >> offset && key == "pos:") return offset;
-  return std::nullopt;
 }
 
 }  // namespace zabfs::fsd

@@ -23,14 +23,19 @@
 // chmod and the like carry a size as well: only versions are cached that were visible for so long
 // that older answers are over.
 //
+// Neither may happen to a reader that was answered and has yet to copy what it found: the mount
+// looks at the threads that use the node (reader_threads.h) before.
+//
 // What remains: of several who hold one node open over a change, one that is in the middle of the
-// file goes on in the new version if another one starts over and it doesn't close for kOthersUs;
-// splice and mmap don't ask, so through a handle that was opened before a change they see the old
-// version until somebody reads.
+// file and sleeps goes on in the new version if another one starts over and it doesn't close for
+// kOthersUs; splice and mmap don't ask, so through a handle that was opened before a change they
+// see the old version until somebody reads.
 //
 // Pure but for its lock: the time is given, in microseconds of any steady clock. Thread-safe. Lock
 // order: the tree's lock, then this.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstdint>
 #include <deque>
@@ -61,7 +66,7 @@ class PageCache {
   // The same where the size is changed by a local writer's process, when that gets to it.
   static constexpr int64_t kWriterUs = 50'000;
   // How long a node that is to be turned waits for its other readers to close, who may be in the
-  // middle of the file; and where they stay anyway.
+  // middle of the file; and for those that stayed the last time.
   static constexpr int64_t kOthersUs = 500'000;
   static constexpr int64_t kStayingUs = 10'000;
 
@@ -76,7 +81,7 @@ class PageCache {
   void published(tree::Zxid last, int64_t now_us);
   // Whether all of that was visible for long enough.
   bool is_calm(tree::Zxid zxid, int64_t now_us);
-  Use open(KernelNode node, uint64_t handle, const Version& current, int64_t now_us);
+  Use open(KernelNode node, uint64_t handle, pid_t thread, const Version& current, int64_t now_us);
   void close(KernelNode node, uint64_t handle);
   void writer_opened(KernelNode node);
   void writer_closed(KernelNode node);
@@ -112,14 +117,22 @@ class PageCache {
     Version shown;
     bool spoiled;  // the kernel may have another size
   };
-  std::optional<Found> asked(KernelNode node, tree::Zxid current);
-  // How long a question, asked at `since_us`, has to wait before size and pages change.
-  int64_t wait_to_show(KernelNode node, int64_t since_us, int64_t now_us);
+  std::optional<Found> asked(KernelNode node, uint64_t handle, pid_t thread, tree::Zxid current);
+  // What a question waits for, and its thread with it: to go on in the version that is shown, or
+  // for the node's turn.
+  enum class Wait { kNone, kSame, kTurn };
+  void set_waiting(KernelNode node, uint64_t handle, pid_t thread, Wait wait);
+  // How long one that was asked at `since_us` has to wait before size and pages change.
+  int64_t wait_to_show(KernelNode node, uint64_t handle, Wait wait, int64_t since_us,
+                       int64_t now_us);
+  // The threads that may be reading, as far as they are known: by opens and questions. Not those
+  // that wait, nor `but`.
+  std::vector<pid_t> threads(KernelNode node, pid_t but) const;
   // From here on READs give that version (the one shown so far if none is given), which is
   // returned; nothing if the node has no readers any more. The kernel's size and pages are to be
   // changed then, and `showed` tells that they were.
-  std::optional<Version> show(KernelNode node, const std::optional<Version>& version,
-                              int64_t now_us);
+  std::optional<Version> show(KernelNode node, uint64_t handle,
+                              const std::optional<Version>& version, int64_t now_us);
   void showed(KernelNode node, int64_t now_us);
   // How long an operation has to wait that makes the kernel change the size by itself.
   int64_t wait_to_write(KernelNode node, int64_t now_us);
@@ -127,9 +140,14 @@ class PageCache {
   void wrote(KernelNode node, int64_t now_us);
 
  private:
+  struct Reader {
+    std::map<pid_t, Wait> threads;
+    bool stays = false;  // it didn't close for another one that the node was to be turned for
+    bool turns() const;
+  };
   struct Readers {
     Version shown;
-    std::set<uint64_t> handles;
+    std::map<uint64_t, Reader> handles;
     bool clean = false;     // all pages are of `shown`
     bool measured = false;  // the size was set by us, since the first of these readers opened
     bool spoiled = false;   // the kernel may have another size, or come to it
@@ -137,7 +155,6 @@ class PageCache {
     bool changing = false;  // another version, or other attributes, are about to be visible
     bool showing = false;   // size and pages are being changed
     bool stay = false;      // they didn't close for a writer
-    bool share = false;     // nor for one of them that was to be turned
     bool cut = true;        // there was a READ since the size was stretched
     int64_t read_us = 0, shown_us = 0, wrote_us = 0;
     int64_t tell_us = 0;     // attributes wait to be told then
@@ -160,9 +177,5 @@ class PageCache {
   std::vector<KernelNode> changing_;
   std::unordered_map<KernelNode, tree::Zxid> left_;  // pages of nodes without readers: of what
 };
-
-// Where in its file a thread is reading that waits for an answer; nothing if that can't be known or
-// it does something else.
-std::optional<uint64_t> reading_at(pid_t thread);
 
 }  // namespace zabfs::fsd

@@ -1,5 +1,6 @@
 """Contents through the kernel's page cache, while others change them."""
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -159,12 +160,21 @@ class Pages(ClusterTest):
         os.close(writer)
         self.assertEqual(os.pread(fd, 100_000, 0), b"q")
 
+    def start_reader(self, path, way, seconds):
+        return subprocess.Popen([sys.executable, "-c", READER, path, way, str(seconds)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                preexec_fn=die_with_parent)
+
+    def end_readers(self, readers):
+        for reader in readers:
+            out, errors = reader.communicate(timeout=60)
+            self.assertEqual(reader.returncode, 0, errors)
+            self.assertGreater(int(out), 100)
+
     def test_only_versions_are_seen_and_none_before_an_earlier_one(self):
         for pause, seconds in ((0, 4), (0.03, 4), (2 * CALM, 6)):
             here, there = self.make(content(1))
-            readers = [subprocess.Popen([sys.executable, "-c", READER, here, way, str(seconds)],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        preexec_fn=die_with_parent)
+            readers = [self.start_reader(here, way, seconds)
                        for way in ("open", "held", "stat", "open")]
             number, end = 1, time.monotonic() + seconds
             while time.monotonic() < end:
@@ -173,11 +183,26 @@ class Pages(ClusterTest):
                 os.write(fd, content(number).encode())
                 os.close(fd)
                 time.sleep(pause)
-            for reader in readers:
-                out, errors = reader.communicate(timeout=60)
-                self.assertEqual(reader.returncode, 0, errors)
-                self.assertGreater(int(out), 100)
+            self.end_readers(readers)
             self.assertGreater(number, 10)
+
+    def test_readers_that_wait_long_for_a_cpu_see_whole_versions(self):
+        here, there = self.make(content(1))
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"],
+                                 preexec_fn=die_with_parent) for _ in range(8 * os.cpu_count())]
+        try:
+            readers = [self.start_reader(here, "open", 20) for _ in range(6 * os.cpu_count())]
+            number, end = 1, time.monotonic() + 20
+            while time.monotonic() < end:
+                number += 1
+                with open((there, there, here)[number % 3], "w") as f:
+                    f.write(content(number))
+                time.sleep(0.3 * random.random())
+            self.end_readers(readers)
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ namespace {
 using tree::Zxid;
 using Told = PageCache::Told;
 using Use = PageCache::Use;
+using Wait = PageCache::Wait;
 
 constexpr int64_t kCalmUs = 1'000'000;
 constexpr KernelNode kNode = 7;
@@ -21,16 +22,17 @@ class PageCacheTest : public testing::Test {
   static Version version(int64_t zxid, const std::string& text = "text") {
     return {Zxid{zxid}, tree::Bytes(text), {}};
   }
+  static pid_t thread_of(uint64_t handle) { return static_cast<pid_t>(1'000 + handle); }
   void publish(int64_t zxid) { cache_.published(Zxid{zxid}, now_us_); }
   Use open(uint64_t handle, int64_t zxid = 1) {
-    return cache_.open(kNode, handle, version(zxid), now_us_);
+    return cache_.open(kNode, handle, thread_of(handle), version(zxid), now_us_);
   }
   Told tell(int64_t zxid) {
     return cache_.tell(kNode, Zxid{zxid}, now_us_, [this] { ++forgotten_; });
   }
   // As the mount does: the version is shown, its pages are read.
   void turn(uint64_t handle, int64_t zxid) {
-    cache_.show(kNode, version(zxid), now_us_);
+    cache_.show(kNode, handle, version(zxid), now_us_);
     cache_.showed(kNode, now_us_);
     cache_.pages(kNode, handle, now_us_);
     now_us_ += PageCache::kApartUs;
@@ -101,12 +103,13 @@ TEST_F(PageCacheTest, AnotherVersionsAttributesAreNotTaken) {
 
 TEST_F(PageCacheTest, AReaderThatAsksIsTurned) {
   open(1);
-  EXPECT_TRUE(cache_.asked(kNode, Zxid{1})->spoiled);  // nobody knows which size the kernel has
+  EXPECT_TRUE(cache_.asked(kNode, 1, thread_of(1), Zxid{1})
+                  ->spoiled);  // nobody knows which size the kernel has
   turn(1, 1);
-  EXPECT_FALSE(cache_.asked(kNode, Zxid{1}));
-  ASSERT_TRUE(cache_.asked(kNode, Zxid{2}));
-  EXPECT_EQ(cache_.wait_to_show(kNode, now_us_, now_us_), 0);
-  EXPECT_EQ(cache_.show(kNode, version(2, "second"), now_us_)->data.view(), "second");
+  EXPECT_FALSE(cache_.asked(kNode, 1, thread_of(1), Zxid{1}));
+  ASSERT_TRUE(cache_.asked(kNode, 1, thread_of(1), Zxid{2}));
+  EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, now_us_, now_us_), 0);
+  EXPECT_EQ(cache_.show(kNode, 1, version(2, "second"), now_us_)->data.view(), "second");
   EXPECT_EQ(tell(2), Told::kWait);
   EXPECT_EQ(open(2, 1), Use::kDirect);
   cache_.showed(kNode, now_us_);
@@ -124,9 +127,39 @@ TEST_F(PageCacheTest, ATurnWaitsForOtherReaders) {
   open(2);
   turn(1, 1);
   int64_t since_us = now_us_;
-  EXPECT_GT(cache_.wait_to_show(kNode, since_us, now_us_), 0);
+  EXPECT_GT(cache_.wait_to_show(kNode, 1, Wait::kTurn, since_us, now_us_), 0);
+  EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kSame, since_us, now_us_), 0);
+  cache_.set_waiting(kNode, 2, thread_of(2), Wait::kSame);
+  EXPECT_GT(cache_.wait_to_show(kNode, 1, Wait::kTurn, since_us, now_us_), 0);
+  cache_.set_waiting(kNode, 2, thread_of(2), Wait::kTurn);
+  EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, since_us, now_us_), 0);
+  cache_.set_waiting(kNode, 2, thread_of(2), Wait::kNone);
   cache_.close(kNode, 2);
-  EXPECT_EQ(cache_.wait_to_show(kNode, since_us, now_us_), 0);
+  EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, since_us, now_us_), 0);
+}
+
+TEST_F(PageCacheTest, WhoStayedIsNotWaitedForAgainAndWhoIsNewIs) {
+  open(1);
+  open(2);
+  turn(1, 2);
+  EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, now_us_, now_us_), PageCache::kStayingUs);
+  publish(2);
+  now_us_ += kCalmUs;
+  EXPECT_EQ(open(3, 2), Use::kWarm);
+  EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, now_us_, now_us_), PageCache::kOthersUs);
+}
+
+TEST_F(PageCacheTest, ThreadsAreThoseThatOpenedOrAskedAndDontWait) {
+  EXPECT_TRUE(cache_.threads(kNode, 0).empty());
+  open(1);
+  open(2);
+  cache_.asked(kNode, 2, 77, Zxid{1});
+  EXPECT_EQ(cache_.threads(kNode, 0), (std::vector<pid_t>{77, thread_of(1), thread_of(2)}));
+  cache_.set_waiting(kNode, 2, 77, Wait::kSame);
+  cache_.close(kNode, 1);
+  EXPECT_EQ(cache_.threads(kNode, 0), std::vector<pid_t>{thread_of(2)});
+  cache_.set_waiting(kNode, 2, 77, Wait::kNone);
+  EXPECT_EQ(cache_.threads(kNode, 0), (std::vector<pid_t>{77, thread_of(2)}));
 }
 
 TEST_F(PageCacheTest, WritersAndStayingReadersKeepADistance) {
@@ -136,12 +169,12 @@ TEST_F(PageCacheTest, WritersAndStayingReadersKeepADistance) {
   EXPECT_EQ(cache_.wait_to_write(kNode, now_us_), PageCache::kWriterUs);
   now_us_ += PageCache::kWriterUs;
   cache_.wrote(kNode, now_us_);
-  EXPECT_EQ(cache_.wait_to_show(kNode, now_us_, now_us_), PageCache::kWriterUs);
+  EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, now_us_, now_us_), PageCache::kWriterUs);
   EXPECT_GT(cache_.wait_to_write(kNode, now_us_), 0);  // the reader's turn comes first
   now_us_ += PageCache::kWriterUs;
-  EXPECT_EQ(cache_.wait_to_show(kNode, now_us_, now_us_), 0);
+  EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, now_us_, now_us_), 0);
   turn(1, 1);
-  EXPECT_FALSE(cache_.asked(kNode, Zxid{1}));
+  EXPECT_FALSE(cache_.asked(kNode, 1, thread_of(1), Zxid{1}));
 }
 
 TEST_F(PageCacheTest, AnswersThatAreTakenInAnyCaseTellWhatIsShown) {
@@ -150,8 +183,6 @@ TEST_F(PageCacheTest, AnswersThatAreTakenInAnyCaseTellWhatIsShown) {
   EXPECT_FALSE(cache_.unordered(kNode, Zxid{1}, now_us_));
   EXPECT_EQ(cache_.unordered(kNode, Zxid{2}, now_us_)->mzxid, Zxid{1});
 }
-
-TEST(ReadingAt, IsUnknownOfNoThread) { EXPECT_FALSE(reading_at(0)); }
 
 }  // namespace
 }  // namespace zabfs::fsd

@@ -1,0 +1,91 @@
+#include "fsd/fuse/reader_threads.h"
+
+#include <fmt/format.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+namespace zabfs::fsd {
+
+namespace {
+
+constexpr int64_t kCopyUs = 20'000;      // of CPU: far more than the largest read takes
+constexpr int64_t kStuckUs = 2'000'000;  // who hasn't ended it by then never will
+
+// proc(5): /proc/PID/syscall has the number and the arguments of the system call that a thread is
+// blocked in.
+struct Call {
+  bool is_running = false;
+  long number = -1;  // -1: in none, but a fault
+  uint64_t arguments[4] = {};
+
+  bool reads_at_offset() const {
+    return number == SYS_pread64 || number == SYS_preadv || number == SYS_preadv2;
+  }
+  bool reads() const { return reads_at_offset() || number == SYS_read || number == SYS_readv; }
+  // The descriptor that it copies from.
+  std::optional<uint64_t> source() const {
+    if (reads() || number == SYS_splice || number == SYS_copy_file_range) return arguments[0];
+    if (number == SYS_sendfile) return arguments[1];
+    return std::nullopt;
+  }
+};
+
+// Nothing if the thread is gone, or not ours to see.
+std::optional<Call> call_of(pid_t thread) {
+  std::ifstream in(fmt::format("/proc/{}/syscall", thread));
+  Call call;
+  std::string first;
+  if (!(in >> first)) return std::nullopt;
+  call.is_running = first == "running";
+  if (call.is_running) return call;
+  call.number = std::strtol(first.c_str(), nullptr, 10);
+  for (uint64_t& argument : call.arguments) {
+    if (call.number >= 0 && !(in >> std::hex >> argument)) return std::nullopt;
+  }
+  return call;
+}
+
+// A line of /proc/PID/fdinfo/FD.
+std::optional<uint64_t> of_descriptor(pid_t thread, uint64_t descriptor, const std::string& line) {
+  std::ifstream in(fmt::format("/proc/{}/fdinfo/{}", thread, descriptor));
+  std::string key, value;
+  while (in >> key >> value) {
+    if (key == line) return std::strtoull(value.c_str(), nullptr, 10);
+  }
+  return std::nullopt;
+}
+
+int64_t ran_us(pid_t thread) {
+  std::ifstream in(fmt::format("/proc/{}/schedstat", thread));
+  int64_t nanoseconds = 0;
+  in >> nanoseconds;
+  return nanoseconds / 1'000;
+}
+
+}  // namespace
+
+std::optional<uint64_t> reading_at(pid_t thread) {
+  std::optional<Call> call = call_of(thread);
+  if (!call || !call->reads()) return std::nullopt;
+  if (call->reads_at_offset()) return call->arguments[3];
+  return of_descriptor(thread, call->arguments[0], "pos:");  // moves when the read ends
+}
+
+bool CopyWait::is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now_us) {
+  if (now_us >= since_us_ + kStuckUs) return false;
+  return std::any_of(threads.begin(), threads.end(), [&](pid_t thread) {
+    std::optional<Call> call = call_of(thread);
+    if (!call) return false;
+    if (call->is_running || call->number < 0) {
+      int64_t ran = ran_us(thread);
+      return ran - ran_us_.try_emplace(thread, ran).first->second < kCopyUs;
+    }
+    std::optional<uint64_t> source = call->source();
+    return source && of_descriptor(thread, *source, "ino:") == inode;
+  });
+}
+
+}  // namespace zabfs::fsd

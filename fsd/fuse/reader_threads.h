@@ -1,0 +1,33 @@
+// What a thread is doing that uses a file of a mount, as far as proc(5) tells.
+//
+// The kernel doesn't say when a read ends that the page cache serves. Thread-safe.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+namespace zabfs::fsd {
+
+// Where in its file a thread is reading that waits for an answer; nothing if that can't be known or
+// it does something else.
+std::optional<uint64_t> reading_at(pid_t thread);
+
+// A wait for threads that may have found a size and pages, and not have copied them yet.
+class CopyWait {
+ public:
+  explicit CopyWait(int64_t since_us) : since_us_(since_us) {}
+  int64_t since_us() const { return since_us_; }
+  // Whether one of them may still be at it. Not one that sleeps elsewhere than in a read of
+  // `inode`, or has run, since this was first asked, for longer than that takes; and not for ever.
+  bool is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now_us);
+
+ private:
+  int64_t since_us_;
+  std::map<pid_t, int64_t> ran_us_;  // when first asked
+};
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,97 @@
+#include "fsd/fuse/reader_threads.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <future>
+#include <thread>
+
+namespace zabfs::fsd {
+namespace {
+
+constexpr int64_t kStartUs = 1'000'000'000;
+constexpr int64_t kMsUs = 1'000;
+
+bool within_seconds(const std::function<bool()>& condition) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+// A thread that reads from a pipe until the end.
+class Reader {
+ public:
+  Reader() {
+    if (::pipe(pipe_) != 0) std::abort();
+    std::promise<pid_t> id;
+    thread_ = std::thread([this, &id] {
+      id.set_value(::gettid());
+      char byte;
+      while (::read(pipe_[0], &byte, 1) == 1) {
+      }
+    });
+    thread = id.get_future().get();
+    struct stat st;
+    ::fstat(pipe_[0], &st);
+    inode = st.st_ino;
+  }
+  void end() {
+    ::close(pipe_[1]);
+    thread_.join();
+    ::close(pipe_[0]);
+  }
+  pid_t thread;
+  ino_t inode;
+
+ private:
+  int pipe_[2];
+  std::thread thread_;
+};
+
+TEST(ReadingAt, IsUnknownOfNoThread) { EXPECT_FALSE(reading_at(0)); }
+
+TEST(ReadingAt, IsKnownWhereAReadWaits) {
+  Reader reader;
+  EXPECT_TRUE(within_seconds([&] { return reading_at(reader.thread) == 0; }));
+  reader.end();
+  EXPECT_FALSE(reading_at(reader.thread));
+}
+
+TEST(CopyWait, IsForReadsOfTheFileOnly) {
+  Reader reader;
+  ASSERT_TRUE(within_seconds([&] { return reading_at(reader.thread).has_value(); }));
+  CopyWait wait(kStartUs);
+  EXPECT_TRUE(wait.is_on({reader.thread}, reader.inode, kStartUs));
+  EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode + 1, kStartUs));
+  EXPECT_FALSE(wait.is_on({}, reader.inode, kStartUs));
+  EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode, kStartUs + 10'000 * kMsUs));  // stuck
+  reader.end();
+  EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode, kStartUs));
+}
+
+TEST(CopyWait, IsOverForAThreadThatRanForLong) {
+  std::atomic<bool> ends = false;
+  std::promise<pid_t> id;
+  std::thread busy([&] {
+    id.set_value(::gettid());
+    while (!ends) {
+    }
+  });
+  pid_t thread = id.get_future().get();
+  CopyWait wait(kStartUs);
+  EXPECT_TRUE(wait.is_on({thread}, 1, kStartUs));
+  EXPECT_TRUE(within_seconds([&] { return !wait.is_on({thread}, 1, kStartUs); }));
+  EXPECT_TRUE(CopyWait(kStartUs).is_on({thread}, 1, kStartUs));
+  ends = true;
+  busy.join();
+}
+
+}  // namespace
+}  // namespace zabfs::fsd
