@@ -201,8 +201,9 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   std::string_view path = in.string();
   if (!in.ok()) return;
   if (path == "/") {
+    adopt_children();
     done_ = true;
-    bad_ = !saw_root_;
+    bad_ = bad_ || !saw_root_;
     return;
   }
   std::optional<std::string_view> data = in.buffer();
@@ -227,12 +228,12 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   }
   std::string_view parent = parent_path(path);
   if (last_parent_id_ == kNoNodeId || parent != last_parent_) {
+    adopt_children();
     last_parent_ = parent;
     last_parent_id_ = tree_->find_id(parent);
   }
   std::string_view name = base_name(path);
-  if (!saw_root_ || path[0] != '/' || name.empty() || last_parent_id_ == kNoNodeId ||
-      tree_->node(last_parent_id_).children.find(name, tree_->name_of()) != kNoNodeId) {
+  if (!saw_root_ || path[0] != '/' || name.empty() || last_parent_id_ == kNoNodeId) {
     bad_ = true;
     return;
   }
@@ -244,9 +245,21 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   tree_->data_bytes_ += bytes.size();
   node.data = std::move(bytes);
   node.acl = number->second;
-  tree_->mutable_node(last_parent_id_).children.insert(id, tree_->name_of());
+  children_.push_back(id);
   ++tree_->node_count_;
   tree_->enlist_owner(id, true);
+}
+
+void SnapshotLoader::adopt_children() {
+  if (children_.empty()) return;
+  ChildTable& table = tree_->mutable_node(last_parent_id_).children;
+  auto name_of = tree_->name_of();
+  table.reserve(table.size() + children_.size(), name_of);
+  for (NodeId id : children_) {
+    if (table.find(name_of(id), name_of) != kNoNodeId) bad_ = true;
+    table.insert(id, name_of);
+  }
+  children_.clear();
 }
 
 std::unique_ptr<Tree> SnapshotLoader::finish(Zxid zxid, const int64_t* digest) {

@@ -67,6 +67,8 @@ class SnapshotLoader {
   // Reads one element; false if the input does not hold all of it.
   bool read_element(jute::Reader& in);
   void read_node(jute::Reader& in);
+  // Those read for `last_parent_` become its children, in a table of their size.
+  void adopt_children();
 
   std::unique_ptr<Tree> tree_;
   std::unordered_map<int64_t, AclTable::Number> acl_numbers_;
@@ -77,6 +79,7 @@ class SnapshotLoader {
   bool done_ = false;
   std::string last_parent_;
   NodeId last_parent_id_ = kNoNodeId;
+  std::vector<NodeId> children_;  // of it, not yet among its children
 };
 
 void write_stat(jute::Writer& out, const Stat& stat);  // 68 bytes, as clients get it

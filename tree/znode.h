@@ -4,6 +4,7 @@
 // is changed only by Tree::apply and snapshot loading; everyone else sees const.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -88,8 +89,9 @@ class Name {
 };
 
 // The children of a znode: an open-addressing set of NodeIds, found by name through the slab.
-// Its order depends only on the sequence of inserts and erases. One pointer when it is empty: most
-// znodes have no children.
+// Its order depends only on the sequence of inserts and erases, and differs between capacities:
+// what is inserted in the order of a larger table would pile up at the beginning of a growing one.
+// One pointer when it is empty: most znodes have no children.
 class ChildTable {
  public:
   template <class NameOf>
@@ -102,9 +104,16 @@ class ChildTable {
   }
   template <class NameOf>
   void insert(NodeId id, const NameOf& name_of) {
-    if ((size() + 1) * 4 > capacity() * 3) grow(name_of);
+    reserve(size() + 1, name_of);
     place(id, name_of(id));
     ++block_[kCount];
+  }
+  // Makes room for `count` in all, so that inserts up to there move nothing.
+  template <class NameOf>
+  void reserve(size_t count, const NameOf& name_of) {
+    uint32_t wanted = std::max(capacity(), 4u);
+    while (count * 4 > size_t{wanted} * 3) wanted *= 2;
+    if (wanted > capacity()) grow(wanted, name_of);
   }
   // Erases `id`, which must be there; later entries of its run move up, so there are no tombstones.
   template <class NameOf>
@@ -133,14 +142,14 @@ class ChildTable {
   // The block: capacity (a power of two), count, then the slots.
   static constexpr uint32_t kCapacity = 0, kCount = 1, kFirstSlot = 2;
 
-  static uint32_t hash(std::string_view name) {
-    uint64_t h = 0xcbf29ce484222325;  // FNV-1a, then mixed: neighbours must not share a run
-    for (char c : name) h = (h ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-    return static_cast<uint32_t>((h ^ (h >> 29)) * 0x9e3779b97f4a7c15 >> 32);
-  }
   uint32_t capacity() const { return block_ ? block_[kCapacity] : 0; }
   uint32_t mask() const { return block_[kCapacity] - 1; }
-  uint32_t home(std::string_view name) const { return hash(name) & mask(); }
+  uint32_t home(std::string_view name) const {
+    uint64_t h = 0xcbf29ce484222325;  // FNV-1a, then mixed: neighbours must not share a run
+    for (char c : name) h = (h ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+    uint64_t mixed = (h ^ (h >> 29)) * 0x9e3779b97f4a7c15 * (2 * uint64_t{capacity()} + 1);
+    return static_cast<uint32_t>(mixed >> 32) & mask();
+  }
   uint32_t after(uint32_t i) const { return (i + 1) & mask(); }
   NodeId& slot(uint32_t i) { return block_[kFirstSlot + i]; }
   NodeId slot(uint32_t i) const { return block_[kFirstSlot + i]; }
@@ -150,9 +159,8 @@ class ChildTable {
     slot(i) = id;
   }
   template <class NameOf>
-  void grow(const NameOf& name_of) {
+  void grow(uint32_t new_capacity, const NameOf& name_of) {
     ChildTable old = std::move(*this);
-    uint32_t new_capacity = old.capacity() == 0 ? 4 : old.capacity() * 2;
     block_ = std::make_unique_for_overwrite<uint32_t[]>(kFirstSlot + new_capacity);
     block_[kCapacity] = new_capacity;
     block_[kCount] = old.size();
