@@ -25,11 +25,6 @@ class Environment {
   virtual void wake_at(int64_t time_ms) = 0;
   // Runs `job` where blocking is allowed, one after the other, then `done` on the strand.
   virtual void run_io(std::function<void()> job, std::function<void()> done) = 0;
-  // The same for a write so short that handing it to another thread would cost as much; it may be
-  // done at once, if the I/O lane is idle.
-  virtual void run_short_io(std::function<void()> job, std::function<void()> done) {
-    run_io(std::move(job), std::move(done));
-  }
   // The same for long work (snapshots), beside the I/O lane.
   virtual void run_background(std::function<void()> job, std::function<void()> done) = 0;
   virtual void log(LogLevel level, const std::string& line) = 0;

@@ -16,9 +16,6 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr int64_t kSlowDiskMs = 20;  // for one small write
-constexpr int64_t kSlowDiskPauseMs = 2'000;
-
 int64_t clock_ms(clockid_t clock) {
   timespec time;
   ::clock_gettime(clock, &time);
@@ -130,18 +127,6 @@ void Host::run_lane(Lane& lane, std::function<void()> job, std::function<void()>
 
 void Host::run_io(std::function<void()> job, std::function<void()> done) {
   run_lane(*log_lane_, std::move(job), std::move(done));
-}
-
-// On the thread of the sockets alone: whoever else runs the strand has clients waiting. A disk that
-// stalls would keep pings from being answered, so after one that was slow the lane has the next.
-void Host::run_short_io(std::function<void()> job, std::function<void()> done) {
-  int64_t start_ms = now_ms();
-  bool at_once = std::this_thread::get_id() == io_thread_.get_id() && log_lane_->is_idle();
-  if (!at_once || start_ms < disk_slow_until_ms_) return run_io(std::move(job), std::move(done));
-  job();
-  int64_t end_ms = now_ms();
-  if (end_ms - start_ms > kSlowDiskMs) disk_slow_until_ms_ = end_ms + kSlowDiskPauseMs;
-  strand_.post(std::move(done));
 }
 
 void Host::run_background(std::function<void()> job, std::function<void()> done) {

@@ -61,7 +61,6 @@ class Host : public Environment {
   uint64_t random() override;
   void wake_at(int64_t time_ms) override;
   void run_io(std::function<void()> job, std::function<void()> done) override;
-  void run_short_io(std::function<void()> job, std::function<void()> done) override;
   void run_background(std::function<void()> job, std::function<void()> done) override;
   void log(LogLevel level, const std::string& line) override;
   void die(const std::string& why) override;
@@ -82,7 +81,6 @@ class Host : public Environment {
   std::unique_ptr<Replica> replica_;
   // On the strand:
   int64_t armed_ms_ = INT64_MAX;
-  int64_t disk_slow_until_ms_ = 0;
   std::optional<Lane> log_lane_, background_lane_;
   std::thread io_thread_;
 };

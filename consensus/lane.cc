@@ -17,11 +17,6 @@ void Lane::post(std::function<void()> job) {
   wake_.notify_one();
 }
 
-bool Lane::is_idle() {
-  std::lock_guard lock(mutex_);
-  return jobs_.empty() && !busy_;
-}
-
 void Lane::stop() {
   {
     std::lock_guard lock(mutex_);
@@ -39,12 +34,10 @@ void Lane::run() {
     if (stopped_) return;
     std::function<void()> job = std::move(jobs_.front());
     jobs_.pop_front();
-    busy_ = true;
     lock.unlock();
     job();
     job = nullptr;
     lock.lock();
-    busy_ = false;
   }
 }
 

@@ -16,8 +16,6 @@ class Lane {
   ~Lane() { stop(); }
 
   void post(std::function<void()> job);
-  // Nothing is queued or under way.
-  bool is_idle();
   // Finishes the job under way, drops the others.
   void stop();
 
@@ -27,7 +25,6 @@ class Lane {
   std::mutex mutex_;  // guards all below but the thread
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;
-  bool busy_ = false;
   bool stopped_ = false;
   std::thread thread_;
 };

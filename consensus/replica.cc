@@ -21,6 +21,7 @@ namespace {
 constexpr size_t kWindowBytes = 4u << 20;
 constexpr size_t kZnodeBytes = 100;  // in a snapshot, beside its data
 constexpr size_t kLogMarks = 16;
+constexpr size_t kFewTxns = 4;
 
 }  // namespace
 
@@ -493,12 +494,14 @@ void Replica::end_of_batch() {
     }
     flush_barriers();
   } while (has_batch_work());
-  start_log_write();
-  for (ReplicaListener* listener : listeners_) listener->batch_over();
-  try_settled();
+  // A few txns are written when all is sent that others wait for; many, meanwhile.
+  if (log_queue_.size() > kFewTxns) start_log_write();
   do {
     transport_.flush();
   } while (supply_learners());
+  for (ReplicaListener* listener : listeners_) listener->batch_over();
+  start_log_write();
+  try_settled();
   maybe_snapshot();
   int64_t wake_ms = std::min({zab_->deadline_ms(), seal_at_ms_, next_probe_ms_});
   environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);

@@ -35,17 +35,9 @@ void Replica::start_log_write() {
   log_queue_.erase(end, log_queue_.end());
   auto batch = std::make_shared<std::vector<LogEntry>>(std::exchange(log_queue_, std::move(rest)));
   auto status = std::make_shared<DiskStatus>();
-  auto write = [this, batch, status, committed = applied_] {
-    *status = log_.write(*batch, committed);
-  };
-  auto written = [this, batch, status] { log_written(std::move(*batch), *status); };
-  // A lone proposal at a follower: all that waits is its ACK.
-  bool is_short = ready_ && zab_->role() == Role::kFollowing && batch->size() == 1;
-  if (is_short) {
-    environment_.run_short_io(std::move(write), std::move(written));
-  } else {
-    environment_.run_io(std::move(write), std::move(written));
-  }
+  environment_.run_io(
+      [this, batch, status, committed = applied_] { *status = log_.write(*batch, committed); },
+      [this, batch, status] { log_written(std::move(*batch), *status); });
 }
 
 void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status) {
