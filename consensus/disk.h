@@ -34,11 +34,6 @@ class File {
   virtual DiskStatus read_at(uint64_t offset, size_t size, std::string& out) = 0;
   virtual DiskStatus write_at(uint64_t offset, std::string_view bytes) = 0;
   virtual DiskStatus sync() = 0;  // data, and the size if it changed
-  // Both, for these bytes alone. What fails may have failed in syncing.
-  virtual DiskStatus write_synced(uint64_t offset, std::string_view bytes) {
-    DiskStatus status = write_at(offset, bytes);
-    return status.ok() ? sync() : status;
-  }
   virtual uint64_t size() const = 0;
 };
 

@@ -385,7 +385,8 @@ DiskStatus Log::write(const std::vector<LogEntry>& batch, Zxid committed) {
       return DiskStatus{EINVAL, fmt::format("append zxid 0x{:x} out of order", entry.zxid.value)};
     }
   }
-  DiskStatus status = file_->write_synced(position_, buffer_);
+  DiskStatus status = file_->write_at(position_, buffer_);
+  if (status.ok()) status = file_->sync();
   if (!status.ok() && is_mutant(Mutant::kFailedSyncRetried)) status = file_->sync();
   if (!status.ok()) return status;
   position_ += buffer_.size();

@@ -513,7 +513,7 @@ class Stress:
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     print(f"stress: seed {options.seed}, {options.seconds:.0f} s", flush=True)
