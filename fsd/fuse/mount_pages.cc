@@ -79,6 +79,7 @@ void Mount::wait_for_readers(KernelNode id, int tries, std::function<void()> the
 }
 
 void Mount::apart_from_reads(KernelNode id, std::function<void()> then) {
+  if (!pages_->has_readers(id)) return then();
   apart_from_reads(id, std::make_shared<CopyWait>(now_us()), std::move(then));
 }
 

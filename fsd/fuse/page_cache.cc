@@ -214,12 +214,12 @@ int64_t PageCache::wait_to_show(KernelNode node, uint64_t handle, Wait wait, int
   return std::max<int64_t>(from - now_us, 0);
 }
 
-std::vector<pid_t> PageCache::threads(KernelNode node, pid_t but) const {
+std::vector<pid_t> PageCache::threads(KernelNode node, pid_t but) {
   std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) return {};
+  Readers* readers = find(node);
+  if (readers == nullptr) return {};
   std::set<pid_t> threads;
-  for (const auto& [number, reader] : place->second.handles) {
+  for (const auto& [number, reader] : readers->handles) {
     for (auto [thread, wait] : reader.threads) {
       if (wait == Wait::kNone && thread != but) threads.insert(thread);
     }

@@ -9,8 +9,7 @@
 // committed:
 //
 // - attributes are told but not taken: the kernel is made to forget first, which outdates the
-// answer
-//   on its way. Who opens now bypasses the page cache.
+//   answer on its way. Who opens now bypasses the page cache.
 // - who reads on asks for attributes first (AUTO_INVAL_DATA), by its handle, and waits for the
 //   answer. In the middle of the file it goes on in the version that is shown. At the beginning, or
 //   past an end that it was told, the node is turned to the new one: NOTIFY_STORE stretches its
@@ -127,7 +126,7 @@ class PageCache {
                        int64_t now_us);
   // The threads that may be reading, as far as they are known: by opens and questions. Not those
   // that wait, nor `but`.
-  std::vector<pid_t> threads(KernelNode node, pid_t but) const;
+  std::vector<pid_t> threads(KernelNode node, pid_t but);
   // From here on READs give that version (the one shown so far if none is given), which is
   // returned; nothing if the node has no readers any more. The kernel's size and pages are to be
   // changed then, and `showed` tells that they were.

@@ -1,6 +1,6 @@
 // What a thread is doing that uses a file of a mount, as far as proc(5) tells.
 //
-// The kernel doesn't say when a read ends that the page cache serves. Thread-safe.
+// The kernel doesn't say when a read ends that the page cache serves.
 #pragma once
 
 #include <sys/types.h>
@@ -13,10 +13,11 @@
 namespace zabfs::fsd {
 
 // Where in its file a thread is reading that waits for an answer; nothing if that can't be known or
-// it does something else.
+// it does something else. Thread-safe.
 std::optional<uint64_t> reading_at(pid_t thread);
 
-// A wait for threads that may have found a size and pages, and not have copied them yet.
+// A wait for threads that may have found a size and pages, and not have copied them yet. Used by
+// one thread at a time.
 class CopyWait {
  public:
   explicit CopyWait(int64_t since_us) : since_us_(since_us) {}

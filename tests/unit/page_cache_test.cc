@@ -103,8 +103,8 @@ TEST_F(PageCacheTest, AnotherVersionsAttributesAreNotTaken) {
 
 TEST_F(PageCacheTest, AReaderThatAsksIsTurned) {
   open(1);
-  EXPECT_TRUE(cache_.asked(kNode, 1, thread_of(1), Zxid{1})
-                  ->spoiled);  // nobody knows which size the kernel has
+  // Nobody knows which size the kernel has.
+  EXPECT_TRUE(cache_.asked(kNode, 1, thread_of(1), Zxid{1})->spoiled);
   turn(1, 1);
   EXPECT_FALSE(cache_.asked(kNode, 1, thread_of(1), Zxid{1}));
   ASSERT_TRUE(cache_.asked(kNode, 1, thread_of(1), Zxid{2}));
