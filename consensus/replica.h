@@ -120,6 +120,9 @@ class Replica {
   const tree::Tree& tree() const { return *tree_; }
 
   bool is_serving() const { return ready_; }
+  // From recovery until it serves: the log holds txns of which only a leader can say that they were
+  // committed. Their writers may have been answered before the restart.
+  bool has_unsettled_txns() const { return !ready_ && applied_ < recovered_; }
   bool is_disk_full() const { return disk_full_; }
   const Zab& zab() const { return *zab_; }
   std::vector<MemberStatus> member_status() const;
@@ -283,6 +286,7 @@ class Replica {
   Zxid window_base_;
   size_t window_bytes_ = 0;
   Zxid applied_;
+  Zxid recovered_;  // the end of the log that the node started with
 
   // The log write under way, and what goes with the next.
   std::vector<LogEntry> log_queue_;

@@ -150,6 +150,7 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
 // The txns behind the snapshot, and the core with all that is known.
 std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   const History& history = log_.history();
+  recovered_ = history.last();
   applied_ = last_snapshot_ = tree_->last_zxid();
   // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
   bool whole = read_window() || mending_;

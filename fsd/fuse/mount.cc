@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <future>
 #include <utility>
 
 #include "tree/path.h"
@@ -24,6 +23,7 @@ namespace {
 constexpr int kWorkers = 3;
 constexpr int64_t kCalmMs = 1'000;  // for listings, where contents are not cached
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
+constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
 
 }  // namespace
 
@@ -49,12 +49,16 @@ std::string Mount::mount() {
 }
 
 void Mount::start(std::function<void()> on_end) {
+  std::future<void> settled = settled_.get_future();
   on_strand([this] {
     host_.replica().add_listener(this);
     note_published();
     session_.start();
     writer_.start();
+    if (!host_.replica().has_unsettled_txns()) note_settled();
   });
+  // Who reads its own writes does so across a restart, too, if there is a leader to be had.
+  settled.wait_for(kSettleWait);
   kernel_.serve(
       kWorkers, [this](const void* request, size_t size) { note_release(request, size); },
       std::move(on_end));
@@ -101,7 +105,9 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
     if (node == nullptr || nodes_.held(path) == 0) return;
     nodes_.note_last(path, stat_of(view(tree, *node, path)));
   };
-  for (const tree::Txn& txn : txns) {
+  TxnBatch batch(txns, tree);
+  for (size_t n = 0; n < txns.size(); ++n) {
+    const tree::Txn& txn = txns[n];
     if (txn.header.session == session_.id()) {
       auto ours = local_names_.find(txn.header.cxid);
       if (ours != local_names_.end()) local.insert(ours->second.begin(), ours->second.end());
@@ -124,19 +130,17 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
         }
       }
     });
-    const auto* multi = std::get_if<tree::MultiTxn>(&txn.body);
-    std::optional<RenameSeen> rename = multi != nullptr ? find_rename(*multi, tree) : std::nullopt;
+    std::optional<RenameSeen> rename = batch.rename_in(n);
     note_replays(txn, rename);
     if (!rename) continue;
     renames_.emplace_back(rename->from, rename->to);
-    const tree::ZNode* source = tree.find(rename->from);
     std::lock_guard lock(handles_mutex_);
     for (auto& [number, file] : files_) {
       // A handle that was up to date stays so across the rename.
       std::optional<Node> node = nodes_.find(file->node);
-      if (node && node->path == rename->from && source != nullptr &&
-          file->base_version == source->stat.version) {
-        file->base_version = tree::kAnyVersion;
+      if (node && tree::is_within(node->path, rename->from) &&
+          file->base_version == batch.version_before(n, node->path)) {
+        file->base_version = node->path == rename->from ? rename->version : 0;
       }
     }
   }
@@ -153,15 +157,6 @@ void Mount::published(const std::vector<Change>& changes) {
       return node == nullptr ? tree::Zxid{} : node->stat.czxid;
     });
     moved.insert(from);
-    const tree::ZNode* target = tree.find(to);
-    std::lock_guard lock(handles_mutex_);
-    for (auto& [number, file] : files_) {
-      std::optional<Node> node = nodes_.find(file->node);
-      if (node && node->path == to && target != nullptr &&
-          file->base_version == tree::kAnyVersion) {
-        file->base_version = target->stat.version;
-      }
-    }
   }
   for (const Change& change : changes) {
     if (change.type == ChangeType::kDeleted && tree.find(change.path) == nullptr &&
@@ -185,7 +180,14 @@ void Mount::tree_replaced() {
   room_.tree_replaced();
 }
 
-void Mount::standing_changed() { writer_.standing_changed(); }
+void Mount::standing_changed() {
+  if (host_.replica().is_serving()) note_settled();
+  writer_.standing_changed();
+}
+
+void Mount::note_settled() {
+  if (!std::exchange(is_settled_, true)) settled_.set_value();
+}
 
 void Mount::when_writable(fuse_req_t req, std::function<void()> body) {
   on_strand([this, req, body = std::move(body)]() mutable {

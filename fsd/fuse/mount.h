@@ -14,6 +14,7 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -48,7 +49,8 @@ class Mount : public consensus::ReplicaListener {
   ~Mount() override;
 
   std::string mount();
-  // Starts to serve; `on_ready` runs once the mount answers, `on_end` when somebody unmounts it.
+  // Starts to serve; `on_end` runs when somebody unmounts it. Before that it waits, for seconds at
+  // most, until it is known which of the txns in a crashed node's log were committed.
   void start(std::function<void()> on_end);
   // Closes the session (so that locks and ephemerals go at once), unmounts, joins.
   void stop();
@@ -152,6 +154,7 @@ class Mount : public consensus::ReplicaListener {
   double name_timeout();
   std::vector<std::pair<off_t, std::string>> list(const Node& node) const;
   void forget_caches(const NodeTable::Forget& forget);
+  void note_settled();
 
   // -- files
   uint64_t add_file(FilePtr file);
@@ -280,7 +283,10 @@ class Mount : public consensus::ReplicaListener {
   std::unordered_map<uint64_t, std::shared_ptr<Listing>> listings_;
   std::atomic<uint64_t> next_handle_{1};
 
+  std::promise<void> settled_;  // nothing is left to wait for before the mount serves
+
   // On the strand:
+  bool is_settled_ = false;
   std::unordered_map<uint64_t, std::function<void()>> cancels_;  // of requests that wait
   uint64_t next_waiter_ = 1;
   std::unordered_map<int32_t, std::vector<std::string>> local_names_;  // by cxid of our session

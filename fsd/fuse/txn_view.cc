@@ -4,20 +4,40 @@
 
 namespace zabfs::fsd {
 
-std::optional<RenameSeen> find_rename(const tree::MultiTxn& multi, const tree::Tree& tree) {
-  if (multi.ops.size() < 2 || multi.failed()) return std::nullopt;
-  const auto* last = std::get_if<tree::DeleteTxn>(&multi.ops.back().body);
+TxnBatch::Content TxnBatch::before(size_t n, std::string_view path) {
+  for (; looked_through_ < n; ++looked_through_) {
+    for_each_op(txns_[looked_through_], [this](const auto& op) {
+      using T = std::decay_t<decltype(op)>;
+      if constexpr (std::is_same_v<T, tree::CreateTxn>) {
+        written_[op.path] = {op.data.value_or(""), 0};
+      } else if constexpr (std::is_same_v<T, tree::SetDataTxn>) {
+        written_[op.path] = {op.data.value_or(""), op.version};
+      }
+    });
+  }
+  auto written = written_.find(path);
+  if (written != written_.end()) return written->second;
+  const tree::ZNode* node = tree_.find(path);
+  return node == nullptr ? Content{} : Content{node->data.view(), node->stat.version};
+}
+
+int32_t TxnBatch::version_before(size_t n, std::string_view path) {
+  return before(n, path).version;
+}
+
+std::optional<RenameSeen> TxnBatch::rename_in(size_t n) {
+  const auto* multi = std::get_if<tree::MultiTxn>(&txns_[n].body);
+  if (multi == nullptr || multi->ops.size() < 2 || multi->failed()) return std::nullopt;
+  const auto* last = std::get_if<tree::DeleteTxn>(&multi->ops.back().body);
   if (last == nullptr) return std::nullopt;
-  const tree::ZNode* source = tree.find(last->path);
-  if (source == nullptr) return std::nullopt;
-  const auto* over = std::get_if<tree::SetDataTxn>(&multi.ops.front().body);
-  if (over != nullptr && multi.ops.size() == 2) {
-    if (over->data.value_or("") != source->data.view()) return std::nullopt;
-    return RenameSeen{std::string(last->path), std::string(over->path)};
+  const auto* over = std::get_if<tree::SetDataTxn>(&multi->ops.front().body);
+  if (over != nullptr && multi->ops.size() == 2) {
+    if (over->data.value_or("") != before(n, last->path).data) return std::nullopt;
+    return RenameSeen{std::string(last->path), std::string(over->path), over->version};
   }
   size_t creates = 0, deletes_after = 0;
   const tree::CreateTxn* top = nullptr;
-  for (const tree::Op& op : multi.ops) {
+  for (const tree::Op& op : multi->ops) {
     if (const auto* create = std::get_if<tree::CreateTxn>(&op.body)) {
       if (top == nullptr) top = create;
       if (deletes_after > 0 || !tree::is_within(create->path, top->path)) return std::nullopt;
@@ -31,8 +51,8 @@ std::optional<RenameSeen> find_rename(const tree::MultiTxn& multi, const tree::T
     }
   }
   if (top == nullptr || creates != deletes_after) return std::nullopt;
-  if (top->data.value_or("") != source->data.view()) return std::nullopt;
-  return RenameSeen{std::string(last->path), std::string(top->path)};
+  if (top->data.value_or("") != before(n, last->path).data) return std::nullopt;
+  return RenameSeen{std::string(last->path), std::string(top->path), 0};
 }
 
 }  // namespace zabfs::fsd

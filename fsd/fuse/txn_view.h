@@ -1,9 +1,12 @@
-// What a mount sees in a transaction that is about to become visible.
+// What a mount sees in transactions that are about to become visible.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
+#include <vector>
 
 #include "tree/tree.h"
 #include "tree/txn.h"
@@ -14,8 +17,31 @@ namespace zabfs::fsd {
 // gives a file another's data and removes that. Handles follow it.
 struct RenameSeen {
   std::string from, to;
+  int32_t version = 0;  // of `to` by then; what is below it begins with 0
 };
-std::optional<RenameSeen> find_rename(const tree::MultiTxn& multi, const tree::Tree& tree);
+
+// A batch of committed txns, while the tree is as it was before them all.
+class TxnBatch {
+ public:
+  TxnBatch(const std::vector<tree::Txn>& txns, const tree::Tree& tree) : txns_(txns), tree_(tree) {}
+
+  // Whether txn `n` of the batch is a rename. To be asked with rising `n`.
+  std::optional<RenameSeen> rename_in(size_t n);
+  // The version that a znode's data has before that txn; it exists then.
+  int32_t version_before(size_t n, std::string_view path);
+
+ private:
+  struct Content {
+    std::string_view data;
+    int32_t version = 0;
+  };
+  Content before(size_t n, std::string_view path);
+
+  const std::vector<tree::Txn>& txns_;
+  const tree::Tree& tree_;
+  size_t looked_through_ = 0;
+  std::map<std::string_view, Content> written_;  // by the txns looked through
+};
 
 // Calls `visit` with the body of each operation that takes effect.
 template <class Visit>

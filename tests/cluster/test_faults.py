@@ -116,6 +116,39 @@ class WithoutQuorum(ClusterTest):
         self.assertEqual(sh(f"cat {self.dir(self.n3, 'f')}"), "after\n")
 
 
+class Restart(ClusterTest):
+    def test_own_writes_are_read_once_there_is_a_leader(self):
+        def leave_unsettled():
+            with open(self.dir(self.n1, "f"), "w") as f:
+                f.write("kept")
+            for node in self.cluster.nodes:
+                node.kill()
+            self.n1.unmount()
+        leave_unsettled()
+        self.n1.start()
+        time.sleep(1)  # without the others it can't know that this was committed
+        self.n2.start()
+        wait_for(lambda: os.path.ismount(self.n1.mount), 10, "the mount")
+        with open(self.dir(self.n1, "f")) as f:
+            self.assertEqual(f.read(), "kept")
+        self.n3.start()
+        for node in self.cluster.nodes:
+            node.wait_ready()
+        leave_unsettled()
+        self.n1.start()  # alone it serves all the same, what it knows of
+        wait_for(lambda: os.path.ismount(self.n1.mount), 10, "the mount")
+        began = time.monotonic()
+        self.assertEqual(self.n1.cluster_state()["quorum"], "no")
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertTrue(os.path.exists(self.dir(self.n1)))
+        self.n2.start()
+        self.n3.start()
+        for node in self.cluster.nodes:
+            node.wait_ready()
+        with open(self.dir(self.n1, "f")) as f:
+            self.assertEqual(f.read(), "kept")
+
+
 class CommitUnderWay(ClusterTest):
     options = {"tick_ms": 300, "extra": "zabfs.quorumGrace=20000\nzabfs.commitTimeout=2000\n"}
 

@@ -121,6 +121,21 @@ class Files(ClusterTest):
         os.close(fd)
         self.assertEqual(self.read("r2"), "two")
 
+    def test_a_handle_follows_a_rename_of_its_directory(self):
+        os.mkdir(self.p("rd"))
+        self.write("rd/f", "one")
+        self.write("rd/f", "two")
+        fd = os.open(self.p("rd/f"), os.O_RDWR)
+        lost = os.open(self.p("rd/f"), os.O_RDWR)
+        os.rename(self.p("rd"), self.p("re"))
+        os.pwrite(fd, b"six", 0)
+        os.close(fd)
+        self.assertEqual(self.read("re/f"), "six")
+        os.pwrite(lost, b"bad", 0)
+        with self.assertRaises(OSError) as caught:
+            os.close(lost)
+        self.assertEqual(caught.exception.errno, errno.ESTALE)
+
     def test_rename_over_keeps_identity_and_takes_the_rest(self):
         self.write("target", "old")
         czxid = os.getxattr(self.p("target"), "user.zabfs.czxid")

@@ -2,6 +2,7 @@
 import ctypes
 import os
 import queue
+import signal
 import struct
 import subprocess
 import sys
@@ -203,6 +204,24 @@ class Inotify(ClusterTest):
         self.assertEqual(wrong, [])
         wait_for(lambda: watcher.events().count("MOVED_TO f") == 60, 20, "all of them")
         self.assertEqual(watcher.seen.count("DELETE f"), 8)
+
+    def test_what_comes_at_once_is_told_as_it_was_done(self):
+        """Renames of what the same batch of commits has made or written."""
+        here = next(node for node in self.cluster.followers() if node is not self.n2)
+        self.remote("echo old > kept; echo old > f")
+        self.cluster.sync_all()
+        watcher = self.watch(self.dir(here))
+        reader = os.open(self.dir(here, "kept"), os.O_RDONLY)
+        self.addCleanup(os.close, reader)
+        here.signal(signal.SIGSTOP)
+        try:
+            self.remote("echo one > tmp; mv tmp f; echo new > kept; mv kept g")
+        finally:
+            here.signal(signal.SIGCONT)
+        wait_for(lambda: "MOVED_TO g" in watcher.events(), 10, "the last rename")
+        self.assertEqual([event for event in watcher.seen if "MOVED" in event or "DELETE" in event],
+                         ["MOVED_FROM tmp", "MOVED_TO f", "MOVED_FROM kept", "MOVED_TO g"])
+        self.assertEqual(os.pread(reader, 100, 0), b"new\n")
 
     def test_a_storm_is_told_in_whole(self):
         watcher = self.watch(self.dir(self.n1))
