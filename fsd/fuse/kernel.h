@@ -44,11 +44,15 @@ class Kernel {
 
  private:
   void run();
+  int receive(fuse_buf& buffer);
 
   fuse_session* session_ = nullptr;
   std::string point_;
   bool mounted_ = false;
-  std::mutex receive_mutex_;  // one thread reads at a time, so that `before` sees them in order
+  // One thread reads at a time, so that `before` sees them in order; guards dense_requests_.
+  std::mutex receive_mutex_;
+  int dense_requests_ = 0;  // in a row, each soon after the one before
+  bool has_cpus_ = std::thread::hardware_concurrency() > 1;
   std::mutex unmount_mutex_;  // guards mounted_
   std::function<void(const void*, size_t)> before_;
   std::function<void()> on_end_;
