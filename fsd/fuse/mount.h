@@ -114,11 +114,14 @@ class Mount : public consensus::ReplicaListener {
   struct ControlFile {
     std::shared_ptr<Handle> handle;
     fuse_pollhandle* poll = nullptr;
-    std::atomic<uint64_t> lock_owner{0};  // of the flock taken through it
   };
   using ControlPtr = std::shared_ptr<ControlFile>;
-  // A lock that a handle (flock) or an owner (fcntl) holds or waits for.
+  // Whose a lock is: a handle's (flock) or a process's (fcntl), by the kernel's lock owner. For
+  // flock that one won't do: it is made of an address, which the next open may get while the
+  // RELEASE of who had it before is on its way.
+  enum class LockOwner { kHandle, kProcess };
   struct LockKey {
+    LockOwner kind;
     uint64_t owner;
     KernelNode node;
     auto operator<=>(const LockKey&) const = default;
@@ -258,10 +261,10 @@ class Mount : public consensus::ReplicaListener {
   void queue_replays();
 
   // -- locks
-  void lock(fuse_req_t req, const Node& node, LockKey key, std::optional<LockMode> mode, bool wait);
+  void lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
+            std::optional<LockMode> mode, bool wait);
   void unlock(LockKey key, std::function<void()> done);
-  void release_locks(uint64_t owner, KernelNode node);
-  void lock_lost(LockKey key);
+  void lock_lost(uint64_t handle);
 
   consensus::Host& host_;
   MountConfig config_;

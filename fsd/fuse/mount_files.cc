@@ -411,16 +411,16 @@ void Mount::commit_answered(const FilePtr& file, const Outcome& outcome, bool wa
 
 void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   pid_t pid = fuse_req_ctx(req)->pid;
-  uint64_t owner = info->lock_owner;
+  LockKey owner{LockOwner::kProcess, info->lock_owner, id};
   if (ControlPtr control = find_control(info)) {
-    return on_strand([this, req, control, owner, id] {
-      release_locks(owner, id);
+    return on_strand([this, req, control, owner] {
+      unlock(owner, [] {});
       control->handle->flush([req](int error) { fuse_reply_err(req, error); });
     });
   }
   FilePtr file = find_file(info);
-  on_strand([this, req, file, pid, owner, id] {
-    release_locks(owner, id);  // POSIX locks end with any close by their owner
+  on_strand([this, req, file, pid, owner] {
+    unlock(owner, [] {});  // POSIX locks end with any close by their owner
     if (!file) return static_cast<void>(fuse_reply_err(req, 0));
     // The first FLUSH of a redirection is the shell's dup2, before anything is written: a lone
     // truncation waits for the second.
@@ -488,10 +488,8 @@ void Mount::release_done(const std::string& path) {
 
 void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   uint64_t number = info->fh;
-  uint64_t owner = info->lock_owner;
-  bool unlocks = info->flock_release;
-  on_strand([this, req, id, number, owner, unlocks] {
-    if (unlocks) release_locks(owner, id);
+  on_strand([this, req, id, number] {
+    unlock({LockOwner::kHandle, number, id}, [] {});
     release_control(number);
     FilePtr file;
     {

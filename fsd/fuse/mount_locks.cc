@@ -24,13 +24,11 @@ bool is_lock(Control control) {
 void Mount::flock(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info, int operation) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  LockKey key{info->lock_owner, id};
+  LockKey key{LockOwner::kHandle, info->fh, id};
   bool wait = (operation & LOCK_NB) == 0;
   std::optional<LockMode> mode;
   if ((operation & LOCK_EX) != 0) mode = LockMode::kExclusive;
   if ((operation & LOCK_SH) != 0) mode = LockMode::kShared;
-  if (ControlPtr control = find_control(info)) control->lock_owner = info->lock_owner;
-  if (FilePtr file = find_file(info)) file->lock_owner = info->lock_owner;
   if (mode && is_lock(node->control) && fuse_req_ctx(req)->uid != 0) {
     // Taking the lock needs the directory's w, whatever the handle was opened for.
     struct stat st = {};
@@ -39,14 +37,14 @@ void Mount::flock(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info, int
     uint32_t bit = context->uid == st.st_uid ? 0200 : context->gid == st.st_gid ? 0020 : 0002;
     if ((st.st_mode & bit) == 0) return static_cast<void>(fuse_reply_err(req, EACCES));
   }
-  lock(req, *node, key, mode, wait);
+  lock(req, *node, key, info->fh, mode, wait);
 }
 
 void Mount::setlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
                   const struct flock* wanted, bool wait) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  LockKey key{info->lock_owner, id};
+  LockKey key{LockOwner::kProcess, info->lock_owner, id};
   has_posix_locks_ = true;
   bool whole = wanted->l_start == 0 && wanted->l_len == 0;
   if (wanted->l_type != F_UNLCK && !whole) {
@@ -59,7 +57,7 @@ void Mount::setlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
   std::optional<LockMode> mode;
   if (wanted->l_type == F_RDLCK) mode = LockMode::kShared;
   if (wanted->l_type == F_WRLCK) mode = LockMode::kExclusive;
-  lock(req, *node, key, mode, wait);
+  lock(req, *node, key, info->fh, mode, wait);
 }
 
 // Who holds it may be on another node, whose pids mean nothing here: then the pid is 0.
@@ -67,7 +65,7 @@ void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
                   const struct flock* wanted) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  LockKey key{info->lock_owner, id};
+  LockKey key{LockOwner::kProcess, info->lock_owner, id};
   on_strand([this, req, node = *node, key, answer = *wanted]() mutable {
     auto own = held_locks_.find(key);
     LockTable::Ask ask;
@@ -88,8 +86,8 @@ void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
   });
 }
 
-void Mount::lock(fuse_req_t req, const Node& node, LockKey key, std::optional<LockMode> mode,
-                 bool wait) {
+void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
+                 std::optional<LockMode> mode, bool wait) {
   if (node.control != Control::kNone && !is_lock(node.control)) {
     return static_cast<void>(fuse_reply_err(req, EOPNOTSUPP));
   }
@@ -97,9 +95,9 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, std::optional<Lo
   if (!mode) {
     return on_strand([this, req, key] { unlock(key, [req] { fuse_reply_err(req, 0); }); });
   }
-  when_writable(req, [this, req, node, key, mode = *mode, wait, pid] {
+  when_writable(req, [this, req, node, key, handle, mode = *mode, wait, pid] {
     // A conversion gives up the old lock first, as flock(2) says it may.
-    unlock(key, [this, req, node, key, mode, wait, pid] {
+    unlock(key, [this, req, node, key, handle, mode, wait, pid] {
       LockTable::Ask ask;
       ask.mode = mode;
       ask.wait = wait;
@@ -113,7 +111,7 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, std::optional<Lo
         ask.directory = tree::parent_path(node.path);
         ask.file = tree::base_name(node.path);
       }
-      ask.lost = [this, key] { lock_lost(key); };
+      ask.lost = [this, handle] { lock_lost(handle); };
       uint64_t waiter = interruptible(
           req, [this, key] { room_.locks().release(held_locks_[key], EINTR, [] {}); });
       auto answered = std::make_shared<bool>(false);
@@ -142,28 +140,23 @@ void Mount::unlock(LockKey key, std::function<void()> done) {
   room_.locks().release(ticket, EINTR, std::move(done));
 }
 
-void Mount::release_locks(uint64_t owner, KernelNode node) {
-  unlock({owner, node}, [] {});
-}
-
-// What a handle held by flock is lost: it says so from now on.
-void Mount::lock_lost(LockKey key) {
-  std::vector<std::shared_ptr<Handle>> lost;
-  std::vector<KernelNode> nodes;
+// What a handle held is lost: it says so from now on.
+void Mount::lock_lost(uint64_t handle) {
+  std::shared_ptr<Handle> control;
+  KernelNode cached = 0;
   {
     std::lock_guard lock(handles_mutex_);
-    for (auto& [number, file] : controls_) {
-      if (file->lock_owner == key.owner) lost.push_back(file->handle);
+    if (auto place = controls_.find(handle); place != controls_.end()) {
+      control = place->second->handle;
     }
-    for (auto& [number, file] : files_) {
-      if (file->lock_owner != key.owner) continue;
-      file->lost = true;
-      if (file->cached) nodes.push_back(file->node);
+    if (auto place = files_.find(handle); place != files_.end()) {
+      place->second->lost = true;
+      if (place->second->cached) cached = place->second->node;
     }
   }
-  for (const std::shared_ptr<Handle>& handle : lost) handle->lose();
+  if (control) control->lose();
   // Who reads pages asks again, and is told.
-  for (KernelNode node : nodes) kernel_.forget_attributes(node);
+  if (cached != 0) kernel_.forget_attributes(cached);
 }
 
 }  // namespace zabfs::fsd

@@ -57,8 +57,7 @@ struct OpenFile {
   bool marked_dirty = false;  // counted in the node table, under `dirty_path`
   std::string dirty_path;
 
-  std::atomic<uint64_t> lock_owner{0};  // of a flock taken through it
-  std::atomic<bool> lost{false};        // that lock was lost with its session
+  std::atomic<bool> lost{false};  // a lock taken through it was lost with its session
 
   bool committing = false;
   std::vector<std::function<void(int)>> after_commit;  // with the result of the one under way

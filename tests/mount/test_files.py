@@ -11,7 +11,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
-from harness import ClusterTest, ZABFS, run, sh, wait_for  # noqa: E402
+from harness import ClusterTest, ZABFS, die_with_parent, run, sh, wait_for  # noqa: E402
 
 MAX_BYTES = 1_048_575 - 16_384
 
@@ -293,6 +293,36 @@ class Files(ClusterTest):
             fcntl.lockf(f, fcntl.LOCK_EX)
             fcntl.lockf(f, fcntl.LOCK_UN)
             self.assertErrno(errno.ENOLCK, fcntl.lockf, f, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+
+    def test_locks_of_files_that_are_opened_and_closed_all_the_time(self):
+        """The kernel gives the owner of a closed handle's lock to the next one, before RELEASE."""
+        self.write("f", "")
+        script = """
+import errno, fcntl, os, sys, time
+end, turns = time.monotonic() + 8, 0
+while time.monotonic() < end:
+    turns += 1
+    fd = os.open(sys.argv[1], os.O_RDWR)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (fcntl.LOCK_NB if turns % 3 else 0))
+        os.close(os.open(sys.argv[1] + ".held", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.unlink(sys.argv[1] + ".held")
+    except BlockingIOError:
+        pass
+    os.close(fd)
+"""
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"],
+                                 preexec_fn=die_with_parent) for _ in range(2 * os.cpu_count())]
+        lockers = [subprocess.Popen([sys.executable, "-c", script, self.p("f")],
+                                    stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+                   for _ in range(10)]
+        try:
+            for locker in lockers:
+                self.assertEqual(locker.communicate(timeout=60)[1], "")
+        finally:
+            for process in busy + lockers:
+                process.kill()
+                process.wait()
 
     def test_a_waiter_can_be_interrupted_and_killed(self):
         holder = os.open(self.p("@/lock"), os.O_RDWR)
