@@ -126,6 +126,10 @@ class Mount : public consensus::ReplicaListener {
     KernelNode node;
     auto operator<=>(const LockKey&) const = default;
   };
+  struct HeldLock {
+    LockTicket ticket;
+    uint64_t handle;  // through which it was taken
+  };
 
   // -- answering
   using Completion = consensus::Replica::Completion;
@@ -264,6 +268,7 @@ class Mount : public consensus::ReplicaListener {
   void lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
             std::optional<LockMode> mode, bool wait);
   void unlock(LockKey key, std::function<void()> done);
+  void unlock_released(uint64_t handle, KernelNode node);
   void lock_lost(uint64_t handle);
 
   consensus::Host& host_;
@@ -296,7 +301,7 @@ class Mount : public consensus::ReplicaListener {
   std::unordered_set<int32_t> native_;  // writes by operations that the kernel tells of itself
   std::vector<std::pair<std::string, std::string>> renames_;  // of the batch in progress
   std::vector<ReplayOp> replays_;                             // the same
-  std::map<LockKey, LockTicket> held_locks_;
+  std::map<LockKey, HeldLock> held_locks_;
   std::atomic<bool> has_posix_locks_{false};  // fcntl was used: closes are to be heard of
 
   std::mutex releasing_mutex_;  // guards releasing_

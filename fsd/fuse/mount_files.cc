@@ -489,7 +489,7 @@ void Mount::release_done(const std::string& path) {
 void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   uint64_t number = info->fh;
   on_strand([this, req, id, number] {
-    unlock({LockOwner::kHandle, number, id}, [] {});
+    unlock_released(number, id);
     release_control(number);
     FilePtr file;
     {

@@ -74,7 +74,7 @@ void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
     ask.file = tree::base_name(node.path);
     ask.mode = answer.l_type == F_RDLCK ? LockMode::kShared : LockMode::kExclusive;
     std::optional<LockTable::Conflict> conflict =
-        room_.locks().conflict(ask, own == held_locks_.end() ? 0 : own->second);
+        room_.locks().conflict(ask, own == held_locks_.end() ? 0 : own->second.ticket);
     answer.l_type = F_UNLCK;
     if (conflict) {
       answer.l_type = conflict->mode == LockMode::kShared ? F_RDLCK : F_WRLCK;
@@ -113,7 +113,7 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
       }
       ask.lost = [this, handle] { lock_lost(handle); };
       uint64_t waiter = interruptible(
-          req, [this, key] { room_.locks().release(held_locks_[key], EINTR, [] {}); });
+          req, [this, key] { room_.locks().release(held_locks_[key].ticket, EINTR, [] {}); });
       auto answered = std::make_shared<bool>(false);
       LockTicket ticket =
           room_.locks().acquire(std::move(ask), [this, req, key, waiter, answered](int error) {
@@ -127,7 +127,7 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
               on_strand([this, key] { unlock(key, [] {}); });
             }
           });
-      if (!*answered) held_locks_[key] = ticket;
+      if (!*answered) held_locks_[key] = {ticket, handle};
     });
   });
 }
@@ -135,9 +135,21 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
 void Mount::unlock(LockKey key, std::function<void()> done) {
   auto place = held_locks_.find(key);
   if (place == held_locks_.end()) return done();
-  LockTicket ticket = place->second;
+  LockTicket ticket = place->second.ticket;
   held_locks_.erase(place);
   room_.locks().release(ticket, EINTR, std::move(done));
+}
+
+// Locks of processes end at FLUSH; but a reader's handle has none if it is older than the first of
+// these locks.
+void Mount::unlock_released(uint64_t handle, KernelNode node) {
+  unlock({LockOwner::kHandle, handle, node}, [] {});
+  if (!has_posix_locks_) return;
+  std::vector<LockKey> left;
+  for (const auto& [key, held] : held_locks_) {
+    if (held.handle == handle) left.push_back(key);
+  }
+  for (const LockKey& key : left) unlock(key, [] {});
 }
 
 // What a handle held is lost: it says so from now on.

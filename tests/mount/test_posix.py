@@ -15,7 +15,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
-from harness import ClusterTest, sh  # noqa: E402
+from harness import ClusterTest, sh, wait_for  # noqa: E402
 
 ALICE, BOB, GROUP = 1001, 1002, 2000
 MAX_BYTES = 1_048_575 - 16_384
@@ -782,6 +782,25 @@ class Directories(Posix):
         self.by(ALICE, os.listdir, self.p("e"))
         with self.assertRaises(PermissionError):
             self.by(ALICE, os.stat, self.p("e/f"))
+
+
+class FirstLock(Posix):
+    def test_through_a_handle_that_is_older(self):
+        self.write("f")
+
+        def read_lock():
+            fcntl.lockf(os.open(self.p("f"), os.O_RDONLY), fcntl.LOCK_SH)
+
+        def is_free():
+            try:
+                fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+        self.by(0, read_lock)
+        fd = os.open(self.p("f"), os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        wait_for(is_free, 5, "the end of a dead process's lock")
 
 
 class Locks(Posix):
