@@ -165,7 +165,7 @@ class Mount : public consensus::ReplicaListener {
 
   // -- files
   uint64_t add_file(FilePtr file);
-  FilePtr find_file(const fuse_file_info* info);
+  FilePtr find_file(uint64_t handle);
   void open_znode(fuse_req_t req, const Node& node, fuse_file_info info);
   void reply_created(fuse_req_t req, const std::string& path, fuse_file_info info, bool is_new);
   FilePtr make_file(const Node& node, const fuse_file_info& info, pid_t pid,
@@ -178,7 +178,6 @@ class Mount : public consensus::ReplicaListener {
   void send_commit(const FilePtr& file, const std::string& path);
   void commit_answered(const FilePtr& file, const tree::Outcome& outcome, bool was_append);
   void mark_dirty(const FilePtr& file);
-  void release_file(const FilePtr& file);
   void truncate_path(fuse_req_t req, fuse_ino_t node, off_t size, int tries,
                      std::function<void()> then);
   // Data written by others than root takes setuid and setgid away, before it is committed.
@@ -267,8 +266,12 @@ class Mount : public consensus::ReplicaListener {
   // -- locks
   void lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
             std::optional<LockMode> mode, bool wait);
+  void take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle, LockMode mode,
+                 bool wait, pid_t pid);
   void unlock(LockKey key, std::function<void()> done);
   void unlock_released(uint64_t handle, KernelNode node);
+  void commit_written(uint64_t handle, std::function<void()> then);
+  void see_current(uint64_t handle);
   void lock_lost(uint64_t handle);
 
   consensus::Host& host_;

@@ -37,9 +37,9 @@ uint64_t Mount::add_file(FilePtr file) {
   return file->number;
 }
 
-Mount::FilePtr Mount::find_file(const fuse_file_info* info) {
+Mount::FilePtr Mount::find_file(uint64_t handle) {
   std::lock_guard lock(handles_mutex_);
-  auto place = files_.find(info->fh);
+  auto place = files_.find(handle);
   return place == files_.end() ? nullptr : place->second;
 }
 
@@ -186,7 +186,7 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   if (ControlPtr control = find_control(info)) {
     return read_control(req, control, size, offset, (info->flags & O_NONBLOCK) == 0);
   }
-  FilePtr file = find_file(info);
+  FilePtr file = find_file(info->fh);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
   std::optional<Node> node = nodes_.find(id);
@@ -245,7 +245,7 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
   if (ControlPtr control = find_control(info)) {
     return write_control(req, control, bytes, size, offset, info->flags);
   }
-  FilePtr file = find_file(info);
+  FilePtr file = find_file(info->fh);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   bool by_root = fuse_req_ctx(req)->uid == 0;
   when_writable(req, [this, req, file, id, by_root, copy = std::string(bytes, size), offset,
@@ -414,19 +414,21 @@ void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   LockKey owner{LockOwner::kProcess, info->lock_owner, id};
   if (ControlPtr control = find_control(info)) {
     return on_strand([this, req, control, owner] {
-      unlock(owner, [] {});
+      unlock(owner, [] {});  // POSIX locks end with any close by their owner
       control->handle->flush([req](int error) { fuse_reply_err(req, error); });
     });
   }
-  FilePtr file = find_file(info);
+  FilePtr file = find_file(info->fh);
   on_strand([this, req, file, pid, owner] {
-    unlock(owner, [] {});  // POSIX locks end with any close by their owner
-    if (!file) return static_cast<void>(fuse_reply_err(req, 0));
+    auto reply = [this, req, owner](int error) {
+      unlock(owner, [req, error] { fuse_reply_err(req, error); });
+    };
+    if (!file) return reply(0);
     // The first FLUSH of a redirection is the shell's dup2, before anything is written: a lone
     // truncation waits for the second.
     bool waits = file->bare_truncation && !(pid == file->opener && ++file->opener_flushes >= 2);
-    if (waits) return static_cast<void>(fuse_reply_err(req, 0));
-    commit_file(file, [req](int error) { fuse_reply_err(req, error); });
+    if (waits) return reply(0);
+    commit_file(file, reply);
   });
 }
 
@@ -437,7 +439,7 @@ void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
       control->handle->flush([req](int error) { fuse_reply_err(req, error); });
     });
   }
-  FilePtr file = find_file(info);
+  FilePtr file = find_file(info->fh);
   if (!file || !file->writable) return barrier(req);
   on_strand(
       [this, req, file] { commit_file(file, [req](int error) { fuse_reply_err(req, error); }); });
@@ -489,7 +491,6 @@ void Mount::release_done(const std::string& path) {
 void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   uint64_t number = info->fh;
   on_strand([this, req, id, number] {
-    unlock_released(number, id);
     release_control(number);
     FilePtr file;
     {
@@ -500,14 +501,16 @@ void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
         files_.erase(place);
       }
     }
-    if (file) release_file(file);
+    auto unlock = [this, id, number] { unlock_released(number, id); };
+    if (file) {
+      commit_file(file, [this, file, unlock](int) {
+        if (!file->release_noted.empty()) release_done(file->release_noted);
+        unlock();
+      });
+    } else {
+      unlock();
+    }
     fuse_reply_err(req, 0);
-  });
-}
-
-void Mount::release_file(const FilePtr& file) {
-  commit_file(file, [this, file](int) {
-    if (!file->release_noted.empty()) release_done(file->release_noted);
   });
 }
 

@@ -93,43 +93,76 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
   }
   pid_t pid = fuse_req_ctx(req)->pid;
   if (!mode) {
-    return on_strand([this, req, key] { unlock(key, [req] { fuse_reply_err(req, 0); }); });
+    return on_strand([this, req, key, handle] {
+      commit_written(handle, [this, req, key] { unlock(key, [req] { fuse_reply_err(req, 0); }); });
+    });
   }
   when_writable(req, [this, req, node, key, handle, mode = *mode, wait, pid] {
     // A conversion gives up the old lock first, as flock(2) says it may.
-    unlock(key, [this, req, node, key, handle, mode, wait, pid] {
-      LockTable::Ask ask;
-      ask.mode = mode;
-      ask.wait = wait;
-      ask.pid = pid;
-      ask.program = program_name(pid);
-      if (is_lock(node.control)) {
-        ask.queue = node.control == Control::kLock ? Queue::kMutex : Queue::kReadWrite;
-        ask.directory = node.path;
-      } else {
-        ask.queue = Queue::kFile;
-        ask.directory = tree::parent_path(node.path);
-        ask.file = tree::base_name(node.path);
-      }
-      ask.lost = [this, handle] { lock_lost(handle); };
-      uint64_t waiter = interruptible(
-          req, [this, key] { room_.locks().release(held_locks_[key].ticket, EINTR, [] {}); });
-      auto answered = std::make_shared<bool>(false);
-      LockTicket ticket =
-          room_.locks().acquire(std::move(ask), [this, req, key, waiter, answered](int error) {
-            *answered = true;
-            cancels_.erase(waiter);
-            if (error != 0) {
-              held_locks_.erase(key);
-              fuse_reply_err(req, error);
-            } else if (fuse_reply_err(req, 0) != 0) {
-              // The waiter was killed: the lock must not go to a ghost.
-              on_strand([this, key] { unlock(key, [] {}); });
-            }
-          });
-      if (!*answered) held_locks_[key] = {ticket, handle};
-    });
+    auto then = [this, req, node, key, handle, mode, wait, pid] {
+      take_lock(req, node, key, handle, mode, wait, pid);
+    };
+    if (!held_locks_.contains(key)) return then();
+    commit_written(handle, [this, key, then] { unlock(key, then); });
   });
+}
+
+void Mount::take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle, LockMode mode,
+                      bool wait, pid_t pid) {
+  LockTable::Ask ask;
+  ask.mode = mode;
+  ask.wait = wait;
+  ask.pid = pid;
+  ask.program = program_name(pid);
+  if (is_lock(node.control)) {
+    ask.queue = node.control == Control::kLock ? Queue::kMutex : Queue::kReadWrite;
+    ask.directory = node.path;
+  } else {
+    ask.queue = Queue::kFile;
+    ask.directory = tree::parent_path(node.path);
+    ask.file = tree::base_name(node.path);
+  }
+  ask.lost = [this, handle] { lock_lost(handle); };
+  uint64_t waiter = interruptible(
+      req, [this, key] { room_.locks().release(held_locks_[key].ticket, EINTR, [] {}); });
+  auto answered = std::make_shared<bool>(false);
+  LockTicket ticket =
+      room_.locks().acquire(std::move(ask), [this, req, key, handle, waiter, answered](int error) {
+        *answered = true;
+        cancels_.erase(waiter);
+        if (error == 0) see_current(handle);
+        if (error != 0) {
+          held_locks_.erase(key);
+          fuse_reply_err(req, error);
+        } else if (fuse_reply_err(req, 0) != 0) {
+          // The waiter was killed: the lock must not go to a ghost.
+          on_strand([this, key] { unlock(key, [] {}); });
+        }
+      });
+  if (!*answered) held_locks_[key] = {ticket, handle};
+}
+
+// What was written through the handle under its lock is there for who gets the lock next. An error
+// is for its close to tell.
+void Mount::commit_written(uint64_t handle, std::function<void()> then) {
+  FilePtr file = find_file(handle);
+  if (!file || !file->writable) return then();
+  commit_file(file, [then = std::move(then)](int) { then(); });
+}
+
+// Who gets a lock through a handle edits what is there now, not what was there when it opened.
+void Mount::see_current(uint64_t handle) {
+  FilePtr file = find_file(handle);
+  if (!file || !file->writable || file->unconditional || file->is_dirty() || file->committing) {
+    return;
+  }
+  std::optional<Node> node = nodes_.find(file->node);
+  if (!node || node->gone || node->control != Control::kNone) return;
+  const tree::ZNode* znode = host_.replica().tree().find(node->path);
+  if (znode == nullptr || znode->stat.czxid != node->czxid) return;
+  file->content.reset();
+  file->base = znode->data;
+  file->base_version = znode->stat.version;
 }
 
 void Mount::unlock(LockKey key, std::function<void()> done) {

@@ -193,7 +193,7 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
 }
 
 void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
-  FilePtr file = info != nullptr ? find_file(info) : nullptr;
+  FilePtr file = info != nullptr ? find_file(info->fh) : nullptr;
   if (file && file->cached) return answer_reader(req, id, file);
   std::optional<Node> known = nodes_.find(id);
   if (known && known->gone && known->last) {  // removed, and open or somebody's working directory

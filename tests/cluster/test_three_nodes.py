@@ -154,6 +154,38 @@ class ThreeNodes(ClusterTest):
     def test_counting_under_the_directory_lock(self):
         self.count_under("@/lock", 4, 12)
 
+    def count_in_place(self, lock, unlock):
+        """One handle is opened, locked, read, written, and unlocked or closed."""
+        sh(f"echo 0 > {self.dir(self.n1, 'count')}")
+        self.cluster.sync_all()
+        rounds, processes = 10, 3
+        script = f"""
+import fcntl, sys
+for _ in range({rounds}):
+    with open(sys.argv[1], "r+") as f:
+        {lock}
+        n = int(f.read())
+        f.seek(0)
+        f.write(str(n + 1) + "\\n")
+        {unlock}
+"""
+        running = [subprocess.Popen([sys.executable, "-c", script, self.dir(node, "count")])
+                   for node in self.cluster.nodes for _ in range(processes)]
+        for process in running:
+            self.assertEqual(process.wait(180), 0)
+        self.cluster.sync_all()
+        self.assertEqual(int(open_read(self.dir(self.n2, "count"))), 3 * processes * rounds)
+
+    def test_counting_in_a_file_that_is_locked_itself(self):
+        for lock, unlock in (("fcntl.flock(f, fcntl.LOCK_EX)", ""),
+                             ("fcntl.flock(f, fcntl.LOCK_EX)",
+                              "f.flush(); fcntl.flock(f, fcntl.LOCK_UN)"),
+                             ("fcntl.lockf(f, fcntl.LOCK_EX)", ""),
+                             ("fcntl.lockf(f, fcntl.LOCK_EX)",
+                              "f.flush(); fcntl.lockf(f, fcntl.LOCK_UN)")):
+            with self.subTest(lock=lock, unlock=unlock):
+                self.count_in_place(lock, unlock)
+
     def test_a_killed_holder_gives_the_lock_away(self):
         holder = subprocess.Popen(["flock", self.dir(self.n1, "@/lock"), "sleep", "60"])
         wait_for(lambda: "held" in open_read(self.dir(self.n2, "@/lock")), 10, "the holder")
