@@ -100,7 +100,15 @@ void ClientSession::close(std::function<void()> done) {
                          [done = std::move(done)](const Outcome&) { done(); });
 }
 
-int32_t ClientSession::submit(OpCode type, std::string body, Completion done) {
+int32_t ClientSession::submit(OpCode type, std::string body, Completion done, SessionId only) {
+  bool is_bound = only != SessionId{};
+  if (is_bound && (!open_ || only != id_)) {
+    Outcome outcome;
+    outcome.type = type;
+    outcome.error = Error::kSessionExpired;
+    done(outcome);
+    return 0;
+  }
   if (!open_) {
     if (waiting_.size() >= kMaxWaiting) {
       Outcome outcome;
@@ -113,7 +121,7 @@ int32_t ClientSession::submit(OpCode type, std::string body, Completion done) {
     return 0;
   }
   int32_t cxid = ++cxid_;
-  send({type, std::move(body), std::move(done)}, cxid);
+  send({type, std::move(body), std::move(done), is_bound}, cxid);
   return cxid;
 }
 
@@ -127,6 +135,7 @@ void ClientSession::send(Waiting write, int32_t cxid) {
                            }
                            // Refused as a whole, so it was not done; the next session does it.
                            if (session == id_ && open_) lose();
+                           if (kept->is_bound) return kept->done(outcome);
                            submit(kept->type, std::move(kept->body), std::move(kept->done));
                          });
 }

@@ -30,8 +30,9 @@ class ClientSession {
   void close(std::function<void()> done);
 
   // A write in this session, as the superuser. One that was refused because the session had expired
-  // is done again in the next one. Returns the cxid it got, or 0 if it waits for a session.
-  int32_t submit(tree::OpCode type, std::string body, Completion done);
+  // is done again in the next one, but for one that is for session `only`: that gets
+  // kSessionExpired. Returns the cxid it got, or 0 if it waits for a session.
+  int32_t submit(tree::OpCode type, std::string body, Completion done, tree::SessionId only = {});
   // The same, but only in this very session: kSessionExpired if it is gone.
   void submit_held(tree::SessionId session, tree::OpCode type, std::string body, Completion done);
 
@@ -51,6 +52,7 @@ class ClientSession {
     tree::OpCode type;
     std::string body;
     Completion done;
+    bool is_bound = false;  // to the session
   };
   void open();
   void renew();

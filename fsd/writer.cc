@@ -61,7 +61,8 @@ uint64_t Writer::expect(std::function<void()> expire) {
   return number;
 }
 
-int32_t Writer::commit(OpCode type, std::string body, Completion done, Completion late) {
+int32_t Writer::commit(OpCode type, std::string body, Completion done, Completion late,
+                       tree::SessionId only) {
   auto shared_done = std::make_shared<Completion>(std::move(done));
   uint64_t number = expect([shared_done, type] {
     Outcome unknown;
@@ -78,7 +79,8 @@ int32_t Writer::commit(OpCode type, std::string body, Completion done, Completio
         } else if (late) {
           late(outcome);
         }
-      });
+      },
+      only);
 }
 
 }  // namespace zabfs::fsd

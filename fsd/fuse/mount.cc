@@ -196,7 +196,7 @@ void Mount::when_writable(fuse_req_t req, std::function<void()> body) {
 }
 
 void Mount::commit(OpCode type, std::string body, Completion done, Completion late,
-                   std::vector<std::string> local_names) {
+                   std::vector<std::string> local_names, tree::SessionId only) {
   auto cxid = std::make_shared<int32_t>(0);
   auto answered = std::make_shared<bool>(false);
   auto and_forget = [this, cxid, answered](Completion then) -> Completion {
@@ -211,7 +211,7 @@ void Mount::commit(OpCode type, std::string body, Completion done, Completion la
   };
   if (!late) late = [](const Outcome&) {};
   *cxid = writer_.commit(type, std::move(body), and_forget(std::move(done)),
-                         and_forget(std::move(late)));
+                         and_forget(std::move(late)), only);
   if (*cxid == 0 || *answered) return;
   native_.insert(*cxid);
   if (!local_names.empty()) local_names_[*cxid] = std::move(local_names);

@@ -135,7 +135,7 @@ class Mount : public consensus::ReplicaListener {
   using Completion = consensus::Replica::Completion;
   // A write by `Writer`. `local_names` are those that an operation of this kernel's is changing.
   void commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
-              std::vector<std::string> local_names = {});
+              std::vector<std::string> local_names = {}, tree::SessionId only = {});
   // Runs `body` on the strand once there is a leader; answers EROFS past the grace.
   void when_writable(fuse_req_t req, std::function<void()> body);
   void on_strand(std::function<void()> body) { host_.post(std::move(body)); }
@@ -271,7 +271,7 @@ class Mount : public consensus::ReplicaListener {
   void unlock(LockKey key, std::function<void()> done);
   void unlock_released(uint64_t handle, KernelNode node);
   void commit_written(uint64_t handle, std::function<void()> then);
-  void see_current(uint64_t handle);
+  void lock_granted(uint64_t handle);
   void lock_lost(uint64_t handle);
 
   consensus::Host& host_;

@@ -332,9 +332,10 @@ void Mount::commit_file(const FilePtr& file, std::function<void(int)> done) {
     });
     return;
   }
-  if (!file->is_dirty() && !file->bare_truncation) return done(file->stale ? ESTALE : 0);
+  if (!file->is_dirty() && !file->bare_truncation)
+    return done(file->stale || file->lost ? ESTALE : 0);
   std::optional<Node> node = nodes_.find(file->node);
-  if (file->stale || !node || node->gone) {
+  if (file->stale || file->lost || !node || node->gone) {
     file->stale = true;
     file->dirty_content = file->bare_truncation = false;
     file->appended.clear();
@@ -385,7 +386,8 @@ void Mount::send_commit(const FilePtr& file, const std::string& path) {
         // close waits for it again.
         for (auto& waiter : std::exchange(file->after_commit, {})) waiter(EIO);
       },
-      [this, file, append](const Outcome& outcome) { commit_answered(file, outcome, append); });
+      [this, file, append](const Outcome& outcome) { commit_answered(file, outcome, append); }, {},
+      file->lock_session);
 }
 
 void Mount::commit_answered(const FilePtr& file, const Outcome& outcome, bool was_append) {
@@ -399,7 +401,8 @@ void Mount::commit_answered(const FilePtr& file, const Outcome& outcome, bool wa
       const tree::ZNode* znode = node ? host_.replica().tree().find(node->path) : nullptr;
       if (znode != nullptr) file->base = znode->data;
     }
-  } else if (outcome.error == Error::kStale || outcome.error == Error::kNoNode) {
+  } else if (outcome.error == Error::kStale || outcome.error == Error::kNoNode ||
+             outcome.error == Error::kSessionExpired) {
     file->stale = true;
     file->dirty_content = false;
     file->appended.clear();

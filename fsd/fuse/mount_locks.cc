@@ -94,6 +94,7 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
   pid_t pid = fuse_req_ctx(req)->pid;
   if (!mode) {
     return on_strand([this, req, key, handle] {
+      if (!held_locks_.contains(key)) return static_cast<void>(fuse_reply_err(req, 0));
       commit_written(handle, [this, req, key] { unlock(key, [req] { fuse_reply_err(req, 0); }); });
     });
   }
@@ -130,7 +131,7 @@ void Mount::take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t ha
       room_.locks().acquire(std::move(ask), [this, req, key, handle, waiter, answered](int error) {
         *answered = true;
         cancels_.erase(waiter);
-        if (error == 0) see_current(handle);
+        if (error == 0) lock_granted(handle);
         if (error != 0) {
           held_locks_.erase(key);
           fuse_reply_err(req, error);
@@ -151,11 +152,11 @@ void Mount::commit_written(uint64_t handle, std::function<void()> then) {
 }
 
 // Who gets a lock through a handle edits what is there now, not what was there when it opened.
-void Mount::see_current(uint64_t handle) {
+void Mount::lock_granted(uint64_t handle) {
   FilePtr file = find_file(handle);
-  if (!file || !file->writable || file->unconditional || file->is_dirty() || file->committing) {
-    return;
-  }
+  if (!file || !file->writable) return;
+  file->lock_session = session_.id();
+  if (file->unconditional || file->is_dirty() || file->committing) return;
   std::optional<Node> node = nodes_.find(file->node);
   if (!node || node->gone || node->control != Control::kNone) return;
   const tree::ZNode* znode = host_.replica().tree().find(node->path);
@@ -168,8 +169,9 @@ void Mount::see_current(uint64_t handle) {
 void Mount::unlock(LockKey key, std::function<void()> done) {
   auto place = held_locks_.find(key);
   if (place == held_locks_.end()) return done();
-  LockTicket ticket = place->second.ticket;
+  auto [ticket, handle] = place->second;
   held_locks_.erase(place);
+  if (FilePtr file = find_file(handle)) file->lock_session = {};
   room_.locks().release(ticket, EINTR, std::move(done));
 }
 

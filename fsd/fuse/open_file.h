@@ -57,6 +57,9 @@ struct OpenFile {
   bool marked_dirty = false;  // counted in the node table, under `dirty_path`
   std::string dirty_path;
 
+  // In which a lock is held through it: what is written under that is committed in this session or
+  // not at all, for in the next one the lock may be another's.
+  tree::SessionId lock_session;
   std::atomic<bool> lost{false};  // a lock taken through it was lost with its session
 
   bool committing = false;

@@ -102,6 +102,39 @@ class Locks(PartitionTest):
                                              lambda a: a.signal(signal.SIGCONT))
 
 
+    def test_what_is_written_under_a_lost_lock_is_not_committed(self):
+        """A close that waits for a quorum over the loss."""
+        a, b = self.cluster.followers()
+        with open(self.dir(a, "f"), "w") as f:
+            f.write("before")
+        self.cluster.sync_all()
+        holder = open(self.dir(a, "f"), "w")  # whole contents, whatever they replace
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        self.cluster.split([a])
+        os.write(holder.fileno(), b"under the lost lock")
+        errors = []
+
+        def close():
+            try:
+                holder.close()
+            except OSError as e:
+                errors.append(e.errno)
+        closing = threading.Thread(target=close, daemon=True)
+        closing.start()
+        with open(self.dir(b, "f"), "r+") as contender:
+            fcntl.flock(contender, fcntl.LOCK_EX)
+            contender.truncate(0)
+            contender.write("under the next lock")
+        self.cluster.heal()
+        closing.join(60)
+        self.assertEqual(errors, [errno.ESTALE])
+        a.wait_ready()
+        self.cluster.sync_all()
+        for node in self.cluster.nodes:
+            with open(self.dir(node, "f")) as f:
+                self.assertEqual(f.read(), "under the next lock")
+
+
 class SkewedNode(NetNode):
     """Its wall clock is another's, and can be set while it runs; since when it counts time is its
     own matter, too."""
