@@ -172,7 +172,13 @@ void Mount::unlock(LockKey key, std::function<void()> done) {
   auto [ticket, handle] = place->second;
   held_locks_.erase(place);
   if (FilePtr file = find_file(handle)) file->lock_session = {};
-  room_.locks().release(ticket, EINTR, std::move(done));
+  // Only what was held has to be gone; without a quorum that is when its session is lost. A
+  // contender that is on its way could keep a close waiting for longer.
+  if (room_.locks().is_held(ticket)) {
+    return room_.locks().release(ticket, EINTR, std::move(done));
+  }
+  room_.locks().release(ticket, EINTR, [] {});
+  done();
 }
 
 // Locks of processes end at FLUSH; but a reader's handle has none if it is older than the first of
