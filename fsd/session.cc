@@ -100,15 +100,7 @@ void ClientSession::close(std::function<void()> done) {
                          [done = std::move(done)](const Outcome&) { done(); });
 }
 
-int32_t ClientSession::submit(OpCode type, std::string body, Completion done, SessionId only) {
-  bool is_bound = only != SessionId{};
-  if (is_bound && (!open_ || only != id_)) {
-    Outcome outcome;
-    outcome.type = type;
-    outcome.error = Error::kSessionExpired;
-    done(outcome);
-    return 0;
-  }
+int32_t ClientSession::submit(OpCode type, std::string body, Completion done) {
   if (!open_) {
     if (waiting_.size() >= kMaxWaiting) {
       Outcome outcome;
@@ -121,7 +113,7 @@ int32_t ClientSession::submit(OpCode type, std::string body, Completion done, Se
     return 0;
   }
   int32_t cxid = ++cxid_;
-  send({type, std::move(body), std::move(done), is_bound}, cxid);
+  send({type, std::move(body), std::move(done)}, cxid);
   return cxid;
 }
 
@@ -140,15 +132,18 @@ void ClientSession::send(Waiting write, int32_t cxid) {
                          });
 }
 
-void ClientSession::submit_held(SessionId session, OpCode type, std::string body, Completion done) {
+int32_t ClientSession::submit_held(SessionId session, OpCode type, std::string body,
+                                   Completion done) {
   if (!open_ || session != id_) {
     Outcome outcome;
     outcome.type = type;
     outcome.error = Error::kSessionExpired;
-    return done(outcome);
+    done(outcome);
+    return 0;
   }
-  host_.replica().submit(tree::superuser_request(session, ++cxid_, type, std::move(body)),
-                         std::move(done));
+  int32_t cxid = ++cxid_;
+  send({type, std::move(body), std::move(done), true}, cxid);
+  return cxid;
 }
 
 }  // namespace zabfs::fsd

@@ -30,11 +30,11 @@ class ClientSession {
   void close(std::function<void()> done);
 
   // A write in this session, as the superuser. One that was refused because the session had expired
-  // is done again in the next one, but for one that is for session `only`: that gets
-  // kSessionExpired. Returns the cxid it got, or 0 if it waits for a session.
-  int32_t submit(tree::OpCode type, std::string body, Completion done, tree::SessionId only = {});
+  // is done again in the next one. Returns the cxid it got, or 0 if it waits for a session.
+  int32_t submit(tree::OpCode type, std::string body, Completion done);
   // The same, but only in this very session: kSessionExpired if it is gone.
-  void submit_held(tree::SessionId session, tree::OpCode type, std::string body, Completion done);
+  int32_t submit_held(tree::SessionId session, tree::OpCode type, std::string body,
+                      Completion done);
 
   tree::SessionId id() const { return id_; }
   bool is_open() const { return open_; }

@@ -70,17 +70,16 @@ int32_t Writer::commit(OpCode type, std::string body, Completion done, Completio
     unknown.error = Error::kOperationTimeout;
     std::exchange(*shared_done, nullptr)(unknown);
   });
-  return session_.submit(
-      type, std::move(body),
-      [this, number, shared_done, late = std::move(late)](const Outcome& outcome) {
-        settled(number);
-        if (*shared_done) {
-          std::exchange(*shared_done, nullptr)(outcome);
-        } else if (late) {
-          late(outcome);
-        }
-      },
-      only);
+  auto answer = [this, number, shared_done, late = std::move(late)](const Outcome& outcome) {
+    settled(number);
+    if (*shared_done) {
+      std::exchange(*shared_done, nullptr)(outcome);
+    } else if (late) {
+      late(outcome);
+    }
+  };
+  if (only == tree::SessionId{}) return session_.submit(type, std::move(body), std::move(answer));
+  return session_.submit_held(only, type, std::move(body), std::move(answer));
 }
 
 }  // namespace zabfs::fsd

@@ -267,10 +267,10 @@ class Mount : public consensus::ReplicaListener {
   void lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
             std::optional<LockMode> mode, bool wait);
   void take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle, LockMode mode,
-                 bool wait, pid_t pid);
+                 bool wait);
   void unlock(LockKey key, std::function<void()> done);
   void unlock_released(uint64_t handle, KernelNode node);
-  void commit_written(uint64_t handle, std::function<void()> then);
+  void give_up(LockKey key, uint64_t handle, std::function<void()> done);
   void lock_granted(uint64_t handle);
   void lock_lost(uint64_t handle);
 

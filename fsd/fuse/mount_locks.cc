@@ -91,30 +91,25 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
   if (node.control != Control::kNone && !is_lock(node.control)) {
     return static_cast<void>(fuse_reply_err(req, EOPNOTSUPP));
   }
-  pid_t pid = fuse_req_ctx(req)->pid;
   if (!mode) {
-    return on_strand([this, req, key, handle] {
-      if (!held_locks_.contains(key)) return static_cast<void>(fuse_reply_err(req, 0));
-      commit_written(handle, [this, req, key] { unlock(key, [req] { fuse_reply_err(req, 0); }); });
-    });
+    return on_strand(
+        [this, req, key, handle] { give_up(key, handle, [req] { fuse_reply_err(req, 0); }); });
   }
-  when_writable(req, [this, req, node, key, handle, mode = *mode, wait, pid] {
+  when_writable(req, [this, req, node, key, handle, mode = *mode, wait] {
     // A conversion gives up the old lock first, as flock(2) says it may.
-    auto then = [this, req, node, key, handle, mode, wait, pid] {
-      take_lock(req, node, key, handle, mode, wait, pid);
-    };
-    if (!held_locks_.contains(key)) return then();
-    commit_written(handle, [this, key, then] { unlock(key, then); });
+    give_up(key, handle, [this, req, node, key, handle, mode, wait] {
+      take_lock(req, node, key, handle, mode, wait);
+    });
   });
 }
 
 void Mount::take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle, LockMode mode,
-                      bool wait, pid_t pid) {
+                      bool wait) {
   LockTable::Ask ask;
   ask.mode = mode;
   ask.wait = wait;
-  ask.pid = pid;
-  ask.program = program_name(pid);
+  ask.pid = fuse_req_ctx(req)->pid;
+  ask.program = program_name(ask.pid);
   if (is_lock(node.control)) {
     ask.queue = node.control == Control::kLock ? Queue::kMutex : Queue::kReadWrite;
     ask.directory = node.path;
@@ -131,24 +126,23 @@ void Mount::take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t ha
       room_.locks().acquire(std::move(ask), [this, req, key, handle, waiter, answered](int error) {
         *answered = true;
         cancels_.erase(waiter);
-        if (error == 0) lock_granted(handle);
         if (error != 0) {
           held_locks_.erase(key);
-          fuse_reply_err(req, error);
-        } else if (fuse_reply_err(req, 0) != 0) {
-          // The waiter was killed: the lock must not go to a ghost.
-          on_strand([this, key] { unlock(key, [] {}); });
+          return static_cast<void>(fuse_reply_err(req, error));
         }
+        lock_granted(handle);
+        // The waiter was killed: the lock must not go to a ghost.
+        if (fuse_reply_err(req, 0) != 0) on_strand([this, key] { unlock(key, [] {}); });
       });
   if (!*answered) held_locks_[key] = {ticket, handle};
 }
 
 // What was written through the handle under its lock is there for who gets the lock next. An error
 // is for its close to tell.
-void Mount::commit_written(uint64_t handle, std::function<void()> then) {
-  FilePtr file = find_file(handle);
-  if (!file || !file->writable) return then();
-  commit_file(file, [then = std::move(then)](int) { then(); });
+void Mount::give_up(LockKey key, uint64_t handle, std::function<void()> done) {
+  FilePtr file = held_locks_.contains(key) ? find_file(handle) : nullptr;
+  if (!file) return unlock(key, std::move(done));
+  commit_file(file, [this, key, done = std::move(done)](int) { unlock(key, done); });
 }
 
 // Who gets a lock through a handle edits what is there now, not what was there when it opened.

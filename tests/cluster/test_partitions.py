@@ -101,7 +101,6 @@ class Locks(PartitionTest):
         self.lock_is_lost_before_it_is_given(lambda a: a.signal(signal.SIGSTOP),
                                              lambda a: a.signal(signal.SIGCONT))
 
-
     def test_what_is_written_under_a_lost_lock_is_not_committed(self):
         """A close that waits for a quorum over the loss."""
         a, b = self.cluster.followers()

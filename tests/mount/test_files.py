@@ -298,7 +298,7 @@ class Files(ClusterTest):
         """The kernel gives the owner of a closed handle's lock to the next one, before RELEASE."""
         self.write("f", "")
         script = """
-import errno, fcntl, os, sys, time
+import fcntl, os, sys, time
 end, turns = time.monotonic() + 8, 0
 while time.monotonic() < end:
     turns += 1
