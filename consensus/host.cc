@@ -59,9 +59,16 @@ HostError Host::open() {
   replica_ =
       std::make_unique<Replica>(config_.replica, *this, *transport_, *log_disk_, *snapshot_disk_);
   error = replica_->recover();
+  // By now the vote that the file stands for is on disk, or there was history and it meant nothing.
+  // Left there, it would give a vote to whatever this directory is emptied to.
   if (error.empty() && config_.replica.initialize) {
-    std::error_code ignored;
-    std::filesystem::remove(config_.data_dir + "/initialize", ignored);
+    PosixDisk directory(config_.data_dir);
+    DiskStatus status = directory.remove("initialize");
+    if (status.ok()) status = directory.sync_directory();
+    if (!status.ok()) {
+      log(LogLevel::kWarning, fmt::format("can't take {}/initialize away ({}): remove it",
+                                          config_.data_dir, status.message()));
+    }
   }
   return {error, false};
 }

@@ -104,9 +104,7 @@ LogRecovery Log::open() {
   LogReport report = read_log(disk_, handlers);
   if (report.segments.empty()) {
     is_new_ = true;
-    state_.history.reset(Zxid{});
-    DiskStatus status = start_segment(0);
-    if (!status.ok()) recovery.error = status.message();
+    state_ = State{};
     return recovery;
   }
   state_ = std::move(state);
@@ -138,6 +136,12 @@ LogRecovery Log::open() {
   }
   if (!status.ok()) recovery.error = status.message();
   return recovery;
+}
+
+bool Log::holds_nothing() const {
+  const History& history = state_.history;
+  return history.base() == Zxid{} && history.last() == Zxid{} && state_.current_epoch == 0 &&
+         !state_.group;
 }
 
 // Whether what was lost can only have been txns of one epoch each, and which. What comes behind a
@@ -359,6 +363,7 @@ DiskStatus Log::start_segment(uint64_t at_least_bytes) {
   status = disk_.install(status, temporary, log_segment_name(next_number_));
   if (use_spare) has_spare_ = false;
   if (!status.ok()) return status;
+  is_new_ = false;
   file_ = std::move(file);
   number_ = next_number_++;
   position_ = kSegmentHeaderBytes;

@@ -48,9 +48,10 @@ class Log {
 
   Log(Disk& disk, Options options) : disk_(disk), options_(options) {}
 
-  // Recovers what is there, or makes a new log. With damage, `history` is the intact beginning, and
+  // Recovers what is there; where there is nothing, `begin` makes a log. With damage, `history` is the intact beginning, and
   // `mend` or `restart_at` must come before any write.
   LogRecovery open();
+  DiskStatus begin() { return is_new_ ? start_segment(0) : DiskStatus{}; }
   // The txns without which `mend` can't be done; nullopt: it can't be done at all.
   const std::optional<std::vector<Range>>& missing() const { return missing_; }
   // What the history will be then.
@@ -71,7 +72,9 @@ class Log {
   // As recovered, and after each write.
   const History& history() const { return state_.history; }
   uint32_t current_epoch() const { return state_.current_epoch; }
-  bool is_new() const { return is_new_; }  // there was no log
+  bool is_new() const { return is_new_; }  // there is no log
+  // It was begun, perhaps, and nothing was ever written.
+  bool holds_nothing() const;
 
   // As recovered: a txn up to which the log itself says that it was committed.
   Zxid committed() const { return committed_; }

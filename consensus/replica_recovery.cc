@@ -43,7 +43,10 @@ std::string Replica::recover() {
   if (!log.note.empty()) environment_.log(LogLevel::kWarning, log.note);
   snapshots_.remove_leftovers();
 
-  bool is_empty = epochs == EpochStore::State::kNew && log_.is_new() && snapshots_.list().empty();
+  // A first start that a crash ended may have begun a log; nothing is written to it before a
+  // promise is saved.
+  bool is_empty = epochs == EpochStore::State::kNew && log.damage.empty() &&
+                  log_.holds_nothing() && snapshots_.list().empty();
   bool votes = epochs_.promise().votes;
   std::string lost;
   if (epochs == EpochStore::State::kLost) {
@@ -133,7 +136,11 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
     tree = load_snapshot(nullptr);
     status = log_.restart_at(tree ? tree->last_zxid() : Zxid{}, log_.current_epoch());
     if (!status.ok()) return status.message();
-  } else if (!is_empty && !promise_is_saved) {
+  }
+  // The log is there before a vote is, so that a vote without a log says that it was lost.
+  DiskStatus begun = log_.begin();
+  if (!begun.ok()) return begun.message();
+  if (lost.empty() && !is_empty && !promise_is_saved) {
     DiskStatus status = epochs_.save({accepted, votes});
     if (!status.ok()) return status.message();
   } else if (is_empty && votes) {

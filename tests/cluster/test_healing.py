@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from harness import ClusterTest, ZABFS, run, sh, wait_for  # noqa: E402
+from harness import Cluster, ClusterTest, ZABFS, run, sh, wait_for  # noqa: E402
 
 SEGMENT_HEADER, RECORD_HEADER, TXN = 64, 48, 1
 
@@ -133,6 +133,35 @@ class Healing(ClusterTest):
         self.wait_votes(victim)
         self.assertFalse(any(n.startswith("damaged.") for n in os.listdir(victim.storage())))
         self.check_all("a")
+
+
+class FirstStart(unittest.TestCase):
+    """A new ensemble whose nodes are started, ended and started again before it forms."""
+
+    def start_after(self, interrupt, nodes):
+        cluster = Cluster(tick_ms=200)
+        self.addCleanup(cluster.stop)
+        for _ in range(2):
+            for node in cluster.nodes[:nodes]:
+                node.start()
+                wait_for(lambda: any(n.startswith("log.") for n in os.listdir(node.storage())), 20,
+                         f"the first files of node {node.number}")
+                interrupt(node)
+        cluster.start()
+        for node in cluster.nodes:
+            self.assertNotIn("is lost", node.log_text())
+        with open(cluster.nodes[0].path("f"), "w") as f:
+            f.write("formed\n")
+        cluster.sync_all()
+        for node in cluster.nodes:
+            with open(node.path("f")) as f:
+                self.assertEqual(f.read(), "formed\n")
+
+    def test_one_node_is_killed_alone(self):
+        self.start_after(lambda node: node.kill(), 1)
+
+    def test_every_node_is_stopped_alone(self):
+        self.start_after(lambda node: node.terminate(), 3)
 
 
 class FullDisk(ClusterTest):

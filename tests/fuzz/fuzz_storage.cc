@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const History& history = log.history();
     static_cast<void>(Log::read(disk, history, history.base(), history.last(), 100, txns));
     static_cast<void>(log.set_aside_before(history.last()));
-    if (recovery.error.empty() && recovery.damage.empty()) {
+    if (recovery.error.empty() && recovery.damage.empty() && log.begin().ok()) {
       LogEntry entry{log_format::RecordType::kSeal, Zxid{}, 0, nullptr};
       static_cast<void>(log.write({entry}, Zxid{}));
     }

@@ -14,6 +14,8 @@ namespace {
 constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 4, 3, 8, 5, 6, 3, 4, 8, 2, 2, 3, 3, 3, 2, 2};
 constexpr int64_t kShortestGapUs = 50 * kMillisecondUs;
 constexpr int64_t kLongestGapUs = 1'500 * kMillisecondUs;
+constexpr int64_t kShortestDenseGapUs = 5 * kMillisecondUs;
+constexpr int64_t kLongestDenseGapUs = 400 * kMillisecondUs;
 
 }  // namespace
 
@@ -26,7 +28,8 @@ const char* fault_name(FaultKind kind) {
   return kNames[static_cast<int>(kind)];
 }
 
-std::vector<Fault> plan_faults(uint64_t seed, int64_t from_us, int64_t until_us) {
+std::vector<Fault> plan_faults(uint64_t seed, int64_t from_us, int64_t dense_until_us,
+                               int64_t until_us) {
   std::mt19937_64 random(seed * 0x9e3779b97f4a7c15 + 1);
   // A seed has its own mix: some kinds not at all, some often, so that rare ones meet each other.
   std::vector<double> weights(std::begin(kWeights), std::end(kWeights));
@@ -49,8 +52,11 @@ std::vector<Fault> plan_faults(uint64_t seed, int64_t from_us, int64_t until_us)
         10 * kMillisecondUs + static_cast<int64_t>(random() % (is_long ? 8'000'000 : 1'500'000));
     fault.detail = random();
     plan.push_back(fault);
-    uint64_t gap_us = random() % static_cast<uint64_t>(kLongestGapUs - kShortestGapUs);
-    at_us += kShortestGapUs + static_cast<int64_t>(gap_us);
+    bool is_dense = at_us < dense_until_us;
+    int64_t shortest_us = is_dense ? kShortestDenseGapUs : kShortestGapUs;
+    int64_t longest_us = is_dense ? kLongestDenseGapUs : kLongestGapUs;
+    uint64_t gap_us = random() % static_cast<uint64_t>(longest_us - shortest_us);
+    at_us += shortest_us + static_cast<int64_t>(gap_us);
   }
   return plan;
 }
@@ -79,16 +85,20 @@ void Faults::revive(SimNode& node, int64_t delay_us) {
   world_.after(delay_us, [this, &node] { world_.restart(node); });
 }
 
-// Whether this node's disk may lose something: the voters that are whole are still a quorum, and a
-// member that votes alone is never robbed.
+// Whether this node's disk may lose something: in every configuration that may count now, the voters
+// that are whole are still a quorum without it. What was never given a vote has nothing to lose.
 bool Faults::may_lose(const SimNode& node) const {
-  if (world_.options().reconfigures) return false;  // who counts is not for this to know
-  if (!node.is_voter()) return true;
-  size_t whole = 0;
-  for (const auto& other : world_.nodes()) {
-    if (other->is_voter() && other.get() != &node && !other->is_impaired()) ++whole;
+  if (!node.has_promised()) return true;
+  tree::ServerId id = node.id();
+  for (const consensus::Ensemble& ensemble : world_.configurations()) {
+    if (!ensemble.is_voter(id)) continue;
+    std::set<tree::ServerId> whole;
+    for (const auto& other : world_.nodes()) {
+      if (other->id() != id && other->is_whole()) whole.insert(other->id());
+    }
+    if (!ensemble.is_quorum(whole)) return false;
   }
-  return whole >= world_.quorum();
+  return true;
 }
 
 void Faults::strike(const Fault& fault) {
@@ -169,7 +179,7 @@ void Faults::strike(const Fault& fault) {
       break;
     case FaultKind::kRot:
     case FaultKind::kBadSector:
-      struck = may_lose(node);
+      struck = may_lose(node) && node.disk().exists("accepted.1");
       if (!struck) break;
       world_.crash(node);
       struck = damage_some_file(node, fault.detail, fault.kind == FaultKind::kRot);
@@ -253,7 +263,7 @@ bool Faults::rot_everywhere(uint64_t detail) {
   auto& nodes = world_.nodes();
   if (world_.options().voters < 2 || world_.options().reconfigures) return false;
   for (auto& node : nodes) {
-    if (node->is_impaired()) return false;
+    if (node->is_voter() ? !node->is_whole() : node->is_impaired()) return false;
   }
   for (auto& node : nodes) {
     world_.crash(*node);

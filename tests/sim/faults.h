@@ -48,7 +48,9 @@ struct Fault {
   uint64_t detail = 0;
 };
 
-std::vector<Fault> plan_faults(uint64_t seed, int64_t from_us, int64_t until_us);
+// Until `dense_until_us` they follow each other quickly.
+std::vector<Fault> plan_faults(uint64_t seed, int64_t from_us, int64_t dense_until_us,
+                               int64_t until_us);
 std::string describe(const Fault& fault, size_t nodes);
 
 class Faults {

@@ -40,6 +40,7 @@ class SimDisk : public consensus::Disk {
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
   bool is_limited() const { return capacity_ != 0; }
   uint64_t used_bytes() const;
+  bool exists(const std::string& name) const { return current_.contains(name); }
   // Nothing scheduled strikes any more, and there is room.
   void end_faults() {
     crash_countdown_ = capacity_ = 0;

@@ -33,6 +33,8 @@ consensus::Member SimNode::as_member(ServerId id, bool observer) {
 SimNode::SimNode(World& world, ServerId id)
     : world_(world), id_(id), disk_(world.options().seed * 31 + static_cast<uint64_t>(id.value)) {
   impaired_ = id == world.options().joiner;  // it has nothing yet
+  membership_ = consensus::Membership(make_ensemble(world.options()));
+  told_to_initialize_ = world.options().joiner != ServerId{} && !impaired_ && is_voter();
 }
 
 void SimNode::start() {
@@ -52,8 +54,7 @@ void SimNode::start() {
   config.zab.sync_limit = 5;
   config.segment_bytes = 16u << 10;
   config.snapshot_txns = 60;
-  ServerId joiner = world_.options().joiner;
-  config.initialize = life_ == 1 && joiner != ServerId{} && joiner != id_ && is_voter();
+  config.initialize = told_to_initialize_;
   config.window_txns = 20;
   config.min_diff_bytes = 6u << 10;
   replica_ = std::make_unique<Replica>(config, *this, *this, disk_, disk_);
@@ -74,6 +75,9 @@ void SimNode::start() {
     }
     throw Violation(fmt::format("node {} can't start: {}", id_.value, error));
   }
+  // A crash right behind that may bring the file back.
+  if (!world_.chance(4)) told_to_initialize_ = false;
+  membership_ = replica_->zab().membership();
   check_vote();
   replica_->add_listener(this);
   world_.invariants().starts_at(id_, replica_->tree().last_zxid());
@@ -92,6 +96,7 @@ void SimNode::check_vote() {
 void SimNode::after_step() {
   const consensus::Zab& zab = replica_->zab();
   world_.invariants().check_node(id_, *replica_);
+  if (zab.membership().changes() != membership_.changes()) membership_ = zab.membership();
   check_vote();
   if (!zab.state().votes) return;
   had_vote_ = true;
@@ -124,6 +129,8 @@ void SimNode::slow_down(int64_t factor, int64_t us) {
 
 void SimNode::wipe() {
   disk_.wipe();
+  membership_ = consensus::Membership(make_ensemble(world_.options()));
+  had_vote_ = told_to_initialize_ = false;
   expect_damage();
 }
 

@@ -58,6 +58,20 @@ void World::run_until(int64_t time_us) {
   now_us_ = std::max(now_us_, time_us);
 }
 
+std::vector<consensus::Ensemble> World::configurations() const {
+  const consensus::Ensemble* newest = nullptr;
+  for (const auto& node : nodes_) {
+    const consensus::Ensemble& in_force = node->membership().in_force();
+    if (newest == nullptr || in_force.version() > newest->version()) newest = &in_force;
+  }
+  std::vector<consensus::Ensemble> found{*newest};
+  for (const auto& node : nodes_) {
+    const consensus::Ensemble* proposed = node->membership().proposed();
+    if (proposed != nullptr && proposed->version() > newest->version()) found.push_back(*proposed);
+  }
+  return found;
+}
+
 // ---- faults
 
 void World::crash(SimNode& node) {

@@ -34,6 +34,7 @@ struct WorldOptions {
   size_t observers = 0;
   ServerId joiner;  // a voter that is not there at first; the others are told to begin without it
   bool reconfigures = false;  // members come and go
+  bool rough_start = false;   // faults from the first moment on
   bool trace = false;         // print it as it happens
 };
 
@@ -60,7 +61,8 @@ class World {
   SimNode& node(ServerId id) { return *nodes_[static_cast<size_t>(id.value - 1)]; }
   Invariants& invariants() { return invariants_; }
   const WorldOptions& options() const { return options_; }
-  size_t quorum() const { return options_.voters / 2 + 1; }
+  // The newest configuration that is in force anywhere, and those proposed after it.
+  std::vector<consensus::Ensemble> configurations() const;
   // The last lines are kept for the report of a failure.
   void trace(const std::string& line);
   const std::deque<std::string>& recent_trace() const { return recent_trace_; }
@@ -178,6 +180,11 @@ class SimNode : public consensus::Environment,
   void expect_damage() { damage_expected_ = impaired_ = true; }
   // Lost something, and has not been seen whole since.
   bool is_impaired() const { return impaired_; }
+  // Ever had a vote on this disk.
+  bool has_promised() const { return had_vote_; }
+  bool is_whole() const { return had_vote_ && !impaired_; }
+  // As it is, or was when the node went down.
+  const consensus::Membership& membership() const { return membership_; }
   // A failure that ends the process is to come.
   void expect_death() { death_expected_ = true; }
 
@@ -235,6 +242,8 @@ class SimNode : public consensus::Environment,
   int64_t slow_factor_ = 1;
   int64_t armed_us_ = INT64_MAX;
   uint64_t wake_number_ = 0;
+  consensus::Membership membership_;
+  bool told_to_initialize_ = false;  // ZooKeeper's file is there
   bool had_vote_ = false;
   bool impaired_ = false;
   bool damage_expected_ = false;

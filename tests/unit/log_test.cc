@@ -23,6 +23,7 @@ class LogTest : public testing::Test {
   std::unique_ptr<Log> open() {
     auto log = std::make_unique<Log>(disk_, Log::Options{4'096});
     LogRecovery recovery = log->open();
+    EXPECT_TRUE(log->begin().ok());
     error_ = recovery.damage.empty() ? recovery.error : recovery.damage.front();
     notes_ = recovery.note;
     return log;
@@ -308,6 +309,30 @@ TEST_F(LogTest, RefusesToAppendOutOfOrder) {
   EXPECT_FALSE(log->write({txn(1, 3)}, {}).ok());
 }
 
+TEST_F(LogTest, ALogThatWasOnlyBegunHoldsNothing) {
+  for (uint64_t operation = 1; operation < 12; ++operation) {
+    sim::SimDisk disk(operation);
+    disk.crash_in(operation);
+    try {
+      Log log(disk, Log::Options{2'048});
+      ASSERT_EQ(log.open().error, "");
+      EXPECT_TRUE(log.is_new());
+      EXPECT_TRUE(disk.list().empty());  // looking changes nothing
+      ASSERT_TRUE(log.begin().ok());
+    } catch (const sim::CrashNow&) {
+    }
+    disk.crash();
+    Log log(disk, Log::Options{2'048});
+    LogRecovery recovery = log.open();
+    EXPECT_EQ(recovery.error, "") << operation;
+    EXPECT_TRUE(recovery.damage.empty()) << operation;
+    EXPECT_TRUE(log.holds_nothing()) << operation;
+    ASSERT_TRUE(log.begin().ok());
+    write(log, {txn(1, 1)});
+    EXPECT_FALSE(log.holds_nothing());
+  }
+}
+
 TEST_F(LogTest, SurvivesACrashAtEveryOperation) {
   for (uint64_t operation = 1; operation < 60; ++operation) {
     sim::SimDisk disk(operation);
@@ -316,6 +341,7 @@ TEST_F(LogTest, SurvivesACrashAtEveryOperation) {
     try {
       Log log(disk, Log::Options{2'048});
       ASSERT_EQ(log.open().error, "");
+      ASSERT_TRUE(log.begin().ok());
       for (uint32_t i = 1; i <= 20; ++i) {
         ASSERT_TRUE(log.write({txn(1, i, 200)}, {}).ok());
         acknowledged = i;
