@@ -10,7 +10,12 @@ namespace {
 constexpr int64_t kFinalizeWaitMs = 200;  // Java: finalizeWait
 constexpr int64_t kMinResendMs = 200;
 constexpr int64_t kMaxResendMs = 1'000;  // Java: 60 s, which a healed network then waits for
-constexpr int64_t kNobody = INT64_MIN;   // an observer's vote
+// To one node, within a tick. Two that each have something to say to what the other says, for good
+// (each in no configuration of the other's, or of rounds that only one of them takes over), stop
+// after these; who still looks then says so again by itself.
+constexpr int kRepliesPerTick = 6;
+constexpr size_t kMaxRepliedTo = 1'000;
+constexpr int64_t kNobody = INT64_MIN;  // an observer's vote
 constexpr Zxid kNoVote{-1};
 
 }  // namespace
@@ -71,7 +76,7 @@ std::optional<ServerId> Election::receive(int64_t now_ms, ServerId from, const N
   if (!membership_.is_voter(from)) {
     // It may lead all the same, as a voter of a configuration that this node does not know of yet.
     if (n.state == PeerState::kLeading) settled_[from] = Received{n.vote, n.round, n.state};
-    send(from, PeerState::kLooking, round_, out);
+    reply(now_ms, from, PeerState::kLooking, round_, out);
     return std::nullopt;
   }
   switch (n.state) {
@@ -99,13 +104,13 @@ std::optional<ServerId> Election::receive_looking(int64_t now_ms, ServerId from,
     return std::nullopt;
   }
   if (n.vote.zxid == kNoVote) {  // a node without a vote (a wiped disk) asks
-    send(from, PeerState::kLooking, n.round, out);
+    reply(now_ms, from, PeerState::kLooking, n.round, out);
     return std::nullopt;
   }
   if (n.vote.leader.value == kNobody) return std::nullopt;  // it has no vote, by its own word
   if (n.round >= kFirstNonce) return std::nullopt;  // an answer to a former start of this node's
   if (n.round < round_) {
-    send(from, PeerState::kLooking, round_, out);
+    reply(now_ms, from, PeerState::kLooking, round_, out);
     return std::nullopt;
   }
   bool changed = false;
@@ -196,10 +201,21 @@ void Election::broadcast(Actions& out) const {
   }
 }
 
-void Election::answer(ServerId to, PeerState state, const Notification& n, Actions& out) const {
+void Election::answer(int64_t now_ms, ServerId to, PeerState state, const Notification& n,
+                      Actions& out) {
   if (n.state == PeerState::kLooking || !membership_.is_voter(to)) {
-    send(to, state, round_, out);
+    reply(now_ms, to, state, round_, out);
   }
+}
+
+void Election::reply(int64_t now_ms, ServerId to, PeerState state, int64_t round, Actions& out) {
+  if (replies_.size() > kMaxRepliedTo) replies_.clear();
+  Replies& replies = replies_.try_emplace(to, Replies{now_ms, 0}).first->second;
+  if (now_ms - replies.since_ms >= config_.tick_ms) replies = Replies{now_ms, 0};
+  // Java answers each notification from what is no voter to it.
+  if (replies.count >= (state == PeerState::kObserving ? 1 : kRepliesPerTick)) return;
+  ++replies.count;
+  send(to, state, round, out);
 }
 
 void Election::send(ServerId to, PeerState state, int64_t round, Actions& out) const {

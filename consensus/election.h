@@ -30,7 +30,7 @@ class Election {
   void ask(Actions& out);
 
   // Outside an election: tells a node that is looking whom this one follows.
-  void answer(ServerId to, PeerState state, const Notification& n, Actions& out) const;
+  void answer(int64_t now_ms, ServerId to, PeerState state, const Notification& n, Actions& out);
   // The epoch that the elected leader established; answers carry it from then on.
   void set_established(uint32_t epoch) { vote_.peer_epoch = epoch; }
 
@@ -40,10 +40,15 @@ class Election {
     int64_t round;
     PeerState state;
   };
+  struct Replies {
+    int64_t since_ms;
+    int count;
+  };
   bool beats(const Vote& a, const Vote& b) const;
   void note_own_vote();
   void broadcast(Actions& out) const;
   void send(ServerId to, PeerState state, int64_t round, Actions& out) const;
+  void reply(int64_t now_ms, ServerId to, PeerState state, int64_t round, Actions& out);
   bool supported(const std::map<ServerId, Received>& votes, const Vote& vote, bool looking) const;
   bool unanimous() const;
   bool leader_confirms(ServerId leader, int64_t round) const;
@@ -64,6 +69,7 @@ class Election {
   int64_t round_ = 0;
   std::map<ServerId, Received> received_;  // of nodes in this round
   std::map<ServerId, Received> settled_;   // of nodes that follow or lead
+  std::map<ServerId, Replies> replies_;    // within a tick
   int64_t resend_ms_ = 0;
   int64_t resend_at_ms_ = 0;
   std::optional<int64_t> decide_at_ms_;  // a quorum agrees; waiting for a better vote until then

@@ -1,5 +1,6 @@
 #include "consensus/host.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <time.h>
 

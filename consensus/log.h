@@ -48,8 +48,8 @@ class Log {
 
   Log(Disk& disk, Options options) : disk_(disk), options_(options) {}
 
-  // Recovers what is there; where there is nothing, `begin` makes a log. With damage, `history` is the intact beginning, and
-  // `mend` or `restart_at` must come before any write.
+  // Recovers what is there; where there is nothing, `begin` makes a log. With damage, `history` is
+  // the intact beginning, and `mend` or `restart_at` must come before any write.
   LogRecovery open();
   DiskStatus begin() { return is_new_ ? start_segment(0) : DiskStatus{}; }
   // The txns without which `mend` can't be done; nullopt: it can't be done at all.

@@ -45,8 +45,8 @@ std::string Replica::recover() {
 
   // A first start that a crash ended may have begun a log; nothing is written to it before a
   // promise is saved.
-  bool is_empty = epochs == EpochStore::State::kNew && log.damage.empty() &&
-                  log_.holds_nothing() && snapshots_.list().empty();
+  bool is_empty = epochs == EpochStore::State::kNew && log.damage.empty() && log_.holds_nothing() &&
+                  snapshots_.list().empty();
   bool votes = epochs_.promise().votes;
   std::string lost;
   if (epochs == EpochStore::State::kLost) {

@@ -189,8 +189,8 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
     PeerState state = role_ == Role::kLeading     ? PeerState::kLeading
                       : role_ == Role::kFollowing ? PeerState::kFollowing
                                                   : PeerState::kObserving;
-    if (role_ != Role::kObserving || knows_better(now_ms, *vote)) {
-      election_.answer(vote->from, state, vote->notification, out);
+    if (role_ != Role::kObserving || knows_better(*vote)) {
+      election_.answer(now_ms, vote->from, state, vote->notification, out);
     }
     if (lacks_vote()) seek_vote(now_ms, event, out);
     return;
@@ -212,15 +212,10 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
 }
 
 // Observers have no say in elections; but who looks for a leader among the voters of an old
-// configuration may find nothing but them. Once a tick: Java answers each notification from what is
-// no voter to it.
-bool Zab::knows_better(int64_t now_ms, const event::VoteReceived& vote) {
-  if (vote.notification.state != PeerState::kLooking) return false;
-  if (version_in(vote.notification.config) >= state_.membership.in_force().version()) return false;
-  int64_t& next_ms = next_advice_ms_[vote.from];
-  if (now_ms < next_ms) return false;
-  next_ms = now_ms + config_.tick_ms;
-  return true;
+// configuration may find nothing but them.
+bool Zab::knows_better(const event::VoteReceived& vote) const {
+  return vote.notification.state == PeerState::kLooking &&
+         version_in(vote.notification.config) < state_.membership.in_force().version();
 }
 
 bool Zab::is_serving() const {

@@ -11,7 +11,6 @@
 //     the role it was started for.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -55,7 +54,7 @@ class Zab {
   void step_role(int64_t now_ms, const Event& event, Actions& out);
   void gain_vote(Actions& out);
   void seek_vote(int64_t now_ms, const Event& event, Actions& out);
-  bool knows_better(int64_t now_ms, const event::VoteReceived& vote);
+  bool knows_better(const event::VoteReceived& vote) const;
   void keep_role(Actions& out);
   bool lacks_vote() const { return !state_.votes && is_to_vote(config_, state_.membership); }
 
@@ -72,8 +71,7 @@ class Zab {
   bool gaining_vote_ = false;  // being saved
   int64_t vote_not_before_ms_ = 0;
   int64_t next_question_ms_ = 0;
-  std::map<ServerId, int64_t> next_advice_ms_;  // by who looks
-  std::set<ServerId> agreeing_;                 // voters that report the same leader and epoch
+  std::set<ServerId> agreeing_;  // voters that report the same leader and epoch
 };
 
 }  // namespace zabfs::consensus

@@ -85,8 +85,9 @@ void Faults::revive(SimNode& node, int64_t delay_us) {
   world_.after(delay_us, [this, &node] { world_.restart(node); });
 }
 
-// Whether this node's disk may lose something: in every configuration that may count now, the voters
-// that are whole are still a quorum without it. What was never given a vote has nothing to lose.
+// Whether this node's disk may lose something: in every configuration that may count now, the
+// voters that are whole are still a quorum without it. What was never given a vote has nothing to
+// lose.
 bool Faults::may_lose(const SimNode& node) const {
   if (!node.has_promised()) return true;
   tree::ServerId id = node.id();

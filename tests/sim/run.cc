@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kQuietStartUs = 2 * kSecondUs;
 constexpr int64_t kRoughStartUs = 4 * kSecondUs;  // of faults in quick succession
-constexpr int64_t kHealingUs = 120 * kSecondUs;  // a healed ensemble commits within that
+constexpr int64_t kHealingUs = 120 * kSecondUs;   // a healed ensemble commits within that
 constexpr int64_t kSessionsEndUs = 12 * kSecondUs;
 
 // Ensembles of three are what people run; every size has its turn.

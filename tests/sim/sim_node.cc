@@ -14,6 +14,9 @@ using consensus::Replica;
 namespace {
 
 constexpr int32_t kTickMs = 500;
+// To one other node in a second: three elections in which every vote changes some, and replies. Two
+// that answer each other without end send hundreds.
+constexpr size_t kMaxVotes = 60;
 
 consensus::Ensemble make_ensemble(const WorldOptions& options) {
   std::map<ServerId, consensus::Member> members;
@@ -108,6 +111,7 @@ void SimNode::after_step() {
 
 void SimNode::stop() {
   ++life_;
+  votes_sent_us_.clear();
   replica_.reset();
   readers_.clear();
 }
@@ -197,7 +201,18 @@ void SimNode::die(const std::string& why) {
   throw CrashNow();
 }
 
+// However nodes answer each other, nobody is kept busy with it.
+void SimNode::count_vote(ServerId to) {
+  std::deque<int64_t>& sent_us = votes_sent_us_[to];
+  sent_us.push_back(world_.now_us());
+  while (sent_us.front() < world_.now_us() - kSecondUs) sent_us.pop_front();
+  if (sent_us.size() <= kMaxVotes) return;
+  throw Violation(fmt::format("node {} sends node {} more than {} votes in a second", id_.value,
+                              to.value, kMaxVotes));
+}
+
 void SimNode::send_vote(ServerId to, const Notification& notification) {
+  count_vote(to);
   world_.deliver_vote(id_, to, notification);
 }
 

@@ -223,6 +223,7 @@ class SimNode : public consensus::Environment,
  private:
   int64_t local_us(int64_t us) const { return us + us * drift_ppm_ / 1'000'000; }
   void check_vote();
+  void count_vote(ServerId to);
   void after_step();
 
   World& world_;
@@ -242,6 +243,7 @@ class SimNode : public consensus::Environment,
   int64_t slow_factor_ = 1;
   int64_t armed_us_ = INT64_MAX;
   uint64_t wake_number_ = 0;
+  std::map<ServerId, std::deque<int64_t>> votes_sent_us_;  // within the last second
   consensus::Membership membership_;
   bool told_to_initialize_ = false;  // ZooKeeper's file is there
   bool had_vote_ = false;

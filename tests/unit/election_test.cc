@@ -1,3 +1,6 @@
+#include <deque>
+#include <map>
+
 #include "unit/zab_fixture.h"
 
 namespace zabfs::consensus {
@@ -74,6 +77,86 @@ TEST_F(ElectionTest, ANodeWithoutAVoteIsNotCounted) {
   now_ms_ += 500;
   step(event::Tick{});
   EXPECT_EQ(zab_->role(), Role::kLooking);
+}
+
+// Each gets what the other sends until neither says anything more; how often that was.
+class ElectionOfTwo : public testing::Test {
+ protected:
+  void add(ZabConfig config, ZabState state) {
+    state.membership = Membership(config.ensemble);
+    nodes_.try_emplace(config.me, config, std::move(state));  // a core stays where it is
+  }
+  void start(int64_t id) {
+    Actions out;
+    nodes_.at(ServerId{id}).start(now_ms_, out);
+    post(ServerId{id}, out);
+  }
+  void post(ServerId from, const Actions& out) {
+    for (const Action& action : out) {
+      const auto* vote = std::get_if<action::SendVote>(&action);
+      if (vote != nullptr && nodes_.contains(vote->to)) {
+        wire_.push_back({vote->to, {from, vote->notification}});
+      }
+    }
+  }
+  int talk() {
+    int count = 0;
+    for (; !wire_.empty() && count < 1'000; ++count) {
+      auto [to, vote] = wire_.front();
+      wire_.pop_front();
+      Actions out;
+      nodes_.at(to).step(now_ms_, vote, out);
+      post(to, out);
+    }
+    return count;
+  }
+
+  std::map<ServerId, Zab> nodes_;
+  std::deque<std::pair<ServerId, event::VoteReceived>> wire_;
+  int64_t now_ms_ = 10'000;
+};
+
+TEST_F(ElectionOfTwo, AVoterAndAnObserverOfAHigherRoundFallSilent) {
+  add(ZabFixture::config(1), {});
+  ZabState without;
+  without.votes = false;
+  add(ZabFixture::config(9), without);
+  for (int round = 0; round < 5; ++round) start(9);
+  talk();
+  start(1);
+  start(9);
+  EXPECT_LT(talk(), 50);
+  // Some time later the same is said again.
+  now_ms_ += 1'000;
+  wire_.push_back({ServerId{1}, {ServerId{9}, Notification{PeerState::kLooking, {}, 9, "", ""}}});
+  EXPECT_GT(talk(), 1);
+}
+
+TEST_F(ElectionOfTwo, TwoWithoutVotesFallSilentThoughOneOfThemStartedAgain) {
+  ZabState without;
+  without.votes = false;
+  without.nonce = kFirstNonce + 1;
+  add(ZabFixture::config(1), without);
+  without.nonce = kFirstNonce + 2;
+  add(ZabFixture::config(2), without);
+  start(1);
+  start(2);
+  Notification old_answer{PeerState::kLooking, {ServerId{2}, Zxid{-1}, 1}, kFirstNonce + 3, "", ""};
+  wire_.push_back({ServerId{1}, {ServerId{2}, old_answer}});
+  EXPECT_LT(talk(), 50);
+}
+
+TEST_F(ElectionOfTwo, WhoIsInNoConfigurationOfTheOthersFallsSilent) {
+  ZabConfig one = ZabFixture::config(1, 1);
+  ZabConfig two = ZabFixture::config(2, 3);
+  two.ensemble = Ensemble({{ServerId{2}, two.ensemble.members().at(ServerId{2})}});
+  add(one, {});
+  add(two, {});
+  start(1);
+  start(2);
+  Notification looking{PeerState::kLooking, {ServerId{2}, Zxid{}, 0}, 1, "", ""};
+  wire_.push_back({ServerId{1}, {ServerId{2}, looking}});
+  EXPECT_LT(talk(), 50);
 }
 
 TEST_F(ElectionTest, SettledNodesAnswerThoseWhoLook) {

@@ -11,7 +11,7 @@
 namespace zabfs::consensus {
 
 class ZabFixture : public testing::Test {
- protected:
+ public:
   static ZabConfig config(int64_t me, int64_t voters = 3) {
     std::map<ServerId, Member> members;
     for (int64_t i = 1; i <= voters; ++i) members[ServerId{i}] = Member{"h", 1, 2, false, ""};
@@ -21,6 +21,8 @@ class ZabFixture : public testing::Test {
     config.tick_ms = 1'000;
     return config;
   }
+
+ protected:
   static ZabState state_with(uint32_t epoch, uint32_t txns) {
     ZabState state;
     for (uint32_t i = 1; i <= txns; ++i) state.history.append(Zxid::make(epoch, i));
