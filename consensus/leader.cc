@@ -112,6 +112,7 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
     case PacketType::kLeaderInfo:
     case PacketType::kInformAndActivate:
     case PacketType::kFetchTxns:
+    case PacketType::kRefused:
       return drop(link, std::string("a learner sent ") + packet_name(packet.type), out);
   }
 }
@@ -203,9 +204,13 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   // What is sent as committed: before this leadership is established, its whole initial history.
   Zxid limit = phase_ == Phase::kBroadcast ? committed_ : own_last_;
   Zxid theirs = learner.last;
-  Zxid common =
-      std::min(history.contains(theirs) ? theirs : history.last_of_epoch(theirs.epoch()), limit);
-  bool known = history.contains(theirs) || common != Zxid{};
+  // A Java leader's snapshot may end at the start of an epoch, and all txns of that follow it
+  // (Java: isPeerNewEpochZxid).
+  Zxid last_of_epoch = history.last_of_epoch(theirs.epoch());
+  bool is_epoch_start = theirs.counter() == 0 && last_of_epoch != Zxid{};
+  bool has_theirs = history.contains(theirs) || is_epoch_start;
+  Zxid common = std::min(has_theirs ? theirs : last_of_epoch, limit);
+  bool known = has_theirs || common != Zxid{};
   Packet new_leader(PacketType::kNewLeader, epoch_start(), state_.membership.in_force().text());
   if (is_mutant(Mutant::kNewLeaderFirst)) out.push_back(action::Send{{link}, new_leader});
   bool reaches_back = common >= history.base() || is_mutant(Mutant::kDiffOverGap);

@@ -141,6 +141,7 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
       return;
     case PacketType::kSync:
     case PacketType::kRevalidate:
+    case PacketType::kRefused:
       out.push_back(action::Answered{packet});
       return;
     case PacketType::kFetchTxns:

@@ -374,7 +374,12 @@ DiskStatus Log::start_segment(uint64_t at_least_bytes) {
 DiskStatus Log::write(const std::vector<LogEntry>& batch, Zxid committed) {
   size_t need = 0;
   for (const LogEntry& entry : batch) {
-    need += kRecordHeaderBytes + (entry.txn ? padded(entry.txn->size()) : 0);
+    size_t length = entry.txn ? entry.txn->size() : 0;
+    if (length > kMaxBodyBytes) {  // it could not be read back
+      return DiskStatus{EMSGSIZE,
+                        fmt::format("append zxid 0x{:x} of {} bytes", entry.zxid.value, length)};
+    }
+    need += kRecordHeaderBytes + padded(length);
   }
   if (position_ + need + kRecordHeaderBytes > segment_size_) {  // a kRollBack always fits
     DiskStatus status = start_segment(need);

@@ -79,7 +79,8 @@ class Log {
   // As recovered: a txn up to which the log itself says that it was committed.
   Zxid committed() const { return committed_; }
 
-  // Appends a batch and syncs it. `committed` is noted with it. After ENOSPC the log is as before,
+  // Appends a batch and syncs it. `committed` is noted with it. A txn longer than what can be read
+  // back (log_format.h) is refused before anything is written. After ENOSPC the log is as before,
   // and `make_room` says when to try again; any other failure is for good.
   DiskStatus write(const std::vector<LogEntry>& batch, Zxid committed);
   DiskStatus make_room();

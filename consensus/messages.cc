@@ -14,10 +14,11 @@ namespace {
 constexpr int32_t kProtocolVersion = 0x10000;
 constexpr int64_t kHelloVersion = -65536;
 constexpr int32_t kNotificationVersion = 2;
-constexpr int32_t kMaxPacketType = 20;
-// Data of one packet: a txn or a request of up to jute.maxbuffer, and its headers.
-constexpr int32_t kMaxPacketData = static_cast<int32_t>(2 * tree::kJuteMaxBuffer);
+constexpr int32_t kMaxPacketType = 21;
 constexpr size_t kPacketHeadBytes = 16;
+// Head, data, identities.
+constexpr size_t kMaxPacketBytes =
+    kPacketHeadBytes + kMaxPacketData + 4 + 8 * kMaxPacketIdentities + kMaxPacketIdentityBytes;
 
 // The capability bytes: a magic, then a bit set (bit 0: zabfs's own requests are understood).
 constexpr int32_t kCapabilityMagic = 0x5A414246;  // "ZABF"
@@ -36,9 +37,16 @@ const char* packet_name(PacketType type) {
       "PING",      "REVALIDATE",   "SYNC",       "INFORM",   "COMMITANDACTIVATE",
       "NEWLEADER", "FOLLOWERINFO", "UPTODATE",   "DIFF",     "TRUNC",
       "SNAP",      "OBSERVERINFO", "LEADERINFO", "ACKEPOCH", "INFORMANDACTIVATE",
-      "FETCHTXNS"};
+      "FETCHTXNS", "REFUSED"};
   auto index = static_cast<size_t>(type);
   return index < kNames.size() ? kNames[index] : "?";
+}
+
+bool is_sendable(size_t data_bytes, const tree::Identities& identities) {
+  size_t identity_bytes = 0;
+  for (const tree::Id& id : identities) identity_bytes += id.scheme.size() + id.id.size();
+  return data_bytes <= kMaxPacketData && identities.size() <= kMaxPacketIdentities &&
+         identity_bytes <= kMaxPacketIdentityBytes;
 }
 
 void encode_packet(const Packet& packet, std::string& bytes) {
@@ -150,7 +158,7 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
       error = "unknown packet type " + std::to_string(type);
       break;
     }
-    if (length < -1 || length > kMaxPacketData) {
+    if (length < -1 || length > static_cast<int32_t>(kMaxPacketData)) {
       error = "packet of " + std::to_string(length) + " bytes, the limit is " +
               std::to_string(kMaxPacketData);
       break;
@@ -163,13 +171,13 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
     if (!in.ok() || in.rest().size() < 4) break;
     if (data) packet.data = make_payload(std::string(*data));
     Reader count(in.rest());
-    if (count.i32() > 1'000) {
+    if (count.i32() > static_cast<int32_t>(kMaxPacketIdentities)) {
       error = "more than 1,000 identities in a packet";
       break;
     }
     packet.identities = tree::read_identities(in);
     if (!in.ok()) {
-      if (input.size() > 4 * tree::kJuteMaxBuffer) error = "packet longer than any can be";
+      if (input.size() > kMaxPacketBytes) error = "packet longer than any can be";
       break;
     }
     input = in.rest();

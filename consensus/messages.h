@@ -42,6 +42,9 @@ enum class PacketType : int32_t {
   // count, then (i64 after, i64 through] each. Answered by PROPOSALs and one kFetchTxns, i32 1 if
   // that member serves.
   kFetchTxns = 20,
+  // zabfs only, from the leader: a request will not be prepared. Zxid: its attachment. Data:
+  // session, cxid, error.
+  kRefused = 21,
 };
 const char* packet_name(PacketType type);
 
@@ -66,6 +69,16 @@ struct Packet {
 
   std::string_view bytes() const { return data ? std::string_view(*data) : std::string_view(); }
 };
+// What one packet carries at most: of data, a txn or a request with its headers (Java: twice
+// jute.maxbuffer). A receiver closes the link of who sends more, so nobody may.
+inline constexpr size_t kMaxPacketData = 2 * tree::kJuteMaxBuffer;
+inline constexpr size_t kMaxPacketIdentities = 1'000;
+inline constexpr size_t kMaxPacketIdentityBytes = tree::kJuteMaxBuffer;
+inline constexpr size_t kPacketMarginBytes =
+    64;  // what goes before a txn or a request, in its data
+static_assert(tree::kMaxTxnBytes + kPacketMarginBytes <= kMaxPacketData);
+// Whether a receiver takes a packet of that.
+bool is_sendable(size_t data_bytes, const tree::Identities& identities);
 void encode_packet(const Packet& packet, std::string& out);
 
 // LearnerInfo and LEADERINFO's data, with zabfs's capability bytes trailing, which Java ignores.

@@ -26,8 +26,9 @@ enum class Mutant {
   kSnapshotUnsynced,        // TRUNC path
   kBarrierWithoutQuorum,    // sync as ZooKeeper has it (ZAB.md section 4)
   kOldQuorumOnly,           // a reconfiguration needs both (ZAB.md section 6)
+  kLateRequestsPrepared,    // a request of a session that has moved
 };
-inline constexpr int kMutants = static_cast<int>(Mutant::kOldQuorumOnly) + 1;
+inline constexpr int kMutants = static_cast<int>(Mutant::kLateRequestsPrepared) + 1;
 
 #ifdef ZABFS_MUTANTS
 inline Mutant active_mutant = Mutant::kNone;  // set before anything runs

@@ -168,7 +168,7 @@ struct AnswerPing {
   Zxid zxid;
   Payload status;  // the leader's word on the members, if it is zabfs
 };
-struct Answered {  // SYNC or REVALIDATE from the leader, at a learner
+struct Answered {  // SYNC, REVALIDATE or REFUSED from the leader, at a learner
   Packet packet;
 };
 struct Confirmed {

@@ -134,8 +134,7 @@ void Replica::on_packet(LinkId link, Packet packet) {
 
 void Replica::carry_out(Action& any) {
   if (auto* send = std::get_if<action::Send>(&any)) {
-    std::string bytes;
-    encode_packet(send->packet, bytes);
+    std::string bytes = encode(send->packet);
     for (LinkId link : send->links) send_bytes(link, bytes);
   } else if (auto* append = std::get_if<action::Append>(&any)) {
     on_append(*append);
@@ -267,7 +266,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
     confirmations_.clear();
     after_committed_.clear();
     tracker_.clear();
-    for (auto& [session, done] : std::exchange(revalidating_, {})) done(std::nullopt);
+    fail_attaching();
     for (Barrier& barrier : barriers_sent_) barriers_waiting_.push_back(std::move(barrier));
     barriers_sent_.clear();
     for (auto& [token, barrier] : barriers_confirming_) {
@@ -292,6 +291,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
 
 void Replica::on_serve(const action::Serve& serve) {
   becoming_ready_ = true;
+  leader_is_zabfs_ = serve.leader_is_zabfs;
   if (!serve.leader_is_zabfs) lose_track_of_pending();
 }
 

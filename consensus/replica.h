@@ -106,10 +106,11 @@ class Replica {
   SessionId new_session_id();
   // A session of this node's clients was heard of.
   void touch_session(SessionId session, int32_t timeout_ms);
-  // Whether the session lives, by the leader's word; from then on it is this node's, and renewed.
-  // nullopt: the leader is gone, nobody knows.
-  void revalidate(SessionId session, int32_t timeout_ms,
-                  std::function<void(std::optional<bool>)> done);
+  // The session's client has connected to this node. kOk: the session lives, is renewed, and is
+  // this node's; its requests name the outcome's zxid as their attachment, and no request that came
+  // by an older one can take effect any more. kSessionExpired: it is over. kConnectionLoss: the
+  // leader is gone, nobody knows.
+  void attach(SessionId session, int32_t timeout_ms, Completion done);
 
   template <class Read>
   auto read(const Read& body) const {
@@ -149,7 +150,7 @@ class Replica {
     tree::Request request;
     Completion done;
     bool at_once = false;
-    bool sent = false;
+    int times_sent = 0;
     bool fate_unknown = false;  // may be part of a state that came without its txns
   };
   struct Barrier {
@@ -188,6 +189,7 @@ class Replica {
   void try_settled();
   void finish_settling();
   void send_bytes(LinkId link, const std::string& bytes);
+  std::string encode(const Packet& packet);
   void send_packet(LinkId link, const Packet& packet);
   void forget_link(LinkId link);
 
@@ -237,21 +239,27 @@ class Replica {
   void probe_for_room();
 
   // Requests.
-  void process(tree::Request request, ServerId from);  // as the leader
+  // As the leader. An error: it was not prepared, and never will be.
+  [[nodiscard]] tree::Error process(tree::Request request, ServerId from);
+  void process_own(tree::Request request);
+  tree::Error send_on(Pending& pending);
   void propose(tree::PreparedTxn txn);
-  void send_request(const Pending& pending);
   void on_forwarded(const action::Forwarded& forwarded);
   void on_answered(const Packet& packet);
+  void on_refused(const Packet& packet);
+  void on_revalidated(const Packet& packet);
+  void answer_revalidate(LinkId link, SessionId session, int32_t timeout_ms, ServerId from);
   void answer_ping(const action::AnswerPing& ping);
   void become_ready();
   void resend_pending();
   void lose_track_of_pending();
   static void fail(const tree::Request& request, const Completion& done, tree::Error error);
+  void fail_pending(uint64_t number, tree::Error error);
+  void fail_attaching();
   void confirm(std::function<void()> proven);
   tree::PrepareOptions prepare_options();
   ReconfigLimits reconfig_limits() const;
   void give_configuration_a_version();
-  bool adopt_session(SessionId session, int32_t timeout_ms, ServerId owner);
   void flush_barriers();
   bool has_batch_work() const;
   // The last txn that a barrier or SYNC has to wait for, at the leader.
@@ -316,6 +324,7 @@ class Replica {
 
   bool ready_ = false;
   bool becoming_ready_ = false;
+  bool leader_is_zabfs_ = false;
   bool holding_requests_ = false;  // an observer, until it knows which of its requests are out
   uint64_t role_number_ = 0;
   std::optional<tree::Preparer> preparer_;
@@ -334,8 +343,9 @@ class Replica {
   std::map<uint64_t, std::function<void()>> confirmations_;
   std::map<uint64_t, Barrier> barriers_confirming_;  // this node's own, while it leads
   uint64_t next_token_ = 1;
-  std::map<SessionId, int32_t> touched_;  // since the last PING, ms
-  std::multimap<SessionId, std::function<void(std::optional<bool>)>> revalidating_;
+  std::map<SessionId, int32_t> touched_;               // since the last PING, ms
+  std::multimap<SessionId, Completion> revalidating_;  // where a Java server leads
+  int32_t next_attach_cxid_ = 0;                       // from there down
   int64_t next_session_ = 0;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;

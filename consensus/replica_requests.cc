@@ -16,7 +16,13 @@ using tree::Outcome;
 
 namespace {
 
-// REQUEST's data (zookeeper-formats.md 3.8).
+// A request that so many leaders took and none brought to an end may be what ended them.
+constexpr int kMaxSends = 8;
+constexpr size_t kMaxTouchedInPing = 100'000;  // the rest goes with the next
+static_assert(kMaxTouchedInPing * 12 <= kMaxPacketData);
+constexpr int32_t kFirstAttachCxid = -2;  // and down from there
+
+// REQUEST's data (zookeeper-formats.md 3.8). Its zxid, which Java does not read, is the attachment.
 Packet request_packet(const tree::Request& request) {
   std::string data;
   tree::jute::Writer out(data);
@@ -24,7 +30,7 @@ Packet request_packet(const tree::Request& request) {
   out.i32(request.cxid);
   out.i32(static_cast<int32_t>(request.type));
   out.raw(request.body);
-  Packet packet(PacketType::kRequest, Zxid{-1}, std::move(data));
+  Packet packet(PacketType::kRequest, request.attachment, std::move(data));
   packet.identities = request.identities;
   return packet;
 }
@@ -45,21 +51,24 @@ bool is_conditional(const tree::Request& request) {
 
 void Replica::submit(tree::Request request, Completion done, bool at_once) {
   if (pending_.size() >= config_.max_pending) return fail(request, done, Error::kBadLimit);
+  if (!is_sendable(request.body.size() + kPacketMarginBytes, request.identities)) {
+    return fail(request, done, Error::kBadArguments);
+  }
   uint64_t number = next_pending_++;
   pending_by_key_[{request.session, request.cxid}] = number;
   auto place =
       pending_.emplace(number, Pending{std::move(request), std::move(done), at_once}).first;
   if (!ready_ || holding_requests_) return;  // goes out when there is a leader
-  place->second.sent = true;
-  if (zab_->role() == Role::kLeading) {
-    process(place->second.request, config_.zab.me);
-  } else {
-    send_request(place->second);
-  }
+  Error error = send_on(place->second);
+  if (error != Error::kOk) fail_pending(number, error);
 }
 
-void Replica::send_request(const Pending& pending) {
+// To the leader, which may be this node.
+Error Replica::send_on(Pending& pending) {
+  ++pending.times_sent;
+  if (zab_->role() == Role::kLeading) return process(pending.request, config_.zab.me);
   send_packet(zab_->link_to_leader(), request_packet(pending.request));
+  return Error::kOk;
 }
 
 void Replica::fail(const tree::Request& request, const Completion& done, Error error) {
@@ -67,6 +76,26 @@ void Replica::fail(const tree::Request& request, const Completion& done, Error e
   outcome.type = request.type;
   outcome.error = error;
   if (done) done(outcome);
+}
+
+void Replica::fail_pending(uint64_t number, Error error) {
+  auto place = pending_.find(number);
+  Pending pending = std::move(place->second);
+  pending_.erase(place);
+  pending_by_key_.erase({pending.request.session, pending.request.cxid});
+  fail(pending.request, pending.done, error);
+}
+
+// Whoever waits for them does better to ask another server.
+void Replica::fail_attaching() {
+  std::vector<uint64_t> attaching;
+  for (const auto& [number, pending] : pending_) {
+    if (pending.request.type == OpCode::kExtAttach) attaching.push_back(number);
+  }
+  for (uint64_t number : attaching) fail_pending(number, Error::kConnectionLoss);
+  for (auto& [session, done] : std::exchange(revalidating_, {})) {
+    fail(tree::Request{}, done, Error::kConnectionLoss);
+  }
 }
 
 void Replica::sync(SessionId session, Completion done) {
@@ -125,8 +154,9 @@ void Replica::become_ready() {
     last_proposed_ = Zxid::make(zab_->epoch(), 0);
     tracker_.clear();
     session_owners_.clear();
-    for (auto [session, timeout_ms] : tree_->sessions())
-      tracker_.touch(session, timeout_ms, now_ms);
+    for (const auto& [id, session] : tree_->sessions()) {
+      tracker_.touch(id, session.timeout_ms, now_ms);
+    }
     next_reap_ms_ = now_ms + config_.reap_interval_ms;
     give_configuration_a_version();
   }
@@ -154,7 +184,7 @@ void Replica::become_ready() {
 
 // Whether what was sent so far took effect can't be seen from txns any more, whatever leader comes.
 void Replica::lose_track_of_pending() {
-  for (auto& [number, pending] : pending_) pending.fate_unknown |= pending.sent;
+  for (auto& [number, pending] : pending_) pending.fate_unknown |= pending.times_sent > 0;
 }
 
 // What was under way when the last leader went (ZAB.md section 4). All that the new leader has was
@@ -167,46 +197,46 @@ void Replica::resend_pending() {
       outstanding.insert({header->session, header->cxid});
     }
   }
-  std::vector<Pending> lost;
-  for (auto place = pending_.begin(); place != pending_.end();) {
-    Pending& pending = place->second;
-    PendingKey key{pending.request.session, pending.request.cxid};
-    if (outstanding.contains(key)) {
-      ++place;
-    } else if (pending.fate_unknown && !is_conditional(pending.request)) {
-      pending_by_key_.erase(key);
-      lost.push_back(std::move(pending));
-      place = pending_.erase(place);
-    } else {
-      pending.sent = true;
-      if (zab_->role() == Role::kLeading) {
-        process(pending.request, config_.zab.me);
-      } else {
-        send_request(pending);
-      }
-      ++place;
-    }
+  std::vector<std::pair<uint64_t, Error>> failed;
+  for (auto& [number, pending] : pending_) {
+    if (outstanding.contains({pending.request.session, pending.request.cxid})) continue;
+    bool is_lost = pending.fate_unknown && !is_conditional(pending.request);
+    Error error =
+        is_lost || pending.times_sent >= kMaxSends ? Error::kConnectionLoss : send_on(pending);
+    if (error != Error::kOk) failed.emplace_back(number, error);
   }
-  for (Pending& pending : lost) fail(pending.request, pending.done, Error::kConnectionLoss);
+  for (auto [number, error] : failed) fail_pending(number, error);
 }
 
 // ---- as the leader
 
-void Replica::process(tree::Request request, ServerId from) {
+Error Replica::process(tree::Request request, ServerId from) {
+  Error error = preparer_->admit(request);
+  if (error != Error::kOk && !is_mutant(Mutant::kLateRequestsPrepared)) return error;
   int64_t now_ms = environment_.now_ms();
-  if (request.type == OpCode::kCreateSession) {
+  bool attaches = request.type == OpCode::kExtAttach && tracker_.contains(request.session);
+  if (request.type == OpCode::kCreateSession || attaches) {
     int32_t timeout_ms = tree::jute::Reader(request.body).i32();
     tracker_.touch(request.session, timeout_ms, now_ms);
     session_owners_[request.session] = from;
   } else if (tracker_.touch(request.session, now_ms) && request.type != OpCode::kCloseSession) {
-    // The first who writes in it after a change of leaders has it (Java: checkSession).
-    request.session_moved =
-        session_owners_.try_emplace(request.session, from).first->second != from;
+    // Who keeps no attachments has a session if it is the first who writes in it after a change of
+    // leaders (Java: checkSession).
+    ServerId& owner = session_owners_.try_emplace(request.session, from).first->second;
+    if (request.attachment != tree::kNoAttachment) owner = from;
+    request.session_moved = owner != from;
   }
   for (tree::PreparedTxn& txn :
        preparer_->prepare(request, last_proposed_.next(), environment_.wall_ms())) {
     propose(std::move(txn));
   }
+  return Error::kOk;
+}
+
+// What the leader itself wants done is nobody's to refuse.
+void Replica::process_own(tree::Request request) {
+  request.attachment = tree::kNoAttachment;
+  static_cast<void>(process(std::move(request), config_.zab.me));
 }
 
 tree::PrepareOptions Replica::prepare_options() {
@@ -229,8 +259,7 @@ ReconfigLimits Replica::reconfig_limits() const {
 void Replica::give_configuration_a_version() {
   bool versioned = zab_->ensemble().version() != 0 || zab_->membership().proposed() != nullptr;
   if (!config_.reconfig_enabled || config_.is_standalone() || versioned) return;
-  process(tree::superuser_request({}, 0, OpCode::kReconfig, reconfig_body(zab_->ensemble())),
-          config_.zab.me);
+  process_own(tree::superuser_request({}, 0, OpCode::kReconfig, reconfig_body(zab_->ensemble())));
 }
 
 size_t Replica::synced_voter_count() const {
@@ -241,11 +270,24 @@ size_t Replica::synced_voter_count() const {
   return count;
 }
 
-bool Replica::adopt_session(SessionId session, int32_t timeout_ms, ServerId owner) {
-  if (!tracker_.contains(session)) return false;
-  if (!tracker_.touch(session, timeout_ms, environment_.now_ms())) return false;
-  session_owners_[session] = owner;
-  return true;
+// From a Java server. What other servers still hold of the session is late from here on.
+void Replica::answer_revalidate(LinkId link, SessionId session, int32_t timeout_ms, ServerId from) {
+  auto answer = [this, link, session](bool valid) {
+    if (!links_.contains(link)) return;
+    std::string data;
+    tree::jute::Writer out(data);
+    out.i64(session.value);
+    out.boolean(valid);
+    send_packet(link, Packet(PacketType::kRevalidate, Zxid{-1}, std::move(data)));
+  };
+  if (!tracker_.touch(session, environment_.now_ms())) return answer(false);
+  tree::Request attach;
+  attach.session = session;
+  attach.type = OpCode::kExtAttach;
+  attach.body = tree::create_session_body(timeout_ms);
+  attach.attachment = tree::kNoAttachment;
+  if (process(std::move(attach), from) != Error::kOk) return answer(false);
+  after_committed_.emplace(last_proposed_, [answer] { answer(true); });
 }
 
 void Replica::propose(tree::PreparedTxn txn) {
@@ -260,13 +302,7 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
     SessionId session{in.i64()};
     int32_t timeout_ms = in.i32();
     if (!in.ok()) return cut_off(forwarded.link, "malformed REVALIDATE");
-    bool valid = adopt_session(session, timeout_ms, member_of(forwarded.from));
-    std::string answer;
-    tree::jute::Writer out(answer);
-    out.i64(session.value);
-    out.boolean(valid);
-    return send_packet(forwarded.link,
-                       Packet(PacketType::kRevalidate, Zxid{-1}, std::move(answer)));
+    return answer_revalidate(forwarded.link, session, timeout_ms, member_of(forwarded.from));
   }
   tree::Request request;
   request.session.value = in.i64();
@@ -277,8 +313,17 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
   }
   request.body = in.rest();
   request.identities = forwarded.packet.identities;
+  request.attachment = forwarded.packet.zxid;
   if (request.type != OpCode::kSync) {
-    return process(std::move(request), member_of(forwarded.from));
+    Error error = process(request, member_of(forwarded.from));
+    if (error == Error::kOk) return;
+    std::string data;
+    tree::jute::Writer out(data);
+    out.i64(request.session.value);
+    out.i32(request.cxid);
+    out.i32(static_cast<int32_t>(error));
+    return send_packet(forwarded.link,
+                       Packet(PacketType::kRefused, request.attachment, std::move(data)));
   }
   tracker_.touch(request.session, environment_.now_ms());
   confirm([this, link = forwarded.link] {
@@ -295,7 +340,7 @@ void Replica::expire_sessions() {
     tree::Request request;
     request.session = session;
     request.type = OpCode::kCloseSession;
-    process(std::move(request), config_.zab.me);
+    process_own(std::move(request));
   }
 }
 
@@ -319,7 +364,7 @@ void Replica::reap() {
     tree::Request request;
     request.type = OpCode::kDeleteContainer;
     request.body = std::move(path);
-    process(std::move(request), config_.zab.me);
+    process_own(std::move(request));
   }
 }
 
@@ -333,32 +378,56 @@ void Replica::touch_session(SessionId session, int32_t timeout_ms) {
   }
 }
 
-void Replica::revalidate(SessionId session, int32_t timeout_ms,
-                         std::function<void(std::optional<bool>)> done) {
-  if (!ready_) return done(std::nullopt);
-  if (zab_->role() == Role::kLeading) {
-    return done(adopt_session(session, timeout_ms, config_.zab.me));
+void Replica::attach(SessionId session, int32_t timeout_ms, Completion done) {
+  tree::Request request;
+  request.session = session;
+  request.type = OpCode::kExtAttach;
+  if (!ready_) return fail(request, done, Error::kConnectionLoss);
+  request.body = tree::create_session_body(timeout_ms);
+  request.attachment = tree::kNoAttachment;
+  if (!leader_is_zabfs_) {
+    std::string question;
+    tree::jute::Writer out(question);
+    out.i64(session.value);
+    out.i32(timeout_ms);
+    revalidating_.emplace(session, std::move(done));
+    return send_packet(zab_->link_to_leader(),
+                       Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
   }
-  std::string question;
-  tree::jute::Writer out(question);
-  out.i64(session.value);
-  out.i32(timeout_ms);
-  revalidating_.emplace(session, std::move(done));
-  send_packet(zab_->link_to_leader(),
-              Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
+  // Begins anywhere: no two servers that attach one session at once may take each other's txn for
+  // their own.
+  if (next_attach_cxid_ >= 0 || next_attach_cxid_ == INT32_MIN) {
+    next_attach_cxid_ = kFirstAttachCxid - static_cast<int32_t>(environment_.random() & 0x3fffffff);
+  }
+  request.cxid = next_attach_cxid_--;
+  submit(std::move(request), std::move(done));
+}
+
+void Replica::on_revalidated(const Packet& packet) {
+  tree::jute::Reader in(packet.bytes());
+  SessionId session{in.i64()};
+  bool valid = in.boolean();
+  auto place = revalidating_.find(session);
+  if (!in.ok() || place == revalidating_.end()) return;
+  Completion done = std::move(place->second);
+  revalidating_.erase(place);
+  fail(tree::Request{}, done, valid ? Error::kOk : Error::kSessionExpired);
+}
+
+void Replica::on_refused(const Packet& packet) {
+  tree::jute::Reader in(packet.bytes());
+  SessionId session{in.i64()};
+  int32_t cxid = in.i32();
+  auto error = static_cast<Error>(in.i32());
+  auto key = pending_by_key_.find({session, cxid});
+  if (!in.ok() || key == pending_by_key_.end()) return;
+  if (pending_.at(key->second).request.attachment != packet.zxid) return;
+  fail_pending(key->second, error);
 }
 
 void Replica::on_answered(const Packet& packet) {
-  if (packet.type == PacketType::kRevalidate) {
-    tree::jute::Reader in(packet.bytes());
-    SessionId session{in.i64()};
-    bool valid = in.boolean();
-    auto place = revalidating_.find(session);
-    if (!in.ok() || place == revalidating_.end()) return;
-    std::function<void(std::optional<bool>)> done = std::move(place->second);
-    revalidating_.erase(place);
-    return done(valid);
-  }
+  if (packet.type == PacketType::kRevalidate) return on_revalidated(packet);
+  if (packet.type == PacketType::kRefused) return on_refused(packet);
   if (packet.type != PacketType::kSync || barriers_sent_.empty()) return;
   auto barrier = std::make_shared<Barrier>(std::move(barriers_sent_.front()));
   barriers_sent_.pop_front();
@@ -369,9 +438,10 @@ void Replica::answer_ping(const action::AnswerPing& ping) {
   std::string data;
   tree::jute::Writer out(data);
   for (ReplicaListener* listener : listeners_) listener->name_touched();
-  for (auto [session, timeout_ms] : std::exchange(touched_, {})) {
-    out.i64(session.value);
-    out.i32(timeout_ms);
+  for (size_t i = 0; i < kMaxTouchedInPing && !touched_.empty(); ++i) {
+    auto touched = touched_.extract(touched_.begin());
+    out.i64(touched.key().value);
+    out.i32(touched.mapped());
   }
   send_packet(zab_->link_to_leader(), Packet(PacketType::kPing, ping.zxid, std::move(data)));
   if (!ping.status || ping.status->empty()) return;

@@ -32,11 +32,19 @@ void Replica::send_bytes(LinkId link, const std::string& bytes) {
   place->second.queue.emplace_back(bytes);
 }
 
-void Replica::send_packet(LinkId link, const Packet& packet) {
+// A receiver would close the link, be sent the same again, and close it again.
+std::string Replica::encode(const Packet& packet) {
   std::string bytes;
+  if (!is_sendable(packet.bytes().size(), packet.identities)) {
+    environment_.die(fmt::format("{}: {} of {} bytes at 0x{:x} is more than a member takes",
+                                 place(), packet_name(packet.type), packet.bytes().size(),
+                                 packet.zxid.value));
+  }
   encode_packet(packet, bytes);
-  send_bytes(link, bytes);
+  return bytes;
 }
+
+void Replica::send_packet(LinkId link, const Packet& packet) { send_bytes(link, encode(packet)); }
 
 void Replica::send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns) {
   auto txn = std::partition_point(txns.begin(), txns.end(),

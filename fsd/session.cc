@@ -41,7 +41,7 @@ void ClientSession::open() {
                            spdlog::info("session 0x{:x} of this mount is open, timeout {} ms",
                                         session.value, timeout_ms_);
                            std::deque<Waiting> waiting = std::exchange(waiting_, {});
-                           for (Waiting& write : waiting) send(std::move(write), ++cxid_);
+                           for (Waiting& write : waiting) send(std::move(write), next_cxid());
                          });
 }
 
@@ -112,7 +112,7 @@ int32_t ClientSession::submit(OpCode type, std::string body, Completion done) {
     }
     return 0;
   }
-  int32_t cxid = ++cxid_;
+  int32_t cxid = next_cxid();
   send({type, std::move(body), std::move(done)}, cxid);
   return cxid;
 }
@@ -141,7 +141,7 @@ int32_t ClientSession::submit_held(SessionId session, OpCode type, std::string b
     done(outcome);
     return 0;
   }
-  int32_t cxid = ++cxid_;
+  int32_t cxid = next_cxid();
   send({type, std::move(body), std::move(done), true}, cxid);
   return cxid;
 }

@@ -67,6 +67,7 @@ class ClientSession {
   bool open_ = false, opening_ = false, closed_ = false;
   bool renewing_ = false;
   int32_t cxid_ = 0;
+  int32_t next_cxid() { return cxid_ = cxid_ == INT32_MAX ? 1 : cxid_ + 1; }
   int64_t held_ = 0;
   std::atomic<int64_t> deadline_ms_{0};
   int64_t last_renewal_ms_ = 0;

@@ -9,9 +9,30 @@ namespace zabfs::tree {
 namespace {
 
 constexpr size_t kMaxClosedPathBytes = 512u << 10;
+constexpr size_t kAclEntryBytes = 12;  // beside scheme and id
 
 bool is_protected(std::string_view path) {
   return path == "/" || path == "/zookeeper" || path == "/zookeeper/quota" || path == kConfigPath;
+}
+
+bool is_ext(OpCode type) {
+  return static_cast<int32_t>(type) >= static_cast<int32_t>(OpCode::kExtWrite);
+}
+
+// ZooKeeper's clients know no code of their own for it.
+Error too_large(const Request& request) {
+  return is_ext(request.type) ? Error::kTooLarge : Error::kBadArguments;
+}
+
+// Of an op, what can be long.
+size_t payload_bytes(const Op& op) {
+  if (const auto* create = std::get_if<CreateTxn>(&op.body)) {
+    size_t bytes = create->path.size() + (create->data ? create->data->size() : 0);
+    for (const Acl& entry : create->acl) bytes += entry.who.scheme.size() + entry.who.id.size();
+    return bytes + create->acl.size() * kAclEntryBytes;
+  }
+  if (const auto* set = std::get_if<SetDataTxn>(&op.body)) return set->data ? set->data->size() : 0;
+  return 0;
 }
 
 bool has_nul(std::string_view path) { return path.find('\0') != std::string_view::npos; }
@@ -55,12 +76,39 @@ void Preparer::applied(Zxid zxid) {
   std::erase_if(session_changes_, [zxid](const auto& entry) { return entry.second.zxid <= zxid; });
 }
 
+std::optional<Session> Preparer::find_session(SessionId id) const {
+  auto change = session_changes_.find(id);
+  if (change != session_changes_.end()) return change->second.session;
+  auto place = tree_.sessions().find(id);
+  if (place == tree_.sessions().end()) return std::nullopt;
+  return place->second;
+}
+
+Error Preparer::admit(const Request& request) const {
+  if (request.session == SessionId{} || request.attachment == kNoAttachment) return Error::kOk;
+  std::optional<Session> session = find_session(request.session);
+  if (!session) return Error::kOk;  // `prepare` has an answer to that
+  if (request.attachment < session->attachment) return Error::kSessionMoved;
+  bool is_numbered = request.cxid > 0 && session->last_cxid > 0;
+  if (is_numbered && !is_later_cxid(request.cxid, session->last_cxid)) {
+    return Error::kConnectionLoss;
+  }
+  return Error::kOk;
+}
+
+void Preparer::note_request(const Request& request) {
+  if (request.cxid <= 0 || request.session == SessionId{}) return;
+  if (request.attachment == kNoAttachment || request.type == OpCode::kExtAttach) return;
+  std::optional<Session> session = find_session(request.session);
+  if (!session) return;
+  session->last_cxid = request.cxid;
+  session_changes_[request.session] = {zxid_, session};
+}
+
 Error Preparer::check_session(const Request& request) const {
   if (request.session == SessionId{}) return Error::kOk;
-  auto change = session_changes_.find(request.session);
-  bool open = change != session_changes_.end() ? change->second.open
-                                               : tree_.sessions().contains(request.session);
-  if (!open) return options_.local_sessions ? Error::kOk : Error::kSessionExpired;
+  if (!find_session(request.session))
+    return options_.local_sessions ? Error::kOk : Error::kSessionExpired;
   return request.session_moved ? Error::kSessionMoved : Error::kOk;
 }
 
@@ -92,23 +140,34 @@ std::vector<PreparedTxn> Preparer::prepare(const Request& request, Zxid first, i
   outstanding_.begin_request();
   Txn txn;
   txn.header.type = request.type;
+  auto finish = [&] {
+    txn.header.session = request.session;
+    txn.header.cxid = request.cxid;
+    txn.header.zxid = zxid_;
+    txn.header.time_ms = time_ms;
+    PreparedTxn& last = out.emplace_back();
+    last.zxid = zxid_;
+    encode_txn(txn, last.bytes);
+  };
   Error error = prepare_body(request, txn);
+  if (error == Error::kOk) {
+    if (txn.header.type != OpCode::kError) txn.digest = outstanding_.digest();
+    finish();
+    bool fits = std::all_of(out.begin(), out.end(), [](const PreparedTxn& prepared) {
+      return prepared.bytes.size() <= kMaxTxnBytes;
+    });
+    if (!fits) error = too_large(request);
+  }
   if (error != Error::kOk) {
     outstanding_.roll_back();
     out.clear();
     zxid_ = first;
     txn.header.type = OpCode::kError;
     txn.body = ErrorTxn{error};
-  } else {
-    txn.digest = outstanding_.digest();
+    txn.digest.reset();
+    finish();
   }
-  txn.header.session = request.session;
-  txn.header.cxid = request.cxid;
-  txn.header.zxid = zxid_;
-  txn.header.time_ms = time_ms;
-  PreparedTxn& last = out.emplace_back();
-  last.zxid = zxid_;
-  encode_txn(txn, last.bytes);
+  note_request(request);
   out_ = nullptr;
   return out;
 }
@@ -131,13 +190,14 @@ Error Preparer::prepare_body(const Request& request, Txn& txn) {
     jute::Reader in(request.body);
     CreateSessionTxn body{in.i32()};
     if (!in.done()) return Error::kMarshallingError;
-    session_changes_[request.session] = {zxid_, true};
+    session_changes_[request.session] = {zxid_, Session{body.timeout_ms}};
     txn.body = body;
     return Error::kOk;
   }
+  if (request.type == OpCode::kExtAttach) return prepare_attach(request, txn);
   if (request.type == OpCode::kCloseSession) return prepare_close_session(request, txn);
   if (request.type == OpCode::kMulti) return prepare_multi(request, txn);
-  if (static_cast<int32_t>(request.type) >= static_cast<int32_t>(OpCode::kExtWrite)) {
+  if (is_ext(request.type)) {
     Error error = check_session(request);
     return error == Error::kOk ? prepare_ext(request, txn) : error;
   }
@@ -311,6 +371,7 @@ Error Preparer::prepare_reconfig(const Request& request, Op& op) {
 
 Error Preparer::prepare_multi(const Request& request, Txn& txn) {
   MultiTxn multi;
+  size_t bytes = 0;
   Error failure = Error::kOk;
   jute::Reader in(request.body);
   while (true) {
@@ -337,10 +398,23 @@ Error Preparer::prepare_multi(const Request& request, Txn& txn) {
       failure = error;
       op = Op{OpCode::kError, ErrorTxn{error}};
     }
+    bytes += payload_bytes(op);
+    if (bytes > kMaxTxnBytes) return too_large(request);  // before the rest of it is expanded, too
     multi.ops.push_back(std::move(op));
   }
   if (failure != Error::kOk) outstanding_.roll_back();
   txn.body = std::move(multi);
+  return Error::kOk;
+}
+
+Error Preparer::prepare_attach(const Request& request, Txn& txn) {
+  std::optional<Session> session = find_session(request.session);
+  if (!session) return Error::kSessionExpired;
+  session->attachment = zxid_;
+  session->last_cxid = 0;
+  session_changes_[request.session] = {zxid_, session};
+  txn.header.type = OpCode::kError;
+  txn.body = ErrorTxn{Error::kOk};
   return Error::kOk;
 }
 
@@ -358,7 +432,7 @@ Error Preparer::prepare_close_session(const Request& request, Txn& txn) {
     }
   }
   for (std::string_view path : body.paths) make_delete(path);
-  session_changes_[request.session] = {zxid_, false};
+  session_changes_[request.session] = {zxid_, std::nullopt};
   txn.body = std::move(body);
   return Error::kOk;
 }

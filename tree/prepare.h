@@ -3,8 +3,9 @@
 // Each request becomes one txn (an error txn if it fails), with two exceptions that become two: a
 // rename over a file and a write that sets times change an ACL first, which ZooKeeper has no way
 // to do inside a multi. The last txn carries the request's session and cxid.
-// Order of checks and codes: zookeeper-formats.md 2.1, 5.3; Java: PrepRequestProcessor.
-// Pure; called by the replica's driver only, while it leads.
+// No txn is larger than kMaxTxnBytes: a request that would need a larger one fails (BadArguments;
+// of zabfs's own, kTooLarge). Order of checks and codes: zookeeper-formats.md 2.1, 5.3; Java:
+// PrepRequestProcessor. Pure; called by the replica's driver only, while it leads.
 #pragma once
 
 #include <deque>
@@ -42,6 +43,11 @@ class Preparer {
   explicit Preparer(const Tree& tree, PrepareOptions options = {})
       : outstanding_(tree), tree_(tree), options_(options) {}
 
+  // Whether the request may be prepared at all. kSessionMoved: it came by an attachment that is
+  // over, and must never take effect. kConnectionLoss: a later request of its attachment, or the
+  // same, was prepared before. Neither becomes a txn: under its session and cxid the log may hold
+  // another's.
+  Error admit(const Request& request) const;
   // Prepares one request; its first txn gets the zxid `first`, at the leader's wall clock
   // `time_ms`.
   std::vector<PreparedTxn> prepare(const Request& request, Zxid first, int64_t time_ms);
@@ -53,7 +59,7 @@ class Preparer {
  private:
   struct SessionChange {
     Zxid zxid;
-    bool open;
+    std::optional<Session> session;  // none: it is closed
   };
 
   Error prepare_body(const Request& request, Txn& txn);
@@ -89,6 +95,10 @@ class Preparer {
   Error delete_subtree(std::string_view top, MultiTxn& multi, size_t& size);
   AclList moved_acl(const Record& record, int32_t new_version) const;
 
+  Error prepare_attach(const Request& request, Txn& txn);
+  // As it will be once all that is outstanding is applied.
+  std::optional<Session> find_session(SessionId id) const;
+  void note_request(const Request& request);
   // kOk, or why this session may not write: it is not open, or has moved to another server.
   Error check_session(const Request& request) const;
   Error check_quota(std::string_view path, int64_t count, int64_t bytes) const;

@@ -7,8 +7,7 @@
 namespace zabfs::tree {
 namespace {
 
-// A txn must fit in one record with its headers, as a proposal too.
-constexpr size_t kMaxTxnBytes = kJuteMaxBuffer - 4'096;
+constexpr size_t kMaxMovedBytes = kJuteMaxBuffer - 4'096;  // of a subtree that one txn moves
 constexpr std::string_view kHiddenChild = "@";
 
 Error check_identity(const std::optional<Record>& record, Zxid czxid) {
@@ -133,7 +132,7 @@ Error Preparer::delete_subtree(std::string_view top, MultiTxn& multi, size_t& si
     if (error != Error::kOk) return error;
   }
   size += top.size() + 16;
-  if (size > kMaxTxnBytes) return Error::kTooLarge;
+  if (size > kMaxMovedBytes) return Error::kTooLarge;
   multi.ops.push_back(make_delete(keep(std::string(top))));
   return Error::kOk;
 }
@@ -156,7 +155,7 @@ Error Preparer::copy_subtree(std::string_view from, std::string_view to, MultiTx
   std::vector<std::string> names = outstanding_.children(from);
   AclList acl = moved_acl(record, 0);
   size += to.size() + record.data.size() + encode_acl(acl).size() + 64;
-  if (size > kMaxTxnBytes) return Error::kTooLarge;
+  if (size > kMaxMovedBytes) return Error::kTooLarge;
   OpCode type = OpCode::kCreate;
   if (owner_kind(record.stat.owner) == OwnerKind::kContainer) type = OpCode::kCreateContainer;
   if (owner_kind(record.stat.owner) == OwnerKind::kTtl) type = OpCode::kCreateTtl;

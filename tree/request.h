@@ -2,8 +2,9 @@
 //
 // Bodies are ZooKeeper's request records (zookeeper-formats.md 1.7), and for the kExt operations
 // our own: conditional writes by identity (czxid), atomic append, rename, removal with the hidden
-// `@` child, and changes of the posix entry. Those are sent only to a leader known to be zabfs, and
-// only for the superuser; what they become in the log are ZooKeeper's txns.
+// `@` child, and changes of the posix entry, those for the superuser only; and the attachment of a
+// session to the server that its client has connected to (types.h). They are sent only to a leader
+// known to be zabfs; what they become in the log are ZooKeeper's txns.
 #pragma once
 
 #include <optional>
@@ -22,7 +23,8 @@ struct Request {
   OpCode type = OpCode::kNotification;
   std::string body;
   Identities identities;
-  bool session_moved = false;  // the leader's word: this session is another server's by now
+  Zxid attachment = kFirstAttachment;  // of the session, as the server that sends it knows it
+  bool session_moved = false;          // the leader's word: this session is another server's by now
 };
 
 // Whether some operation of it makes an ephemeral znode.
@@ -58,7 +60,7 @@ std::string set_data_body(std::string_view path, std::optional<std::string_view>
                           int32_t version);
 std::string set_acl_body(std::string_view path, const AclList& acl, int32_t version);
 std::string check_body(std::string_view path, int32_t version);
-std::string create_session_body(int32_t timeout_ms);
+std::string create_session_body(int32_t timeout_ms);  // of an attachment, too
 
 struct MultiOp {
   OpCode type;

@@ -1,6 +1,9 @@
 #include "tree/snapshot.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cinttypes>
+#include <cstdio>
 
 #include "tree/path.h"
 
@@ -38,8 +41,41 @@ NodeStat read_node_stat(jute::Reader& in) {
   return stat;
 }
 
+// ZooKeeper's stream has no room for the attachments of sessions. They travel as ACLs that no znode
+// has, under ids that no ACL has: Java drops those after loading (ReferenceCountedACLCache). An
+// entry is a session and its attachment, in hexadecimal.
+constexpr std::string_view kAttachmentScheme = "zabfs-attachment";
+constexpr int64_t kFirstAttachmentsId = -2;  // and down from there
+constexpr size_t kAttachmentsInList = 1'000;
+
+std::vector<AclList> write_attachments(const std::map<SessionId, Session>& sessions) {
+  std::vector<AclList> lists;
+  for (const auto& [id, session] : sessions) {
+    if (session.attachment == kFirstAttachment) continue;
+    if (lists.empty() || lists.back().size() == kAttachmentsInList) lists.emplace_back();
+    char text[40];
+    std::snprintf(text, sizeof(text), "%" PRIx64 ":%" PRIx64, static_cast<uint64_t>(id.value),
+                  static_cast<uint64_t>(session.attachment.value));
+    lists.back().push_back({0, {std::string(kAttachmentScheme), text}});
+  }
+  return lists;
+}
+
+void read_attachments(const AclList& list, std::map<SessionId, Session>& sessions) {
+  for (const Acl& entry : list) {
+    uint64_t session = 0, attachment = 0;
+    const char* end = entry.who.id.data() + entry.who.id.size();
+    auto [colon, no_session] = std::from_chars(entry.who.id.data(), end, session, 16);
+    if (no_session != std::errc() || colon == end || *colon != ':') continue;
+    if (std::from_chars(colon + 1, end, attachment, 16).ec != std::errc()) continue;
+    auto place = sessions.find(SessionId{static_cast<int64_t>(session)});
+    if (place != sessions.end()) place->second.attachment.value = static_cast<int64_t>(attachment);
+  }
+}
+
 // No element of a snapshot is longer: a path, data and a Stat.
 constexpr size_t kMaxElementBytes = 2 * (kJuteMaxBuffer + 1024);
+static_assert(kMaxElementBytes >= kMaxTxnBytes);
 
 }  // namespace
 
@@ -64,14 +100,20 @@ SnapshotCursor::SnapshotCursor(Tree& tree)
   stack_.push_back(tree_.root_);
   jute::Writer out(head_);
   out.count(tree_.sessions_.size());
-  for (auto [id, timeout_ms] : tree_.sessions_) {
+  for (const auto& [id, session] : tree_.sessions_) {
     out.i64(id.value);
-    out.i32(timeout_ms);
+    out.i32(session.timeout_ms);
   }
-  out.count(tree_.acls_.size() - 1);
+  std::vector<AclList> attachments = write_attachments(tree_.sessions_);
+  out.count(tree_.acls_.size() - 1 + attachments.size());
   for (AclTable::Number number = 1; number < tree_.acls_.size(); ++number) {
     out.i64(acl_id(number));
     write_acl(out, tree_.acls_.list(number));
+  }
+  int64_t id = kFirstAttachmentsId;
+  for (const AclList& list : attachments) {
+    out.i64(id--);
+    write_acl(out, list);
   }
 }
 
@@ -174,7 +216,7 @@ bool SnapshotLoader::read_element(jute::Reader& in) {
       SessionId session{in.i64()};
       int32_t timeout_ms = in.i32();
       if (!in.ok()) return false;
-      tree_->sessions_[session] = timeout_ms;
+      tree_->sessions_[session] = Session{timeout_ms};
       --left_;
       return true;
     }
@@ -186,8 +228,12 @@ bool SnapshotLoader::read_element(jute::Reader& in) {
       int64_t id = in.i64();
       AclList acl = read_acl(in);
       if (!in.ok()) return false;
-      acl_numbers_[id] = tree_->acls_.intern(acl);
       --left_;
+      if (id <= kFirstAttachmentsId) {
+        read_attachments(acl, tree_->sessions_);
+      } else {
+        acl_numbers_[id] = tree_->acls_.intern(acl);
+      }
       return true;
     }
     case Section::kNodes:

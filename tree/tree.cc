@@ -260,7 +260,7 @@ Outcome Tree::apply(const Txn& txn, std::vector<Change>* changes) {
   outcome.type = header.type;
   outcome.zxid = header.zxid;
   if (const auto* session = std::get_if<CreateSessionTxn>(&txn.body)) {
-    sessions_[header.session] = session->timeout_ms;
+    sessions_[header.session] = Session{session->timeout_ms};
   } else if (const auto* close = std::get_if<CloseSessionTxn>(&txn.body)) {
     apply_close_session(header, *close, changes);
   } else if (const auto* multi = std::get_if<MultiTxn>(&txn.body)) {
@@ -274,9 +274,18 @@ Outcome Tree::apply(const Txn& txn, std::vector<Change>* changes) {
         },
         txn.body);
   }
+  note_request(txn);
   last_zxid_ = header.zxid;
   if (txn.digest && *txn.digest != digest_) digest_agrees_ = false;
   return outcome;
+}
+
+void Tree::note_request(const Txn& txn) {
+  auto place = sessions_.find(txn.header.session);
+  if (place == sessions_.end()) return;
+  Session& session = place->second;
+  if (txn.header.cxid > 0) session.last_cxid = txn.header.cxid;
+  if (is_attach(txn)) session = Session{session.timeout_ms, txn.header.zxid, 0};
 }
 
 void Tree::apply_op(const TxnHeader& header, OpCode type, const OpBody& body, OpOutcome& outcome,

@@ -47,6 +47,13 @@ struct Outcome : OpOutcome {
   std::vector<OpOutcome> ops;  // of a multi
 };
 
+struct Session {
+  int32_t timeout_ms = 0;
+  Zxid attachment = kFirstAttachment;
+  int32_t last_cxid = 0;  // of its requests, as far as this node has seen them pass; 0: none
+  bool operator==(const Session&) const = default;
+};
+
 class Tree {
  public:
   Tree();  // "/", "/zookeeper", "/zookeeper/quota" and "/zookeeper/config"
@@ -87,7 +94,7 @@ class Tree {
   // Whether every txn that carried a digest so far agreed with this tree's.
   bool digest_agrees() const { return digest_agrees_; }
 
-  const std::map<SessionId, int32_t>& sessions() const { return sessions_; }  // to timeout, ms
+  const std::map<SessionId, Session>& sessions() const { return sessions_; }
   // Paths of a session's ephemerals, sorted.
   std::vector<std::string> ephemerals_of(SessionId session) const;
   // The deepest path at or above `path` that has a quota; empty if there is none.
@@ -129,6 +136,7 @@ class Tree {
   void take_off_digest(NodeId id);
   void put_on_digest(NodeId id, std::string_view path);
 
+  void note_request(const Txn& txn);
   Error apply_create(const TxnHeader& header, OpCode type, const CreateTxn& txn, OpOutcome& outcome,
                      std::vector<Change>* changes);
   Error apply_delete(const TxnHeader& header, std::string_view path, std::vector<Change>* changes);
@@ -150,7 +158,7 @@ class Tree {
   size_t node_count_ = 0;
   size_t data_bytes_ = 0;
   AclTable acls_;
-  std::map<SessionId, int32_t> sessions_;
+  std::map<SessionId, Session> sessions_;
   std::unordered_map<SessionId, std::set<NodeId>> ephemerals_;
   std::set<NodeId> containers_;
   std::set<NodeId> ttls_;

@@ -78,6 +78,10 @@ struct Txn {
   std::optional<int64_t> digest;  // the tree's digest after this txn
 };
 
+// An attach txn (OpCode::kExtAttach) travels as an error txn that names no error: to Apache
+// ZooKeeper it is one without effect.
+bool is_attach(const Txn& txn);
+
 // Appends the encoding to `out`.
 void encode_txn(const Txn& txn, std::string& out);
 // nullopt if the bytes are not a transaction.

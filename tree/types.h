@@ -40,6 +40,20 @@ struct SessionId {
   auto operator<=>(const SessionId&) const = default;
 };
 
+// A session's requests come through one server at a time. Each time that its client connects anew,
+// the server asks for an attach txn (OpCode::kExtAttach), whose zxid is the session's attachment
+// from then on; it is 0 from the session's creation until then. Requests name the attachment that
+// they came by, so that what a former server still holds of the session is known to be late.
+inline constexpr Zxid kFirstAttachment{0};
+inline constexpr Zxid kNoAttachment{-1};  // of those who keep none: Apache ZooKeeper's servers
+
+// Whether `a` comes after `b` in the numbers that a server gives to requests: from 1 up, and from
+// the largest back to 1.
+constexpr bool is_later_cxid(int32_t a, int32_t b) {
+  uint32_t distance = (static_cast<uint32_t>(a) - static_cast<uint32_t>(b)) & 0x7fffffff;
+  return distance != 0 && distance < 0x40000000;
+}
+
 // ZooKeeper's error codes (KeeperException.Code), as they travel on the wire.
 enum class Error : int32_t {
   kOk = 0,
@@ -118,6 +132,7 @@ enum class OpCode : int32_t {
   kExtRename = 9003,
   kExtRemove = 9004,
   kExtSetPosix = 9005,
+  kExtAttach = 9006,
 };
 
 constexpr bool is_create(OpCode op) {
@@ -153,6 +168,11 @@ inline constexpr std::string_view kConfigPath = "/zookeeper/config";
 // Limits (DESIGN.md section 3).
 inline constexpr size_t kJuteMaxBuffer = 1'048'575;  // one record or request, bytes
 inline constexpr size_t kMaxDataBytes = kJuteMaxBuffer - 16'384;
+// One txn, encoded. A request can become more than it was (sequence suffixes, `auth` in an ACL), so
+// this is checked when a txn is prepared. Whatever is within it fits a packet between members
+// (Java's own limit for those is twice jute.maxbuffer), a record of the log and an element of a
+// snapshot.
+inline constexpr size_t kMaxTxnBytes = 2 * kJuteMaxBuffer - 1'024;
 inline constexpr size_t kMaxNameBytes = 255;
 inline constexpr size_t kMaxPathBytes = 4'095;
 

@@ -207,8 +207,8 @@ json::object watches_by_path(WireServer& server) {
 json::object dump(WireServer& server) {
   const tree::Tree& tree = server.replica().tree();
   json::object ephemerals, timeouts;
-  for (const auto& [session, timeout_ms] : tree.sessions()) {
-    timeouts[hex(session)] = timeout_ms;
+  for (const auto& [session, facts] : tree.sessions()) {
+    timeouts[hex(session)] = facts.timeout_ms;
     std::vector<std::string> paths = tree.ephemerals_of(session);
     if (paths.empty()) continue;
     json::array list;

@@ -73,7 +73,8 @@ struct Connection : std::enable_shared_from_this<Connection> {
   const uint16_t port;
   const std::chrono::system_clock::time_point since;
   const Clock::time_point since_steady;
-  std::atomic<bool> heard{false};  // since the session was last reported as alive
+  std::atomic<bool> heard{false};                  // since the session was last reported as alive
+  tree::Zxid attachment = tree::kFirstAttachment;  // of the session; on the strand alone
 
   // On the thread that reads it alone:
   std::string in;

@@ -128,7 +128,7 @@ class WireServer : public consensus::ReplicaListener {
   // On the strand.
   void connect(const ConnectionPtr& connection, const ConnectRequest& request);
   void open(const ConnectionPtr& connection, const ConnectRequest& request, tree::SessionId session,
-            int32_t timeout_ms);
+            int32_t timeout_ms, tree::Zxid attachment = tree::kFirstAttachment);
   std::string listen_locally();
   // A session that only this server knows (Java: LocalSessionTracker).
   struct LocalSession {

@@ -102,7 +102,7 @@ ServerFacts WireServer::facts() {
   facts.zxid = tree.last_zxid();
   facts.znodes = tree.node_count();
   facts.sessions = tree.sessions().size();
-  for (const auto& [session, timeout_ms] : tree.sessions()) {
+  for (const auto& [session, ignored] : tree.sessions()) {
     facts.ephemerals += tree.ephemerals_of(session).size();
   }
   facts.watches = watches_.with([](tree::WatchTables& tables) { return tables.count(); });

@@ -81,19 +81,22 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
     local->second = {timeout_ms, host_.now_ms()};
     return open(connection, request, request.session, timeout_ms);
   }
-  replica.revalidate(request.session, timeout_ms, [=, this](std::optional<bool> valid) {
-    if (!valid) return refuse(connection, "the leader went while it asked for its session");
-    if (!*valid) return turn_away(connection, request);
-    open(connection, request, request.session, timeout_ms);
+  replica.attach(request.session, timeout_ms, [=, this](const Outcome& outcome) {
+    if (outcome.error == Error::kSessionExpired) return turn_away(connection, request);
+    if (outcome.error != Error::kOk) {
+      return refuse(connection, "the leader went while it was asked for its session");
+    }
+    open(connection, request, request.session, timeout_ms, outcome.zxid);
   });
 }
 
 void WireServer::open(const ConnectionPtr& connection, const ConnectRequest& request,
-                      SessionId session, int32_t timeout_ms) {
+                      SessionId session, int32_t timeout_ms, tree::Zxid attachment) {
   {
     std::lock_guard lock(connection->mutex);
     if (connection->dead) return;
     connection->session = session;
+    connection->attachment = attachment;
     connection->timeout_ms = timeout_ms;
     connection->phase = Phase::kOpen;
     std::optional<bool> read_only;
@@ -213,6 +216,7 @@ void WireServer::submit(Submission submission) {
   if (finish_locally(submission)) return;
   tree::Request request = std::move(submission.request);
   submission.request.type = request.type;
+  request.attachment = submission.connection->attachment;
   request.cxid = next_cxid_;
   next_cxid_ = next_cxid_ == INT32_MAX ? 1 : next_cxid_ + 1;
   host_.replica().submit(

@@ -117,8 +117,8 @@ std::string dump(WireServer& server) {
   const tree::Tree& tree = server.replica().tree();
   std::string sessions, ephemerals;
   size_t with_ephemerals = 0;
-  for (const auto& [session, timeout_ms] : tree.sessions()) {
-    sessions += fmt::format("0x{:x}\t{}ms\n", hex(session), timeout_ms);
+  for (const auto& [session, facts] : tree.sessions()) {
+    sessions += fmt::format("0x{:x}\t{}ms\n", hex(session), facts.timeout_ms);
     std::vector<std::string> paths = tree.ephemerals_of(session);
     if (paths.empty()) continue;
     ++with_ephemerals;

@@ -61,6 +61,7 @@ void Client::detach() {
 void Client::open_session() {
   session_ = node_->replica().new_session_id();
   owned_ = attachment_;
+  attached_at_ = tree::kFirstAttachment;
   cxid_ = 0;
   int64_t asked_us = world_.now_us();
   submit(OpCode::kCreateSession, tree::create_session_body(kSessionMs),
@@ -74,14 +75,16 @@ void Client::open_session() {
 // At another node than before, the leader is asked first; writes would be refused otherwise.
 void Client::take_session_along() {
   if (std::exchange(asking_, true)) return;
-  node_->replica().revalidate(
+  node_->replica().attach(
       session_, kSessionMs,
-      [this, attachment = attachment_, session = session_](std::optional<bool> valid) {
-        if (attachment != attachment_ || session != session_) return;
+      [this, attachment = attachment_, session = session_, life = life_,
+       node = node_](const Outcome& outcome) {
+        if (node->life() != life || attachment != attachment_ || session != session_) return;
         asking_ = false;
-        if (!valid) return detach();
-        if (!*valid) return forget_session();
+        if (outcome.error == Error::kSessionExpired) return forget_session();
+        if (outcome.error != Error::kOk) return detach();
         owned_ = attachment_;
+        attached_at_ = outcome.zxid;
         trace("is welcome with its session");
       });
 }
@@ -118,7 +121,9 @@ void Client::submit(OpCode type, std::string body, Done done) {
     if (outcome.error == Error::kSessionMoved) return detach();  // its server closes the connection
     done(outcome);
   };
-  node_->replica().submit(tree::superuser_request(session, cxid, type, std::move(body)), finish);
+  tree::Request request = tree::superuser_request(session, cxid, type, std::move(body));
+  request.attachment = attached_at_;
+  node_->replica().submit(std::move(request), finish);
 }
 
 void Client::make_directories() {
@@ -427,7 +432,7 @@ void Clients::retire_some() {
 }
 
 void Clients::check_sessions(const tree::Tree& tree) const {
-  for (const auto& [session, timeout_ms] : tree.sessions()) {
+  for (const auto& [session, ignored] : tree.sessions()) {
     bool alive = std::any_of(clients_.begin(), clients_.end(),
                              [&](const auto& client) { return client->session() == session; });
     if (!alive) {

@@ -73,6 +73,7 @@ class Client {
   tree::SessionId session_;
   bool open_ = false;
   uint64_t owned_ = 0;  // the attachment whose node the leader knows as the session's
+  tree::Zxid attached_at_;
   bool asking_ = false;
   int32_t cxid_ = 0;
   int under_way_ = 0;

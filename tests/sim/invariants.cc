@@ -74,6 +74,15 @@ void Invariants::first_applied(const tree::Txn& txn) {
   index_[header.zxid.value] = order_.size();
   order_.push_back({header.zxid, header.session, header.cxid, header.type, header.time_ms});
   bool has_effect = header.type != OpCode::kError;
+  // Clients number what they do in a session from its beginning to its end, wherever they are.
+  if (has_effect && header.cxid > 0 && header.session != tree::SessionId{}) {
+    int32_t& last = last_cxids_[header.session];
+    if (header.cxid < last) {
+      throw Violation(fmt::format("session 0x{:x} cxid {} took effect at 0x{:x}, after its cxid {}",
+                                  header.session.value, header.cxid, header.zxid.value, last));
+    }
+    last = header.cxid;
+  }
   if (has_effect && header.cxid > 0 && !effects_.insert({header.session, header.cxid}).second) {
     throw Violation(
         fmt::format("session 0x{:x} cxid {} took effect twice, the second time at 0x{:x}",

@@ -79,6 +79,7 @@ class Invariants {
   std::unordered_map<int64_t, size_t> next_;   // by node: what it has to apply next
   std::unordered_map<int64_t, int64_t> digests_;
   std::set<std::pair<tree::SessionId, int32_t>> effects_;
+  std::unordered_map<tree::SessionId, int32_t> last_cxids_;  // that took effect
   std::map<std::string, std::vector<Version>, std::less<>> versions_;
   tree::Zxid known_;
   std::set<std::string> attempted_, acknowledged_;

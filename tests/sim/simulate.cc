@@ -208,6 +208,7 @@ constexpr MutantName kMutantNames[consensus::kMutants] = {
     {"snapshot-unsynced", "TRUNC path: the snapshot is synced first"},
     {"barrier-without-quorum", "sync: a quorum confirms it"},
     {"old-quorum-only", "reconfig: quorums of both configurations"},
+    {"late-requests-prepared", "a session's requests take effect in order"},
 };
 
 consensus::Mutant find_mutant(const std::string& name) {

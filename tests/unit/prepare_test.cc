@@ -222,5 +222,97 @@ TEST_F(Prepare, TimesGoWithTheVersionTheyAreSetFor) {
   EXPECT_EQ(posix->mode, 0644u);
 }
 
+// An `auth` entry stands for every identity of the client.
+class PrepareLarge : public Prepare {
+ protected:
+  PrepareLarge() {
+    for (int i = 0; i < 200; ++i) {
+      many_.push_back({"digest", "user" + std::to_string(i) + ":" + std::string(40, 'x')});
+    }
+    many_auth_ = {{kPermAll, {"auth", ""}}};
+  }
+  std::string multi_of_creates(int count) const {
+    std::vector<MultiOp> ops;
+    for (int i = 0; i < count; ++i) {
+      ops.push_back({OpCode::kCreate, create_body("/m" + std::to_string(i), "", many_auth_, 0)});
+    }
+    return multi_body(ops);
+  }
+  Identities many_;
+  AclList many_auth_;
+};
+
+TEST_F(PrepareLarge, AMultiThatWouldBecomeTooLargeFailsAsAWhole) {
+  int64_t digest = tree_.digest();
+  EXPECT_EQ(run(OpCode::kMulti, multi_of_creates(400), {}, many_).error, Error::kBadArguments);
+  EXPECT_EQ(tree_.digest(), digest);
+  EXPECT_EQ(tree_.find("/m0"), nullptr);
+  EXPECT_EQ(run(OpCode::kMulti, multi_of_creates(50), {}, many_).error, Error::kOk);
+  EXPECT_EQ(tree_.acl_of(*tree_.find("/m49")).size(), many_.size());
+}
+
+TEST_F(PrepareLarge, NoTxnIsLargerThanTheLimit) {
+  for (int count = 150; count < 168; ++count) {
+    prepare(OpCode::kMulti, multi_of_creates(count), {}, many_);
+    ASSERT_EQ(prepared_.size(), 1u);
+    EXPECT_LE(prepared_.back().bytes.size(), kMaxTxnBytes);
+    apply_all();
+    for (int i = 0; i < count; ++i) remove("/m" + std::to_string(i));
+  }
+}
+
+TEST_F(PrepareLarge, AnAclThatWouldBecomeTooLargeIsRefused) {
+  create("/a");
+  auto with_kilobytes = [this](int count) {
+    for (int i = 0; i < count; ++i) {
+      many_.push_back({"digest", std::to_string(many_.size()) + ":" + std::string(1'024, 'x')});
+    }
+  };
+  with_kilobytes(1'900);
+  EXPECT_EQ(run(OpCode::kSetAcl, set_acl_body("/a", many_auth_, -1), {}, many_).error, Error::kOk);
+  with_kilobytes(200);
+  EXPECT_EQ(run(OpCode::kSetAcl, set_acl_body("/a", many_auth_, -1), {}, many_).error,
+            Error::kBadArguments);
+}
+
+class PrepareSessions : public Prepare {
+ protected:
+  Request request(SessionId session, int32_t cxid, Zxid attachment) {
+    Request request{session, cxid, OpCode::kSetData, set_data_body("/a", "x", -1), superuser()};
+    request.attachment = attachment;
+    return request;
+  }
+};
+
+TEST_F(PrepareSessions, WhatCameByAnAttachmentThatIsOverIsNotAdmitted) {
+  SessionId session = open_session(5);
+  EXPECT_EQ(preparer_.admit(request(session, 900, kFirstAttachment)), Error::kOk);
+  prepare(OpCode::kExtAttach, create_session_body(1000), session);
+  Zxid first = zxid_;  // outstanding
+  EXPECT_EQ(preparer_.admit(request(session, 900, kFirstAttachment)), Error::kSessionMoved);
+  EXPECT_EQ(preparer_.admit(request(session, 1, first)), Error::kOk);  // another server's number
+  apply_all();
+  EXPECT_EQ(preparer_.admit(request(session, 900, kFirstAttachment)), Error::kSessionMoved);
+  EXPECT_EQ(preparer_.admit(request(session, 1, first)), Error::kOk);
+  EXPECT_EQ(run(OpCode::kExtAttach, create_session_body(1000), session).error, Error::kOk);
+  EXPECT_EQ(preparer_.admit(request(session, 2, first)), Error::kSessionMoved);
+  EXPECT_EQ(preparer_.admit(request(session, 2, kNoAttachment)), Error::kOk);
+  EXPECT_EQ(run(OpCode::kExtAttach, create_session_body(1000), SessionId{77}).error,
+            Error::kSessionExpired);
+}
+
+TEST_F(PrepareSessions, RequestsOfAnAttachmentComeInOrderAndOnce) {
+  create("/a");
+  SessionId session = open_session(5);
+  run(OpCode::kSetData, set_data_body("/a", "", -1), session);
+  int32_t last = cxid_;
+  EXPECT_EQ(preparer_.admit(request(session, last, kFirstAttachment)), Error::kConnectionLoss);
+  EXPECT_EQ(preparer_.admit(request(session, last - 1, kFirstAttachment)), Error::kConnectionLoss);
+  EXPECT_EQ(preparer_.admit(request(session, last + 1, kFirstAttachment)), Error::kOk);
+  cxid_ = INT32_MAX - 1;
+  run(OpCode::kSetData, set_data_body("/a", "", -1), session);
+  EXPECT_EQ(preparer_.admit(request(session, 1, kFirstAttachment)), Error::kOk);  // it begins again
+}
+
 }  // namespace
 }  // namespace zabfs::tree

@@ -126,6 +126,19 @@ TEST_F(LeaderTest, TruncatesWithinAnEpochAndSnapshotsAcross) {
   EXPECT_EQ(all<action::SendSnapshot>().size(), 1u);
 }
 
+// A Java leader's snapshot may end there.
+TEST_F(LeaderTest, SendsAnEpochsTxnsToALearnerThatEndsAtItsStart) {
+  establish();
+  connect(12, 2);
+  receive(12, Packet(PacketType::kAckEpoch, Zxid::make(1, 0), ack_epoch_data(1)));
+  EXPECT_EQ(sent(), "DIFF NEWLEADER");
+  auto history = all<action::SendHistory>();
+  ASSERT_EQ(history.size(), 2u);
+  EXPECT_EQ(history[0].after, Zxid::make(1, 0));
+  EXPECT_EQ(history[0].through, Zxid::make(1, 2));
+  EXPECT_TRUE(history[0].commit);
+}
+
 TEST_F(LeaderTest, StepsDownWithoutAQuorum) {
   establish();
   step(event::LinkDown{11});
