@@ -20,11 +20,12 @@ constexpr Zxid kNoVote{-1};
 
 }  // namespace
 
-// Of equals, one that every voter knows of is better than one of a configuration that is proposed.
+// Who has no weight never leads, as in Java. Of equals, one that every voter knows of is better
+// than one of a configuration that is proposed.
 bool Election::beats(const Vote& a, const Vote& b) const {
   auto rank = [this](const Vote& vote) {
-    return std::tuple(vote.peer_epoch, vote.zxid, membership_.in_force().is_voter(vote.leader),
-                      vote.leader);
+    return std::tuple(!membership_.is_weightless(vote.leader), vote.peer_epoch, vote.zxid,
+                      membership_.in_force().is_voter(vote.leader), vote.leader);
   };
   return rank(a) > rank(b);
 }
@@ -34,7 +35,7 @@ void Election::start(int64_t now_ms, const ZabState& state, Actions& out) {
   received_.clear();
   settled_.clear();
   decide_at_ms_.reset();
-  votes_ = state.votes && membership_.is_voter(config_.me);
+  votes_ = may_vote(config_, state) && membership_.is_voter(config_.me);
   empty_ = state.empty;
   nonce_ = state.nonce;
   if (votes_) {
@@ -149,6 +150,7 @@ void Election::note_own_vote() {
 
 bool Election::everyone_is_empty() const {
   if (votes_ || !empty_ || !membership_.is_voter(config_.me)) return false;
+  if (!config_.begins_by_itself) return false;
   std::set<ServerId> voters = membership_.voters();
   return std::all_of(voters.begin(), voters.end(),
                      [this](ServerId id) { return id == config_.me || seen_empty_.contains(id); });
@@ -169,6 +171,7 @@ bool Election::leader_confirms(ServerId leader, int64_t round) const {
 bool Election::supported(const std::map<ServerId, Received>& votes, const Vote& vote,
                          bool looking) const {
   if (vote.leader.value == kNobody) return false;
+  if (looking && membership_.is_weightless(vote.leader)) return false;
   // Others may still follow what this node was before it lost its vote.
   if (!votes_ && vote.leader == config_.me) return false;
   std::set<ServerId> supporters;

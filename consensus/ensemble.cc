@@ -6,11 +6,135 @@
 
 namespace zabfs::consensus {
 
-Ensemble::Ensemble(std::map<ServerId, Member> members, int64_t version)
-    : members_(std::move(members)), version_(version) {
-  for (const auto& [id, member] : members_) {
-    if (!member.observer) ++voter_count_;
+namespace {
+
+// A whole number that is not negative.
+std::optional<int64_t> parse_number(std::string_view text, int64_t limit) {
+  int64_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  bool whole = error == std::errc() && end == text.data() + text.size();
+  if (!whole || number < 0 || number > limit) return std::nullopt;
+  return number;
+}
+
+// N of "group.N".
+std::optional<int64_t> number_behind(std::string_view prefix, std::string_view key) {
+  if (!key.starts_with(prefix)) return std::nullopt;
+  return parse_number(key.substr(prefix.size()), kWithoutVote - 1);
+}
+
+std::string key_of(std::string_view kind, int64_t number) {
+  return std::string(kind) + std::to_string(number);
+}
+
+constexpr std::string_view kGroup = "group.", kWeight = "weight.", kServer = "server.";
+
+}  // namespace
+
+// ---- groups and weights
+
+// As Java, which takes every key that begins so.
+bool Hierarchy::is_key(std::string_view key) {
+  return key.starts_with("group") || key.starts_with("weight");
+}
+
+std::string Hierarchy::take(std::string_view key, std::string_view value) {
+  if (std::optional<int64_t> id = number_behind(kWeight, key)) {
+    std::optional<int64_t> weight = parse_number(value, kMaxWeight);
+    if (!weight) return "the weight is not a number from 0 to " + std::to_string(kMaxWeight);
+    if (!weights_.emplace(ServerId{*id}, *weight).second) return "this weight is given twice";
+    return {};
   }
+  std::optional<int64_t> group = number_behind(kGroup, key);
+  if (!group) return "expected group.N or weight.N";
+  for (const auto& [id, other] : groups_) {
+    if (other == *group) return "this group is listed twice";
+  }
+  while (true) {
+    size_t end = value.find(':');
+    std::optional<int64_t> id = parse_number(value.substr(0, end), kWithoutVote - 1);
+    if (!id) return "expected the numbers of its servers with ':' between them";
+    if (!groups_.emplace(ServerId{*id}, *group).second) {
+      return "server " + std::to_string(*id) + " is in two groups, or twice in one";
+    }
+    if (end == std::string_view::npos) return {};
+    value.remove_prefix(end + 1);
+  }
+}
+
+std::optional<EnsembleError> Hierarchy::complete(const std::map<ServerId, Member>& members) {
+  if (is_empty()) return std::nullopt;
+  for (const auto& [id, member] : members) {
+    if (member.observer) continue;
+    if (!groups_.contains(id)) {
+      return EnsembleError{key_of(kServer, id.value),
+                           "this voter is in no group, and others are in groups"};
+    }
+    weights_.try_emplace(id, 1);
+  }
+  for (const auto& [id, group] : groups_) {
+    std::string server = "server " + std::to_string(id.value);
+    if (!members.contains(id)) {
+      return EnsembleError{key_of(kGroup, group), server + " is not listed as a server"};
+    }
+    if (!weights_.contains(id)) {
+      return EnsembleError{key_of(kGroup, group),
+                           server + " is an observer; take it out of the group"};
+    }
+  }
+  for (const auto& [id, weight] : weights_) {
+    if (!members.contains(id)) {
+      return EnsembleError{key_of(kWeight, id.value), "there is no such server"};
+    }
+  }
+  return std::nullopt;
+}
+
+int64_t Hierarchy::weight(ServerId id) const {
+  auto place = weights_.find(id);
+  return place == weights_.end() ? 1 : place->second;
+}
+
+std::string Hierarchy::text() const {
+  std::map<int64_t, std::string> groups;
+  for (auto [id, group] : groups_) {
+    std::string& servers = groups[group];
+    servers += (servers.empty() ? "" : ":") + std::to_string(id.value);
+  }
+  std::string text;
+  for (const auto& [group, servers] : groups) text += key_of(kGroup, group) + "=" + servers + "\n";
+  for (auto [id, weight] : weights_) {
+    text += key_of(kWeight, id.value) + "=" + std::to_string(weight) + "\n";
+  }
+  return text;
+}
+
+// ---- quorums
+
+Ensemble::Ensemble(std::map<ServerId, Member> members, int64_t version, Hierarchy hierarchy)
+    : members_(std::move(members)), hierarchy_(std::move(hierarchy)), version_(version) {
+  std::map<int64_t, size_t> places;  // of groups
+  auto place_of = [&](ServerId id) {
+    auto group = hierarchy_.groups().find(id);
+    int64_t number = group == hierarchy_.groups().end() ? 0 : group->second;
+    size_t place = places.try_emplace(number, places.size()).first->second;
+    if (place == group_weights_.size()) group_weights_.push_back(0);
+    return place;
+  };
+  for (const auto& [id, member] : members_) {
+    if (!member.observer) votes_[id] = Vote{place_of(id), hierarchy_.weight(id)};
+  }
+  if (hierarchy_.is_empty()) {
+    for (const auto& [id, vote] : votes_) group_weights_[vote.group] += vote.weight;
+  }
+  // As Java: what weighs in a group is every server there, an observer too if it was given a
+  // weight.
+  for (const auto& [id, group] : hierarchy_.groups()) {
+    group_weights_[place_of(id)] += hierarchy_.weight(id);
+  }
+  auto has_weight = [](int64_t weight) { return weight > 0; };
+  counted_groups_ =
+      static_cast<size_t>(std::count_if(group_weights_.begin(), group_weights_.end(), has_weight));
 }
 
 const Member* Ensemble::find(ServerId id) const {
@@ -18,28 +142,59 @@ const Member* Ensemble::find(ServerId id) const {
   return place == members_.end() ? nullptr : &place->second;
 }
 
-bool Ensemble::is_voter(ServerId id) const {
-  const Member* member = find(id);
-  return member != nullptr && !member->observer;
+bool Ensemble::is_voter(ServerId id) const { return votes_.contains(id); }
+
+int64_t Ensemble::weight(ServerId id) const {
+  auto place = votes_.find(id);
+  return place == votes_.end() ? 0 : place->second.weight;
+}
+
+class Ensemble::Tally {
+ public:
+  explicit Tally(const Ensemble& ensemble)
+      : ensemble_(ensemble), gathered_(ensemble.group_weights_.size()) {}
+
+  // Nobody twice. True: those added so far are a quorum.
+  bool add(ServerId id) {
+    auto place = ensemble_.votes_.find(id);
+    if (place == ensemble_.votes_.end()) return is_quorum();
+    const Vote& vote = place->second;
+    int64_t all = ensemble_.group_weights_[vote.group];
+    int64_t& weight = gathered_[vote.group];
+    bool was_won = 2 * weight > all;
+    weight += vote.weight;
+    if (!was_won && 2 * weight > all) ++won_;
+    return is_quorum();
+  }
+
+ private:
+  bool is_quorum() const { return 2 * won_ > ensemble_.counted_groups_; }
+
+  const Ensemble& ensemble_;
+  std::vector<int64_t> gathered_;
+  size_t won_ = 0;
+};
+
+bool Ensemble::can_have_quorum() const {
+  Tally tally(*this);
+  return std::any_of(votes_.begin(), votes_.end(),
+                     [&](const auto& vote) { return tally.add(vote.first); });
 }
 
 bool Ensemble::is_quorum(const std::set<ServerId>& ids) const {
-  size_t voters = 0;
-  for (ServerId id : ids) {
-    if (is_voter(id)) ++voters;
-  }
-  return voters > voter_count_ / 2;
+  Tally tally(*this);
+  return std::any_of(ids.begin(), ids.end(), [&](ServerId id) { return tally.add(id); });
 }
 
 Zxid Ensemble::quorum_zxid(const std::map<ServerId, Zxid>& reached) const {
-  std::vector<Zxid> zxids;
-  for (auto [id, zxid] : reached) {
-    if (is_voter(id)) zxids.push_back(zxid);
+  std::vector<std::pair<Zxid, ServerId>> longest;
+  for (auto [id, zxid] : reached) longest.emplace_back(zxid, id);
+  std::sort(longest.begin(), longest.end(), std::greater<>());
+  Tally tally(*this);
+  for (auto [zxid, id] : longest) {
+    if (tally.add(id)) return zxid;
   }
-  size_t majority = voter_count_ / 2 + 1;
-  if (zxids.size() < majority) return Zxid{};
-  std::sort(zxids.begin(), zxids.end(), std::greater<>());
-  return zxids[majority - 1];
+  return Zxid{};
 }
 
 std::string Ensemble::text() const {
@@ -53,6 +208,7 @@ std::string Ensemble::text() const {
     if (!member.client_address.empty()) text += ";" + member.client_address;
     text += "\n";
   }
+  text += hierarchy_.text();
   char digits[17];
   auto [end, error] = std::to_chars(digits, digits + sizeof(digits), version_, 16);
   return text + "version=" + std::string(digits, end);
@@ -147,18 +303,14 @@ int64_t version_in(std::string_view text) {
 }
 
 std::optional<ServerId> parse_server_key(std::string_view key) {
-  constexpr std::string_view kPrefix = "server.";
-  if (!key.starts_with(kPrefix)) return std::nullopt;
-  key.remove_prefix(kPrefix.size());
-  int64_t id = 0;
-  auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-  bool whole = error == std::errc() && end == key.data() + key.size();
-  if (!whole || id < 0 || id >= kWithoutVote) return std::nullopt;
-  return ServerId{id};
+  std::optional<int64_t> id = number_behind(kServer, key);
+  if (!id) return std::nullopt;
+  return ServerId{*id};
 }
 
-std::optional<Ensemble> parse_ensemble(std::string_view text) {
+std::variant<Ensemble, EnsembleError> read_ensemble(std::string_view text) {
   std::map<ServerId, Member> members;
+  Hierarchy hierarchy;
   int64_t version = version_in(text);
   while (!text.empty()) {
     size_t end = text.find('\n');
@@ -166,14 +318,32 @@ std::optional<Ensemble> parse_ensemble(std::string_view text) {
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     if (line.empty() || line.starts_with("version=")) continue;
     size_t equals = line.find('=');
-    std::optional<ServerId> id = parse_server_key(line.substr(0, equals));
-    if (!id || equals == std::string_view::npos) return std::nullopt;
-    auto member = parse_member(line.substr(equals + 1));
-    if (std::holds_alternative<MemberError>(member)) return std::nullopt;
+    EnsembleError error{std::string(line.substr(0, equals)), "this is not known here"};
+    if (equals == std::string_view::npos) return error;
+    std::string_view key = line.substr(0, equals), value = line.substr(equals + 1);
+    if (Hierarchy::is_key(key)) {
+      error.what = hierarchy.take(key, value);
+      if (!error.what.empty()) return error;
+      continue;
+    }
+    std::optional<ServerId> id = parse_server_key(key);
+    if (!id) return error;
+    auto member = parse_member(value);
+    if (const auto* wrong = std::get_if<MemberError>(&member)) {
+      return EnsembleError{std::string(key), wrong->what};
+    }
     members[*id] = std::get<Member>(std::move(member));
   }
-  if (members.empty()) return std::nullopt;
-  return Ensemble(std::move(members), version);
+  if (members.empty()) return EnsembleError{"server.N", "no server is listed"};
+  if (members.size() > kMaxMembers) return EnsembleError{"server.N", "there are too many servers"};
+  if (std::optional<EnsembleError> wrong = hierarchy.complete(members)) return *wrong;
+  return Ensemble(std::move(members), version, std::move(hierarchy));
+}
+
+std::optional<Ensemble> parse_ensemble(std::string_view text) {
+  auto read = read_ensemble(text);
+  if (std::holds_alternative<EnsembleError>(read)) return std::nullopt;
+  return std::get<Ensemble>(std::move(read));
 }
 
 }  // namespace zabfs::consensus

@@ -1,5 +1,9 @@
 // Who the members are: the configuration that quorums are counted in.
 //
+// Quorums are majorities of the voters, or hierarchical where groups are configured (Java:
+// QuorumHierarchical): in each of a majority of the groups a majority of the weight. A group
+// without weight does not count. A voter without weight counts for nothing, and never leads.
+//
 // The text form travels in NEWLEADER and in election notifications (zookeeper-formats.md 4.5).
 #pragma once
 
@@ -9,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "tree/types.h"
 
@@ -36,17 +41,51 @@ struct Member {
   std::string client_address;  // "host:port", or empty
 };
 
+// What is wrong with a configuration, and the key that it is wrong at.
+struct EnsembleError {
+  std::string key, what;
+};
+
+// The lines `group.N=1:2:3` and `weight.N=W`.
+class Hierarchy {
+ public:
+  static constexpr int64_t kMaxWeight = 1'000'000'000;  // the sum of all fits
+
+  // Whether the line of that key is to be given to `take`, for better or worse.
+  static bool is_key(std::string_view key);
+  // An empty string, or what is wrong with the line.
+  std::string take(std::string_view key, std::string_view value);
+  // What only all lines together say; gives a voter without a weight of its own the weight 1.
+  std::optional<EnsembleError> complete(const std::map<ServerId, Member>& members);
+
+  bool is_empty() const { return groups_.empty() && weights_.empty(); }
+  const std::map<ServerId, int64_t>& groups() const { return groups_; }
+  int64_t weight(ServerId id) const;
+  std::string text() const;
+
+ private:
+  std::map<ServerId, int64_t> groups_;  // the group of each server
+  std::map<ServerId, int64_t> weights_;
+};
+
 class Ensemble {
  public:
   Ensemble() = default;
-  explicit Ensemble(std::map<ServerId, Member> members, int64_t version = 0);
+  // `hierarchy` is complete for these members.
+  explicit Ensemble(std::map<ServerId, Member> members, int64_t version = 0,
+                    Hierarchy hierarchy = {});
 
   const std::map<ServerId, Member>& members() const { return members_; }
   const Member* find(ServerId id) const;
   bool is_voter(ServerId id) const;
-  size_t voter_count() const { return voter_count_; }
+  size_t voter_count() const { return votes_.size(); }
   int64_t version() const { return version_; }
-  // Whether `ids` holds a majority of the voters; others in it don't count.
+  const Hierarchy& hierarchy() const { return hierarchy_; }
+  // 1 for every voter where there are no groups; 0 for who is no voter.
+  int64_t weight(ServerId id) const;
+  // Whether all voters together are one.
+  bool can_have_quorum() const;
+  // Others than voters in `ids` don't count.
   bool is_quorum(const std::set<ServerId>& ids) const;
   // The largest zxid that a quorum has reached, given each one's.
   Zxid quorum_zxid(const std::map<ServerId, Zxid>& reached) const;
@@ -54,8 +93,17 @@ class Ensemble {
   std::string voter_names() const;  // "1 2 3"
 
  private:
+  struct Vote {
+    size_t group;
+    int64_t weight;
+  };
+  class Tally;  // counts voters, one by one, until they are a quorum
+
   std::map<ServerId, Member> members_;
-  size_t voter_count_ = 0;
+  Hierarchy hierarchy_;
+  std::map<ServerId, Vote> votes_;      // of voters
+  std::vector<int64_t> group_weights_;  // a majority of voters is the quorum of one group
+  size_t counted_groups_ = 0;           // those with weight
   int64_t version_ = 0;
 };
 
@@ -66,8 +114,9 @@ struct MemberError {
 };
 std::variant<Member, MemberError> parse_member(std::string_view text);
 
-// The inverse of Ensemble::text. nullopt: it is not one, or has what is not known here (groups,
-// weights).
+// The inverse of Ensemble::text. It is an error to have what is not known here: nobody could say
+// what a quorum of it is.
+std::variant<Ensemble, EnsembleError> read_ensemble(std::string_view text);
 std::optional<Ensemble> parse_ensemble(std::string_view text);
 // "server.N".
 std::optional<ServerId> parse_server_key(std::string_view key);

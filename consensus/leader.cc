@@ -174,8 +174,10 @@ void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, A
   if (their_epoch != -1) {
     bool ahead = std::pair(static_cast<uint32_t>(their_epoch), packet.zxid) >
                  std::pair(own_epoch_, own_last_);
-    if (ahead && phase_ == Phase::kEpochAcks && !learner.observer &&
-        state_.membership.is_voter(learner.id)) {
+    // Without weight it counts for no quorum: what only it has was never committed.
+    bool counts = !learner.observer && state_.membership.is_voter(learner.id) &&
+                  !state_.membership.is_weightless(learner.id);
+    if (ahead && phase_ == Phase::kEpochAcks && counts) {
       failure_ = "server " + std::to_string(learner.id.value) + " has a longer history";
       return;
     }
@@ -326,13 +328,14 @@ void Leader::try_commit(Actions& out) {
   }
 }
 
-// Who leads under `next`: this node if it can, else the voter there whose log is longest.
+// Who leads under `next`: this node if it can, else the voter there whose log is longest. Who has
+// no weight there can't.
 ServerId Leader::leader_under(const Ensemble& next, const std::map<ServerId, Zxid>& reached) const {
-  if (next.is_voter(config_.me)) return config_.me;
+  if (next.weight(config_.me) > 0) return config_.me;
   ServerId best = config_.me;
   Zxid longest;
   for (auto [id, zxid] : reached) {
-    if (next.is_voter(id) && zxid >= longest) std::tie(best, longest) = std::pair(id, zxid);
+    if (next.weight(id) > 0 && zxid >= longest) std::tie(best, longest) = std::pair(id, zxid);
   }
   return best;
 }

@@ -14,12 +14,11 @@ namespace {
 // TxnHeader: client id, cxid, zxid, time, type.
 constexpr size_t kTypeOffset = 8 + 4 + 8 + 8;
 
-std::optional<Ensemble> configuration_in(std::string_view txn) {
+std::string configuration_in(std::string_view txn) {
   std::optional<tree::Txn> decoded = tree::decode_txn(txn);
-  if (!decoded) return std::nullopt;
+  if (!decoded) return {};
   const auto* set = std::get_if<tree::SetDataTxn>(&decoded->body);
-  if (set == nullptr || !set->data) return std::nullopt;
-  return parse_ensemble(*set->data);
+  return std::string(set == nullptr ? std::string_view() : set->data.value_or(""));
 }
 
 }  // namespace
@@ -32,6 +31,17 @@ bool is_reconfiguration(std::string_view txn) {
 
 bool Membership::is_voter(ServerId id) const {
   return in_force_.is_voter(id) || (proposed_ && proposed_->is_voter(id)) || heard_of_.is_voter(id);
+}
+
+bool Membership::is_weightless(ServerId id) const {
+  bool has_weight = in_force_.weight(id) > 0 || heard_of_.weight(id) > 0 ||
+                    (proposed_ && proposed_->weight(id) > 0);
+  return is_voter(id) && !has_weight;
+}
+
+const Membership::Riddle* Membership::not_understood() const {
+  if (proposed_riddle_) return &*proposed_riddle_;
+  return riddle_ && riddle_->version > in_force_.version() ? &*riddle_ : nullptr;
 }
 
 bool Membership::is_member(ServerId id) const {
@@ -68,36 +78,56 @@ Zxid Membership::quorum_zxid(const std::map<ServerId, Zxid>& reached) const {
 
 void Membership::appended(Zxid zxid, std::string_view txn) {
   if (!is_reconfiguration(txn)) return;
-  std::optional<Ensemble> next = configuration_in(txn);
-  if (!next || next->version() <= in_force_.version()) return;
+  auto read = read_ensemble(configuration_in(txn));
+  auto* next = std::get_if<Ensemble>(&read);
+  int64_t version = next != nullptr ? next->version() : zxid.value;
+  if (version <= in_force_.version()) return;
   if (proposed_) in_force_ = std::move(*proposed_);
-  proposed_ = std::move(next);
+  proposed_.reset();
+  if (proposed_riddle_) riddle_ = std::move(proposed_riddle_);
+  proposed_riddle_.reset();
+  if (next != nullptr) {
+    proposed_ = std::move(*next);
+  } else {
+    proposed_riddle_ = Riddle{version, std::get<EnsembleError>(std::move(read))};
+  }
   proposed_at_ = zxid;
   ++changes_;
 }
 
 void Membership::truncate(Zxid last) {
-  if (!proposed_ || proposed_at_ <= last) return;
+  if ((!proposed_ && !proposed_riddle_) || proposed_at_ <= last) return;
   proposed_.reset();
+  proposed_riddle_.reset();
   ++changes_;
 }
 
 bool Membership::committed(Zxid through) {
-  if (!proposed_ || proposed_at_ > through) return false;
-  in_force_ = std::move(*proposed_);
+  if ((!proposed_ && !proposed_riddle_) || proposed_at_ > through) return false;
+  if (proposed_) in_force_ = std::move(*proposed_);
+  if (proposed_riddle_) riddle_ = std::move(proposed_riddle_);
   proposed_.reset();
+  proposed_riddle_.reset();
   heard_of_ = Ensemble();
   ++changes_;
   return true;
 }
 
 bool Membership::adopt(std::string_view text) {
-  if (version_in(text) <= in_force_.version()) return false;
-  std::optional<Ensemble> newer = parse_ensemble(text);
-  if (!newer) return false;
-  in_force_ = std::move(*newer);
-  heard_of_ = Ensemble();
-  if (proposed_ && proposed_->version() <= in_force_.version()) proposed_.reset();
+  int64_t version = version_in(text);
+  if (version <= in_force_.version()) return false;
+  auto read = read_ensemble(text);
+  if (auto* problem = std::get_if<EnsembleError>(&read)) {
+    if (riddle_ && version <= riddle_->version) return false;
+    riddle_ = Riddle{version, std::move(*problem)};
+  } else {
+    in_force_ = std::get<Ensemble>(std::move(read));
+    heard_of_ = Ensemble();
+    if (proposed_ && proposed_->version() <= in_force_.version()) proposed_.reset();
+    if (proposed_riddle_ && proposed_riddle_->version <= in_force_.version()) {
+      proposed_riddle_.reset();
+    }
+  }
   ++changes_;
   return true;
 }

@@ -6,6 +6,9 @@
 // log, and in force from when that is known to be committed. At most one is proposed at a time, so
 // one behind another says that the other is committed.
 //
+// One that this node does not understand counts all the same, for others: this node can't know what
+// a quorum is, and has no vote until one that it understands is in force instead.
+//
 // Pure value.
 #pragma once
 
@@ -30,13 +33,23 @@ class Membership {
   // Rises with every change.
   uint64_t changes() const { return changes_; }
 
+  // A newer configuration than that in force which this node does not understand.
+  struct Riddle {
+    int64_t version;
+    EnsembleError problem;
+  };
+  const Riddle* not_understood() const;
+  bool is_understood() const { return not_understood() == nullptr; }
+
   // Of either configuration, or of one that was only heard of.
   bool is_voter(ServerId id) const;
+  // A voter that has no weight wherever it is one: it must not lead.
+  bool is_weightless(ServerId id) const;
   bool is_member(ServerId id) const;
   // Where everybody is who may be dialled; hearsay included.
   std::map<ServerId, Member> addresses() const;
   std::set<ServerId> voters() const;
-  // Whether `ids` holds a majority of the voters of each configuration.
+  // Whether `ids` holds a quorum of each configuration.
   bool is_quorum(const std::set<ServerId>& ids) const;
   // The largest zxid that is committed, given how far each server's log has come: a proposed
   // configuration, and what is behind it, needs quorums of both.
@@ -48,7 +61,8 @@ class Membership {
   void truncate(Zxid last);
   // Everything through that zxid is committed. True: a configuration came into force.
   bool committed(Zxid through);
-  // A configuration that is in force elsewhere, as text. True: it is newer, and in force here, too.
+  // A configuration that is in force elsewhere, as text. True: it is news, and either in force
+  // here, too, or not understood.
   bool adopt(std::string_view text);
   // A configuration that is proposed elsewhere. It counts for no quorum here, but its voters take
   // part: without them it can't be committed. True: it is news.
@@ -58,6 +72,8 @@ class Membership {
   Ensemble in_force_;
   std::optional<Ensemble> proposed_;
   Zxid proposed_at_;
+  std::optional<Riddle> riddle_;           // in force elsewhere
+  std::optional<Riddle> proposed_riddle_;  // in this node's log, not known to be committed
   Ensemble heard_of_;
   uint64_t changes_ = 0;
 };

@@ -192,7 +192,9 @@ using Actions = std::vector<Action>;
 
 struct ZabConfig {
   ServerId me;
-  Ensemble ensemble;       // as configured; what counts is Membership
+  Ensemble ensemble;  // as configured; what counts is Membership
+  // A new ensemble, once all voters have been seen empty; Java: db.autocreate.
+  bool begins_by_itself = true;
   bool wants_vote = true;  // where no configuration has this node: it follows, and isn't counted
   int32_t tick_ms = 2000;
   int32_t init_limit = 10;  // ticks
@@ -226,6 +228,11 @@ struct ZabState {
 // configuration, or so that it can become one.
 inline bool is_to_vote(const ZabConfig& config, const Membership& membership) {
   return membership.is_voter(config.me) || (config.wants_vote && !membership.is_member(config.me));
+}
+
+// Whether it has a vote now. Who does not understand a configuration can't tell what its vote does.
+inline bool may_vote(const ZabConfig& config, const ZabState& state) {
+  return state.votes && state.membership.is_understood() && is_to_vote(config, state.membership);
 }
 
 // One member's standing, as the leader knows it.

@@ -65,25 +65,36 @@ bool remove(std::string_view text, Members& members) {
   return true;
 }
 
-std::optional<Members> replaced(std::string text) {
+std::optional<Ensemble> replaced(std::string text, Zxid version) {
   std::replace(text.begin(), text.end(), ',', '\n');
   Members members;
+  Hierarchy hierarchy;
   for (std::string_view line : parts_of(text, '\n')) {
     if (line.starts_with("version=")) continue;
-    if (!add(line, false, members)) return std::nullopt;
+    if (Hierarchy::is_key(line)) {
+      size_t equals = std::min(line.find('='), line.size() - 1);
+      std::string_view value = trimmed(line.substr(equals + 1));
+      if (!hierarchy.take(trimmed(line.substr(0, equals)), value).empty()) return std::nullopt;
+    } else if (!add(line, false, members)) {
+      return std::nullopt;
+    }
   }
-  return members;
+  if (hierarchy.complete(members)) return std::nullopt;
+  return Ensemble(std::move(members), version.value, std::move(hierarchy));
 }
 
-std::optional<Members> changed(Members members, std::string_view joining,
-                               std::string_view leaving) {
+// Where there are groups, somebody has to say in which a server is: only as a whole, then (Java).
+std::optional<Ensemble> changed(const Ensemble& now, std::string_view joining,
+                                std::string_view leaving, Zxid version) {
+  if (!now.hierarchy().is_empty()) return std::nullopt;
+  Members members = now.members();
   for (std::string_view id : parts_of(leaving, ',')) {
     if (!remove(id, members)) return std::nullopt;
   }
   for (std::string_view line : parts_of(joining, ',')) {
     if (!add(line, true, members)) return std::nullopt;
   }
-  return members;
+  return Ensemble(std::move(members), version.value);
 }
 
 }  // namespace
@@ -101,14 +112,13 @@ tree::Result<std::string> plan_reconfig(const Membership& membership, const Reco
   if (membership.proposed() != nullptr) return Error::kReconfigInProgress;
   const Ensemble& now = membership.in_force();
   if (expected_version != -1 && expected_version != now.version()) return Error::kBadVersion;
-  std::optional<Members> members =
-      new_members ? replaced(std::string(*new_members))
-                  : changed(now.members(), joining.value_or(""), leaving.value_or(""));
-  if (!members || members->size() > kMaxMembers) return Error::kBadArguments;
-  Ensemble next(std::move(*members), version.value);
-  if (next.voter_count() < limits.min_voters) return Error::kBadArguments;
-  if (!next.is_quorum(synced)) return Error::kNewConfigNoQuorum;
-  return next.text();
+  std::optional<Ensemble> next =
+      new_members ? replaced(std::string(*new_members), version)
+                  : changed(now, joining.value_or(""), leaving.value_or(""), version);
+  if (!next || next->members().size() > kMaxMembers) return Error::kBadArguments;
+  if (next->voter_count() < limits.min_voters) return Error::kBadArguments;
+  if (!next->is_quorum(synced)) return Error::kNewConfigNoQuorum;
+  return next->text();
 }
 
 std::string reconfig_body(const Ensemble& ensemble) {

@@ -46,6 +46,7 @@ void Zab::look(int64_t now_ms, Actions& out) {
 }
 
 void Zab::gain_vote(Actions& out) {
+  if (!state_.membership.is_understood()) return;  // whoever gave it may be none to ask
   if (std::exchange(gaining_vote_, true)) return;
   out.push_back(
       action::SaveAcceptedEpoch{std::max(state_.accepted_epoch, state_.current_epoch), true});
@@ -85,7 +86,7 @@ void Zab::enter(ServerId leader, int64_t now_ms, Actions& out) {
     leader_.emplace(config_, state_, committed_, now_ms, out);
     deadline_ms_ = leader_->deadline_ms();
   } else {
-    bool follows = state_.votes && is_to_vote(config_, state_.membership);
+    bool follows = may_vote(config_, state_);
     role_ = follows ? Role::kFollowing : Role::kObserving;
     agreeing_.clear();
     out.push_back(action::RoleChanged{role_, leader_id_, ""});
@@ -152,9 +153,11 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
 
 // A configuration may leave this node without its role, or give it another.
 void Zab::keep_role(Actions& out) {
-  bool follows = state_.votes && is_to_vote(config_, state_.membership);
-  if (role_ == Role::kLeading && is_serving() && !state_.membership.is_voter(config_.me)) {
-    leave("the ensemble has no vote for this node any more", out);
+  bool follows = may_vote(config_, state_);
+  const Membership& membership = state_.membership;
+  bool may_lead = membership.is_voter(config_.me) && !membership.is_weightless(config_.me);
+  if (role_ == Role::kLeading && is_serving() && !may_lead) {
+    leave("this node has no vote, or one without weight, from now on", out);
   } else if (role_ == Role::kFollowing && !follows) {
     leave("this node observes from now on", out);
   } else if (role_ == Role::kObserving && follows) {

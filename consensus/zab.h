@@ -37,6 +37,7 @@ class Zab {
   ServerId leader() const { return leader_id_; }
   LinkId link_to_leader() const { return learner_ ? learner_->link() : 0; }
   bool is_serving() const;
+  bool has_vote() const { return may_vote(config_, state_); }
   const ZabState& state() const { return state_; }
   const ZabConfig& config() const { return config_; }
   uint32_t epoch() const { return state_.current_epoch; }

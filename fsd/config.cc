@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <fstream>
 #include <set>
@@ -18,6 +20,7 @@ namespace {
 struct Line {
   int number;
   std::string key, value;
+  const std::string* file = nullptr;  // if it is not zoo.cfg
 };
 
 std::string trimmed(std::string text) {
@@ -61,19 +64,16 @@ std::vector<std::string> comma_separated(const std::string& text) {
 
 // Keys of ZooKeeper's that this server knows and does not need yet, or at all.
 const std::set<std::string>& ignored_keys() {
-  static const std::set<std::string> kIgnored = {"electionAlg",
-                                                 "peerType",
-                                                 "autopurge.purgeInterval",
-                                                 "syncEnabled",
-                                                 "connectToLearnerMasterLimit",
-                                                 "forceSync",
-                                                 "znode.container.maxPerMinute",
-                                                 "preAllocSize"};
+  static const std::set<std::string> kIgnored = {"autopurge.purgeInterval",      "syncEnabled",
+                                                 "connectToLearnerMasterLimit",  "forceSync",
+                                                 "znode.container.maxPerMinute", "preAllocSize"};
   return kIgnored;
 }
 
 class Reader {
  public:
+  static constexpr const char* kElsewhere = "dynamicConfigFile has the members; it belongs there";
+
   Reader(const std::string& file, Config& config) : file_(file), config_(config) {}
 
   std::string read() {
@@ -90,7 +90,8 @@ class Reader {
 
  private:
   void fail(const Line& line, const std::string& what) {
-    error_ = fmt::format("{}:{}: {}: {}", file_, line.number, line.key, what);
+    const std::string& file = line.file == nullptr ? file_ : *line.file;
+    error_ = fmt::format("{}:{}: {}: {}", file, line.number, line.key, what);
   }
 
   template <class T>
@@ -115,7 +116,11 @@ class Reader {
     consensus::ReplicaConfig& replica = config_.host.replica;
     consensus::ZabConfig& zab = replica.zab;
     const std::string& key = line.key;
-    if (key.starts_with("server.")) return take_server(line);
+    if (is_of_members(key)) {
+      if (dynamic_) return fail(line, kElsewhere);
+      return take_of_members(line);
+    }
+    if (take_election(line)) return;
     if (key == "tickTime") return number(line, zab.tick_ms, 10, 3'600'000);
     if (key == "initLimit") return number(line, zab.init_limit, 1, 1'000'000);
     if (key == "syncLimit") return number(line, zab.sync_limit, 1, 1'000'000);
@@ -169,6 +174,47 @@ class Reader {
       config_.warnings.push_back(
           fmt::format("{}:{}: unknown key {} is ignored", file_, line.number, key));
     }
+  }
+
+  static bool is_of_members(const std::string& key) {
+    return key.starts_with("server.") || consensus::Hierarchy::is_key(key);
+  }
+
+  void take_of_members(const Line& line) {
+    lines_of_members_.emplace(line.key, line);
+    if (line.key.starts_with("server.")) return take_server(line);
+    std::string wrong = hierarchy_.take(line.key, line.value);
+    if (!wrong.empty()) fail(line, wrong);
+  }
+
+  // Keys that change what a quorum is, or who is elected and by whom. What of them is not done here
+  // is refused: beside servers that do it, to go on without it splits the brain. False: it is none.
+  bool take_election(const Line& line) {
+    static const std::map<std::string, std::string> kRefused = {
+        {"oraclePath", "an oracle in the place of a quorum is not supported"},
+        {"multiAddress.enabled", "several addresses a server are not supported"},
+        {"quorum.auth.enableSasl", "SASL between members is not supported; see sslQuorum"},
+        {"quorum.auth.learnerRequireSasl", "SASL between members is not supported; see sslQuorum"},
+        {"quorum.auth.serverRequireSasl", "SASL between members is not supported; see sslQuorum"}};
+    auto refused = kRefused.find(line.key);
+    if (refused != kRefused.end()) {
+      if (line.value != "false") fail(line, refused->second);
+    } else if (line.key == "electionAlg") {
+      if (line.value != "3") fail(line, "only 3, fast leader election, is supported");
+    } else if (line.key == "peerType") {
+      std::string role = line.value;
+      std::transform(role.begin(), role.end(), role.begin(),
+                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+      if (role != "observer" && role != "participant") {
+        fail(line, "it is neither participant nor observer");
+      }
+      peer_type_ = Line{line.number, line.key, role};
+    } else if (line.key == "db.autocreate") {
+      boolean(line, config_.host.replica.zab.begins_by_itself);
+    } else {
+      return false;
+    }
+    return true;
   }
 
   // The client port's keys. False: it is none of them.
@@ -315,22 +361,43 @@ class Reader {
   void take_dynamic_file(const Line& line) {
     std::ifstream in(line.value);
     if (!in) return fail(line, fmt::format("can't read {}", line.value));
+    if (!lines_of_members_.empty()) return fail(lines_of_members_.begin()->second, kElsewhere);
+    dynamic_ = line;
     for (const Line& inner : parse_properties(in)) {
-      if (inner.key.starts_with("server.")) take_server(inner);
-      if (!inner.key.starts_with("server.") && inner.key != "version") {
-        fail(line,
-             fmt::format("{}:{}: {} does not belong there", line.value, inner.number, inner.key));
+      if (is_of_members(inner.key)) {
+        take_of_members({inner.number, inner.key, inner.value, &dynamic_->value});
+      } else if (inner.key != "version") {
+        fail({inner.number, inner.key, inner.value, &dynamic_->value}, "it does not belong there");
       }
       if (!error_.empty()) return;
     }
   }
 
+  // The servers' groups and weights, as a whole.
+  std::string check_members() {
+    if (auto wrong = hierarchy_.complete(members_)) {
+      auto line = lines_of_members_.find(wrong->key);
+      fail(line == lines_of_members_.end() ? Line{0, wrong->key, ""} : line->second, wrong->what);
+    }
+    return error_;
+  }
+
+  // As Java: the list of the servers says what each is.
+  void compare_role() {
+    const consensus::ZabConfig& zab = config_.host.replica.zab;
+    if (!peer_type_ || (peer_type_->value == "observer") == !zab.wants_vote) return;
+    config_.warnings.push_back(fmt::format(
+        "{}:{}: peerType={} is ignored: by server.{} this server is {}", file_, peer_type_->number,
+        peer_type_->value, zab.me.value, zab.wants_vote ? "a participant" : "an observer"));
+  }
+
   std::string finish() {
     consensus::ZabConfig& zab = config_.host.replica.zab;
+    if (std::string wrong = check_members(); !wrong.empty()) return wrong;
     if (members_.size() <= 1) {
       zab.me = members_.empty() ? ServerId{1} : members_.begin()->first;
       if (members_.empty()) members_[zab.me] = Member{"localhost", 0, 0, false, ""};
-      zab.ensemble = consensus::Ensemble(members_);
+      zab.ensemble = consensus::Ensemble(members_, 0, hierarchy_);
       return take_own_client_address();
     }
     std::string path = config_.host.data_dir + "/myid";
@@ -350,10 +417,12 @@ class Reader {
       return fmt::format("{}: server {} is not listed in {}", path, id, file_);
     }
     zab.wants_vote = !members_[zab.me].observer;
-    zab.ensemble = consensus::Ensemble(members_);
+    compare_role();
+    zab.ensemble = consensus::Ensemble(members_, 0, hierarchy_);
     if (std::string wrong = take_own_client_address(); !wrong.empty()) return wrong;
     if (zab.ensemble.voter_count() == 0)
       return fmt::format("{}: every server is an observer", file_);
+    if (!zab.ensemble.can_have_quorum()) return fmt::format("{}: no voter has weight", file_);
     return {};
   }
 
@@ -376,6 +445,10 @@ class Reader {
   const std::string& file_;
   Config& config_;
   std::map<ServerId, Member> members_;
+  consensus::Hierarchy hierarchy_;
+  std::map<std::string, Line> lines_of_members_;
+  std::optional<Line> dynamic_;  // the line that names another file for them
+  std::optional<Line> peer_type_;
   bool enforce_auth_ = false;
   bool ssl_quorum_ = false;
   consensus::TlsConfig quorum_tls_;

@@ -416,9 +416,11 @@ void Clients::reconfigure(int64_t until_us) {
       bool leaves = members.erase(subject) > 0 && world_.chance(2);
       if (!leaves) members[subject] = SimNode::as_member(subject, world_.chance(3));
     }
-    tree::Request request =
-        tree::superuser_request({}, next_reconfig_++, OpCode::kReconfig,
-                                consensus::reconfig_body(consensus::Ensemble(std::move(members))));
+    consensus::Hierarchy hierarchy;
+    if (world_.options().grouped && world_.chance(2)) hierarchy = SimNode::groups_of(members);
+    consensus::Ensemble next(std::move(members), 0, std::move(hierarchy));
+    tree::Request request = tree::superuser_request({}, next_reconfig_++, OpCode::kReconfig,
+                                                    consensus::reconfig_body(next));
     node.on_strand([&] {
       node.replica().submit(std::move(request), [this](const Outcome& outcome) {
         if (outcome.error == Error::kOk) world_.trace("RECONFIGURED");

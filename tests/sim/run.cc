@@ -65,6 +65,7 @@ class Run {
     if (options.seed % 5 == 2 && world.voters > 2) world.joiner = ServerId{2};
     world.reconfigures = options.seed % 3 == 0 && world.voters > 2;
     world.rough_start = options.seed % 7 == 3 || options.seed % 7 == 6;
+    world.grouped = options.seed % 32 >= 16 && world.voters > 3;
     world.trace = options.trace;
     return world;
   }

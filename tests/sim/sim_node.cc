@@ -18,19 +18,43 @@ constexpr int32_t kTickMs = 500;
 // that answer each other without end send hundreds.
 constexpr size_t kMaxVotes = 60;
 
-consensus::Ensemble make_ensemble(const WorldOptions& options) {
-  std::map<ServerId, consensus::Member> members;
-  for (size_t i = 1; i <= options.voters + options.observers; ++i) {
-    ServerId id{static_cast<int64_t>(i)};
-    members[id] = SimNode::as_member(id, i > options.voters);
-  }
-  return consensus::Ensemble(members);
-}
-
 }  // namespace
 
 consensus::Member SimNode::as_member(ServerId id, bool observer) {
   return {"node" + std::to_string(id.value), 2888, 3888, observer, ""};
+}
+
+consensus::Hierarchy SimNode::groups_of(const std::map<ServerId, consensus::Member>& members) {
+  std::map<int64_t, std::string> groups;
+  consensus::Hierarchy hierarchy;
+  ServerId last;
+  for (const auto& [id, member] : members) {
+    if (member.observer) continue;
+    last = id;
+    std::string& group = groups[id.value % 3];
+    group += (group.empty() ? "" : ":") + std::to_string(id.value);
+  }
+  for (const auto& [number, servers] : groups) {
+    hierarchy.take("group." + std::to_string(number), servers);
+  }
+  for (const auto& [id, member] : members) {
+    if (member.observer) continue;
+    int64_t weight = id == last && id.value > 3 ? 0 : 1 + id.value % 2;
+    hierarchy.take("weight." + std::to_string(id.value), std::to_string(weight));
+  }
+  hierarchy.complete(members);
+  return hierarchy;
+}
+
+consensus::Ensemble SimNode::make_ensemble(const WorldOptions& options) {
+  std::map<ServerId, consensus::Member> members;
+  for (size_t i = 1; i <= options.voters + options.observers; ++i) {
+    ServerId id{static_cast<int64_t>(i)};
+    members[id] = as_member(id, i > options.voters);
+  }
+  consensus::Hierarchy hierarchy;
+  if (options.grouped) hierarchy = groups_of(members);
+  return consensus::Ensemble(std::move(members), 0, std::move(hierarchy));
 }
 
 SimNode::SimNode(World& world, ServerId id)
@@ -49,7 +73,7 @@ void SimNode::start() {
   drift_ppm_ = static_cast<int64_t>(world_.random(2'000)) - 1'000;
   consensus::ReplicaConfig config;
   config.zab.me = id_;
-  config.zab.ensemble = make_ensemble(world_.options());
+  config.zab.ensemble = world_.ensemble();
   config.zab.wants_vote = is_voter();
   config.reconfig_enabled = world_.options().reconfigures;
   config.zab.tick_ms = kTickMs;

@@ -16,7 +16,8 @@ constexpr size_t kRecentLines = 60;
 
 }  // namespace
 
-World::World(WorldOptions options) : options_(options), random_(options.seed) {
+World::World(WorldOptions options)
+    : options_(options), ensemble_(SimNode::make_ensemble(options)), random_(options.seed) {
   for (size_t i = 1; i <= options_.voters + options_.observers; ++i) {
     nodes_.push_back(std::make_unique<SimNode>(*this, ServerId{static_cast<int64_t>(i)}));
   }

@@ -35,6 +35,7 @@ struct WorldOptions {
   ServerId joiner;  // a voter that is not there at first; the others are told to begin without it
   bool reconfigures = false;  // members come and go
   bool rough_start = false;   // faults from the first moment on
+  bool grouped = false;       // quorums are hierarchical
   bool trace = false;         // print it as it happens
 };
 
@@ -63,6 +64,8 @@ class World {
   const WorldOptions& options() const { return options_; }
   // The newest configuration that is in force anywhere, and those proposed after it.
   std::vector<consensus::Ensemble> configurations() const;
+  // As configured at first.
+  const consensus::Ensemble& ensemble() const { return ensemble_; }
   // The last lines are kept for the report of a failure.
   void trace(const std::string& line);
   const std::deque<std::string>& recent_trace() const { return recent_trace_; }
@@ -119,6 +122,7 @@ class World {
   int64_t not_before(ServerId from, ServerId to) const;
 
   WorldOptions options_;
+  const consensus::Ensemble ensemble_;
   std::mt19937_64 random_;
   int64_t now_us_ = 0;
   uint64_t next_event_ = 0;
@@ -139,6 +143,9 @@ class SimNode : public consensus::Environment,
  public:
   SimNode(World& world, ServerId id);
   static consensus::Member as_member(ServerId id, bool observer);
+  // Three groups or fewer, with weights that differ; one voter may have none.
+  static consensus::Hierarchy groups_of(const std::map<ServerId, consensus::Member>& members);
+  static consensus::Ensemble make_ensemble(const WorldOptions& options);
 
   ServerId id() const { return id_; }
   // As configured at first.

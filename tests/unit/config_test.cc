@@ -53,6 +53,81 @@ TEST_F(ConfigTest, ErrorsNameFileLineAndKey) {
   EXPECT_NE(load("server.1=a:1:2\nserver.1=b:1:2\n").find("listed twice"), std::string::npos);
 }
 
+constexpr const char* kThree =
+    "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nserver.4=d:1:2:observer\n";
+
+TEST_F(ConfigTest, GroupsAndWeights) {
+  std::ofstream(directory_ + "/myid") << "1\n";
+  EXPECT_EQ(load(std::string("weight.1=0\ngroup.2=1:2\n") + kThree + "group.7=3\n"), "");
+  const consensus::Ensemble& ensemble = config_.host.replica.zab.ensemble;
+  EXPECT_EQ(ensemble.weight(tree::ServerId{1}), 0);
+  EXPECT_TRUE(ensemble.is_quorum({tree::ServerId{2}, tree::ServerId{3}}));
+  EXPECT_FALSE(ensemble.is_quorum({tree::ServerId{1}, tree::ServerId{3}}));
+  EXPECT_TRUE(config_.warnings.empty());
+}
+
+TEST_F(ConfigTest, GroupsThatDoNotFitTheServersAreErrorsWithTheirLine) {
+  std::ofstream(directory_ + "/myid") << "1\n";
+  struct Case {
+    std::string lines, wanted;
+  };
+  for (const auto& [lines, wanted] : std::vector<Case>{
+           {"group.1=1:2\n", "zoo.cfg:4: server.3: this voter is in no group"},
+           {"weight.3=2\n", "zoo.cfg:2: server.1: this voter is in no group"},
+           {"group.1=1:2:3:5\n", "zoo.cfg:6: group.1: server 5 is not listed"},
+           {"group.1=1:2:3:4\n", "zoo.cfg:6: group.1: server 4 is an observer"},
+           {"group.1=1:2\ngroup.2=2:3\n", "zoo.cfg:7: group.2: server 2 is in two groups"},
+           {"group.1=1:2:3\ngroup.1=1:2:3\n", "zoo.cfg:7: group.1: "},
+           {"group.1=1:2:3\nweight.9=1\n", "zoo.cfg:7: weight.9: there is no such server"},
+           {"group.1=1:2:3\nweight.1=x\n", "zoo.cfg:7: weight.1: "},
+           {"group.a=1:2:3\n", "zoo.cfg:6: group.a: "},
+           {"groups=1:2:3\n", "zoo.cfg:6: groups: "},
+           {"weight.1=0\nweight.2=0\nweight.3=0\ngroup.1=1:2:3\n", "no voter has weight"}}) {
+    config_ = Config();
+    std::string error = load(kThree + lines);
+    EXPECT_NE(error.find(wanted), std::string::npos) << error;
+  }
+}
+
+TEST_F(ConfigTest, WhatChangesQuorumsOrElectionsAndIsNotDoneHereIsRefused) {
+  for (const char* line : {"electionAlg=0", "oraclePath=/tmp/oracle", "multiAddress.enabled=true",
+                           "quorum.auth.enableSasl=true", "quorum.auth.learnerRequireSasl=true",
+                           "quorum.auth.serverRequireSasl=true", "peerType=king"}) {
+    config_ = Config();
+    std::string key = std::string(line).substr(0, std::string(line).find('='));
+    EXPECT_NE(load(std::string(line) + "\n").find("zoo.cfg:2: " + key + ": "), std::string::npos)
+        << line;
+  }
+  config_ = Config();
+  std::ofstream(directory_ + "/myid") << "1\n";
+  EXPECT_EQ(load(std::string(kThree) +
+                 "electionAlg=3\nmultiAddress.enabled=false\nquorum.auth.enableSasl=false\n"
+                 "peerType=participant\ndb.autocreate=false\n"),
+            "");
+  EXPECT_TRUE(config_.warnings.empty());
+  EXPECT_FALSE(config_.host.replica.zab.begins_by_itself);
+  config_ = Config();
+  EXPECT_EQ(load(std::string(kThree) + "peerType=observer\n"), "");
+  ASSERT_EQ(config_.warnings.size(), 1u);
+  EXPECT_NE(config_.warnings[0].find("by server.1 this server is a participant"),
+            std::string::npos);
+}
+
+TEST_F(ConfigTest, TheMembersOfADynamicFileAreInNoOtherPlace) {
+  std::ofstream(directory_ + "/myid") << "1\n";
+  std::string dynamic = directory_ + "/zoo.cfg.dynamic";
+  std::ofstream(dynamic) << kThree << "group.1=1:2:3\nweight.3=2\nversion=100000000\n";
+  EXPECT_EQ(load("dynamicConfigFile=" + dynamic + "\n"), "");
+  EXPECT_EQ(config_.host.replica.zab.ensemble.weight(tree::ServerId{3}), 2);
+  config_ = Config();
+  std::string error = load("group.1=1:2:3\ndynamicConfigFile=" + dynamic + "\n");
+  EXPECT_NE(error.find("zoo.cfg:2: group.1: "), std::string::npos) << error;
+  std::ofstream(dynamic) << kThree << "group.1=1:2\n";
+  config_ = Config();
+  error = load("dynamicConfigFile=" + dynamic + "\n");
+  EXPECT_NE(error.find("zoo.cfg.dynamic:3: server.3: "), std::string::npos) << error;
+}
+
 TEST_F(ConfigTest, OneServerIsStandalone) {
   EXPECT_EQ(load("clientPort=2181\n"), "");
   EXPECT_EQ(config_.host.replica.zab.ensemble.voter_count(), 1u);

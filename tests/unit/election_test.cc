@@ -159,6 +159,71 @@ TEST_F(ElectionOfTwo, WhoIsInNoConfigurationOfTheOthersFallsSilent) {
   EXPECT_LT(talk(), 50);
 }
 
+TEST_F(ElectionTest, WhoHasNoWeightNeverLeads) {
+  make(config_with_weights(2), {});
+  vote(1, PeerState::kLooking, {ServerId{1}, Zxid::make(3, 3), 3}, 1);
+  EXPECT_TRUE(all<action::SendVote>().empty());  // longer, and no better
+  vote(3, PeerState::kLooking, {ServerId{3}, Zxid{}, 0}, 1);
+  EXPECT_EQ(all<action::SendVote>()[0].notification.vote.leader, ServerId{3});
+  // It votes for others itself, whatever it has.
+  make(config_with_weights(1), state_with(3, 3));
+  vote(2, PeerState::kLooking, {ServerId{2}, Zxid{}, 0}, 1);
+  EXPECT_EQ(all<action::SendVote>()[0].notification.vote.leader, ServerId{2});
+}
+
+TEST_F(ElectionTest, VotesWithoutWeightElectNobody) {
+  make(config_with_weights(2), {});
+  vote(1, PeerState::kLooking, {ServerId{2}, Zxid{}, 0}, 1);
+  now_ms_ += 500;
+  step(event::Tick{});
+  EXPECT_EQ(zab_->role(), Role::kLooking);
+  vote(3, PeerState::kLooking, {ServerId{2}, Zxid{}, 0}, 1);
+  now_ms_ += 500;
+  step(event::Tick{});
+  EXPECT_EQ(zab_->role(), Role::kLeading);
+}
+
+TEST_F(ElectionTest, WhoDoesNotUnderstandAConfigurationHasNoVote) {
+  make(config(2), state_with(1, 3));
+  Notification strange{PeerState::kLooking, {ServerId{3}, Zxid::make(1, 3), 1}, 1, "", ""};
+  strange.config = "server.1=h:1:2:participant\noracle.2=1\nversion=100000003";
+  step(event::VoteReceived{ServerId{3}, strange});
+  EXPECT_FALSE(zab_->has_vote());
+  for (const auto& sent : all<action::SendVote>()) {
+    EXPECT_EQ(sent.notification.vote.zxid, Zxid{-1});
+  }
+  vote(1, PeerState::kLooking, {ServerId{2}, Zxid::make(1, 3), 1}, 1);
+  vote(3, PeerState::kLooking, {ServerId{2}, Zxid::make(1, 3), 1}, 1);
+  now_ms_ += 500;
+  step(event::Tick{});
+  EXPECT_EQ(zab_->role(), Role::kLooking);
+  // It observes whom a quorum of what it knows follows.
+  vote(1, PeerState::kFollowing, {ServerId{3}, Zxid::make(1, 3), 2}, 2);
+  vote(3, PeerState::kLeading, {ServerId{3}, Zxid::make(1, 3), 2}, 2);
+  EXPECT_EQ(zab_->role(), Role::kObserving);
+  step(event::LinkUp{all<action::Dial>()[0].link});
+  ASSERT_EQ(sent(), "OBSERVERINFO");
+  auto info = decode_learner_info(all<action::Send>()[0].packet.bytes());
+  EXPECT_EQ(info->id, without_vote(ServerId{2}));
+}
+
+TEST_F(ElectionTest, AFollowerThatIsSentWhatItDoesNotUnderstandAcknowledgesNothing) {
+  make(config(2), state_with(1, 3));
+  vote(1, PeerState::kFollowing, {ServerId{3}, Zxid::make(1, 3), 2}, 2);
+  vote(3, PeerState::kLeading, {ServerId{3}, Zxid::make(1, 3), 2}, 2);
+  ASSERT_EQ(zab_->role(), Role::kFollowing);
+  LinkId link = all<action::Dial>()[0].link;
+  step(event::LinkUp{link});
+  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info()));
+  step(event::AcceptedEpochSaved{2, true});
+  receive(link, Packet(PacketType::kDiff, Zxid::make(1, 3)));
+  receive(link, Packet(PacketType::kNewLeader, Zxid::make(2, 0),
+                       std::string("server.1=h:1:2:participant;x\nversion=200000001")));
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+  EXPECT_EQ(sent(), "");
+  EXPECT_FALSE(zab_->has_vote());
+}
+
 TEST_F(ElectionTest, SettledNodesAnswerThoseWhoLook) {
   make(config(1, 1), {});
   vote(9, PeerState::kLooking, {ServerId{9}, Zxid{}, 0}, 1);

@@ -80,9 +80,58 @@ TEST_F(MembershipTest, ASecondProposalSaysThatTheFirstIsCommitted) {
 
 TEST_F(MembershipTest, OnlyNewerConfigurationsAreAdopted) {
   EXPECT_FALSE(membership_.adopt(of({7, 8, 9}).text()));
-  EXPECT_FALSE(membership_.adopt("server.1=nonsense\nversion=100000001"));
   EXPECT_TRUE(membership_.adopt(of({1, 2}, 0x100000001).text()));
   EXPECT_FALSE(membership_.adopt(of({7, 8, 9}, 0x100000001).text()));
+}
+
+TEST_F(MembershipTest, WhatIsInForceElsewhereAndNotUnderstoodIsKnownToBe) {
+  std::string riddle = "server.1=h1:2888:3888:participant\noracle.1=2\nversion=100000002";
+  EXPECT_TRUE(membership_.adopt(riddle));
+  EXPECT_FALSE(membership_.adopt(riddle));  // no news
+  ASSERT_FALSE(membership_.is_understood());
+  EXPECT_EQ(membership_.not_understood()->problem.key, "oracle.1");
+  EXPECT_EQ(membership_.not_understood()->version, 0x100000002);
+  EXPECT_TRUE(membership_.adopt(of({1, 2}, 0x100000001).text()));  // before it
+  EXPECT_FALSE(membership_.is_understood());
+  EXPECT_TRUE(membership_.adopt(of({1, 2}, 0x100000003).text()));
+  EXPECT_TRUE(membership_.is_understood());
+}
+
+TEST_F(MembershipTest, WhatIsInTheLogAndNotUnderstoodCountsUntilItIsTakenBack) {
+  Zxid zxid = Zxid::make(1, 7);
+  auto append = [this](Zxid at, const std::string& text) {
+    std::string bytes;
+    tree::Txn txn;
+    txn.header.type = tree::OpCode::kReconfig;
+    txn.header.zxid = at;
+    txn.body = tree::SetDataTxn{tree::kConfigPath, text, -1};
+    encode_txn(txn, bytes);
+    membership_.appended(at, bytes);
+  };
+  append(zxid, "server.1=h1:1:2\nserver.1.extra=1\nversion=100000007");
+  EXPECT_FALSE(membership_.is_understood());
+  membership_.truncate(Zxid::make(1, 6));
+  EXPECT_TRUE(membership_.is_understood());
+  append(zxid, "no configuration at all");
+  EXPECT_TRUE(membership_.committed(zxid));
+  EXPECT_FALSE(membership_.is_understood());
+  membership_.truncate(Zxid{});  // as when a role ends: what is committed stays
+  EXPECT_FALSE(membership_.is_understood());
+  propose({1, 2, 3}, 9);
+  EXPECT_FALSE(membership_.is_understood());  // it needs a quorum of the one before
+  EXPECT_TRUE(membership_.committed(Zxid::make(1, 9)));
+  EXPECT_TRUE(membership_.is_understood());
+}
+
+TEST_F(MembershipTest, WhoHasNoWeightAnywhereIsWeightless) {
+  std::string text = of({1, 2, 3}, 0x100000007).text();
+  std::string groups = "group.1=1:2:3\nweight.1=0\n";
+  ASSERT_TRUE(membership_.adopt(text.insert(text.find("version="), groups)));
+  EXPECT_TRUE(membership_.is_weightless(ServerId{1}));
+  EXPECT_FALSE(membership_.is_weightless(ServerId{2}));
+  EXPECT_FALSE(membership_.is_weightless(ServerId{9}));  // no voter
+  propose({1, 2, 3}, 9);
+  EXPECT_FALSE(membership_.is_weightless(ServerId{1}));
 }
 
 TEST_F(MembershipTest, HearsayCountsForNoQuorum) {
@@ -134,6 +183,25 @@ TEST_F(ReconfigTest, IncrementsAndReplacements) {
             "server.3=h3:2888:3888:participant;0.0.0.0:2181\n"
             "server.4=h4:1:2:observer;0.0.0.0:3\nversion=4d");
   EXPECT_EQ(refusal({{}, {}, "server.1=h1:1:2;3,server.2=h2:1:2;3\nversion=5"}), Error::kOk);
+}
+
+TEST_F(ReconfigTest, GroupsAreGivenAsAWholeAndTakenBackSo) {
+  std::string groups = "group.1=1,group.2=2,group.3=3,weight.2=2";
+  std::string servers = "server.1=h1:1:2;3,server.2=h2:1:2;3,server.3=h3:1:2;3,";
+  EXPECT_EQ(refusal({{}, {}, servers + groups}), Error::kOk);
+  EXPECT_EQ(text_.substr(text_.find("group")),
+            "group.1=1\ngroup.2=2\ngroup.3=3\nweight.1=1\nweight.2=2\nweight.3=1\nversion=4d");
+  EXPECT_EQ(refusal({{}, {}, servers + groups}, {1}), Error::kNewConfigNoQuorum);
+  EXPECT_EQ(refusal({{}, {}, servers + "group.1=1:2"}), Error::kBadArguments);
+  EXPECT_EQ(refusal({{}, {}, servers + "group.1=1:2:3:4"}), Error::kBadArguments);
+  EXPECT_EQ(refusal({{}, {}, servers + "group"}), Error::kBadArguments);
+  EXPECT_EQ(refusal({{}, {}, servers + "group.1=1:2:3,weight.1=0,weight.2=0,weight.3=0"}),
+            Error::kNewConfigNoQuorum);
+  EXPECT_EQ(refusal({{}, {}, servers + groups}), Error::kOk);
+  ASSERT_TRUE(membership_.adopt(text_));
+  EXPECT_EQ(refusal({"server.4=h4:1:2;3", {}, {}}), Error::kBadArguments);
+  EXPECT_EQ(refusal({{}, "1", {}}), Error::kBadArguments);
+  EXPECT_EQ(refusal({{}, {}, "server.1=h1:1:2;3,server.2=h2:1:2;3"}), Error::kOk);
 }
 
 TEST_F(ReconfigTest, TheOrderOfRefusals) {

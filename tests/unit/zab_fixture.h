@@ -23,6 +23,15 @@ class ZabFixture : public testing::Test {
   }
 
  protected:
+  // All in one group, the first voter without weight.
+  static ZabConfig config_with_weights(int64_t me, int64_t voters = 3) {
+    ZabConfig with = config(me, voters);
+    std::string text = with.ensemble.text();
+    std::string group = "group.1=1";
+    for (int64_t i = 2; i <= voters; ++i) group += ":" + std::to_string(i);
+    with.ensemble = *parse_ensemble(text.insert(text.find("version="), group + "\nweight.1=0\n"));
+    return with;
+  }
   static ZabState state_with(uint32_t epoch, uint32_t txns) {
     ZabState state;
     for (uint32_t i = 1; i <= txns; ++i) state.history.append(Zxid::make(epoch, i));
