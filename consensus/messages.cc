@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "tree/identities.h"
 #include "tree/jute.h"
 
 namespace zabfs::consensus {
@@ -19,6 +20,8 @@ constexpr size_t kPacketHeadBytes = 16;
 // Head, data, identities.
 constexpr size_t kMaxPacketBytes =
     kPacketHeadBytes + kMaxPacketData + 4 + 8 * kMaxPacketIdentities + kMaxPacketIdentityBytes;
+static_assert(tree::kMaxIdentities <= kMaxPacketIdentities &&
+              tree::kMaxIdentityBytes <= kMaxPacketIdentityBytes);
 
 // The capability bytes: a magic, then a bit set (bit 0: zabfs's own requests are understood).
 constexpr int32_t kCapabilityMagic = 0x5A414246;  // "ZABF"
@@ -170,11 +173,6 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
     std::optional<std::string_view> data = in.buffer();
     if (!in.ok() || in.rest().size() < 4) break;
     if (data) packet.data = make_payload(std::string(*data));
-    Reader count(in.rest());
-    if (count.i32() > static_cast<int32_t>(kMaxPacketIdentities)) {
-      error = "more than 1,000 identities in a packet";
-      break;
-    }
     packet.identities = tree::read_identities(in);
     if (!in.ok()) {
       if (input.size() > kMaxPacketBytes) error = "packet longer than any can be";

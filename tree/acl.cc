@@ -113,6 +113,9 @@ bool is_valid_entry(const Id& who) {
   return false;
 }
 
+// Each is compared with all others, here and in checks; a list that is stored already may be
+// longer.
+constexpr size_t kMaxAclEntries = 1'000;
 constexpr std::string_view kPermLetters = "rwcda";  // by bit, READ first
 
 }  // namespace
@@ -142,9 +145,12 @@ Result<AclList> fix_acl(const AclList& wanted, const Identities& identities,
       fixed.push_back(std::move(entry));
     }
   };
-  if (wanted.empty()) return Error::kInvalidAcl;
+  std::set<int32_t> expanded;  // perms of `auth` entries, whose ids say nothing
+  if (wanted.empty() || wanted.size() > kMaxAclEntries) return Error::kInvalidAcl;
   for (const Acl& entry : wanted) {
+    if (fixed.size() > kMaxAclEntries) return Error::kInvalidAcl;
     if (entry.who.scheme == "auth") {
+      if (!expanded.insert(entry.perms).second) continue;
       bool any = false;
       for (const Id& identity : identities) {
         if (identity.scheme == "ip" || identity.scheme == "super") continue;
@@ -158,6 +164,7 @@ Result<AclList> fix_acl(const AclList& wanted, const Identities& identities,
       add(entry);
     }
   }
+  if (fixed.size() > kMaxAclEntries) return Error::kInvalidAcl;
   return fixed;
 }
 

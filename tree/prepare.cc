@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "tree/identities.h"
 #include "tree/path.h"
+#include "tree/prepare_decode.h"
 
 namespace zabfs::tree {
 namespace {
@@ -37,10 +39,6 @@ size_t payload_bytes(const Op& op) {
 
 bool has_nul(std::string_view path) { return path.find('\0') != std::string_view::npos; }
 
-bool has_ttl_flag(int32_t flags) {
-  return flags == kCreateTtlFlag || flags == kCreateTtlSequentialFlag;
-}
-
 bool is_sequential(int32_t flags) {
   return flags == kCreateSequential || flags == kCreateEphemeralSequential ||
          flags == kCreateTtlSequentialFlag;
@@ -50,18 +48,6 @@ std::string sequence_suffix(int32_t number) {
   char text[16];
   std::snprintf(text, sizeof(text), "%010d", number);
   return text;
-}
-
-// In a multi, Java 3.8.0 goes by the flags and not by the type (Op.Create): create2 is create
-// there, a container is one by its flag, and a type with TTL must have a flag with TTL.
-std::optional<OpCode> create_type_in_multi(OpCode type, jute::Reader in) {
-  in.string();
-  in.buffer();
-  read_acl(in);
-  int32_t flags = in.i32();
-  if (!in.ok() || has_ttl_flag(flags) != (type == OpCode::kCreateTtl)) return std::nullopt;
-  if (type == OpCode::kCreateTtl) return type;
-  return flags == kCreateContainerFlag ? OpCode::kCreateContainer : OpCode::kCreate;
 }
 
 }  // namespace
@@ -196,6 +182,7 @@ Error Preparer::prepare_body(const Request& request, Txn& txn) {
   }
   if (request.type == OpCode::kExtAttach) return prepare_attach(request, txn);
   if (request.type == OpCode::kCloseSession) return prepare_close_session(request, txn);
+  if (request.identities.size() > kMaxForwardedIdentities) return Error::kAuthFailed;
   if (request.type == OpCode::kMulti) return prepare_multi(request, txn);
   if (is_ext(request.type)) {
     Error error = check_session(request);
@@ -223,8 +210,8 @@ Error Preparer::prepare_op(const Request& request, OpCode type, jute::Reader& in
   return Error::kUnimplemented;
 }
 
-// The order of codes is Java's; a createTTL without TTL flags would stop a Java server, and a
-// container of an ephemeral mode would have a wrong digest there (zookeeper-formats.md 7.2).
+// The order of codes is Java's; a createTTL without TTL flags would stop a Java server
+// (zookeeper-formats.md 7.2).
 Error Preparer::check_flags(OpCode type, int32_t flags, int64_t ttl_ms) const {
   if (flags < 0 || flags > kCreateTtlSequentialFlag) return Error::kBadArguments;
   if (has_ttl_flag(flags) && !options_.extended_types) return Error::kUnimplemented;
@@ -232,22 +219,22 @@ Error Preparer::check_flags(OpCode type, int32_t flags, int64_t ttl_ms) const {
   if (is_ttl && !options_.extended_types) return Error::kUnimplemented;
   if (has_ttl_flag(flags) != is_ttl) return Error::kBadArguments;
   if (is_ttl && (ttl_ms <= 0 || ttl_ms > kMaxTtlMs)) return Error::kBadArguments;
-  bool ephemeral = flags == kCreateEphemeral || flags == kCreateEphemeralSequential;
-  if (type == OpCode::kCreateContainer && ephemeral) return Error::kBadArguments;
   return Error::kOk;
 }
 
 Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader& in, Op& op) {
-  std::string_view path = in.string();
+  std::optional<std::string_view> given_path = in.buffer();
   std::optional<std::string_view> data = in.buffer();
-  AclList wanted_acl = read_acl(in);
+  WantedAcl wanted_acl = read_wanted_acl(in, options_.acl_schemes);
   int32_t flags = in.i32();
   int64_t ttl_ms = type == OpCode::kCreateTtl ? in.i64() : -1;
   if (!in.ok()) return Error::kMarshallingError;
   if (Error error = check_flags(type, flags, ttl_ms); error != Error::kOk) return error;
   if (Error error = check_session(request); error != Error::kOk) return error;
+  if (!given_path) return Error::kMarshallingError;
+  std::string_view path = *given_path;
   if (path.find('/') == std::string_view::npos || has_nul(path)) return Error::kBadArguments;
-  Result<AclList> acl = fix_acl(wanted_acl, request.identities, options_.acl_schemes);
+  Result<AclList> acl = fix_wanted_acl(wanted_acl, request.identities, options_.acl_schemes);
   if (!acl.ok()) return acl.error();
   std::optional<Record> parent = outstanding_.find(parent_path(path));
   if (!parent) return Error::kNoNode;
@@ -263,22 +250,24 @@ Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader
   if (Error error = check_quota(path, 1, bytes); error != Error::kOk) return error;
 
   int64_t owner = 0;
-  if (flags == kCreateEphemeral || flags == kCreateEphemeralSequential) {
-    owner = request.session.value;
-  } else if (type == OpCode::kCreateTtl) {
+  if (type == OpCode::kCreateTtl) {
     owner = ttl_owner(ttl_ms);
   } else if (type == OpCode::kCreateContainer) {
-    owner = kContainerOwner;
+    owner = kContainerOwner;  // whatever its flags say
+  } else if (flags == kCreateEphemeral || flags == kCreateEphemeralSequential) {
+    owner = request.session.value;
   }
   op = make_create(path, data, *acl, type, owner);
   return Error::kOk;
 }
 
 Error Preparer::prepare_delete(const Request& request, jute::Reader& in, Op& op) {
-  std::string_view path = in.string();
+  std::optional<std::string_view> given_path = in.buffer();
   int32_t version = in.i32();
   if (!in.ok()) return Error::kMarshallingError;
   if (Error error = check_session(request); error != Error::kOk) return error;
+  if (!given_path) return Error::kMarshallingError;
+  std::string_view path = *given_path;
   if (path.find('/') == std::string_view::npos || has_nul(path) || is_protected(path)) {
     return Error::kBadArguments;
   }
@@ -326,12 +315,12 @@ Error Preparer::prepare_set_data(const Request& request, jute::Reader& in, Op& o
 
 Error Preparer::prepare_set_acl(const Request& request, jute::Reader& in, Op& op) {
   std::string_view path = in.string();
-  AclList wanted_acl = read_acl(in);
+  WantedAcl wanted_acl = read_wanted_acl(in, options_.acl_schemes);
   int32_t version = in.i32();
   if (!in.ok()) return Error::kMarshallingError;
   if (Error error = check_session(request); error != Error::kOk) return error;
   if (!is_valid_path(path)) return Error::kBadArguments;
-  Result<AclList> acl = fix_acl(wanted_acl, request.identities, options_.acl_schemes);
+  Result<AclList> acl = fix_wanted_acl(wanted_acl, request.identities, options_.acl_schemes);
   if (!acl.ok()) return acl.error();
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
@@ -380,21 +369,19 @@ Error Preparer::prepare_multi(const Request& request, Txn& txn) {
     in.i32();
     if (!in.ok()) return Error::kMarshallingError;
     if (done) break;
-    bool allowed = is_create(type) || type == OpCode::kDelete || type == OpCode::kSetData ||
-                   type == OpCode::kCheck;
-    if (!allowed) return Error::kMarshallingError;
-    if (is_create(type)) {
-      std::optional<OpCode> kind = create_type_in_multi(type, in);
-      if (!kind && failure == Error::kOk) return Error::kMarshallingError;
-      type = kind.value_or(type);  // behind a failure nothing is looked at any more
-    }
-    Op op{type, ErrorTxn{}};
-    Error error =
-        type == OpCode::kCheck ? prepare_check(request, in, op) : prepare_op(request, type, in, op);
-    if (error == Error::kMarshallingError) return error;
+    jute::Reader body = in;
+    std::optional<OpCode> kind = take_multi_op(type, in);
+    if (!kind) return Error::kMarshallingError;
     if (failure != Error::kOk) {
-      op = Op{OpCode::kError, ErrorTxn{Error::kRuntimeInconsistency}};
-    } else if (error != Error::kOk) {
+      multi.ops.push_back(Op{OpCode::kError, ErrorTxn{Error::kRuntimeInconsistency}});
+      continue;
+    }
+    if (*kind == OpCode::kError) return Error::kMarshallingError;
+    Op op{*kind, ErrorTxn{}};
+    Error error = *kind == OpCode::kCheck ? prepare_check(request, body, op)
+                                          : prepare_op(request, *kind, body, op);
+    if (error == Error::kMarshallingError) return error;
+    if (error != Error::kOk) {
       failure = error;
       op = Op{OpCode::kError, ErrorTxn{error}};
     }

@@ -18,6 +18,7 @@
 #include "consensus/tcp_listen.h"
 #include "fsd/wire/auth.h"
 #include "fsd/wire/words.h"
+#include "tree/identities.h"
 
 namespace zabfs::fsd::wire {
 
@@ -42,6 +43,11 @@ std::string text_of(const asio::ip::address& address) {
     return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string();
   }
   return address.to_string();
+}
+
+std::string too_many_identities() {
+  return fmt::format("more than {} identities, or {} bytes of them, on one connection",
+                     tree::kMaxIdentities, tree::kMaxIdentityBytes);
 }
 
 }  // namespace
@@ -291,8 +297,10 @@ bool WireServer::unseal(const ConnectionPtr& connection, std::string_view bytes)
     if (!c.tls->receive(bytes, c.in)) problem = c.tls->why();
     if (problem.empty() && !was_established && c.tls->is_established()) {
       if (std::optional<std::string> subject = c.tls->peer_subject()) {
-        if (*subject == config_.x509_super) c.identities.push_back({"super", *subject});
-        c.identities.push_back({"x509", std::move(*subject)});
+        tree::Identities proven;
+        if (*subject == config_.x509_super) proven.push_back({"super", *subject});
+        proven.push_back({"x509", std::move(*subject)});
+        if (!tree::add_identities(c.identities, proven)) problem = too_many_identities();
       }
     }
   }
@@ -513,18 +521,21 @@ void WireServer::authenticate(Connection& c, int32_t xid, std::string_view body)
   std::string_view credentials = in.string();
   std::optional<tree::Identities> proven;
   if (in.ok()) proven = wire::authenticate(scheme, credentials, c.address, config_.super_digest);
-  append_reply(c.out, xid, tree::Zxid{0}, proven ? Error::kOk : Error::kAuthFailed);
   if (!proven) {
-    spdlog::warn("client port: {}:{} failed to authenticate by scheme \"{}\"", c.address, c.port,
-                 scheme);
-    c.phase = Phase::kOver;
-    return;
+    return fail_authentication(c, xid, fmt::format("scheme \"{}\" proved nothing", scheme));
   }
-  for (tree::Id& id : *proven) {
-    if (std::find(c.identities.begin(), c.identities.end(), id) == c.identities.end()) {
-      c.identities.push_back(std::move(id));
-    }
+  if (!tree::add_identities(c.identities, *proven)) {
+    return fail_authentication(c, xid, too_many_identities());
   }
+  append_reply(c.out, xid, tree::Zxid{0}, Error::kOk);
+}
+
+// Clients take AUTHFAILED for the end of this connection, and no other code of an addAuth is told
+// to those who use them.
+void WireServer::fail_authentication(Connection& c, int32_t xid, const std::string& why) {
+  append_reply(c.out, xid, tree::Zxid{0}, Error::kAuthFailed);
+  spdlog::warn("client port: {}:{} failed to authenticate: {}", c.address, c.port, why);
+  c.phase = Phase::kOver;
 }
 
 // One round: a challenge for the client's empty token, a proof for its answer.
@@ -540,15 +551,13 @@ void WireServer::step_sasl(Connection& c, int32_t xid, std::string_view body) {
     answer = c.sasl->challenge();
   } else {
     answer = c.sasl->respond(token);
-    if (answer) c.identities.push_back({"sasl", c.sasl->user()});
+    std::string user = c.sasl->user();
     c.sasl.reset();
+    if (answer && !tree::add_identities(c.identities, {{"sasl", std::move(user)}})) {
+      return fail_authentication(c, xid, too_many_identities());
+    }
   }
-  if (!answer) {
-    append_reply(c.out, xid, tree::Zxid{0}, Error::kAuthFailed);
-    spdlog::warn("client port: {}:{} failed to authenticate by SASL", c.address, c.port);
-    c.phase = Phase::kOver;
-    return;
-  }
+  if (!answer) return fail_authentication(c, xid, "SASL proved nothing");
   Frame frame(c.out);
   tree::jute::Writer out(c.out);
   write_reply_header(out, xid, tree::Zxid{0}, Error::kOk);

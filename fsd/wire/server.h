@@ -112,6 +112,7 @@ class WireServer : public consensus::ReplicaListener {
   void answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads);
   void authenticate(Connection& connection, int32_t xid, std::string_view body);
   void step_sasl(Connection& connection, int32_t xid, std::string_view body);
+  void fail_authentication(Connection& connection, int32_t xid, const std::string& why);
   bool may_ask(Connection& connection, int32_t xid);
   void refuse_write(const ConnectionPtr& connection, int32_t xid, tree::OpCode type);
   void refuse(const ConnectionPtr& connection, const std::string& why);

@@ -151,6 +151,23 @@ class OneServer(unittest.TestCase):
         self.assertEqual(session.auth("nosuch", "x")[:3], (-4, 0, -115))
         self.assertTrue(is_closed(session))
 
+    def test_the_identities_of_a_connection_are_bounded(self):
+        session = self.open()
+        for i in range(200):  # its address is one, too
+            session.auth("digest", "a:b")
+            error = session.auth("digest", f"u{i}:p")[2]
+            if error != 0:
+                break
+        self.assertEqual((i, error), (62, -115))
+        self.assertTrue(is_closed(session))
+
+        session = self.open()
+        self.assertEqual(session.auth("digest", "u" * 5000)[2], 0)
+        _, _, _, r = session.request(raw.WHO_AM_I)
+        self.assertEqual(len(r.vector(lambda: (r.text(), r.text()))), 2)
+        self.assertEqual(session.auth("digest", "v" * 5000)[2], -115)
+        self.assertTrue(is_closed(session))
+
     def test_garbage_harms_nobody(self):
         other = self.open()
         for garbage in (b"\0\0\0\0", b"\xff" * 100, b"\x7f\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n",

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tree/identities.h"
+
 namespace zabfs::tree {
 namespace {
 
@@ -41,6 +43,35 @@ TEST(Acl, TheTableKeepsOneCopyOfEach) {
   EXPECT_EQ(table.intern(open_acl()), 0u);
   EXPECT_EQ(table.intern(acl), table.intern(acl));
   EXPECT_EQ(table.size(), 2u);
+}
+
+TEST(Acl, AListHasAThousandEntriesAtTheMost) {
+  AclList acl;
+  for (int i = 0; i < 1'000; ++i) acl.push_back({kPermAll, {"digest", "a:" + std::to_string(i)}});
+  EXPECT_TRUE(fix_acl(acl, {}).ok());
+  acl.push_back({kPermAll, {"auth", ""}});
+  EXPECT_EQ(fix_acl(acl, {{"digest", "a:b"}}).error(), Error::kInvalidAcl);
+  acl[0] = {kPermRead, {"auth", ""}};
+  acl.pop_back();
+  EXPECT_TRUE(fix_acl(acl, {{"digest", "a:b"}}).ok());
+  EXPECT_EQ(fix_acl(acl, {{"digest", "a:b"}, {"digest", "c:d"}}).error(), Error::kInvalidAcl);
+}
+
+TEST(Acl, IdentitiesAreKeptOnceEachAndWithinTheirBounds) {
+  Identities all{{"ip", "1.2.3.4"}};
+  for (size_t i = 1; i < kMaxIdentities; ++i) {
+    EXPECT_TRUE(add_identities(all, {{"digest", std::to_string(i)}}));
+    EXPECT_TRUE(add_identities(all, {{"digest", std::to_string(i)}, {"ip", "1.2.3.4"}}));
+    EXPECT_EQ(all.size(), i + 1);
+  }
+  Identities full = all;
+  EXPECT_FALSE(add_identities(all, {{"digest", "1"}, {"digest", "one too many"}}));
+  EXPECT_EQ(all, full);
+  EXPECT_TRUE(add_identities(all, {{"digest", "1"}}));
+
+  Identities long_ones;
+  EXPECT_TRUE(add_identities(long_ones, {{"x509", std::string(kMaxIdentityBytes - 4, 'x')}}));
+  EXPECT_FALSE(add_identities(long_ones, {{"a", ""}}));
 }
 
 }  // namespace

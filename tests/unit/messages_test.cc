@@ -107,6 +107,16 @@ TEST(LinkReader, ReadsASnapshotBetweenPackets) {
   }
 }
 
+TEST(LinkReader, TakesTheIdentitiesOfAServerThatBoundsNone) {
+  Packet packet(PacketType::kRequest, Zxid{-1}, std::string("x"));
+  for (int i = 0; i < 2'000; ++i) packet.identities.push_back({"digest", std::to_string(i)});
+  size_t got = 0;
+  LinkReader::Handlers handlers{[&got](const Packet& p) { got = p.identities.size(); },
+                                [](std::unique_ptr<tree::Tree>) {}};
+  EXPECT_EQ(LinkReader().feed(encoded(packet), handlers), "");
+  EXPECT_EQ(got, 2'000u);
+}
+
 TEST(LinkReader, RefusesGarbageAndNeverCrashes) {
   std::mt19937 random(1);
   LinkReader::Handlers handlers{[](const Packet&) {}, [](std::unique_ptr<tree::Tree>) {}};

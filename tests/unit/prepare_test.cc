@@ -1,3 +1,4 @@
+#include "tree/identities.h"
 #include "unit/tree_fixture.h"
 
 namespace zabfs::tree {
@@ -29,6 +30,68 @@ TEST_F(Prepare, SequenceNumbersComeFromTheParentsStoredCversion) {
   EXPECT_EQ(create("/s/", "", kCreateSequential).path, "/s/0000000002");
   remove("/s/plain");
   EXPECT_EQ(create("/s/a-", "", kCreateSequential).path, "/s/a-0000000003");
+}
+
+TEST_F(Prepare, ARequestWithTooManyIdentitiesIsRefused) {
+  Identities many(kMaxForwardedIdentities, {"digest", "a:b"});
+  std::string body = create_body("/a", "", {{kPermAll, {"auth", ""}}}, 0);
+  EXPECT_EQ(run(OpCode::kCreate, body, {}, many).error, Error::kOk);
+  many.push_back({"digest", "a:b"});
+  EXPECT_EQ(run(OpCode::kSetData, set_data_body("/a", "", -1), {}, many).error, Error::kAuthFailed);
+}
+
+// A create's body with an ACL of `count` entries by the word of it, and one entry in truth.
+std::string body_with_acl(int32_t count, std::optional<std::string_view> path,
+                          std::optional<std::string_view> id, int32_t flags) {
+  std::string body;
+  jute::Writer out(body);
+  out.buffer(path);
+  out.string("");
+  out.i32(count);
+  if (count > 0) {
+    out.i32(kPermAll);
+    out.string("world");
+    out.buffer(id);
+  }
+  out.i32(flags);
+  return body;
+}
+
+TEST_F(Prepare, ANullIsMalformedAndANegativeCountIsNone) {
+  EXPECT_EQ(run(OpCode::kCreate, body_with_acl(1, "/a", "anyone", 0)).error, Error::kOk);
+  EXPECT_EQ(run(OpCode::kCreate, body_with_acl(1, "/b", std::nullopt, 0)).error,
+            Error::kMarshallingError);
+  EXPECT_EQ(run(OpCode::kCreate, body_with_acl(1, std::nullopt, "anyone", 0)).error,
+            Error::kMarshallingError);
+  EXPECT_EQ(run(OpCode::kCreate, body_with_acl(-7, "/b", "anyone", 0)).error, Error::kInvalidAcl);
+  std::string null_path("\xff\xff\xff\xff\xff\xff\xff\xff", 8);
+  EXPECT_EQ(run(OpCode::kDelete, null_path).error, Error::kMarshallingError);
+  // In a multi such a path spoils all of it, wherever it is; such an id only if it is come to.
+  MultiOp fails{OpCode::kDelete, delete_body("/none", -1)};
+  MultiOp null_id{OpCode::kCreate, body_with_acl(1, "/b", std::nullopt, 0)};
+  EXPECT_EQ(run(OpCode::kMulti, multi_body({fails, {OpCode::kDelete, null_path}})).error,
+            Error::kMarshallingError);
+  EXPECT_EQ(run(OpCode::kMulti, multi_body({null_id, fails})).error, Error::kMarshallingError);
+  Outcome outcome = run(OpCode::kMulti, multi_body({fails, null_id}));
+  ASSERT_EQ(outcome.ops.size(), 2u);
+  EXPECT_EQ(outcome.ops[0].error, Error::kNoNode);
+}
+
+TEST_F(Prepare, InAMultiTheFlagsSayWhatIsCreated) {
+  auto create_ttl = [this](std::string_view path, int32_t flags) {
+    std::string body = create_ttl_body(path, "", open_acl(), flags, 1'000);
+    return run(OpCode::kMulti, multi_body({{OpCode::kCreateTtl, body}}));
+  };
+  EXPECT_EQ(create_ttl("/a", kCreatePersistent).ops.at(0).type, OpCode::kCreate);
+  EXPECT_EQ(create_ttl("/b", kCreateContainerFlag).ops.at(0).type, OpCode::kCreateContainer);
+  EXPECT_EQ(create_ttl("/c", kCreateTtlFlag).ops.at(0).type, OpCode::kCreateTtl);
+  EXPECT_EQ(create_ttl("/d", 7).ops.at(0).error, Error::kBadArguments);
+  // Alone, the type does.
+  SessionId session = open_session(7);
+  Outcome outcome = run(OpCode::kCreateContainer,
+                        create_body("/container", "", open_acl(), kCreateEphemeral), session);
+  EXPECT_EQ(outcome.error, Error::kOk);
+  EXPECT_EQ(stat("/container").ephemeral_owner, 0);
 }
 
 TEST_F(Prepare, RequestsSeeWhatIsOutstanding) {
@@ -264,8 +327,8 @@ TEST_F(PrepareLarge, NoTxnIsLargerThanTheLimit) {
 TEST_F(PrepareLarge, AnAclThatWouldBecomeTooLargeIsRefused) {
   create("/a");
   auto with_kilobytes = [this](int count) {
-    for (int i = 0; i < count; ++i) {
-      many_.push_back({"digest", std::to_string(many_.size()) + ":" + std::string(1'024, 'x')});
+    for (int i = 0; i < count; i += 4) {  // few enough, for their number is bounded, too
+      many_.push_back({"digest", std::to_string(many_.size()) + ":" + std::string(4'096, 'x')});
     }
   };
   with_kilobytes(1'900);
