@@ -37,6 +37,7 @@ void Election::start(int64_t now_ms, const ZabState& state, Actions& out) {
   decide_at_ms_.reset();
   votes_ = may_vote(config_, state) && membership_.is_voter(config_.me);
   empty_ = state.empty;
+  ensemble_ = state.settled_ensemble();
   nonce_ = state.nonce;
   if (votes_) {
     own_ = Vote{config_.me, state.durable, state.current_epoch};
@@ -226,6 +227,7 @@ void Election::send(ServerId to, PeerState state, int64_t round, Actions& out) c
   notification.state = state;
   notification.vote = state == PeerState::kLooking && !votes_ ? own_ : vote_;
   notification.round = round;
+  notification.ensemble = ensemble_;
   notification.config = membership_.in_force().text();
   if (membership_.proposed() != nullptr) notification.proposed = membership_.proposed()->text();
   out.push_back(action::SendVote{to, std::move(notification)});

@@ -32,7 +32,10 @@ class Election {
   // Outside an election: tells a node that is looking whom this one follows.
   void answer(int64_t now_ms, ServerId to, PeerState state, const Notification& n, Actions& out);
   // The epoch that the elected leader established; answers carry it from then on.
-  void set_established(uint32_t epoch) { vote_.peer_epoch = epoch; }
+  void set_established(uint32_t epoch, int64_t ensemble) {
+    vote_.peer_epoch = epoch;
+    ensemble_ = ensemble;
+  }
 
  private:
   struct Received {
@@ -60,6 +63,7 @@ class Election {
   const Membership& membership_;
   bool votes_ = false;  // this node is a voter, with all that it was
   bool empty_ = false;
+  int64_t ensemble_ = 0;  // once it holds (ZabState)
   // What a node without a vote gives as its round. Who is looking, too, answers with the same, so
   // that an answer is known from an old vote that a new connection repeats.
   int64_t nonce_ = 0;

@@ -15,10 +15,11 @@ using log_format::put;
 
 namespace {
 
-// u64 magic, u64 sequence, u32 accepted epoch, u32 votes (0 or 1), u32 CRC-32C of all before
+// u64 magic, u64 sequence, u32 accepted epoch, u32 votes (0 or 1), i64 ensemble, u32 CRC-32C of all
+// before
 constexpr uint64_t kMagic = 0x434F50454642415A;  // "ZABFEPOC"
-constexpr size_t kSumOffset = 24;
-constexpr size_t kBytes = 28;
+constexpr size_t kSumOffset = 32;
+constexpr size_t kBytes = 36;
 
 std::string slot_name(int number) { return fmt::format("accepted.{}", number); }
 
@@ -37,7 +38,8 @@ EpochStore::Slot EpochStore::read(int number) {
   }
   slot.whole = true;
   slot.sequence = get<uint64_t>(&bytes[8]);
-  slot.promise = {get<uint32_t>(&bytes[16]), get<uint32_t>(&bytes[20]) == 1};
+  slot.promise = {get<uint32_t>(&bytes[16]), get<uint32_t>(&bytes[20]) == 1,
+                  get<int64_t>(&bytes[24])};
   return slot;
 }
 
@@ -66,11 +68,13 @@ EpochStore::State EpochStore::open(std::string& problem) {
 
 DiskStatus EpochStore::save(Promise promise) {
   promise.accepted_epoch = std::max(promise.accepted_epoch, promise_.accepted_epoch);
+  if (promise.ensemble == 0) promise.ensemble = promise_.ensemble;
   std::string bytes(kBytes, '\0');
   put(&bytes[0], kMagic);
   put(&bytes[8], sequence_ + 1);
   put(&bytes[16], promise.accepted_epoch);
   put(&bytes[20], uint32_t{promise.votes});
+  put(&bytes[24], promise.ensemble);
   put(&bytes[kSumOffset], crc32c(0, std::string_view(bytes).substr(0, kSumOffset)));
   DiskStatus status;
   for (int number : {0, 1}) {

@@ -139,6 +139,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   learner.known = true;
   learner.observer = packet.type == PacketType::kObserverInfo;
   learner.is_zabfs = info->is_zabfs;
+  learner.ensemble = info->ensemble;
   learner.phase = LearnerPhase::kInfo;
   learner.last = packet.zxid;  // its accepted epoch, until ACKEPOCH says where its log ends
   if (phase_ == Phase::kDiscovery) return try_choose_epoch(out);
@@ -156,12 +157,27 @@ void Leader::try_choose_epoch(Actions& out) {
   if (!state_.membership.is_quorum(heard)) return;
   epoch_ = highest + 1;
   phase_ = Phase::kSavingAccepted;
-  out.push_back(action::SaveAcceptedEpoch{epoch_, true});
+  ensemble_ = choose_ensemble();
+  out.push_back(action::SaveAcceptedEpoch{epoch_, true, ensemble_});
+}
+
+// Learners still have their accepted epoch in `last`.
+int64_t Leader::choose_ensemble() const {
+  if (state_.settled_ensemble() != 0) return state_.ensemble;
+  int64_t chosen = state_.ensemble;
+  uint32_t highest = chosen != 0 ? state_.accepted_epoch : 0;
+  for (const auto& [link, learner] : learners_) {
+    if (!learner.known || learner.ensemble == 0) continue;
+    if (chosen != 0 && learner.last.epoch() <= highest) continue;
+    chosen = learner.ensemble;
+    highest = learner.last.epoch();
+  }
+  return chosen != 0 ? chosen : state_.nonce;
 }
 
 void Leader::send_leader_info(LinkId link, Actions& out) const {
-  out.push_back(
-      action::Send{{link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info())});
+  out.push_back(action::Send{
+      {link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(ensemble_))});
 }
 
 void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out) {

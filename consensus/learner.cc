@@ -1,6 +1,7 @@
 #include "consensus/learner.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "consensus/mutants.h"
 #include "tree/jute.h"
@@ -9,9 +10,33 @@ namespace zabfs::consensus {
 namespace {
 
 constexpr int64_t kRedialMs = 20;  // the leader may not have decided yet
+// The end of a log that no leader can have: it sends a snapshot.
+constexpr Zxid kNoCommonLog = Zxid::make(0, UINT32_MAX);
 constexpr int64_t kDialTicks = 2;  // a leader that turns learners away for so long is none
 
+std::string to_hex(Zxid zxid) {
+  char digits[17];
+  auto [end, error] =
+      std::to_chars(digits, digits + sizeof(digits), static_cast<uint64_t>(zxid.value), 16);
+  return std::string(digits, end);
+}
+
+std::string lost_history(Zxid theirs, Zxid known) {
+  return "the leader lacks txns that were committed, those after zxid 0x" + to_hex(theirs) +
+         " up to 0x" + to_hex(known) +
+         ": the others have lost history. To keep it, give them this node's data; to do without "
+         "it, "
+         "move this node's data directory away";
+}
+
 }  // namespace
+
+std::string foreign_ensemble(ServerId other) {
+  return "server " + std::to_string(other.value) +
+         " belongs to another ensemble, begun anew with the same server numbers. If this node is "
+         "to "
+         "join that one, move its data directory away";
+}
 
 Learner::Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader,
                  bool observes, int64_t now_ms, Actions& out)
@@ -43,7 +68,7 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     bool may_be_voter = is_to_vote(config_, membership) || !membership.is_understood();
     bool lacks_vote = observes_ && may_be_voter;
     LearnerInfo info{lacks_vote ? without_vote(config_.me) : config_.me,
-                     state_.membership.in_force().version(), true};
+                     state_.membership.in_force().version(), true, state_.ensemble};
     send(Packet(observes_ ? PacketType::kObserverInfo : PacketType::kFollowerInfo,
                 Zxid::make(state_.accepted_epoch, 0), encode_learner_info(info)),
          out);
@@ -68,7 +93,7 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     phase_ = Phase::kEpochAcked;
     std::string data;
     tree::jute::Writer(data).i32(static_cast<int32_t>(state_.current_epoch));
-    send(Packet(PacketType::kAckEpoch, state_.history.last(), std::move(data)), out);
+    send(Packet(PacketType::kAckEpoch, claimed_last(), std::move(data)), out);
   } else if (std::holds_alternative<event::EpochSaved>(event)) {
     if (phase_ != Phase::kSavingEpoch) return;
     state_.current_epoch = epoch_;
@@ -160,21 +185,30 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
 
 void Learner::on_leader_info(const Packet& packet, Actions& out) {
   if (!expect(phase_ == Phase::kInfoSent, packet)) return;
-  leader_is_zabfs_ = leader_info_is_zabfs(packet.bytes());
+  LeaderInfo info = decode_leader_info(packet.bytes());
+  leader_is_zabfs_ = info.is_zabfs;
+  if (state_.is_foreign(info.ensemble)) {
+    failure_ = foreign_ensemble(leader_);
+    return;
+  }
   epoch_ = packet.zxid.epoch();
   if (epoch_ > state_.accepted_epoch) {
     phase_ = Phase::kSavingAccepted;
-    out.push_back(action::SaveAcceptedEpoch{epoch_, state_.votes});
+    out.push_back(action::SaveAcceptedEpoch{epoch_, state_.votes, info.ensemble});
   } else if (epoch_ == state_.accepted_epoch) {
     // Promised before: the answer must not count twice (Java: ACKEPOCH with -1).
     phase_ = Phase::kEpochAcked;
     std::string data;
     tree::jute::Writer(data).i32(-1);
-    send(Packet(PacketType::kAckEpoch, state_.history.last(), std::move(data)), out);
+    send(Packet(PacketType::kAckEpoch, claimed_last(), std::move(data)), out);
   } else {
     failure_ = "the leader's epoch " + std::to_string(epoch_) + " is behind the accepted " +
                std::to_string(state_.accepted_epoch);
   }
+}
+
+Zxid Learner::claimed_last() const {
+  return state_.diverged ? kNoCommonLog : state_.history.last();
 }
 
 void Learner::on_sync_mode(const Packet& packet, Actions& out) {
@@ -191,7 +225,11 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
     out.push_back(action::BeginSync{mode_, state_.history.last(), link_});
   } else if (packet.type == PacketType::kTrunc) {
     mode_ = SyncMode::kTrunc;
-    if (!expect(packet.zxid >= committed_ && state_.history.contains(packet.zxid), packet)) return;
+    if (!expect(state_.history.contains(packet.zxid), packet)) return;
+    if (packet.zxid < committed_) {
+      failure_ = lost_history(packet.zxid, committed_);
+      return;
+    }
     committed_ = std::max(committed_, packet.zxid);
     state_.history.truncate(packet.zxid);
     state_.membership.truncate(packet.zxid);
@@ -253,7 +291,7 @@ void Learner::on_new_leader(const Packet& packet, Actions& out) {
   bool in_sync = phase_ == Phase::kSyncing || phase_ == Phase::kReceivingSnapshot;
   if (!expect(in_sync && packet.zxid.epoch() == epoch_, packet)) return;
   if (committed_ < known_committed_) {
-    failure_ = "the leader lacks txns that were committed";
+    failure_ = lost_history(committed_, known_committed_);
     return;
   }
   state_.membership.adopt(packet.bytes());

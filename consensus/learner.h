@@ -12,6 +12,9 @@
 
 namespace zabfs::consensus {
 
+// What a node says of a member whose history is another ensemble's.
+std::string foreign_ensemble(ServerId other);
+
 class Learner {
  public:
   // `observes`: without ACKs.
@@ -23,6 +26,7 @@ class Learner {
   const std::string& failure() const { return failure_; }
   LinkId link() const { return link_; }
 
+  bool took_snapshot() const { return mode_ == SyncMode::kSnap; }
   bool is_serving() const { return phase_ == Phase::kServing; }
   Zxid committed() const { return committed_; }
 
@@ -51,6 +55,7 @@ class Learner {
   void on_up_to_date(Actions& out);
   void on_tick(int64_t now_ms, Actions& out);
   void acknowledge(Actions& out);
+  Zxid claimed_last() const;
   void send(Packet packet, Actions& out) const {
     out.push_back(action::Send{{link_}, std::move(packet)});
   }

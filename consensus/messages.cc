@@ -72,6 +72,7 @@ std::string encode_learner_info(const LearnerInfo& info) {
   out.i64(info.config_version);
   out.i32(kCapabilityMagic);
   out.i32(kCapabilities);
+  out.i64(info.ensemble);
   return bytes;
 }
 
@@ -83,22 +84,27 @@ std::optional<LearnerInfo> decode_learner_info(std::string_view data) {
   if (!in.at_end()) info.config_version = in.i64();
   if (!in.ok()) return std::nullopt;
   info.is_zabfs = read_capabilities(in);
+  if (info.is_zabfs && in.rest().size() >= 8) info.ensemble = in.i64();
   return info;
 }
 
-std::string encode_leader_info() {
+std::string encode_leader_info(int64_t ensemble) {
   std::string bytes;
   Writer out(bytes);
   out.i32(kProtocolVersion);
   out.i32(kCapabilityMagic);
   out.i32(kCapabilities);
+  out.i64(ensemble);
   return bytes;
 }
 
-bool leader_info_is_zabfs(std::string_view data) {
+LeaderInfo decode_leader_info(std::string_view data) {
   Reader in(data);
+  LeaderInfo info;
   in.i32();
-  return read_capabilities(in);
+  info.is_zabfs = read_capabilities(in);
+  if (info.is_zabfs && in.rest().size() >= 8) info.ensemble = in.i64();
+  return info;
 }
 
 std::string encode_notification(const Notification& notification) {
@@ -111,7 +117,9 @@ std::string encode_notification(const Notification& notification) {
   out.i64(notification.vote.peer_epoch);
   out.i32(kNotificationVersion);
   out.string(notification.config);
-  if (!notification.proposed.empty()) out.string(notification.proposed);
+  bool has_ensemble = notification.ensemble != 0;
+  if (has_ensemble || !notification.proposed.empty()) out.string(notification.proposed);
+  if (has_ensemble) out.i64(notification.ensemble);
   return bytes;
 }
 
@@ -125,6 +133,7 @@ std::optional<Notification> decode_notification(std::string_view payload) {
   notification.vote.peer_epoch = in.at_end() ? notification.vote.zxid.epoch() : in.i64();
   if (!in.at_end() && in.i32() >= kNotificationVersion) notification.config = in.string();
   if (in.ok() && !in.at_end()) notification.proposed = in.string();
+  if (in.ok() && !in.at_end()) notification.ensemble = in.i64();
   if (!in.ok() || state < 0 || state > static_cast<int32_t>(PeerState::kObserving)) {
     return std::nullopt;
   }

@@ -81,16 +81,23 @@ static_assert(tree::kMaxTxnBytes + kPacketMarginBytes <= kMaxPacketData);
 bool is_sendable(size_t data_bytes, const tree::Identities& identities);
 void encode_packet(const Packet& packet, std::string& out);
 
-// LearnerInfo and LEADERINFO's data, with zabfs's capability bytes trailing, which Java ignores.
+// LearnerInfo and LEADERINFO's data, with zabfs's capability bytes trailing, which Java ignores,
+// and behind them the ensemble that the sender belongs to (ZabState::ensemble; 0: none, or
+// unknown).
 struct LearnerInfo {
   ServerId id;
   int64_t config_version = 0;
   bool is_zabfs = false;
+  int64_t ensemble = 0;
+};
+struct LeaderInfo {
+  bool is_zabfs = false;
+  int64_t ensemble = 0;
 };
 std::string encode_learner_info(const LearnerInfo& info);
 std::optional<LearnerInfo> decode_learner_info(std::string_view data);
-std::string encode_leader_info();
-bool leader_info_is_zabfs(std::string_view data);
+std::string encode_leader_info(int64_t ensemble);
+LeaderInfo decode_leader_info(std::string_view data);
 
 // The votes of fast leader election.
 enum class PeerState : int32_t { kLooking = 0, kFollowing = 1, kLeading = 2, kObserving = 3 };
@@ -110,6 +117,8 @@ struct Notification {
   // Of a configuration that is proposed; trails for zabfs nodes, Java ignores it. Who lacks that
   // transaction learns from it whom else may lead.
   std::string proposed;
+  // The ensemble whose history the sender has; trails, too. 0: none, or unknown.
+  int64_t ensemble = 0;
 };
 std::string encode_notification(const Notification& notification);
 std::optional<Notification> decode_notification(std::string_view payload);

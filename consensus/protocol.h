@@ -51,6 +51,7 @@ struct Synced {  // every append up to this zxid is durable
 struct AcceptedEpochSaved {
   uint32_t epoch;
   bool votes;
+  int64_t ensemble = 0;  // 0: as it was
 };
 struct EpochSaved {  // current epoch, and all that was appended before its EndSync, are durable
   uint32_t epoch;
@@ -77,16 +78,20 @@ struct LearnerFed {  // a learner took another piece of its history
 struct SnapshotIsShorter {  // than the log, for a learner whose own ends before this zxid
   Zxid before;
 };
+struct Diverged {  // this node's tree is not the leader's: its history must come anew
+  std::string why;
+};
 struct StorageStalled {  // nothing can be written for now; Settled says when it can be again
   std::string why;
 };
 }  // namespace event
 
-using Event = std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
-                           event::LinkDown, event::PacketReceived, event::SnapshotReceived,
-                           event::Synced, event::AcceptedEpochSaved, event::EpochSaved,
-                           event::Settled, event::Propose, event::ConfirmLeadership, event::Purged,
-                           event::LearnerFed, event::SnapshotIsShorter, event::StorageStalled>;
+using Event =
+    std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
+                 event::LinkDown, event::PacketReceived, event::SnapshotReceived, event::Synced,
+                 event::AcceptedEpochSaved, event::EpochSaved, event::Settled, event::Propose,
+                 event::ConfirmLeadership, event::Purged, event::LearnerFed,
+                 event::SnapshotIsShorter, event::Diverged, event::StorageStalled>;
 
 namespace action {
 struct SendVote {
@@ -139,7 +144,8 @@ struct EndSync {  // closes the group; answered by event::EpochSaved
 };
 struct SaveAcceptedEpoch {
   uint32_t epoch;
-  bool votes;  // and whether this node has a vote from now on
+  bool votes;            // and whether this node has a vote from now on
+  int64_t ensemble = 0;  // 0: as it was
 };
 struct Commit {
   Zxid through;
@@ -215,6 +221,14 @@ struct ZabState {
   bool empty = false;  // nothing was ever here
   // Of this start of the process: a node without a vote asks with it.
   int64_t nonce = kFirstNonce;
+  // Its tree differs from the ensemble's. It follows without a vote, and takes a whole snapshot
+  // from the next leader whatever its log ends with.
+  bool diverged = false;
+  // Which ensemble this is, so that histories of two can't be taken for one where their epochs
+  // meet: a random number that the first leader chose. It is saved with the accepted epoch, and
+  // holds once there is a current epoch: a quorum has saved it then. Until then the number of the
+  // highest accepted epoch wins, and any quorum knows it. 0: none yet; unknown to Java.
+  int64_t ensemble = 0;
   uint32_t accepted_epoch = 0;
   uint32_t current_epoch = 0;
   History history;  // appended, not necessarily durable
@@ -222,6 +236,11 @@ struct ZabState {
   Zxid committed;   // known committed when the node started
   Zxid diff_from;   // a learner whose log ends before this gets a snapshot: it is shorter
   uint64_t next_link = 1;
+
+  int64_t settled_ensemble() const { return current_epoch != 0 ? ensemble : 0; }
+  bool is_foreign(int64_t other) const {
+    return other != 0 && settled_ensemble() != 0 && other != ensemble;
+  }
 };
 
 // Whether this node is to vote, once its history and promises are whole: as a voter of some

@@ -191,7 +191,7 @@ void Replica::carry_out(Action& any) {
     log_queue_.push_back({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
   } else if (auto* save = std::get_if<action::SaveAcceptedEpoch>(&any)) {
     auto status = std::make_shared<DiskStatus>();
-    Promise promise{save->epoch, save->votes};
+    Promise promise{save->epoch, save->votes, save->ensemble};
     environment_.run_io([this, status, promise] { *status = epochs_.save(promise); },
                         [this, status, promise] { promise_saved(promise, *status); });
   } else if (auto* change = std::get_if<action::RoleChanged>(&any)) {
@@ -340,7 +340,7 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
   if (status.is_full()) return on_disk_full(status);
   if (!status.ok()) return environment_.die(status.message());
   bool gains_vote = promise.votes && !zab_->state().votes;
-  step(event::AcceptedEpochSaved{promise.accepted_epoch, promise.votes});
+  step(event::AcceptedEpochSaved{promise.accepted_epoch, promise.votes, promise.ensemble});
   if (!gains_vote || !zab_->state().votes) return;
   environment_.log(LogLevel::kInfo, fmt::format("{}: this node votes now", place()));
   log_.forget_damaged();
@@ -394,11 +394,6 @@ void Replica::apply_committed() {
   txns_since_snapshot_ += static_cast<int64_t>(txns.size());
   log_since_snapshot_ += applied_bytes;
   if (preparer_) preparer_->applied(applied_);
-  if (!tree_->digest_agrees() && !std::exchange(digest_complained_, true)) {
-    environment_.log(LogLevel::kError, fmt::format("{}: this tree differs from the leader's; stop "
-                                                   "this node and let it rejoin empty",
-                                                   place()));
-  }
   std::vector<std::pair<Completion, const Outcome*>> completions;
   std::vector<SessionId> closed;
   for (size_t i = 0; i < txns.size(); ++i) {
@@ -421,6 +416,37 @@ void Replica::apply_committed() {
     for (ReplicaListener* listener : listeners_) listener->session_closed(session);
   }
   trim_window();
+  if (!tree_->digest_agrees()) on_divergence();
+}
+
+// Somewhere back this node applied other txns than the leader, or its memory is faulty. What it
+// holds is no copy of the ensemble's data any more.
+void Replica::on_divergence() {
+  if (!divergence_.empty()) return;
+  divergence_ =
+      fmt::format("the tree of this node differs from the leader's at zxid 0x{:x}", applied_.value);
+  environment_.log(
+      LogLevel::kError,
+      fmt::format("{}: {}; {}", place(), divergence_,
+                  is_alone() ? "no other member has a copy: export what is needed, and "
+                               "start with an empty data directory"
+                             : "it leaves, and takes over the others' data"));
+  if (!is_alone()) step(event::Diverged{divergence_});
+}
+
+// The tree that the others' data takes the place of, as `diverged.ZXID` beside the snapshots. The
+// first one stays, until somebody removes it.
+void Replica::keep_diverged(std::shared_ptr<tree::Tree> tree) {
+  auto status = std::make_shared<DiskStatus>();
+  environment_.run_background(
+      [this, tree, status] { *status = snapshots_.write_diverged(*tree); },
+      [this, status, zxid = tree->last_zxid()] {
+        environment_.log(LogLevel::kWarning,
+                         status->ok() ? fmt::format("{}: what it had is kept as {}", place(),
+                                                    SnapshotStore::diverged_name(zxid))
+                                      : fmt::format("{}: what it had is not kept: {}", place(),
+                                                    status->message()));
+      });
 }
 
 // The request of this node that a committed txn answers, if it wants to be told now.
@@ -446,10 +472,12 @@ void Replica::install_staged_tree() {
     if (!decoded) return environment_.die("a committed txn is not a transaction");
     if (txn.zxid > staged_tree_->last_zxid()) staged_tree_->apply(*decoded, nullptr);
   }
+  std::shared_ptr<tree::Tree> old = tree_;
   {
     std::unique_lock lock(tree_mutex_);
     tree_ = std::move(staged_tree_);
   }
+  if (!std::exchange(divergence_, {}).empty() && !snapshot_busy_) keep_diverged(std::move(old));
   staged_tree_.reset();
   staged_link_ = 0;
   take_configuration();

@@ -124,6 +124,9 @@ class Replica {
   // From recovery until it serves: the log holds txns of which only a leader can say that they were
   // committed. Their writers may have been answered before the restart.
   bool has_unsettled_txns() const { return !ready_ && applied_ < recovered_; }
+  // Why this node's tree is not to be trusted, until it has taken over the others' data. Empty: it
+  // is.
+  const std::string& divergence() const { return divergence_; }
   bool is_disk_full() const { return disk_full_; }
   const Zab& zab() const { return *zab_; }
   std::vector<MemberStatus> member_status() const;
@@ -271,6 +274,8 @@ class Replica {
   void apply_committed();
   std::optional<Pending> take_pending(const tree::TxnHeader& header, bool at_once);
   void install_staged_tree();
+  void on_divergence();
+  void keep_diverged(std::shared_ptr<tree::Tree> tree);
   void trim_window();
   std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
 
@@ -352,7 +357,7 @@ class Replica {
   std::map<LinkId, Supply> supplies_;
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
-  bool digest_complained_ = false;
+  std::string divergence_;  // empty: none
 };
 
 }  // namespace zabfs::consensus

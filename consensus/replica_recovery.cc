@@ -170,6 +170,7 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   state.empty = is_empty;
   state.nonce = kFirstNonce | static_cast<int64_t>(environment_.random() >> 2);
   state.accepted_epoch = accepted;
+  state.ensemble = epochs_.promise().ensemble;
   state.current_epoch = log_.current_epoch();
   state.history = history;
   state.durable = history.last();

@@ -25,6 +25,7 @@ constexpr size_t kChunkHeaderBytes = 8;
 constexpr size_t kMaxChunkBytes = 64u << 20;
 constexpr std::string_view kPrefix = "snapshot.";
 constexpr std::string_view kTemporaryPrefix = "snapshot.tmp.";
+constexpr std::string_view kDivergedPrefix = "diverged.";
 
 std::string file_name(Zxid zxid) {
   return fmt::format("snapshot.{:016x}", static_cast<uint64_t>(zxid.value));
@@ -50,10 +51,28 @@ std::vector<Zxid> SnapshotStore::list() {
   return zxids;
 }
 
+std::string SnapshotStore::diverged_name(Zxid zxid) {
+  return fmt::format("{}{:016x}", kDivergedPrefix, static_cast<uint64_t>(zxid.value));
+}
+
+DiskStatus SnapshotStore::write_diverged(tree::Tree& tree) {
+  for (const std::string& name : disk_.list()) {
+    if (name.starts_with(kDivergedPrefix)) return DiskStatus{EEXIST, "keep " + name};
+  }
+  std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
+  auto next = [&](std::string& out) { return cursor->next(out, kSnapshotChunkBytes); };
+  return write_as(diverged_name(cursor->zxid()), cursor->zxid(), cursor->digest(), next);
+}
+
 DiskStatus SnapshotStore::write(Zxid zxid, int64_t digest,
                                 const std::function<bool(std::string& out)>& next) {
+  return write_as(file_name(zxid), zxid, digest, next);
+}
+
+DiskStatus SnapshotStore::write_as(const std::string& name, Zxid zxid, int64_t digest,
+                                   const std::function<bool(std::string& out)>& next) {
   // Two may be written at once: this node's own, and one that a leader sends.
-  std::string temporary = std::string(kTemporaryPrefix) + file_name(zxid);
+  std::string temporary = std::string(kTemporaryPrefix) + name;
   static_cast<void>(disk_.remove(temporary));
   std::unique_ptr<File> file;
   DiskStatus status = disk_.open(temporary, true, file);
@@ -79,7 +98,7 @@ DiskStatus SnapshotStore::write(Zxid zxid, int64_t digest,
   }
   if (status.ok()) status = file->write_at(offset, chunk_header(0, sum));
   if (status.ok() && !is_mutant(Mutant::kSnapshotUnsynced)) status = file->sync();
-  return disk_.install(status, temporary, file_name(zxid));
+  return disk_.install(status, temporary, name);
 }
 
 std::string SnapshotReader::open(Disk& disk, Zxid zxid) {

@@ -6,6 +6,8 @@
 //     length 0
 //   the chunks together: ZooKeeper's SNAP stream (tree/snapshot.h)
 //
+// `diverged.ZXID` is of the same format (write_diverged).
+//
 // A file has its final name only once it is whole and synced, and its directory too.
 #pragma once
 
@@ -47,6 +49,10 @@ class SnapshotStore {
   // `next` appends bytes of the stream and returns false at its end. Returns what failed.
   DiskStatus write(tree::Zxid zxid, int64_t digest,
                    const std::function<bool(std::string& out)>& next);
+  // A tree that differs from the ensemble's, under a name that no other call here knows. Nothing is
+  // written where there is one already.
+  DiskStatus write_diverged(tree::Tree& tree);
+  static std::string diverged_name(tree::Zxid zxid);
   std::string open(tree::Zxid zxid, SnapshotReader& reader) { return reader.open(disk_, zxid); }
   // Reads it all. An empty string, or what is wrong with the file.
   std::string check(tree::Zxid zxid);
@@ -55,6 +61,9 @@ class SnapshotStore {
   void remove_leftovers();
 
  private:
+  DiskStatus write_as(const std::string& name, tree::Zxid zxid, int64_t digest,
+                      const std::function<bool(std::string& out)>& next);
+
   Disk& disk_;
 };
 

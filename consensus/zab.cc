@@ -7,6 +7,15 @@
 
 namespace zabfs::consensus {
 
+namespace {
+
+constexpr int kFreeJoins = 2;  // a leader may not be one yet when it is first dialled
+constexpr int64_t kJoinWaitMs = 100;
+constexpr int kMaxJoinDoublings = 16;
+constexpr int64_t kForeignNoticeTicks = 5;
+
+}  // namespace
+
 const char* role_name(Role role) {
   switch (role) {
     case Role::kSettling:
@@ -39,10 +48,22 @@ void Zab::look(int64_t now_ms, Actions& out) {
   leader_id_ = ServerId{};
   out.push_back(action::RoleChanged{role_, leader_id_, ""});
   election_.start(now_ms, state_, out);
-  if (std::optional<ServerId> leader = election_.tick(now_ms, out)) enter(*leader, now_ms, out);
-  if (role_ != Role::kLooking) return;
-  deadline_ms_ = election_.deadline_ms();
+  join(election_.tick(now_ms, out), now_ms, out);
+}
+
+// Whom the election gave, if it did.
+void Zab::join(std::optional<ServerId> leader, int64_t now_ms, Actions& out) {
+  bool waits = leader && *leader != config_.me && now_ms < join_not_before_ms_;
+  if (leader && !waits) return enter(*leader, now_ms, out);
+  deadline_ms_ = waits ? join_not_before_ms_ : election_.deadline_ms();
   if (election_.everyone_is_empty()) gain_vote(out);
+}
+
+// A leader that could not be joined may be the same the next time.
+void Zab::wait_to_join(int64_t now_ms) {
+  if (++failed_joins_ <= kFreeJoins) return;
+  int doublings = std::min(failed_joins_ - kFreeJoins - 1, kMaxJoinDoublings);
+  join_not_before_ms_ = now_ms + std::min(kJoinWaitMs << doublings, int64_t{config_.tick_ms});
 }
 
 void Zab::gain_vote(Actions& out) {
@@ -111,7 +132,8 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     state_.durable = std::max(state_.durable, synced->zxid);
   } else if (const auto* accepted = std::get_if<event::AcceptedEpochSaved>(&event)) {
     state_.accepted_epoch = std::max(state_.accepted_epoch, accepted->epoch);
-    if (accepted->votes && !state_.votes) {
+    if (accepted->ensemble != 0) state_.ensemble = accepted->ensemble;
+    if (accepted->votes && !state_.votes && !state_.diverged) {
       state_.votes = true;
       gaining_vote_ = false;
       if (role_ == Role::kLooking) look(now_ms, out);
@@ -134,6 +156,11 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     state_.membership.committed(committed_);
     out.push_back(action::MembershipChanged{});
     return look(now_ms, out);
+  } else if (const auto* diverged = std::get_if<event::Diverged>(&event)) {
+    state_.diverged = true;
+    state_.votes = false;
+    if (role_ != Role::kSettling) leave(diverged->why, out);
+    return;
   } else if (const auto* stalled = std::get_if<event::StorageStalled>(&event)) {
     if (role_ != Role::kSettling) leave(stalled->why, out);
     return;
@@ -167,6 +194,9 @@ void Zab::keep_role(Actions& out) {
 
 void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
   const auto* vote = std::get_if<event::VoteReceived>(&event);
+  if (vote != nullptr && state_.is_foreign(vote->notification.ensemble)) {
+    return note_foreigner(now_ms, vote->from, out);
+  }
   if (role_ == Role::kLooking) {
     std::optional<ServerId> leader;
     if (vote != nullptr) {
@@ -179,13 +209,7 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
     } else if (std::holds_alternative<event::Tick>(event)) {
       leader = election_.tick(now_ms, out);
     }
-    if (leader) {
-      enter(*leader, now_ms, out);
-    } else {
-      deadline_ms_ = election_.deadline_ms();
-      if (election_.everyone_is_empty()) gain_vote(out);
-    }
-    return;
+    return join(leader, now_ms, out);
   }
   if (role_ == Role::kSettling) return;
   if (vote != nullptr) {
@@ -209,9 +233,23 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
     failure = learner_->failure();
     deadline_ms_ = learner_->deadline_ms();
   }
-  if (!was_serving && is_serving()) election_.set_established(state_.current_epoch);
-  if (!failure.empty()) return leave(failure, out);
+  if (!was_serving && is_serving()) {
+    election_.set_established(state_.current_epoch, state_.ensemble);
+    failed_joins_ = 0;
+    if (learner_ && learner_->took_snapshot()) state_.diverged = false;
+  }
+  if (!failure.empty()) {
+    if (learner_ && !is_serving()) wait_to_join(now_ms);
+    return leave(failure, out);
+  }
   if (lacks_vote()) seek_vote(now_ms, event, out);
+}
+
+// Its vote is about another history than this.
+void Zab::note_foreigner(int64_t now_ms, ServerId from, Actions& out) {
+  if (now_ms < next_foreign_notice_ms_) return;
+  next_foreign_notice_ms_ = now_ms + kForeignNoticeTicks * config_.tick_ms;
+  out.push_back(action::Notice{foreign_ensemble(from)});
 }
 
 // Observers have no say in elections; but who looks for a leader among the voters of an old

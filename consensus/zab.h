@@ -57,6 +57,9 @@ class Zab {
   void seek_vote(int64_t now_ms, const Event& event, Actions& out);
   bool knows_better(const event::VoteReceived& vote) const;
   void keep_role(Actions& out);
+  void join(std::optional<ServerId> leader, int64_t now_ms, Actions& out);
+  void wait_to_join(int64_t now_ms);
+  void note_foreigner(int64_t now_ms, ServerId from, Actions& out);
   bool lacks_vote() const { return !state_.votes && is_to_vote(config_, state_.membership); }
 
   ZabConfig config_;
@@ -68,6 +71,9 @@ class Zab {
   std::optional<Leader> leader_;
   std::optional<Learner> learner_;
   int64_t deadline_ms_ = 0;
+  int failed_joins_ = 0;  // one after the other, without having served
+  int64_t join_not_before_ms_ = 0;
+  int64_t next_foreign_notice_ms_ = 0;
   // Of a voter without its vote.
   bool gaining_vote_ = false;  // being saved
   int64_t vote_not_before_ms_ = 0;

@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   zabfs::consensus::LinkReader::Handlers handlers;
   handlers.packet = [](const zabfs::consensus::Packet& packet) {
     static_cast<void>(zabfs::consensus::decode_learner_info(packet.bytes()));
-    static_cast<void>(zabfs::consensus::leader_info_is_zabfs(packet.bytes()));
+    static_cast<void>(zabfs::consensus::decode_leader_info(packet.bytes()));
   };
   handlers.snapshot = [](std::unique_ptr<zabfs::tree::Tree>) {};
   while (!rest.empty()) {

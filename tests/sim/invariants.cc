@@ -24,6 +24,12 @@ void Invariants::check_node(ServerId id, const consensus::Replica& replica) {
     }
     if (!state.votes) throw Violation(fmt::format("node {} leads without a vote", id.value));
   }
+  if (state.settled_ensemble() != 0) {
+    if (ensemble_ == 0) ensemble_ = state.ensemble;
+    if (ensemble_ != state.ensemble) {
+      throw Violation(fmt::format("node {} is of another ensemble than others", id.value));
+    }
+  }
   if (state.current_epoch > state.accepted_epoch && state.votes) {
     throw Violation(fmt::format("node {}: current epoch {} above accepted {}", id.value,
                                 state.current_epoch, state.accepted_epoch));

@@ -74,6 +74,7 @@ class Invariants {
 
   std::map<uint32_t, tree::ServerId> leader_of_epoch_;
   std::string configuration_;
+  int64_t ensemble_ = 0;
   std::vector<Applied> order_;                 // as first applied by anybody
   std::unordered_map<int64_t, size_t> index_;  // by zxid
   std::unordered_map<int64_t, size_t> next_;   // by node: what it has to apply next

@@ -14,6 +14,19 @@ TEST(Crc32c, HasTheKnownValue) {
   EXPECT_EQ(crc32c(crc32c(0, "1234"), "56789"), 0xe3069283u);
 }
 
+TEST(EpochStore, KeepsTheEnsembleUntilAnotherIsSaved) {
+  sim::SimDisk disk(1);
+  std::string problem;
+  EpochStore store(disk);
+  store.open(problem);
+  EXPECT_TRUE(store.save({1, true, 7}).ok());
+  EXPECT_TRUE(store.save({2, false}).ok());
+  EpochStore again(disk);
+  EXPECT_EQ(again.open(problem), EpochStore::State::kIntact);
+  EXPECT_EQ(again.promise().ensemble, 7);
+  EXPECT_FALSE(again.promise().votes);
+}
+
 TEST(EpochStore, KeepsTheLastPromiseThroughCrashes) {
   for (uint64_t operation = 1; operation < 30; ++operation) {
     sim::SimDisk disk(operation);

@@ -39,6 +39,26 @@ TEST_F(LeaderTest, ChoosesAnEpochAboveAllItHeardAndPersistsItFirst) {
   EXPECT_EQ(sent(), "LEADERINFO");
 }
 
+// A quorum has saved the ensemble of an epoch before that epoch is anything, and any two quorums
+// meet.
+TEST_F(LeaderTest, ANewEnsembleIsTheOneOfTheHighestAcceptedEpoch) {
+  ZabConfig five = config(5, 5);
+  make(five, state_with(0, 0));
+  for (int64_t peer : {1, 2, 3, 4}) {
+    vote(peer, PeerState::kLooking, {ServerId{5}, Zxid{}, 0}, 1);
+  }
+  ASSERT_EQ(zab_->role(), Role::kLeading);
+  LinkId link = 11;
+  for (auto [id, accepted, ensemble] :
+       {std::tuple(1, 1u, int64_t{41}), std::tuple(2, 3u, int64_t{42})}) {
+    step(event::LinkAccepted{link});
+    receive(link++, Packet(PacketType::kFollowerInfo, Zxid::make(accepted, 0),
+                           encode_learner_info({ServerId{id}, 0, true, ensemble})));
+  }
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, 42);
+}
+
 TEST_F(LeaderTest, GivesUpForALongerHistory) {
   connect(11, 1);
   step(event::AcceptedEpochSaved{2, true});
@@ -184,7 +204,7 @@ class FollowerTest : public ZabFixture {
     ASSERT_EQ(sent(), "FOLLOWERINFO");
   }
   void leader_info(uint32_t epoch) {
-    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info()));
+    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(0)));
   }
   void follow() {
     leader_info(2);
@@ -207,6 +227,34 @@ TEST_F(FollowerTest, PersistsThePromiseBeforeItGivesIt) {
   EXPECT_EQ(sent(), "");
   step(event::AcceptedEpochSaved{2, true});
   EXPECT_EQ(sent(), "ACKEPOCH");
+}
+
+// Its histories and this node's have nothing to do with each other, whatever their zxids.
+TEST_F(FollowerTest, LeavesALeaderOfAnotherEnsemble) {
+  ZabState state = state_with(1, 2);
+  state.ensemble = 77;
+  EXPECT_TRUE(state.is_foreign(78));
+  EXPECT_FALSE(state.is_foreign(77));
+  EXPECT_FALSE(state.is_foreign(0));  // Java's don't say
+  state.current_epoch = 0;            // no quorum has agreed to it yet
+  EXPECT_FALSE(state.is_foreign(78));
+}
+
+TEST_F(FollowerTest, TakesOverTheEnsembleWithTheEpoch) {
+  receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(78)));
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, 78);
+  step(event::AcceptedEpochSaved{2, true, 78});
+  EXPECT_EQ(zab_->state().ensemble, 78);
+}
+
+TEST_F(FollowerTest, AsksForAWholeSnapshotOnceItHasDiverged) {
+  follow();
+  step(event::Diverged{"another tree"});
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+  EXPECT_FALSE(zab_->state().votes);
+  step(event::Settled{zab_->state().history, 2, {}});
+  step(event::AcceptedEpochSaved{2, true});  // of before: it does not bring the vote back
+  EXPECT_FALSE(zab_->state().votes);
 }
 
 TEST_F(FollowerTest, LeavesALeaderOfAnOldEpoch) {
@@ -397,7 +445,7 @@ TEST_F(WithoutVote, ObservesUnderAnotherIdUntilAMajorityOfTheOthersAgrees) {
   auto info = decode_learner_info(all<action::Send>()[0].packet.bytes());
   EXPECT_EQ(sent(), "OBSERVERINFO");
   EXPECT_EQ(info->id, without_vote(ServerId{1}));
-  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info()));
+  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(0)));
   EXPECT_FALSE(all<action::SaveAcceptedEpoch>()[0].votes);
   step(event::AcceptedEpochSaved{2, false});
   receive(link, Packet(PacketType::kDiff, Zxid{}));
