@@ -301,8 +301,7 @@ void Leader::propose(const event::Propose& proposal, Actions& out) {
     if (!learner.observer && learner.phase >= LearnerPhase::kSyncing) send.links.push_back(link);
   }
   if (!send.links.empty()) out.push_back(std::move(send));
-  // The next epoch begins before the counter runs out.
-  if (proposal.zxid.counter() >= 0xfffffff0) failure_ = "the zxid counter is used up";
+  if (proposal.zxid.counter() >= config_.last_counter) failure_ = "the zxid counter is used up";
 }
 
 void Leader::try_commit(Actions& out) {

@@ -205,6 +205,8 @@ struct ZabConfig {
   int32_t tick_ms = 2000;
   int32_t init_limit = 10;  // ticks
   int32_t sync_limit = 5;   // ticks
+  // A txn with this counter is its epoch's last: the next begins before the counter runs out.
+  uint32_t last_counter = 0xfffffff0;
 
   int64_t init_ms() const { return int64_t{tick_ms} * init_limit; }
   int64_t sync_ms() const { return int64_t{tick_ms} * sync_limit; }

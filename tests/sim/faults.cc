@@ -11,7 +11,8 @@ namespace zabfs::sim {
 namespace {
 
 // How often each kind comes, in order of FaultKind.
-constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 4, 3, 8, 5, 6, 3, 4, 8, 2, 2, 3, 3, 3, 2, 2};
+constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 4, 3, 8, 5, 6, 3, 4,
+                                       8,  2,  2, 3, 3, 3, 2, 2, 3, 3};
 constexpr int64_t kShortestGapUs = 50 * kMillisecondUs;
 constexpr int64_t kLongestGapUs = 1'500 * kMillisecondUs;
 constexpr int64_t kShortestDenseGapUs = 5 * kMillisecondUs;
@@ -21,10 +22,10 @@ constexpr int64_t kLongestDenseGapUs = 400 * kMillisecondUs;
 
 const char* fault_name(FaultKind kind) {
   static constexpr const char* kNames[kFaultKinds] = {
-      "crash",     "crash in I/O", "power loss", "pause",         "deaf",
-      "slow disk", "isolate",      "split",      "one-way loss",  "flapping",
-      "stall",     "reset",        "clock jump", "sync fails",    "disk full",
-      "wipe",      "rot",          "bad sector", "rot everywhere"};
+      "crash",          "crash in I/O", "power loss",   "pause",    "deaf",  "slow disk",
+      "isolate",        "split",        "one-way loss", "flapping", "stall", "reset",
+      "clock jump",     "sync fails",   "disk full",    "wipe",     "rot",   "bad sector",
+      "rot everywhere", "suspend",      "late timers"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -188,6 +189,12 @@ void Faults::strike(const Fault& fault) {
       break;
     case FaultKind::kRotEverywhere:
       struck = rot_everywhere(fault.detail);
+      break;
+    case FaultKind::kSuspend:
+      node.suspend(8 * fault.duration_us);  // up to a minute
+      break;
+    case FaultKind::kLateTimers:
+      node.delay_timers(static_cast<int64_t>(fault.detail % 3'000'000), 3 * fault.duration_us);
       break;
   }
   if (struck) ++struck_[fault.kind];

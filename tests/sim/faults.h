@@ -35,8 +35,10 @@ enum class FaultKind {
   kRot,            // a byte of some file, at rest
   kBadSector,      // the same, but the disk says so
   kRotEverywhere,  // single txns, each another one at each node
+  kSuspend,        // of the machine: its clock jumps, its timers come late
+  kLateTimers,
 };
-inline constexpr int kFaultKinds = static_cast<int>(FaultKind::kRotEverywhere) + 1;
+inline constexpr int kFaultKinds = static_cast<int>(FaultKind::kLateTimers) + 1;
 const char* fault_name(FaultKind kind);
 
 struct Fault {

@@ -40,6 +40,13 @@ void Invariants::check_node(ServerId id, const consensus::Replica& replica) {
   }
 }
 
+void Invariants::broadcast(ServerId id, Zxid zxid, uint32_t sum) {
+  auto [place, added] = broadcast_.try_emplace(zxid.value, sum);
+  if (added || place->second == sum) return;
+  throw Violation(fmt::format("node {} proposes another txn as 0x{:x} than was proposed", id.value,
+                              zxid.value));
+}
+
 void Invariants::starts_at(ServerId id, Zxid zxid) {
   if (zxid == Zxid{}) {
     next_[id.value] = 0;

@@ -27,6 +27,8 @@ class Invariants {
   // ---- nodes
   // One established leader an epoch; epochs in order; applied only what is in the log.
   void check_node(tree::ServerId id, const consensus::Replica& replica);
+  // A leader proposes these bytes: a zxid names one txn for good, committed or not.
+  void broadcast(tree::ServerId id, tree::Zxid zxid, uint32_t sum);
   // A node makes `txn` visible: every node does so in one order, and no request twice.
   void applied(tree::ServerId id, const tree::Txn& txn);
   // After a batch: trees that stand at the same zxid are the same.
@@ -79,6 +81,7 @@ class Invariants {
   std::unordered_map<int64_t, size_t> index_;  // by zxid
   std::unordered_map<int64_t, size_t> next_;   // by node: what it has to apply next
   std::unordered_map<int64_t, int64_t> digests_;
+  std::unordered_map<int64_t, uint32_t> broadcast_;
   std::set<std::pair<tree::SessionId, int32_t>> effects_;
   std::unordered_map<tree::SessionId, int32_t> last_cxids_;  // that took effect
   std::map<std::string, std::vector<Version>, std::less<>> versions_;

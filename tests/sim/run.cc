@@ -66,6 +66,9 @@ class Run {
     world.reconfigures = options.seed % 3 == 0 && world.voters > 2;
     world.rough_start = options.seed % 7 == 3 || options.seed % 7 == 6;
     world.grouped = options.seed % 32 >= 16 && world.voters > 3;
+    if (options.seed % 11 == 4) {
+      world.txns_per_epoch = 50 + static_cast<uint32_t>(options.seed / 11 % 10) * 50;
+    }
     world.trace = options.trace;
     return world;
   }

@@ -1,5 +1,6 @@
 #include "sim/sim_disk.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -135,6 +136,20 @@ void SimDisk::rot(const std::string& name, uint64_t offset) {
 
 void SimDisk::break_sector(const std::string& name, uint64_t offset) {
   current_.at(name)->broken.insert(offset / kSectorBytes);
+}
+
+SimDisk SimDisk::after_worst_crash(const std::vector<std::string>& prefixes) const {
+  SimDisk copy(1);
+  for (const auto& [name, inode] : durable_) {
+    bool wanted = std::any_of(prefixes.begin(), prefixes.end(),
+                              [&](const std::string& prefix) { return name.starts_with(prefix); });
+    if (!wanted) continue;
+    auto kept = std::make_shared<Inode>();
+    kept->durable = kept->current = inode->durable;
+    kept->broken = inode->broken;
+    copy.current_[name] = copy.durable_[name] = std::move(kept);
+  }
+  return copy;
 }
 
 void SimDisk::crash() {

@@ -34,6 +34,9 @@ class SimDisk : public consensus::Disk {
   void crash_in(uint64_t operations) { crash_countdown_ = operations; }
   // Loses what a power failure loses.
   void crash();
+  // What would be there after a crash that loses all that was not synced: files whose names begin
+  // so.
+  SimDisk after_worst_crash(const std::vector<std::string>& prefixes) const;
   // A new, empty disk.
   void wipe();
   // From now on all files together hold at most so many bytes; 0 is no limit.

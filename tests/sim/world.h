@@ -33,10 +33,11 @@ struct WorldOptions {
   size_t voters = 3;
   size_t observers = 0;
   ServerId joiner;  // a voter that is not there at first; the others are told to begin without it
-  bool reconfigures = false;  // members come and go
-  bool rough_start = false;   // faults from the first moment on
-  bool grouped = false;       // quorums are hierarchical
-  bool trace = false;         // print it as it happens
+  bool grouped = false;         // quorums are hierarchical
+  bool reconfigures = false;    // members come and go
+  bool rough_start = false;     // faults from the first moment on
+  uint32_t txns_per_epoch = 0;  // an epoch is used up after so many; 0: never
+  bool trace = false;           // print it as it happens
 };
 
 class SimNode;
@@ -180,6 +181,10 @@ class SimNode : public consensus::Environment,
   // With `only_barriers` its clients write nothing then, which would make a barrier wait.
   void go_deaf(int64_t us, bool only_barriers);
   bool wants_only_barriers() const { return only_barriers_ && world_.now_us() < deaf_until_us_; }
+  // All of the machine stands still. Afterwards timers come as late as it stood.
+  void suspend(int64_t us);
+  // Timers come up to so much late.
+  void delay_timers(int64_t up_to_us, int64_t us);
   void slow_down(int64_t factor, int64_t us);
   void jump_wall_clock(int64_t ms) { wall_offset_ms_ += ms; }
   // Faults of the disk, which make it lose what it had: it may have to do without its vote.
@@ -209,7 +214,6 @@ class SimNode : public consensus::Environment,
   void send_vote(ServerId to, const consensus::Notification& notification) override;
   void dial(ServerId leader, LinkId link) override;
   void send(LinkId link, const std::string& bytes) override;
-  void check_ack(const std::string& bytes);
   size_t unsent(LinkId) override { return 0; }
   void close(LinkId link, const std::string& reason) override;
   void flush() override {}
@@ -230,6 +234,17 @@ class SimNode : public consensus::Environment,
  private:
   int64_t local_us(int64_t us) const { return us + us * drift_ppm_ / 1'000'000; }
   void check_vote();
+  void arm();
+  // What must hold of a node (node_checks.cc).
+  struct Durable;
+  Durable after_worst_crash() const;
+  void check_sent(LinkId link, const std::string& bytes);
+  void check_ack(tree::Zxid zxid);
+  void check_new_leader_ack(uint32_t epoch);
+  void check_promise(uint32_t epoch);
+  void check_primary(tree::Zxid zxid);
+  void check_durable();
+  void check_prefix();
   void count_vote(ServerId to);
   void after_step();
 
@@ -249,6 +264,10 @@ class SimNode : public consensus::Environment,
   int64_t slow_until_us_ = 0;
   int64_t slow_factor_ = 1;
   int64_t armed_us_ = INT64_MAX;
+  int64_t timers_late_until_us_ = 0;
+  int64_t timers_late_us_ = 1;
+  tree::Zxid checked_durable_;
+  uint64_t acks_ = 0;
   uint64_t wake_number_ = 0;
   std::map<ServerId, std::deque<int64_t>> votes_sent_us_;  // within the last second
   consensus::Membership membership_;
