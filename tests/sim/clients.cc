@@ -215,6 +215,7 @@ void Client::read() {
                                 number_, now.value, node_->id().value, seen_.value));
   }
   seen_ = now;
+  clients_.check_shapes(node_->replica().tree());
   look_at_lock();
 }
 
@@ -317,6 +318,7 @@ void Client::act() {
       return;
     }
     if (node_->wants_only_barriers()) return sync_and_read();
+    if (world_.chance(5)) return act_on_tree();
     switch (world_.random(20)) {
       case 0:
       case 1:

@@ -3,7 +3,7 @@
 //
 // What they do: appends of unique tokens, writes, conditional writes, sequential and ephemeral
 // creates, reads, barriers and reads behind them, locks held by ephemeral sequentials (the recipe
-// of the mount and of Curator), silence until the session expires.
+// of the mount and of Curator), silence until the session expires; and what client_tree.cc has.
 #pragma once
 
 #include <functional>
@@ -61,6 +61,15 @@ class Client {
   void look_at_lock();
   void release_lock();
   void check_own_ephemerals();
+  // client_tree.cc
+  void act_on_tree();
+  void make_shapes();
+  void write_pair(bool fails);
+  void move_coin();
+  void replace_file();
+  void change_access();
+  void use_container();
+  void fill_quota();
   void trace(const std::string& what);
 
   Clients& clients_;
@@ -82,6 +91,7 @@ class Client {
   int64_t deadline_us_ = 0;           // of the session: what it holds is lost then
   std::set<std::string> ephemerals_;  // acknowledged, and not removed
   int next_ephemeral_ = 1;
+  int next_shape_ = 1;
   std::string lock_path_;  // contending with it
   bool lock_pending_ = false;
   bool lock_held_ = false;
@@ -100,6 +110,9 @@ class Clients {
   void retire_some();
   // After a while: only sessions of clients that are left.
   void check_sessions(const tree::Tree& tree) const;
+
+  void check_shapes(const tree::Tree& tree) const;
+  void check_containers(const tree::Tree& tree) const;
 
   // A client takes the lock: nobody else may believe in it, and tokens rise.
   void lock_granted(const Client& client);

@@ -63,10 +63,12 @@ void SimNode::check_sent(LinkId link, const std::string& bytes) {
       check_promise(leader.replica_->zab().state().accepted_epoch);
     }
   } else if (zab.role() == Role::kLeading) {
-    if (type == PacketType::kLeaderInfo) check_promise(zxid.epoch());
-    if (type == PacketType::kProposal) check_primary(zxid);
+    if (type == PacketType::kLeaderInfo && zxid.counter() == 0) check_promise(zxid.epoch());
+    // Some bytes are a piece of a snapshot, and may look like anything.
+    bool is_broadcast = type == PacketType::kProposal && zxid.epoch() == zab.epoch();
     std::optional<std::string_view> txn = in.buffer();
-    if (type == PacketType::kProposal && txn) {
+    if (is_broadcast && txn) {
+      check_primary(zxid);
       world_.invariants().broadcast(id_, zxid, consensus::crc32c(0, *txn));
     }
   }

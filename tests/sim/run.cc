@@ -69,6 +69,7 @@ class Run {
     if (options.seed % 11 == 4) {
       world.txns_per_epoch = 50 + static_cast<uint32_t>(options.seed / 11 % 10) * 50;
     }
+    world.enforces_quota = options.seed % 2 == 0;
     world.trace = options.trace;
     return world;
   }
@@ -130,6 +131,8 @@ class Run {
       world_.invariants().check_tokens(tree, "at the end");
       world_.invariants().check_ephemerals(node->id(), tree);
       clients_.check_sessions(tree);
+      clients_.check_shapes(tree);
+      clients_.check_containers(tree);
       world_.invariants().check_configuration(node->id(), node->replica());
     }
   }

@@ -13,6 +13,7 @@ using consensus::Replica;
 namespace {
 
 constexpr int32_t kTickMs = 500;
+constexpr int64_t kReapMs = 1'500;
 // To one other node in a second: three elections in which every vote changes some, and replies. Two
 // that answer each other without end send hundreds.
 constexpr size_t kMaxVotes = 60;
@@ -86,6 +87,9 @@ void SimNode::start() {
   config.snapshot_txns = 60;
   config.initialize = told_to_initialize_;
   config.window_txns = 20;
+  config.prepare.extended_types = true;
+  config.prepare.enforce_quota = world_.options().enforces_quota;
+  config.reap_interval_ms = kReapMs;
   config.min_diff_bytes = 6u << 10;
   replica_ = std::make_unique<Replica>(config, *this, *this, disk_, disk_);
   std::string error;

@@ -37,7 +37,8 @@ struct WorldOptions {
   bool reconfigures = false;    // members come and go
   bool rough_start = false;     // faults from the first moment on
   uint32_t txns_per_epoch = 0;  // an epoch is used up after so many; 0: never
-  bool trace = false;           // print it as it happens
+  bool enforces_quota = false;
+  bool trace = false;  // print it as it happens
 };
 
 class SimNode;
