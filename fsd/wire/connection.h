@@ -28,6 +28,7 @@ namespace zabfs::fsd::wire {
 using Clock = std::chrono::steady_clock;
 
 inline constexpr size_t kMaxUnanswered = 4'096;           // requests; then no more are read
+inline constexpr size_t kMaxUnansweredBytes = 8u << 20;   // of them; the last may go beyond
 inline constexpr size_t kMaxOutBytes = size_t{64} << 20;  // waiting for a client that doesn't read
 inline constexpr size_t kPauseOutBytes = 1u << 20;        // then no more requests are read
 
@@ -42,6 +43,7 @@ struct WaitingRequest {
   int32_t xid = 0;
   tree::OpCode type = tree::OpCode::kNotification;
   bool answered = false;
+  size_t asked_bytes = 0;
   std::string bytes;  // a read's body, or a write's answer once there is one
   Clock::time_point since;
 };
@@ -94,6 +96,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
   size_t sealed_begin = 0;
   std::deque<WaitingRequest> waiting;
   uint64_t first_waiting = 0;  // the number of waiting.front()
+  size_t waiting_bytes = 0;    // asked_bytes of all that wait
   tree::SessionId session;
   int32_t timeout_ms = 0;
   bool read_only = false;  // no leader is known here: reads alone
@@ -103,7 +106,8 @@ struct Connection : std::enable_shared_from_this<Connection> {
 
   size_t unsent() const { return out.size() - out_begin + sealed.size() - sealed_begin; }
   bool can_take_more() const {
-    return waiting.size() < kMaxUnanswered && unsent() < kPauseOutBytes;
+    return waiting.size() < kMaxUnanswered && waiting_bytes < kMaxUnansweredBytes &&
+           unsent() < kPauseOutBytes;
   }
 };
 

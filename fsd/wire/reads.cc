@@ -19,12 +19,15 @@ using tree::jute::Writer;
 
 namespace {
 
+// Of a multiRead, which may ask for the largest znode over and over.
+constexpr size_t kMaxResultsBytes = 16u << 20;
+
 // One read in the making. Each method reads its request and appends its answer's body; what was
 // appended before an error is cut off again by the caller.
 class Read {
  public:
   Read(const ReadContext& context, std::string_view body, std::string& out, std::string& events)
-      : c_(context), in_(body), out_(out), events_(events) {}
+      : c_(context), in_(body), out_(out), answer_(out), events_(events) {}
 
   Error run(OpCode type) {
     switch (static_cast<int>(type)) {
@@ -71,6 +74,13 @@ class Read {
     return c_.skip_acl || tree::acl_allows(c_.tree.acl_of(node), wanted, c_.identities);
   }
 
+  // A path that must be one: Java's server fails at null, and finds the root by an empty one.
+  std::string_view path_here() {
+    std::optional<std::string_view> path = in_.buffer();
+    if (!path) in_.fail();
+    return path.value_or(std::string_view());
+  }
+
   // The znode that a request asks for, which must be there and readable.
   Error find_readable(std::string_view path, int32_t wanted, const ZNode*& node) const {
     if (!in_.ok()) return Error::kMarshallingError;
@@ -97,7 +107,7 @@ class Read {
   }
 
   Error exists() {
-    std::string_view path = in_.string();
+    std::string_view path = path_here();
     bool watch = in_.boolean();
     if (!in_.ok()) return Error::kMarshallingError;
     if (path.find('\0') != std::string_view::npos) return Error::kBadArguments;
@@ -109,7 +119,7 @@ class Read {
   }
 
   Error get_data() {
-    std::string_view path = in_.string();
+    std::string_view path = path_here();
     bool watch = in_.boolean();
     const ZNode* node = nullptr;
     if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
@@ -121,7 +131,7 @@ class Read {
 
   // Without ADMIN, digests stay secret.
   Error get_acl() {
-    std::string_view path = in_.string();
+    std::string_view path = path_here();
     const ZNode* node = nullptr;
     Error error = find_readable(path, tree::kPermRead | tree::kPermAdmin, node);
     if (error != Error::kOk) return error;
@@ -139,7 +149,7 @@ class Read {
   }
 
   Error get_children(bool with_stat) {
-    std::string_view path = in_.string();
+    std::string_view path = path_here();
     bool watch = in_.boolean();
     const ZNode* node = nullptr;
     if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
@@ -153,7 +163,9 @@ class Read {
 
   // Each read stands for itself; the watch flags are ignored (zookeeper-formats.md 1.8).
   Error multi_read() {
+    size_t start = answer_.size();
     while (true) {
+      if (answer_.size() - start > kMaxResultsBytes) return Error::kBadArguments;
       auto type = static_cast<OpCode>(in_.i32());
       bool done = in_.boolean();
       in_.i32();
@@ -162,7 +174,7 @@ class Read {
       if (type != OpCode::kGetData && type != OpCode::kGetChildren) {
         return Error::kMarshallingError;
       }
-      std::string_view path = in_.string();
+      std::string_view path = path_here();
       in_.boolean();
       const ZNode* node = nullptr;
       Error error = find_readable(path, tree::kPermRead, node);
@@ -188,12 +200,13 @@ class Read {
   }
 
   Error check_watches(bool remove) {
-    std::string_view path = in_.string();
+    std::optional<std::string_view> given = in_.buffer();
     int32_t type = in_.i32();
-    if (!in_.ok()) return Error::kMarshallingError;
-    if (type < 1 || type > 3) return Error::kBadArguments;
+    if (!in_.ok() || type < 1 || type > 3) return Error::kMarshallingError;
+    if (!given && remove) return Error::kNoWatcher;
+    std::string_view path = given.value_or(std::string_view());
     // As Java, which fails to walk up from such a path.
-    bool has_slash = path.empty() || path.find('/') != std::string_view::npos;
+    bool has_slash = given && (path.empty() || path.find('/') != std::string_view::npos);
     if (!remove && !has_slash) return Error::kMarshallingError;
     bool found = c_.watches.with([&](tree::WatchTables& tables) {
       auto wanted = static_cast<WatcherType>(type);
@@ -203,7 +216,7 @@ class Read {
   }
 
   Error add_watch() {
-    std::string_view path = in_.string();
+    std::string_view path = path_here();
     int32_t mode = in_.i32();
     if (!in_.ok() || mode < 0 || mode > 1) return Error::kMarshallingError;
     c_.watches.with([&](tree::WatchTables& tables) {
@@ -214,25 +227,41 @@ class Read {
     return Error::kOk;
   }
 
-  std::vector<std::string_view> read_paths() {
-    std::vector<std::string_view> paths(in_.count(4));
-    for (std::string_view& path : paths) path = in_.string();
-    return paths;
+  // Java counts a negative number of paths as none, and fails at a null list or path when it comes
+  // to it: `is_whole` is false then, and `paths` are those before.
+  struct Paths {
+    std::vector<std::string_view> paths;
+    bool is_whole = true;
+  };
+  Paths read_paths() {
+    int32_t count = in_.i32();
+    Paths read;
+    read.is_whole = count != -1;
+    for (int32_t i = 0; i < count && in_.ok(); ++i) {
+      std::optional<std::string_view> path = in_.buffer();
+      if (!path) read.is_whole = false;
+      if (read.is_whole) read.paths.push_back(*path);
+    }
+    return read;
   }
 
   // A client's watches after a reconnect, as of the zxid it has seen: what has happened since is
   // told at once.
   Error set_watches(bool with_persistent) {
     tree::Zxid seen{in_.i64()};
-    std::vector<std::string_view> data = read_paths(), exist = read_paths(), child = read_paths();
-    std::vector<std::string_view> persistent, recursive;
+    Paths data = read_paths(), exist = read_paths(), child = read_paths();
+    Paths persistent, recursive;
     if (with_persistent) {
       persistent = read_paths();
       recursive = read_paths();
     }
     if (!in_.ok()) return Error::kMarshallingError;
-    c_.watches.with([&](tree::WatchTables& tables) {
-      for (std::string_view path : data) {
+    bool done = c_.watches.with([&](tree::WatchTables& tables) {
+      auto each = [](const Paths& list, const auto& set) {
+        for (std::string_view path : list.paths) set(path);
+        return list.is_whole;
+      };
+      auto set_data = [&](std::string_view path) {
         const ZNode* node = find(path);
         if (node == nullptr) {
           append_event(events_, tree::EventType::kNodeDeleted, path);
@@ -241,16 +270,15 @@ class Read {
         } else {
           tables.add_data(c_.watcher, path);
         }
-      }
-      for (std::string_view path : exist) {
-        const ZNode* node = find(path);
-        if (node != nullptr) {
+      };
+      auto set_exist = [&](std::string_view path) {
+        if (find(path) != nullptr) {
           append_event(events_, tree::EventType::kNodeCreated, path);
         } else {
           tables.add_data(c_.watcher, path);
         }
-      }
-      for (std::string_view path : child) {
+      };
+      auto set_child = [&](std::string_view path) {
         const ZNode* node = find(path);
         if (node == nullptr) {
           append_event(events_, tree::EventType::kNodeDeleted, path);
@@ -259,15 +287,15 @@ class Read {
         } else {
           tables.add_child(c_.watcher, path);
         }
-      }
-      for (std::string_view path : persistent) {
-        tables.add(c_.watcher, path, WatchMode::kPersistent);
-      }
-      for (std::string_view path : recursive) {
-        tables.add(c_.watcher, path, WatchMode::kPersistentRecursive);
-      }
+      };
+      auto set_mode = [&](WatchMode mode) {
+        return [&tables, this, mode](std::string_view path) { tables.add(c_.watcher, path, mode); };
+      };
+      return each(data, set_data) && each(exist, set_exist) && each(child, set_child) &&
+             each(persistent, set_mode(WatchMode::kPersistent)) &&
+             each(recursive, set_mode(WatchMode::kPersistentRecursive));
     });
-    return Error::kOk;
+    return done ? Error::kOk : Error::kMarshallingError;
   }
 
   Error get_ephemerals() {
@@ -284,12 +312,12 @@ class Read {
   }
 
   Error get_all_children_number() {
-    std::string_view path = in_.string();
+    std::string_view path = path_here();
     const ZNode* node = nullptr;
     if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
     size_t total = 0;
     if (node == &c_.tree.root()) {
-      total = c_.tree.node_count() - 1;
+      total = c_.tree.node_count() - (path.empty() ? 0 : 1);  // as Java counts what is below ""
     } else {
       std::vector<const ZNode*> left{node};
       while (!left.empty()) {
@@ -317,6 +345,7 @@ class Read {
   const ReadContext& c_;
   Reader in_;
   Writer out_;
+  const std::string& answer_;  // what out_ writes to
   std::string& events_;
 };
 

@@ -476,6 +476,8 @@ void WireServer::take_request(const ConnectionPtr& connection, std::string_view 
   waiting.xid = xid;
   waiting.type = type;
   waiting.since = Clock::now();
+  waiting.asked_bytes = body.size();
+  c.waiting_bytes += body.size();
   if (reads_now) {
     waiting.bytes = body;
     return;
@@ -518,9 +520,17 @@ void WireServer::authenticate(Connection& c, int32_t xid, std::string_view body)
   tree::jute::Reader in(body);
   in.i32();
   std::string_view scheme = in.string();
-  std::string_view credentials = in.string();
+  std::optional<std::string_view> credentials = in.buffer();
+  if (!in.ok()) {
+    spdlog::warn("client port: closed {}:{}: a malformed addAuth", c.address, c.port);
+    c.phase = Phase::kOver;
+    return;
+  }
   std::optional<tree::Identities> proven;
-  if (in.ok()) proven = wire::authenticate(scheme, credentials, c.address, config_.super_digest);
+  if (credentials || scheme == "ip") {
+    proven = wire::authenticate(scheme, credentials.value_or(std::string_view()), c.address,
+                                config_.super_digest);
+  }
   if (!proven) {
     return fail_authentication(c, xid, fmt::format("scheme \"{}\" proved nothing", scheme));
   }

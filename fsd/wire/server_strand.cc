@@ -23,6 +23,18 @@ constexpr int64_t kReadOnlyAfterMs = 2'000;  // at least a tick
 
 uint64_t hex(SessionId session) { return static_cast<uint64_t>(session.value); }
 
+// What Java finds malformed before it gives the request a zxid.
+bool is_malformed(const tree::Request& request) {
+  tree::jute::Reader in(request.body);
+  if (request.type == OpCode::kSync) {
+    in.buffer();
+  } else if (request.type == OpCode::kReconfig) {
+    for (int i = 0; i < 3; ++i) in.buffer();
+    in.i64();
+  }
+  return !in.ok();
+}
+
 int64_t milliseconds_since(Clock::time_point then) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - then).count();
 }
@@ -207,6 +219,12 @@ void WireServer::submit(Submission submission) {
     place->second.push_back(std::move(submission));
     return;
   }
+  if (is_malformed(submission.request)) {
+    Outcome outcome;
+    outcome.error = Error::kMarshallingError;
+    outcome.zxid = host_.replica().tree().last_zxid();
+    return answered(submission, outcome);
+  }
   if (submission.request.type == OpCode::kSync) {
     behind_sync_[number];
     SessionId session = submission.request.session;
@@ -250,11 +268,11 @@ void WireServer::answered(const Submission& submission, const Outcome& outcome) 
     WaitingRequest& waiting = connection->waiting[submission.number - connection->first_waiting];
     waiting.answered = true;
     waiting.bytes.clear();
-    if (type == OpCode::kSync) {
+    if (type == OpCode::kSync && outcome.error != Error::kMarshallingError) {
       Frame frame(waiting.bytes);
       tree::jute::Writer out(waiting.bytes);
       write_reply_header(out, submission.xid, host_.replica().tree().last_zxid(), Error::kOk);
-      out.string(tree::jute::Reader(submission.request.body).string());
+      out.buffer(tree::jute::Reader(submission.request.body).buffer());
     } else if (type == OpCode::kReconfig && outcome.error == Error::kOk) {
       Frame frame(waiting.bytes);
       tree::jute::Writer out(waiting.bytes);
@@ -288,6 +306,7 @@ void WireServer::drain(Connection& c) {
       return;
     }
     note_answer(c, next);
+    c.waiting_bytes -= next.asked_bytes;
     c.waiting.pop_front();
     ++c.first_waiting;
     --outstanding_;

@@ -6,7 +6,7 @@ CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC
 PING, GET_CHILDREN2, CHECK, MULTI, CREATE2, RECONFIG, CHECK_WATCHES, REMOVE_WATCHES = range(11, 19)
 CREATE_CONTAINER, CREATE_TTL, MULTI_READ = 19, 21, 22
 AUTH, SET_WATCHES, GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER, SET_WATCHES2 = 100, 101, 103, 104, 105
-ADD_WATCH, WHO_AM_I, CLOSE = 106, 107, -11
+ADD_WATCH, WHO_AM_I, CLOSE, SASL = 106, 107, -11, 102
 OPEN_ACL = [(31, "world", "anyone")]
 
 
@@ -75,7 +75,7 @@ class Reader:
 
     def text(self):
         value = self.buf()
-        return None if value is None else value.decode()
+        return None if value is None else value.decode(errors="backslashreplace")
 
     def vector(self, read):
         return [read() for _ in range(max(0, self.i32()))]
@@ -90,6 +90,19 @@ class Reader:
 
     def rest(self):
         return self.data[self.at:]
+
+
+def exactly(connection, size):
+    data = b""
+    while len(data) < size:
+        try:
+            more = connection.recv(size - len(data))
+        except ConnectionError as e:
+            raise Closed() from e
+        if not more:
+            raise Closed()
+        data += more
+    return data
 
 
 class Session:
@@ -114,20 +127,8 @@ class Session:
     def send(self, record):
         self.socket.sendall(i32(len(record)) + record)
 
-    def exactly(self, size):
-        data = b""
-        while len(data) < size:
-            try:
-                more = self.socket.recv(size - len(data))
-            except ConnectionError as e:
-                raise Closed() from e
-            if not more:
-                raise Closed()
-            data += more
-        return data
-
     def receive(self):
-        return self.exactly(struct.unpack(">i", self.exactly(4))[0])
+        return exactly(self.socket, struct.unpack(">i", exactly(self.socket, 4))[0])
 
     def answer(self):
         """(xid, zxid, error, body as a Reader) of the next answer."""

@@ -168,6 +168,28 @@ class OneServer(unittest.TestCase):
         self.assertEqual(session.auth("digest", "v" * 5000)[2], -115)
         self.assertTrue(is_closed(session))
 
+    def test_what_one_multi_read_answers_is_bounded(self):
+        session = self.open()
+        session.request(raw.CREATE, raw.create("/often", b"x" * 1_000_000))
+        for times, error in ((10, 0), (1_000, -8)):
+            reads = raw.multi([(raw.GET_DATA, buf("/often") + b"\0")] * times)
+            answer = session.request(raw.MULTI_READ, reads)
+            self.assertEqual(answer[2], error)
+            self.assertEqual(len(answer[3].rest()) > 0, error == 0)
+        session.request(raw.DELETE, buf("/often") + i32(-1))
+
+    def test_requests_that_wait_are_bounded_by_their_bytes(self):
+        session = self.open()
+        session.request(raw.CREATE, raw.create("/often", b""))
+        frame = buf("/often") + buf(b"x" * 1_000_000) + i32(-1)
+        sender = threading.Thread(target=lambda: [session.post(raw.SET_DATA, frame)
+                                                  for _ in range(60)])
+        sender.start()
+        for _ in range(60):
+            self.assertEqual(session.answer()[2], 0)
+        sender.join()
+        session.request(raw.DELETE, buf("/often") + i32(-1))
+
     def test_garbage_harms_nobody(self):
         other = self.open()
         for garbage in (b"\0\0\0\0", b"\xff" * 100, b"\x7f\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n",

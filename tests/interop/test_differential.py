@@ -1,18 +1,30 @@
 """The same requests to zabfsd and to Apache ZooKeeper, over several sessions; every answer, Stat and
-event compared. What is never asked, and why:
+event compared; then malformed ones (malformed.py), which both answer, or close the connection, alike.
+What is never asked, and why:
 
   - a bare check, and createTTL without a TTL flag: they stop a Java 3.8.0 server;
-  - create with the container flag outside a multi: Java's digest is wrong after it;
-  - setACL with other requests behind it: Java checks those by the old list until it is applied.
+  - at random, create with the container flag outside a multi: Java's digest is wrong after it;
+  - setACL with other requests behind it: Java checks those by the old list until it is applied;
+  - deleteContainer and createSession: Java takes them from any client, asking no ACL. Here they are
+    unknown requests;
+  - an addAuth without a body: Java neither answers nor closes, then or later;
+  - sasl where none is set up: Java answers that it is well, and nobody is authenticated;
+  - a path that is not UTF-8, where none need be there: Java tells of the one that it has made of it.
+
+What is not compared: of a multi that is refused as a whole, the zxid and what follows. For some Java
+takes no zxid, and sends what results it has, which no client reads.
 
   test_differential.py [REQUESTS [SEED]]
 """
 import os
 import random
+import socket
+import struct
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
+import malformed  # noqa: E402
 import raw  # noqa: E402
 from raw import boolean, buf, i32, i64, vector  # noqa: E402
 from servers import Java, Zabfs  # noqa: E402
@@ -331,7 +343,129 @@ def compare(requests, seed, complain):
                 session.close()
 
 
+class WithoutZxids(Side):
+    """Told so that two compare which have made a different number of txns."""
+
+    @staticmethod
+    def counter(zxid):
+        return min(zxid, 0)
+
+
+class Asker:
+    """One server, and what it makes of one request after the other, each told so that it compares."""
+    ROOT = "/malformed"
+    PATH, NEW = ROOT + "/there", ROOT + "/new"
+    SETUP = [(raw.DELETE, buf(NEW) + i32(-1)), (raw.DELETE, buf(PATH) + i32(-1)),
+             (raw.CREATE, raw.create(PATH, b"data"))]
+
+    def __init__(self, server):
+        self.side = WithoutZxids(server)
+        self.zxid = None  # the last one heard of
+        self.side.open()  # asks
+        self.side.open()  # prepares
+        self.side.sessions[1].auth("digest", "super:test")
+        self.ask(1, raw.CREATE, raw.create(self.ROOT))
+        self.set_up()
+
+    def set_up(self):
+        return [self.ask(1, kind, body) for kind, body in self.SETUP]
+
+    def ask(self, i, kind, body):
+        """Its answer and that of a ping behind it, or how the connection ended; and events."""
+        session, told = self.side.sessions[i], []
+        closes = kind == raw.CLOSE or kind not in malformed.KNOWN
+        try:
+            session.post(kind, body, {raw.PING: -2, raw.AUTH: -4}.get(kind))
+            if not closes:  # who closes a connection with bytes unread may lose its last answer
+                session.post(raw.PING, xid=-2)
+            while closes or len(told) < 2:
+                xid, zxid, error, reader = session.answer()
+                zxid = self.since(zxid)
+                body = self.body(kind, error, reader)
+                if error == -5 and kind in (raw.MULTI, raw.MULTI_READ):
+                    zxid = body = "not compared"
+                told.append((xid if xid < 0 else "its own", zxid, error, body))
+                kind = raw.PING if kind != raw.CLOSE else kind
+        except (raw.Closed, OSError) as e:
+            told.append("silence" if isinstance(e, TimeoutError) else "closed")
+            session.close()
+            # The same session, so that none expires later and takes a zxid.
+            known = () if kind == raw.CLOSE else (session.id, session.password)
+            self.side.sessions[i] = raw.Session(self.side.server.address, *known)
+            self.zxid = None
+        events, session.events = session.events, []
+        return told, events
+
+    def since(self, zxid):
+        if zxid <= 0:
+            return zxid
+        before, self.zxid = self.zxid, zxid
+        return "the first" if before is None else zxid - before
+
+    def body(self, kind, error, reader):
+        try:
+            return (self.side.result(kind, reader) if error == 0 else None), reader.rest()
+        except ValueError as e:
+            return str(e), reader.data
+
+
+def compare_malformed(complain):
+    """Every malformed request to both; `complain(text)` for each difference. How many there were."""
+    with Java(SETTINGS) as java, Zabfs(SETTINGS) as zabfs:
+        askers = [Asker(java), Asker(zabfs)]
+        number = 0
+        for what, kind, body in malformed.requests(Asker.PATH, Asker.NEW):
+            if is_left_alone(kind, body):
+                continue
+            number += 1
+            answers = [asker.ask(0, kind, body) for asker in askers]
+            states = [asker.set_up() for asker in askers]
+            if answers[0] != answers[1]:
+                complain(f"{what}: {kind} {body!r}\n  java  {answers[0]}\n  zabfs {answers[1]}")
+            elif states[0] != states[1]:
+                complain(f"after {what}: {kind} {body!r}\n"
+                         f"  java  {states[0]}\n  zabfs {states[1]}")
+            if java.process.poll() is not None:
+                complain(f"java is dead after {what}: {kind} {body!r}")
+                break
+        for what, record in malformed.variants(malformed.HELLO):
+            number += 1
+            answers = [hello_answer(server, record) for server in (java, zabfs)]
+            if answers[0] != answers[1]:
+                complain(f"{what} of a connect request: {record!r}\n"
+                         f"  java  {answers[0]}\n  zabfs {answers[1]}")
+    return number
+
+
+def is_left_alone(kind, body):
+    """The head of this file says why."""
+    if kind in (raw.CHECK, raw.SASL, 20, -10) or (kind == raw.AUTH and body == b""):
+        return True
+    tells = (raw.SYNC, raw.SET_WATCHES, raw.SET_WATCHES2, raw.ADD_WATCH, raw.REMOVE_WATCHES,
+             raw.EXISTS)
+    return kind in tells and any(b"/" + bad in body for bad in malformed.NOT_UTF8)
+
+
+def hello_answer(server, record):
+    """What a connect request gets: (timeout, whether there is a session, ...), or `closed`."""
+    with socket.create_connection(server.address, 10) as s:
+        s.settimeout(10)
+        s.sendall(i32(len(record)) + record)
+        try:
+            answer = raw.Reader(raw.exactly(s, struct.unpack(">i", raw.exactly(s, 4))[0]))
+        except raw.Closed:
+            return "closed"
+        return (answer.i32(), answer.i32(), answer.i64() != 0, len(answer.buf() or b""),
+                answer.rest())
+
+
 class Differential(unittest.TestCase):
+    def test_every_malformed_request_is_answered_as_java_answers_it(self):
+        differences = []
+        number = compare_malformed(differences.append)
+        self.assertEqual(differences, [], "\n".join(differences[:10]))
+        print(f"{number} requests, no difference")
+
     def test_every_answer_is_javas(self):
         differences = []
         for seed in (1, 2):
