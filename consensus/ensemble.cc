@@ -1,7 +1,10 @@
 #include "consensus/ensemble.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <vector>
 
 namespace zabfs::consensus {
@@ -222,6 +225,13 @@ std::string Ensemble::voter_names() const {
   return names;
 }
 
+void Ensemble::fill_in(const std::map<ServerId, Member>& known) {
+  for (auto& [id, member] : members_) {
+    auto before = known.find(id);
+    if (is_wildcard(member.host) && before != known.end()) member.host = before->second.host;
+  }
+}
+
 namespace {
 
 bool may_be_in_host(char c) {
@@ -290,6 +300,15 @@ std::variant<Member, MemberError> parse_member(std::string_view text) {
     member.observer = parts[2] == "observer";
   }
   return member;
+}
+
+bool is_wildcard(const std::string& host) {
+  in_addr v4 = {};
+  if (::inet_aton(host.c_str(), &v4) != 0) return v4.s_addr == INADDR_ANY;
+  in6_addr v6 = {};
+  if (::inet_pton(AF_INET6, host.substr(0, host.find('%')).c_str(), &v6) != 1) return false;
+  if (IN6_IS_ADDR_V4MAPPED(&v6)) std::memcpy(&v4, v6.s6_addr + 12, sizeof v4);
+  return IN6_IS_ADDR_UNSPECIFIED(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v4.s_addr == INADDR_ANY);
 }
 
 int64_t version_in(std::string_view text) {

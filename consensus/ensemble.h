@@ -91,6 +91,9 @@ class Ensemble {
   Zxid quorum_zxid(const std::map<ServerId, Zxid>& reached) const;
   std::string text() const;
   std::string voter_names() const;  // "1 2 3"
+  // Gives members whose address is a wildcard (a Java leader may have committed that) the one that
+  // is known from before.
+  void fill_in(const std::map<ServerId, Member>& known);
 
  private:
   struct Vote {
@@ -113,6 +116,8 @@ struct MemberError {
   std::string what;
 };
 std::variant<Member, MemberError> parse_member(std::string_view text);
+// 0.0.0.0, [::] and their other spellings: a server listens there, and nobody can dial it.
+bool is_wildcard(const std::string& host);
 
 // The inverse of Ensemble::text. It is an error to have what is not known here: nobody could say
 // what a quorum of it is.

@@ -77,6 +77,8 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     // The elected leader may not be listening yet: try again, within initLimit.
     if (phase_ == Phase::kDialling || phase_ == Phase::kInfoSent) {
       phase_ = Phase::kDialling;
+      // From the first refusal on: before it, the leader's name may have been looked up for long.
+      if (!turned_away_ms_) turned_away_ms_ = now_ms;
       redial_at_ms_ = now_ms + kRedialMs;
       link_ = 0;
     } else {
@@ -123,7 +125,8 @@ void Learner::on_tick(int64_t now_ms, Actions& out) {
     failure_ = "could not join the leader within initLimit";
     return;
   }
-  if (phase_ == Phase::kDialling && now_ms - started_ms_ > kDialTicks * config_.tick_ms) {
+  if (phase_ == Phase::kDialling && turned_away_ms_ &&
+      now_ms - *turned_away_ms_ > kDialTicks * config_.tick_ms) {
     failure_ = "the elected leader does not lead";
     return;
   }

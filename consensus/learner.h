@@ -80,6 +80,7 @@ class Learner {
   int64_t started_ms_;
   int64_t heard_ms_;
   int64_t redial_at_ms_ = 0;
+  std::optional<int64_t> turned_away_ms_;  // first, by the leader
   int64_t deadline_ms_ = 0;
 };
 

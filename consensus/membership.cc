@@ -87,6 +87,7 @@ void Membership::appended(Zxid zxid, std::string_view txn) {
   if (proposed_riddle_) riddle_ = std::move(proposed_riddle_);
   proposed_riddle_.reset();
   if (next != nullptr) {
+    next->fill_in(addresses());
     proposed_ = std::move(*next);
   } else {
     proposed_riddle_ = Riddle{version, std::get<EnsembleError>(std::move(read))};
@@ -121,7 +122,9 @@ bool Membership::adopt(std::string_view text) {
     if (riddle_ && version <= riddle_->version) return false;
     riddle_ = Riddle{version, std::move(*problem)};
   } else {
-    in_force_ = std::get<Ensemble>(std::move(read));
+    Ensemble newer = std::get<Ensemble>(std::move(read));
+    newer.fill_in(addresses());
+    in_force_ = std::move(newer);
     heard_of_ = Ensemble();
     if (proposed_ && proposed_->version() <= in_force_.version()) proposed_.reset();
     if (proposed_riddle_ && proposed_riddle_->version <= in_force_.version()) {
@@ -138,6 +141,7 @@ bool Membership::hear_of(std::string_view text) {
   if (proposed_ && version <= proposed_->version()) return false;
   std::optional<Ensemble> other = parse_ensemble(text);
   if (!other) return false;
+  other->fill_in(addresses());
   heard_of_ = std::move(*other);
   ++changes_;
   return true;

@@ -1,6 +1,8 @@
 #include "consensus/tcp_listen.h"
 
 #include <fmt/format.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 namespace zabfs::consensus {
 
@@ -30,6 +32,29 @@ std::string listen_on(tcp::acceptor& acceptor, boost::asio::io_context& io, cons
   if (!error) return {};
   return fmt::format("can't listen on {}:{} ({}): {}; is another server running there?",
                      host.empty() ? "*" : host, port, what, error.message());
+}
+
+std::string name_of(const tcp::socket& socket) {
+  boost::system::error_code error;
+  tcp::endpoint peer = socket.remote_endpoint(error);
+  return error ? "a peer" : fmt::format("{}:{}", peer.address().to_string(), peer.port());
+}
+
+std::string address_of(const tcp::socket& socket) {
+  boost::system::error_code error;
+  boost::asio::ip::address address = socket.remote_endpoint(error).address();
+  if (error) return {};
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
+    address = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, address.to_v6());
+  }
+  return address.to_string();
+}
+
+void set_options(tcp::socket& socket, int unacknowledged_ms) {
+  boost::system::error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  static_cast<void>(::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT,
+                                 &unacknowledged_ms, sizeof unacknowledged_ms));
 }
 
 }  // namespace zabfs::consensus

@@ -1,10 +1,13 @@
-// One way to open a listening port.
+// What the ports have in common: to listen, to accept, and who is at the other end.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace zabfs::consensus {
 
@@ -12,5 +15,31 @@ namespace zabfs::consensus {
 // port in errors. An empty string, or what is wrong and what to look at.
 std::string listen_on(boost::asio::ip::tcp::acceptor& acceptor, boost::asio::io_context& io,
                       const std::string& host, uint16_t port, int backlog, const char* what);
+
+// Runs `next(whether it came)` once somebody came into `socket`, and not at all once the port is
+// closed. What can't be accepted (no descriptor is free) is left alone for a moment.
+template <class Next>
+void accept_next(boost::asio::ip::tcp::acceptor& acceptor, boost::asio::ip::tcp::socket& socket,
+                 boost::asio::steady_timer& pause, Next next) {
+  using boost::system::error_code;
+  acceptor.async_accept(socket, [&pause, next = std::move(next)](error_code error) mutable {
+    if (error == boost::asio::error::operation_aborted) return;
+    if (!error) return next(true);
+    pause.expires_after(std::chrono::milliseconds(100));
+    pause.async_wait([next = std::move(next)](error_code over) mutable {
+      if (!over) next(false);
+    });
+  });
+}
+
+// "10.0.0.1:2888", for the log.
+std::string name_of(const boost::asio::ip::tcp::socket& socket);
+// "10.0.0.1"; empty if there is nobody any more.
+std::string address_of(const boost::asio::ip::tcp::socket& socket);
+
+// Without delay; and what the peer's kernel does not acknowledge in this time ends the connection:
+// TCP alone would go on repeating it at intervals that grow to minutes, long after the network is
+// well again.
+void set_options(boost::asio::ip::tcp::socket& socket, int unacknowledged_ms);
 
 }  // namespace zabfs::consensus

@@ -3,8 +3,8 @@
 // Calls come on the strand; sockets are read on the io_context's one thread, which posts what it
 // decoded to the strand. Learner links are written from the strand itself, without a hand-off;
 // only when the kernel's buffer is full does the io thread wait for room. A peer's malformed bytes
-// close its connection, with a line in the log.
-// Rules of the mesh: zookeeper-formats.md 4.1, 4.2; Java: QuorumCnxManager.
+// close its connection, with a line in the log. Bounds: kMaxUnsentBytes a link; of links that came,
+// a member's each and kMaxGuests others, which say within kIntroductionLimit who they are.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -18,11 +18,15 @@
 #include <vector>
 
 #include "consensus/environment.h"
+#include "consensus/guests.h"
+#include "consensus/spare_log.h"
 #include "consensus/strand.h"
 #include "consensus/tls.h"
 
 namespace zabfs::consensus {
 
+class Dialler;
+class ElectionMesh;
 class Replica;
 
 class TcpTransport : public Transport {
@@ -52,11 +56,14 @@ class TcpTransport : public Transport {
  private:
   using tcp = boost::asio::ip::tcp;
   struct Link;
-  struct Mesh;  // everything about the election port; lives on the io thread
 
   void accept_learner();
+  void admit(const std::shared_ptr<Link>& link);
+  std::string introduce(Link& link, const Packet& packet);
   void start_link(std::shared_ptr<Link> link, const std::string* dialled);
   void read(std::shared_ptr<Link> link);
+  void lose(const std::shared_ptr<Link>& link);
+  void drop(const std::shared_ptr<Link>& link);
   void flush_link(const std::shared_ptr<Link>& link);
 
   boost::asio::io_context& io_;
@@ -69,8 +76,12 @@ class TcpTransport : public Transport {
   TlsContext* tls_;  // null: none
   Logger log_;
   Replica* replica_ = nullptr;
+  SpareLog guest_log_;  // on the io thread, as what follows
+  Guests guests_;
+  std::shared_ptr<Dialler> dialler_;
   tcp::acceptor quorum_acceptor_;
-  std::shared_ptr<Mesh> mesh_;
+  boost::asio::steady_timer pause_;
+  std::shared_ptr<ElectionMesh> mesh_;
   // On the strand:
   std::map<LinkId, std::shared_ptr<Link>> links_;
   std::set<LinkId> dirty_;

@@ -398,6 +398,7 @@ class Reader {
       zab.me = members_.empty() ? ServerId{1} : members_.begin()->first;
       if (members_.empty()) members_[zab.me] = Member{"localhost", 0, 0, false, ""};
       zab.ensemble = consensus::Ensemble(members_, 0, hierarchy_);
+      if (std::string wrong = check_addresses(); !wrong.empty()) return wrong;
       return take_own_client_address();
     }
     std::string path = config_.host.data_dir + "/myid";
@@ -419,10 +420,35 @@ class Reader {
     zab.wants_vote = !members_[zab.me].observer;
     compare_role();
     zab.ensemble = consensus::Ensemble(members_, 0, hierarchy_);
+    if (std::string wrong = check_addresses(); !wrong.empty()) return wrong;
     if (std::string wrong = take_own_client_address(); !wrong.empty()) return wrong;
     if (zab.ensemble.voter_count() == 0)
       return fmt::format("{}: every server is an observer", file_);
     if (!zab.ensemble.can_have_quorum()) return fmt::format("{}: no voter has weight", file_);
+    return {};
+  }
+
+  // A server may listen everywhere, and nobody finds it there: its own line alone may say so, and
+  // only if the others are not told.
+  std::string check_addresses() {
+    const consensus::ReplicaConfig& replica = config_.host.replica;
+    if (replica.is_standalone()) return {};
+    for (const auto& [id, member] : members_) {
+      if (!consensus::is_wildcard(member.host)) continue;
+      if (id != replica.zab.me) {
+        return fmt::format(
+            "{}: server.{}={} is no address by which that server is found; write its "
+            "own",
+            file_, id.value, member.host);
+      }
+      if (replica.reconfig_enabled) {
+        return fmt::format(
+            "{}: server.{}={} would be told to the other members, for "
+            "reconfigEnabled is true; write the address by which they reach this "
+            "server, and quorumListenOnAllIPs=true if it is to listen on all",
+            file_, id.value, member.host);
+      }
+    }
     return {};
   }
 

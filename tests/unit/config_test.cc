@@ -133,5 +133,26 @@ TEST_F(ConfigTest, OneServerIsStandalone) {
   EXPECT_EQ(config_.host.replica.zab.ensemble.voter_count(), 1u);
 }
 
+TEST_F(ConfigTest, AWildcardIsAnAddressOfThisServersOnlyAndNotToldToOthers) {
+  std::ofstream(directory_ + "/myid") << "1\n";
+  const std::string others = "server.2=b:3:4\nserver.3=c:5:6\n";
+  for (const std::string wildcard : {"0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "0"}) {
+    config_ = Config();
+    EXPECT_EQ(load("server.1=" + wildcard + ":1:2\n" + others), "");
+    config_ = Config();
+    EXPECT_NE(load("reconfigEnabled=true\nserver.1=" + wildcard + ":1:2\n" + others)
+                  .find("write the address by which they reach this server"),
+              std::string::npos);
+    config_ = Config();
+    EXPECT_NE(load("server.1=a:1:2\nserver.2=" + wildcard + ":3:4\nserver.3=c:5:6\n")
+                  .find("is no address by which that server is found"),
+              std::string::npos);
+  }
+  config_ = Config();
+  EXPECT_EQ(load("reconfigEnabled=true\nserver.1=0.0.0.0:1:2\n"), "");  // nobody is told
+  config_ = Config();
+  EXPECT_NE(load("reconfigEnabled=true\nstandaloneEnabled=false\nserver.1=0.0.0.0:1:2\n"), "");
+}
+
 }  // namespace
 }  // namespace zabfs::fsd

@@ -154,6 +154,25 @@ TEST_F(MembershipTest, TextAndBack) {
   EXPECT_TRUE(parse_ensemble("server.1=[::1]:8:4"));
 }
 
+TEST_F(MembershipTest, AWildcardReplacesNoAddress) {
+  auto host_of = [this](int64_t id) { return membership_.addresses().at(ServerId{id}).host; };
+  auto listens_everywhere = [](std::set<int64_t> voters, int64_t version) {
+    std::map<ServerId, Member> members = of(std::move(voters)).members();
+    for (auto& [id, member] : members) member.host = id.value % 2 == 0 ? "0.0.0.0" : "::";
+    return Ensemble(std::move(members), version);
+  };
+  EXPECT_TRUE(membership_.hear_of(listens_everywhere({2, 3}, 0x100000001).text()));
+  EXPECT_EQ(host_of(2), "h2");
+  EXPECT_TRUE(membership_.adopt(listens_everywhere({2, 3}, 0x100000002).text()));
+  EXPECT_EQ(host_of(2), "h2");
+  EXPECT_EQ(host_of(3), "h3");
+  Zxid zxid = Zxid::make(1, 3);
+  membership_.appended(zxid, txn_for(listens_everywhere({2, 3, 4}, zxid.value)));
+  EXPECT_TRUE(membership_.committed(zxid));
+  EXPECT_EQ(host_of(3), "h3");
+  EXPECT_EQ(host_of(4), "0.0.0.0");  // counted, and nobody can dial it
+}
+
 struct Request {
   std::optional<std::string> joining, leaving, members;
   int64_t version = -1;
@@ -202,6 +221,12 @@ TEST_F(ReconfigTest, GroupsAreGivenAsAWholeAndTakenBackSo) {
   EXPECT_EQ(refusal({"server.4=h4:1:2;3", {}, {}}), Error::kBadArguments);
   EXPECT_EQ(refusal({{}, "1", {}}), Error::kBadArguments);
   EXPECT_EQ(refusal({{}, {}, "server.1=h1:1:2;3,server.2=h2:1:2;3"}), Error::kOk);
+}
+
+TEST_F(ReconfigTest, AMemberIsFoundSomewhere) {
+  EXPECT_EQ(refusal({"server.4=0.0.0.0:1:2;3", {}, {}}), Error::kBadArguments);
+  EXPECT_EQ(refusal({{}, {}, "server.1=[::]:1:2;3,server.2=h2:1:2;3"}), Error::kBadArguments);
+  EXPECT_EQ(refusal({"server.4=h4:1:2;0.0.0.0:3", {}, {}}), Error::kOk);  // for clients it may
 }
 
 TEST_F(ReconfigTest, TheOrderOfRefusals) {

@@ -1,0 +1,83 @@
+// Connections to other members, by name or address. Who dials never waits for another's name: each
+// name is looked up on a thread of its own, for a resolver may take minutes, or for ever.
+//
+// A look-up goes with every dial, since names may move to other addresses; what is known already is
+// tried at once beside it, the address that worked last before the others. An address counts its
+// time from when it is tried. Address literals are never looked up.
+//
+// Limits: two look-ups under way a peer (the second if its name changed meanwhile), kMaxLookups for
+// all that are no members; kMaxAddresses a name.
+// `connect` and its answers are the io thread's; `stop` may come from any thread.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "consensus/environment.h"
+
+namespace zabfs::consensus {
+
+class Dialler : public std::enable_shared_from_this<Dialler> {
+ public:
+  using Socket = boost::asio::ip::tcp::socket;
+  using Done = std::function<void(std::shared_ptr<Socket>)>;  // null: it came to nothing
+  using Logger = std::function<void(LogLevel, const std::string&)>;
+
+  Dialler(boost::asio::io_context& io, ServerId me, Logger log);
+
+  struct Target {
+    ServerId id;
+    bool is_member = true;
+    std::string host;
+    uint16_t port = 0;
+  };
+  void connect(const Target& target, Done done);
+  // Look-ups under way are left to themselves; nothing is heard of them.
+  void stop();
+
+ private:
+  using Address = boost::asio::ip::address;
+  using Clock = std::chrono::steady_clock;
+  struct Attempt;
+  using AttemptPtr = std::shared_ptr<Attempt>;
+  // What is known of a peer's name.
+  struct Name {
+    std::string host;
+    std::vector<Address> found;  // the one that worked last is the first
+    bool looking = false;        // for `host`, since then:
+    Clock::time_point since;
+    int threads = 0;  // one more, if `host` has changed meanwhile
+    std::vector<AttemptPtr> waiting;
+    Clock::time_point quiet_until;
+    bool complained = false;
+  };
+  // How a look-up's thread comes back, if there is still something to come back to.
+  struct Return {
+    std::mutex mutex;             // guards io
+    boost::asio::io_context* io;  // null: stopped
+  };
+
+  void look_up(const Target& target);
+  void found(const Target& target, std::vector<Address> addresses, const std::string& problem);
+  void try_next(const AttemptPtr& attempt);
+  void finish(const AttemptPtr& attempt, std::shared_ptr<Socket> socket);
+  void does_not_resolve(const Target& target, const std::string& problem);
+  void complain(const Target& target, const std::string& what);
+  void make_room();
+
+  boost::asio::io_context& io_;
+  ServerId me_;
+  Logger log_;
+  std::map<ServerId, Name> names_;
+  int threads_ = 0;
+  std::shared_ptr<Return> return_;
+};
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,93 @@
+// Everything about the election port: one connection a peer, the newest vote for each, and the
+// hellos of those who come. All on the io thread.
+//
+// Who is no member may come to be one; until then its hello says where it listens. Bounds:
+// kMaxGuests connections that have not said who they are, for kHelloLimit each; kMaxGuests
+// strangers. Rules: zookeeper-formats.md 4.1, 4.2; Java: QuorumCnxManager.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "consensus/dialler.h"
+#include "consensus/guests.h"
+#include "consensus/spare_log.h"
+#include "consensus/strand.h"
+#include "consensus/tls_stream.h"
+
+namespace zabfs::consensus {
+
+class Replica;
+
+class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
+ public:
+  using tcp = boost::asio::ip::tcp;
+
+  ElectionMesh(boost::asio::io_context& io, Strand& strand, ServerId me,
+               std::map<ServerId, Member> members, std::shared_ptr<Dialler> dialler,
+               TlsContext* tls, Dialler::Logger log);
+
+  tcp::acceptor& acceptor() { return acceptor_; }
+  // Votes go to `replica` from now on, on the strand.
+  void start(Replica& replica);
+  void set_members(const std::map<ServerId, Member>& members);
+  bool is_member(ServerId id) const { return members_.contains(id); }
+  // The newest vote for a peer replaces one not yet sent.
+  void send(ServerId to, std::string payload);
+
+ private:
+  using error_code = boost::system::error_code;
+  using StreamPtr = std::shared_ptr<TlsStream>;
+  struct Peer {
+    StreamPtr socket;  // the connection that stays; null if there is none
+    bool dialling = false;
+    bool writing = false;
+    std::string last;                 // the last vote for this peer; repeated on a new connection
+    std::optional<std::string> next;  // the vote to send
+  };
+  struct Stranger {
+    Member member;
+    Guests::Ticket ticket = 0;
+  };
+  struct Arrival;  // a connection that has not said who it is
+  using ArrivalPtr = std::shared_ptr<Arrival>;
+
+  void accept();
+  void read_hello(const StreamPtr& socket);
+  void read_address(const ArrivalPtr& arrival, ServerId from, size_t length);
+  void refuse(const ArrivalPtr& arrival, const std::string& why);
+  bool welcomes(ServerId from, const std::string& address, const std::string& came_from);
+  void forget_stranger(ServerId id);
+  std::optional<Dialler::Target> find(ServerId id) const;
+  void on_hello(const StreamPtr& socket, ServerId from);
+  void adopt(ServerId id, const StreamPtr& socket);
+  void dial(ServerId id);
+  void say_hello(ServerId id, const StreamPtr& socket);
+  void write(ServerId id);
+  void read_vote(ServerId id, const StreamPtr& socket);
+  void take_vote(ServerId from, const std::string& payload);
+  void lost(ServerId id, const StreamPtr& socket);
+
+  boost::asio::io_context& io_;
+  Strand& strand_;
+  ServerId me_;
+  const Member self_;
+  std::map<ServerId, Member> members_;
+  std::map<ServerId, Stranger> strangers_;  // by their own word
+  Guests known_strangers_, arrivals_;
+  std::shared_ptr<Dialler> dialler_;
+  TlsContext* tls_;  // null: none
+  SpareLog log_;
+  tcp::acceptor acceptor_;
+  boost::asio::steady_timer pause_;
+  Replica* replica_ = nullptr;
+  std::map<ServerId, Peer> peers_;
+};
+
+}  // namespace zabfs::consensus
