@@ -261,7 +261,8 @@ void TcpTransport::flush() {
 
 void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
   if (link->closed) return;
-  if (unsent(link->id) > kMaxUnsentBytes) {
+  // What is for a leader has its bound in the requests under way.
+  if (link->came && unsent(link->id) > kMaxUnsentBytes) {
     log_(LogLevel::kWarning,
          fmt::format("quorum port: closed {}: it reads too slowly", name_of(link->socket)));
     return drop(link);

@@ -3,8 +3,8 @@
 // Calls come on the strand; sockets are read on the io_context's one thread, which posts what it
 // decoded to the strand. Learner links are written from the strand itself, without a hand-off;
 // only when the kernel's buffer is full does the io thread wait for room. A peer's malformed bytes
-// close its connection, with a line in the log. Bounds: kMaxUnsentBytes a link; of links that came,
-// a member's each and kMaxGuests others, which say within kIntroductionLimit who they are.
+// close its connection, with a line in the log. Bounds: kMaxUnsentBytes for a learner; of links
+// that came, a member's each and kMaxGuests others, which say in kIntroductionLimit who they are.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
