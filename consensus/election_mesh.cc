@@ -4,6 +4,7 @@
 
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
+#include <chrono>
 #include <utility>
 #include <variant>
 
@@ -22,6 +23,19 @@ constexpr int kVoteTimeoutMs = 2'000;
 constexpr size_t kMaxHelloAddress = 2'048;
 constexpr size_t kHelloHeadBytes = 20;
 constexpr size_t kMaxGuests = 64;
+
+std::string port_in(const std::string& address) { return address.substr(address.rfind(':') + 1); }
+
+std::string port_of(const asio::ip::tcp::socket& socket) {
+  boost::system::error_code error;
+  asio::ip::tcp::endpoint peer = socket.remote_endpoint(error);
+  return error ? "" : std::to_string(peer.port());
+}
+
+int64_t clock_ms() {
+  auto time = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+}
 
 }  // namespace
 
@@ -107,13 +121,14 @@ void ElectionMesh::read_address(const ArrivalPtr& arrival, ServerId from, size_t
                    [self = shared_from_this(), arrival, from](error_code error, size_t) {
                      if (error) return self->refuse(arrival, "no whole hello");
                      std::string came_from = address_of(arrival->socket->socket);
+                     self->note_claim(from, arrival->socket, arrival->bytes);
                      if (from == self->me_ || !self->welcomes(from, arrival->bytes, came_from)) {
                        return self->refuse(arrival,
                                            fmt::format("server {} is no peer here", from.value));
                      }
                      self->arrivals_.leave(arrival->ticket);
                      arrival->limit.cancel();
-                     self->on_hello(arrival->socket, from);
+                     self->on_hello(arrival->socket, from, port_in(arrival->bytes));
                    });
 }
 
@@ -170,20 +185,33 @@ std::optional<Dialler::Target> ElectionMesh::find(ServerId id) const {
 
 // ---- connections
 
-void ElectionMesh::on_hello(const StreamPtr& socket, ServerId from) {
+void ElectionMesh::note_claim(ServerId from, const StreamPtr& socket,
+                              const std::string& address) {
+  auto peer = peers_.find(from);
+  bool is_live = peer != peers_.end() && peer->second.socket;
+  auto text = claims_.hello(clock_ms(), me_, from, {address_of(socket->socket), port_in(address)},
+                            is_live ? &peer->second.claim : nullptr);
+  if (!text) return;
+  strand_.post([replica = replica_, from, text = std::move(*text)] {
+    if (replica != nullptr) replica->on_double(from, text);
+  });
+}
+
+void ElectionMesh::on_hello(const StreamPtr& socket, ServerId from, const std::string& port) {
   if (from < me_) {
     // The connection that stays is the one the larger opens.
     socket->close();
     return dial(from);
   }
-  adopt(from, socket);
+  adopt(from, socket, port);
 }
 
-void ElectionMesh::adopt(ServerId id, const StreamPtr& socket) {
+void ElectionMesh::adopt(ServerId id, const StreamPtr& socket, const std::string& port) {
   Peer& peer = peers_[id];
   if (peer.socket) peer.socket->close();
   set_options(socket->socket, kVoteTimeoutMs);
   peer.socket = socket;
+  peer.claim = {address_of(socket->socket), port};
   peer.writing = false;
   if (!peer.next && !peer.last.empty()) peer.next = peer.last;
   read_vote(id, socket);
@@ -222,7 +250,7 @@ void ElectionMesh::say_hello(ServerId id, const StreamPtr& socket) {
                       if (error || self->me_ < id) {
                         socket->close();  // the larger connects back
                       } else {
-                        self->adopt(id, socket);
+                        self->adopt(id, socket, port_of(socket->socket));
                       }
                     });
 }

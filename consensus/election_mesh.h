@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 
+#include "consensus/claims.h"
 #include "consensus/dialler.h"
 #include "consensus/guests.h"
 #include "consensus/spare_log.h"
@@ -45,7 +46,8 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   using error_code = boost::system::error_code;
   using StreamPtr = std::shared_ptr<TlsStream>;
   struct Peer {
-    StreamPtr socket;  // the connection that stays; null if there is none
+    StreamPtr socket;     // the connection that stays; null if there is none
+    Claims::Claim claim;  // whose it is
     bool dialling = false;
     bool writing = false;
     std::string last;                 // the last vote for this peer; repeated on a new connection
@@ -65,8 +67,9 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   bool welcomes(ServerId from, const std::string& address, const std::string& came_from);
   void forget_stranger(ServerId id);
   std::optional<Dialler::Target> find(ServerId id) const;
-  void on_hello(const StreamPtr& socket, ServerId from);
-  void adopt(ServerId id, const StreamPtr& socket);
+  void note_claim(ServerId from, const StreamPtr& socket, const std::string& address);
+  void on_hello(const StreamPtr& socket, ServerId from, const std::string& port);
+  void adopt(ServerId id, const StreamPtr& socket, const std::string& port);
   void dial(ServerId id);
   void say_hello(ServerId id, const StreamPtr& socket);
   void write(ServerId id);
@@ -88,6 +91,7 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   boost::asio::steady_timer pause_;
   Replica* replica_ = nullptr;
   std::map<ServerId, Peer> peers_;
+  Claims claims_;
 };
 
 }  // namespace zabfs::consensus

@@ -9,6 +9,12 @@
 
 namespace zabfs::consensus {
 
+namespace {
+
+constexpr int kDoubledReturns = 4;
+
+}  // namespace
+
 Leader::Leader(const ZabConfig& config, ZabState& state, Zxid committed, int64_t now_ms,
                Actions& out)
     : config_(config),
@@ -130,6 +136,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
     if (old->first != link && old->second.known &&
         member_of(old->second.id) == member_of(info->id)) {
       out.push_back(action::Close{old->first, "the same server connected again"});
+      note_return(member_of(info->id), learner.heard_ms, out);
       old = learners_.erase(old);
     } else {
       ++old;
@@ -144,6 +151,15 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   learner.last = packet.zxid;  // its accepted epoch, until ACKEPOCH says where its log ends
   if (phase_ == Phase::kDiscovery) return try_choose_epoch(out);
   if (phase_ != Phase::kSavingAccepted) send_leader_info(link, out);
+}
+
+// Once, a server may come back before its old connection is known to be gone. Two servers with one
+// number do so again and again.
+void Leader::note_return(ServerId id, int64_t now_ms, Actions& out) {
+  if (!state_.membership.is_member(id)) return;
+  Returns& returns = returns_[id];
+  if (now_ms - returns.since_ms > 2 * config_.sync_ms()) returns = Returns{now_ms, 0};
+  if (++returns.times >= kDoubledReturns) out.push_back(action::Doubled{id});
 }
 
 void Leader::try_choose_epoch(Actions& out) {

@@ -52,9 +52,14 @@ class Leader {
     uint64_t pings_sent = 0, pings_answered = 0;
   };
   using Links = std::map<LinkId, Learner>;
+  struct Returns {  // of a server whose former connection was still there
+    int64_t since_ms = 0;
+    int times = 0;
+  };
 
   void on_packet(int64_t now_ms, LinkId link, const Packet& packet, Actions& out);
   void on_info(LinkId link, Learner& learner, const Packet& packet, Actions& out);
+  void note_return(ServerId id, int64_t now_ms, Actions& out);
   void on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out);
   void on_ack(LinkId link, Learner& learner, const Packet& packet, Actions& out);
   void on_ping(Learner& learner, const Packet& packet, Actions& out);
@@ -98,6 +103,7 @@ class Leader {
   // Proofs of leadership: one round of pings at a time, for all who asked before it started.
   std::vector<uint64_t> waiting_tokens_, round_tokens_;
   std::map<LinkId, uint64_t> round_targets_;
+  std::map<ServerId, Returns> returns_;  // of voters
 };
 
 }  // namespace zabfs::consensus

@@ -76,19 +76,70 @@ Zxid Membership::quorum_zxid(const std::map<ServerId, Zxid>& reached) const {
   return std::max(by_both, Zxid{proposed_at_.value - 1});
 }
 
+std::string Membership::readdress(const Ensemble& configured) {
+  const Ensemble& newest = proposed_ ? *proposed_ : in_force_;
+  if (newest.version() == 0) return {};  // what is configured counts anyhow
+  std::string committed, wanted;
+  auto roles = [](const std::map<ServerId, Member>& members) {
+    std::string text;
+    for (const auto& [id, member] : members) {
+      text += (text.empty() ? "" : " ") + std::to_string(id.value);
+      if (member.observer) text += " (observer)";
+    }
+    return text;
+  };
+  std::map<ServerId, Member> all = newest.members();
+  all.insert(in_force_.members().begin(), in_force_.members().end());
+  if (roles(all) != roles(configured.members())) {
+    return "zoo.cfg has the servers " + roles(configured.members()) +
+           ", and the committed configuration " + roles(all) + ": only their addresses may differ";
+  }
+  if (configured.hierarchy().text() != newest.hierarchy().text()) {
+    return "zoo.cfg has other groups or weights than the committed configuration: only addresses "
+           "may differ";
+  }
+  moved_ = configured;
+  moved_through_ = newest.version();
+  come_into_force(std::move(in_force_));
+  if (proposed_) proposed_ = where_it_is_now(std::move(*proposed_));
+  ++changes_;
+  return {};
+}
+
+Ensemble Membership::where_it_is_now(Ensemble known) const {
+  if (known.version() > moved_through_) return known;
+  std::map<ServerId, Member> members = known.members();
+  for (auto& [id, member] : members) {
+    const Member* moved = moved_.find(id);
+    if (moved == nullptr) continue;
+    member.host = moved->host;
+    member.quorum_port = moved->quorum_port;
+    member.election_port = moved->election_port;
+    if (!moved->client_address.empty()) member.client_address = moved->client_address;
+  }
+  return Ensemble(std::move(members), known.version(), known.hierarchy());
+}
+
+void Membership::come_into_force(Ensemble next) {
+  std::string before = next.text();
+  in_force_ = where_it_is_now(std::move(next));
+  readdressed_ =
+      in_force_.text() != before || (readdressed_ && in_force_.version() <= moved_through_);
+}
+
 void Membership::appended(Zxid zxid, std::string_view txn) {
   if (!is_reconfiguration(txn)) return;
   auto read = read_ensemble(configuration_in(txn));
   auto* next = std::get_if<Ensemble>(&read);
   int64_t version = next != nullptr ? next->version() : zxid.value;
   if (version <= in_force_.version()) return;
-  if (proposed_) in_force_ = std::move(*proposed_);
+  if (proposed_) come_into_force(std::move(*proposed_));
   proposed_.reset();
   if (proposed_riddle_) riddle_ = std::move(proposed_riddle_);
   proposed_riddle_.reset();
   if (next != nullptr) {
     next->fill_in(addresses());
-    proposed_ = std::move(*next);
+    proposed_ = where_it_is_now(std::move(*next));
   } else {
     proposed_riddle_ = Riddle{version, std::get<EnsembleError>(std::move(read))};
   }
@@ -105,7 +156,7 @@ void Membership::truncate(Zxid last) {
 
 bool Membership::committed(Zxid through) {
   if ((!proposed_ && !proposed_riddle_) || proposed_at_ > through) return false;
-  if (proposed_) in_force_ = std::move(*proposed_);
+  if (proposed_) come_into_force(std::move(*proposed_));
   if (proposed_riddle_) riddle_ = std::move(proposed_riddle_);
   proposed_.reset();
   proposed_riddle_.reset();
@@ -124,7 +175,7 @@ bool Membership::adopt(std::string_view text) {
   } else {
     Ensemble newer = std::get<Ensemble>(std::move(read));
     newer.fill_in(addresses());
-    in_force_ = std::move(newer);
+    come_into_force(std::move(newer));
     heard_of_ = Ensemble();
     if (proposed_ && proposed_->version() <= in_force_.version()) proposed_.reset();
     if (proposed_riddle_ && proposed_riddle_->version <= in_force_.version()) {
@@ -142,7 +193,7 @@ bool Membership::hear_of(std::string_view text) {
   std::optional<Ensemble> other = parse_ensemble(text);
   if (!other) return false;
   other->fill_in(addresses());
-  heard_of_ = std::move(*other);
+  heard_of_ = where_it_is_now(std::move(*other));
   ++changes_;
   return true;
 }

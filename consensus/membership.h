@@ -55,6 +55,13 @@ class Membership {
   // configuration, and what is behind it, needs quorums of both.
   Zxid quorum_zxid(const std::map<ServerId, Zxid>& reached) const;
 
+  // The servers have moved, all of them: where the configurations known so far have them at other
+  // addresses, those of `configured` count. Everything else must agree. An empty string, or what
+  // doesn't. Only in this node's memory: a leader that has readdressed commits it (Replica).
+  std::string readdress(const Ensemble& configured);
+  // What is in force has addresses that no configuration was committed with.
+  bool is_readdressed() const { return readdressed_; }
+
   // A txn was appended to the log; only reconfigurations matter here.
   void appended(Zxid zxid, std::string_view txn);
   // The log ends at `last` now.
@@ -69,6 +76,9 @@ class Membership {
   bool hear_of(std::string_view text);
 
  private:
+  void come_into_force(Ensemble next);
+  Ensemble where_it_is_now(Ensemble known) const;
+
   Ensemble in_force_;
   std::optional<Ensemble> proposed_;
   Zxid proposed_at_;
@@ -76,6 +86,9 @@ class Membership {
   std::optional<Riddle> proposed_riddle_;  // in this node's log, not known to be committed
   Ensemble heard_of_;
   uint64_t changes_ = 0;
+  Ensemble moved_;              // whose addresses count instead
+  int64_t moved_through_ = -1;  // in configurations up to that version
+  bool readdressed_ = false;
 };
 
 // Whether a txn's bytes are a reconfiguration; without decoding them.

@@ -185,6 +185,9 @@ struct MembershipChanged {};
 struct Notice {  // for the log: a member came or went
   std::string text;
 };
+struct Doubled {  // what seems to be two servers connects as this one
+  ServerId id;
+};
 }  // namespace action
 
 using Action =
@@ -193,7 +196,7 @@ using Action =
                  action::BeginSync, action::EndSync, action::SaveAcceptedEpoch, action::Commit,
                  action::Settle, action::RoleChanged, action::Serve, action::Forwarded,
                  action::SessionsTouched, action::AnswerPing, action::Answered, action::Confirmed,
-                 action::MembershipChanged, action::Notice>;
+                 action::MembershipChanged, action::Notice, action::Doubled>;
 using Actions = std::vector<Action>;
 
 struct ZabConfig {

@@ -84,6 +84,7 @@ void Replica::on_timer() {
     return;
   }
   if (now_ms >= zab_->deadline_ms()) step(event::Tick{});
+  if (now_ms >= next_look_ms_) tell_troubles();
   if (now_ms >= seal_at_ms_) seal_log();
   if (now_ms >= next_probe_ms_ && !spare_wanted_) probe_for_room();
   if (ready_ && zab_->role() == Role::kLeading) {
@@ -200,9 +201,15 @@ void Replica::carry_out(Action& any) {
     on_serve(*serve);
   } else if (std::holds_alternative<action::MembershipChanged>(any)) {
     transport_.set_members(zab_->membership().addresses());
+    if (!zab_->membership().is_readdressed()) config_.readdress = false;  // it is done
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
   } else if (auto* notice = std::get_if<action::Notice>(&any)) {
     environment_.log(LogLevel::kInfo, place() + ": " + notice->text);
+  } else if (auto* doubled = std::get_if<action::Doubled>(&any)) {
+    on_double(doubled->id,
+              fmt::format("two servers say that they are server {}: each ends the other's "
+                          "connection to the leader. Give each a number of its own in its myid",
+                          doubled->id.value));
   } else if (std::holds_alternative<action::Settle>(any)) {
     on_settle();
   }

@@ -72,6 +72,7 @@ struct ReplicaConfig {
   tree::PrepareOptions prepare;
   int64_t reap_interval_ms = 60'000;  // of empty containers and TTL nodes
   bool reconfig_enabled = false;
+  bool readdress = false;          // the addresses in zoo.cfg count, not those that were committed
   bool standalone_enabled = true;  // one configured member is no ensemble, and can't become one
 
   bool is_standalone() const { return standalone_enabled && zab.ensemble.members().size() <= 1; }
@@ -129,6 +130,8 @@ class Replica {
   const std::string& divergence() const { return divergence_; }
   bool is_disk_full() const { return disk_full_; }
   const Zab& zab() const { return *zab_; }
+  // What is amiss: whom this node waits for, what contradicts what, and what to do about it.
+  std::vector<std::string> troubles() const;
   std::vector<MemberStatus> member_status() const;
   // Voters that the leader has with it, itself included.
   size_t synced_voter_count() const;
@@ -138,6 +141,8 @@ class Replica {
   // ---- for the strand
   void on_timer();
   void on_vote(ServerId from, const Notification& notification);
+  // Two servers seem to have this number; `text` says which.
+  void on_double(ServerId id, std::string text);
   void on_link_up(LinkId link);
   void on_link_accepted(LinkId link);
   void on_link_down(LinkId link);
@@ -263,6 +268,7 @@ class Replica {
   tree::PrepareOptions prepare_options();
   ReconfigLimits reconfig_limits() const;
   void give_configuration_a_version();
+  void tell_troubles();
   void flush_barriers();
   bool has_batch_work() const;
   // The last txn that a barrier or SYNC has to wait for, at the leader.
@@ -358,6 +364,17 @@ class Replica {
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
   std::string divergence_;  // empty: none
+  bool plans_for_itself_ = false;  // a reconfiguration of this node's own, not a client's
+
+  // What is amiss.
+  struct Double {
+    std::string text;
+    int64_t seen_ms, told_ms;
+  };
+  std::map<ServerId, Double> doubles_;
+  int64_t next_look_ms_ = 0;  // at what is amiss
+  int64_t tell_again_ms_ = 0;
+  std::vector<std::string> seen_, told_;
 };
 
 }  // namespace zabfs::consensus

@@ -184,6 +184,10 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
     state.membership.appended(zxid, *txn);
   }
   state.membership.committed(state.committed);
+  if (config_.readdress) {
+    std::string problem = state.membership.readdress(config_.zab.ensemble);
+    if (!problem.empty()) return "--readdress: " + problem;
+  }
   zab_.emplace(config_.zab, state);
   transport_.set_members(zab_->membership().addresses());
   take_configuration();

@@ -241,8 +241,10 @@ void Replica::process_own(tree::Request request) {
 
 tree::PrepareOptions Replica::prepare_options() {
   tree::PrepareOptions options = config_.prepare;
-  if (config_.reconfig_enabled) {
-    options.plan_reconfig = [this](std::string_view body, Zxid version) {
+  if (config_.reconfig_enabled || config_.readdress) {
+    options.plan_reconfig = [this](std::string_view body,
+                                   Zxid version) -> tree::Result<std::string> {
+      if (!config_.reconfig_enabled && !plans_for_itself_) return Error::kReconfigDisabled;
       return plan_reconfig(zab_->membership(), reconfig_limits(), zab_->synced_followers(), body,
                            version);
     };
@@ -256,10 +258,21 @@ ReconfigLimits Replica::reconfig_limits() const {
 
 // The members as configured have version 0 everywhere, even where other members are configured. So
 // the first leader of an ensemble that may change makes what it has a configuration of its own.
+// The same for members that have moved.
 void Replica::give_configuration_a_version() {
-  bool versioned = zab_->ensemble().version() != 0 || zab_->membership().proposed() != nullptr;
-  if (!config_.reconfig_enabled || config_.is_standalone() || versioned) return;
+  if (config_.is_standalone() || zab_->membership().proposed() != nullptr) return;
+  bool has_moved = zab_->membership().is_readdressed();
+  bool is_first = config_.reconfig_enabled && zab_->ensemble().version() == 0;
+  if (!has_moved && !is_first) return;
+  if (has_moved) {
+    environment_.log(LogLevel::kInfo,
+                     fmt::format("{}: commits the addresses of zoo.cfg; once all nodes have them, "
+                                 "start without --readdress",
+                                 place()));
+  }
+  plans_for_itself_ = true;
   process_own(tree::superuser_request({}, 0, OpCode::kReconfig, reconfig_body(zab_->ensemble())));
+  plans_for_itself_ = false;
 }
 
 size_t Replica::synced_voter_count() const {

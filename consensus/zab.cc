@@ -13,6 +13,7 @@ constexpr int kFreeJoins = 2;  // a leader may not be one yet when it is first d
 constexpr int64_t kJoinWaitMs = 100;
 constexpr int kMaxJoinDoublings = 16;
 constexpr int64_t kForeignNoticeTicks = 5;
+constexpr int64_t kLatelyMs = 5'000;  // who looks says so every second
 
 }  // namespace
 
@@ -192,6 +193,40 @@ void Zab::keep_role(Actions& out) {
   }
 }
 
+// What is told of those who are waited for (waiting.h).
+void Zab::note_word(int64_t now_ms, const event::VoteReceived& vote) {
+  if (!state_.membership.is_voter(vote.from)) return;
+  const Notification& n = vote.notification;
+  Word word{now_ms, false, false};
+  word.is_empty = n.state == PeerState::kLooking && n.vote.peer_epoch == 0 &&
+                  (n.vote.zxid == Zxid{} || n.vote.zxid == Zxid{-1});
+  const Ensemble& own = state_.membership.in_force();
+  if (version_in(n.config) == own.version()) {
+    std::optional<Ensemble> other = parse_ensemble(n.config);
+    word.has_other_voters = other && (other->voter_names() != own.voter_names() ||
+                                      other->hierarchy().text() != own.hierarchy().text());
+  }
+  words_[vote.from] = word;
+}
+
+Waiting Zab::waiting(int64_t now_ms) const {
+  Waiting waiting;
+  waiting.me = config_.me;
+  waiting.serving = is_serving();
+  waiting.has_vote = has_vote();
+  waiting.is_empty = state_.empty;
+  waiting.begins_by_itself = config_.begins_by_itself;
+  waiting.membership = state_.membership;
+  waiting.configured = config_.ensemble;
+  for (const auto& [id, word] : words_) {
+    if (word.is_empty) waiting.seen_empty.insert(id);
+    if (now_ms - word.at_ms > kLatelyMs) continue;
+    waiting.heard.insert(id);
+    if (word.has_other_voters) waiting.other_voters.insert(id);
+  }
+  return waiting;
+}
+
 void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
   const auto* vote = std::get_if<event::VoteReceived>(&event);
   if (vote != nullptr && state_.is_foreign(vote->notification.ensemble)) {
@@ -200,6 +235,7 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
   if (role_ == Role::kLooking) {
     std::optional<ServerId> leader;
     if (vote != nullptr) {
+      note_word(now_ms, *vote);
       bool is_newer = state_.membership.adopt(vote->notification.config);
       if (state_.membership.hear_of(vote->notification.proposed) || is_newer) {
         out.push_back(action::MembershipChanged{});

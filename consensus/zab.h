@@ -20,6 +20,7 @@
 #include "consensus/leader.h"
 #include "consensus/learner.h"
 #include "consensus/protocol.h"
+#include "consensus/waiting.h"
 
 namespace zabfs::consensus {
 
@@ -37,6 +38,9 @@ class Zab {
   ServerId leader() const { return leader_id_; }
   LinkId link_to_leader() const { return learner_ ? learner_->link() : 0; }
   bool is_serving() const;
+  // A vote that it has, or had once it was one of a configuration's voters.
+  bool votes() const { return state_.votes && state_.membership.is_understood(); }
+  Waiting waiting(int64_t now_ms) const;
   bool has_vote() const { return may_vote(config_, state_); }
   const ZabState& state() const { return state_; }
   const ZabConfig& config() const { return config_; }
@@ -55,6 +59,7 @@ class Zab {
   void step_role(int64_t now_ms, const Event& event, Actions& out);
   void gain_vote(Actions& out);
   void seek_vote(int64_t now_ms, const Event& event, Actions& out);
+  void note_word(int64_t now_ms, const event::VoteReceived& vote);
   bool knows_better(const event::VoteReceived& vote) const;
   void keep_role(Actions& out);
   void join(std::optional<ServerId> leader, int64_t now_ms, Actions& out);
@@ -74,6 +79,12 @@ class Zab {
   int failed_joins_ = 0;  // one after the other, without having served
   int64_t join_not_before_ms_ = 0;
   int64_t next_foreign_notice_ms_ = 0;
+  struct Word {
+    int64_t at_ms = 0;
+    bool is_empty = false;
+    bool has_other_voters = false;
+  };
+  std::map<ServerId, Word> words_;  // the last of each voter, while this node looks
   // Of a voter without its vote.
   bool gaining_vote_ = false;  // being saved
   int64_t vote_not_before_ms_ = 0;

@@ -131,6 +131,12 @@ int start(int argc, char** argv) {
   app.add_option("--mount", mount_point, "where to mount; instead of zabfs.mount");
   auto* client_option = app.add_option("--client-port", client_port,
                                        "standalone: serve ZooKeeper clients on this port");
+  bool readdress = false;
+  app.add_flag(
+      "--readdress", readdress,
+      "all servers have moved: the addresses of zoo.cfg count, not the committed ones. Stop "
+      "all, give all the same zoo.cfg (same servers, other addresses), start all with this "
+      "once; the first leader commits it");
   app.set_version_flag("--version", "zabfsd 0.1.0");
   try {
     app.parse(argc, argv);
@@ -148,6 +154,7 @@ int start(int argc, char** argv) {
   } else {
     error = standalone_config(data_dir, mount_point, config);
   }
+  config.host.replica.readdress = readdress;
   if (client_option->count() > 0) config.wire.port = client_port;
   if (!error.empty()) return fail(error, kBadConfiguration);
   return run(config);

@@ -33,7 +33,7 @@ inline constexpr std::string_view kHelpText =
   txn/         mkdir txn/NAME, fill it, and mv txn/NAME txn/NAME.commit: every file in it becomes
                the file of that name here, all in one commit or none. ESTALE if one of them was
                changed since the mkdir; what was staged is kept then
-  cluster      (mount root only) members, roles, zxids
+  cluster      (mount root only) members, roles, zxids; `note`: what is amiss and what to do about it
   health       (mount root only) `state ok`, degraded or no-quorum, and why
   metrics      (mount root only) for Prometheus
   handles      (mount root only) what is held on this node: `KIND PATH PID NAME`

@@ -10,6 +10,17 @@
 
 namespace zabfs::fsd {
 
+namespace {
+
+// What is amiss, and what can be done about it.
+std::string notes_of(const consensus::Replica& replica) {
+  std::string text;
+  for (const std::string& trouble : replica.troubles()) text += "note " + trouble + "\n";
+  return text;
+}
+
+}  // namespace
+
 std::string cluster_text(Room& room) {
   const consensus::Replica& replica = room.host().replica();
   const consensus::Zab& zab = replica.zab();
@@ -21,7 +32,7 @@ std::string cluster_text(Room& room) {
   text += serving ? fmt::format("leader {}\n", zab.leader().value) : "leader -\n";
   text += fmt::format("epoch {}\nzxid 0x{:x}\nquorum {}\n", zab.epoch(),
                       replica.tree().last_zxid().value, serving ? "yes" : "no");
-  text += fmt::format("votes {}\ndisk {}\n", zab.state().votes ? "yes" : "no",
+  text += fmt::format("votes {}\ndisk {}\n", zab.votes() ? "yes" : "no",
                       replica.is_disk_full() ? "full" : "ok");
   for (const consensus::MemberStatus& status : replica.member_status()) {
     const consensus::Member* member = ensemble.find(status.id);
@@ -31,7 +42,7 @@ std::string cluster_text(Room& room) {
     text += fmt::format("member {} {}:{} {} zxid 0x{:x}\n", status.id.value, member->host,
                         member->quorum_port, consensus::role_name(role), status.zxid.value);
   }
-  return text;
+  return text + notes_of(replica);
 }
 
 std::string health_text(Room& room) {
@@ -55,7 +66,7 @@ std::string health_text(Room& room) {
                       room.session().is_open() ? "open" : "none");
   text += fmt::format("members {}\npresent {}\nrequests {}\n", members, present,
                       replica.pending_count());
-  return text;
+  return text + notes_of(replica);
 }
 
 namespace {

@@ -1,9 +1,11 @@
 // zabfs status and members: `@/cluster` of a mount of this machine.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
@@ -57,22 +59,31 @@ json::object member_of(std::istringstream& fields) {
 
 int status(std::string mount, bool members_only, bool as_json) {
   if (mount.empty()) mount = find_mount();
-  if (mount.empty()) return fail("no zabfs mount on this machine; name one with --mount");
+  if (mount.empty()) {
+    return fail(
+        "no zabfs mount on this machine: no zabfsd runs here, or its zoo.cfg has no zabfs.mount. "
+        "What a node waits for is in its log, too; a node with a clientPort answers `srvr` there");
+  }
   std::string file = mount + "/@/cluster";
   std::ifstream in(file);
+  if (!in && errno == ENOTCONN) {
+    return fail(fmt::format("{}: its zabfsd is gone; its log says why. Start it again", mount));
+  }
   if (!in) return fail(error_of(file));
   std::string line;
   json::object state;
-  json::array members;
+  json::array members, notes;
   bool quorum = false;
   while (std::getline(in, line)) {
     quorum = quorum || line == "quorum yes";
     std::istringstream fields(line);
     std::string name, value;
     fields >> name;
-    bool is_member = name == "member";
+    bool is_member = name == "member", is_note = name == "note";
     if (as_json && is_member) {
       members.push_back(member_of(fields));
+    } else if (as_json && is_note) {
+      notes.emplace_back(line.substr(std::min(name.size() + 1, line.size())));
     } else if (as_json && fields >> value) {
       state[name] = value_of(value);
     } else if (!members_only || is_member) {
@@ -82,6 +93,7 @@ int status(std::string mount, bool members_only, bool as_json) {
   if (as_json && members_only) std::cout << json::serialize(members) << "\n";
   if (as_json && !members_only) {
     state["members"] = std::move(members);
+    if (!notes.empty()) state["notes"] = std::move(notes);
     std::cout << json::serialize(state) << "\n";
   }
   return quorum ? 0 : kFailed;

@@ -93,7 +93,7 @@ class Node:
         self.log = os.path.join(self.directory, "log")
         self.process = None
 
-    def start(self):
+    def start(self, *options):
         os.makedirs(self.data, exist_ok=True)
         if not os.path.ismount(self.mount):
             try:
@@ -101,7 +101,7 @@ class Node:
             except OSError:
                 pass  # a dead mount: zabfsd clears it
         log = open(self.log, "ab")
-        self.process = subprocess.Popen([ZABFSD, self.config], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([ZABFSD, *options, self.config], stdin=subprocess.DEVNULL,
                                         stdout=log, stderr=log, preexec_fn=die_with_parent)
         log.close()
 

@@ -134,6 +134,43 @@ TEST_F(MembershipTest, WhoHasNoWeightAnywhereIsWeightless) {
   EXPECT_FALSE(membership_.is_weightless(ServerId{1}));
 }
 
+TEST_F(MembershipTest, ServersThatHaveMovedKeepEverythingButTheirAddresses) {
+  auto at = [](const std::string& host, int64_t version) {
+    std::string text = of({1, 2, 3}, version).text();
+    for (size_t i = 0; (i = text.find("=h", i)) != std::string::npos; i += 2) {
+      text.replace(i, 2, "=" + host);
+    }
+    return *parse_ensemble(text);
+  };
+  EXPECT_EQ(membership_.readdress(at("new", 0)), "");
+  EXPECT_FALSE(membership_.is_readdressed());  // nothing was committed: zoo.cfg counts
+  ASSERT_TRUE(membership_.adopt(of({1, 2, 3}, 0x100000005).text()));
+  EXPECT_EQ(membership_.readdress(at("new", 0)), "");
+  EXPECT_TRUE(membership_.is_readdressed());
+  EXPECT_EQ(membership_.in_force().version(), 0x100000005);
+  EXPECT_EQ(membership_.addresses().at(ServerId{2}).host, "new2");
+  EXPECT_EQ(membership_.addresses().at(ServerId{2}).client_address, "0.0.0.0:2181");
+  // The leader commits it.
+  Zxid zxid = Zxid::make(2, 1);
+  membership_.appended(zxid, txn_for(at("new", zxid.value)));
+  EXPECT_TRUE(membership_.committed(zxid));
+  EXPECT_FALSE(membership_.is_readdressed());
+  EXPECT_EQ(membership_.in_force().text(), at("new", zxid.value).text());
+}
+
+TEST_F(MembershipTest, NothingButAddressesMayDifferWhereServersHaveMoved) {
+  ASSERT_TRUE(membership_.adopt(of({1, 2, 3}, 0x100000005).text()));
+  EXPECT_NE(membership_.readdress(of({1, 2})), "");
+  EXPECT_NE(membership_.readdress(of({1, 2, 3, 4})), "");
+  EXPECT_NE(membership_.readdress(*parse_ensemble(
+                "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2:observer\nversion=0")),
+            "");
+  EXPECT_NE(membership_.readdress(*parse_ensemble("server.1=a:1:2\nserver.2=b:1:2\n"
+                                                  "server.3=c:1:2\ngroup.1=1:2:3\nversion=0")),
+            "");
+  EXPECT_FALSE(membership_.is_readdressed());
+}
+
 TEST_F(MembershipTest, HearsayCountsForNoQuorum) {
   EXPECT_TRUE(membership_.hear_of(of({3, 4}, 0x100000001).text()));
   EXPECT_FALSE(membership_.hear_of(of({3, 4}, 0x100000001).text()));
