@@ -185,8 +185,7 @@ std::optional<Dialler::Target> ElectionMesh::find(ServerId id) const {
 
 // ---- connections
 
-void ElectionMesh::note_claim(ServerId from, const StreamPtr& socket,
-                              const std::string& address) {
+void ElectionMesh::note_claim(ServerId from, const StreamPtr& socket, const std::string& address) {
   auto peer = peers_.find(from);
   bool is_live = peer != peers_.end() && peer->second.socket;
   auto text = claims_.hello(clock_ms(), me_, from, {address_of(socket->socket), port_in(address)},

@@ -32,6 +32,12 @@ class Environment {
   virtual void die(const std::string& why) = 0;
 };
 
+// Of a link since it came up, in bytes.
+struct LinkFlow {
+  uint64_t sent = 0;       // by `send`
+  uint64_t delivered = 0;  // of these, what has reached the peer
+};
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -44,6 +50,10 @@ class Transport {
   virtual void send(LinkId link, const std::string& bytes) = 0;
   // Bytes of a link that wait for room. Once there is some, the strand has another batch.
   virtual size_t unsent(LinkId link) = 0;
+  virtual LinkFlow flow(LinkId link) = 0;
+  // While a link is held, nothing more is read from it: the peer has to wait. What was read before
+  // may still come.
+  virtual void hold(LinkId link, bool held) = 0;
   virtual void close(LinkId link, const std::string& reason) = 0;
   // The end of a batch of sends: whatever was buffered goes out.
   virtual void flush() = 0;

@@ -22,7 +22,7 @@ Leader::Leader(const ZabConfig& config, ZabState& state, Zxid committed, int64_t
       own_epoch_(state.current_epoch),
       own_last_(state.history.last()),
       committed_(committed),
-      started_ms_(now_ms),
+      progress_ms_(now_ms),
       next_tick_ms_(now_ms + config.tick_ms / 2),
       quorum_seen_ms_(now_ms) {
   try_choose_epoch(out);
@@ -30,12 +30,23 @@ Leader::Leader(const ZabConfig& config, ZabState& state, Zxid committed, int64_t
 
 int64_t Leader::deadline_ms() const { return next_tick_ms_; }
 
-// Checked before anything else counts: nodes that lost their promises rely on it (Zab::start).
+// Checked before anything else counts: nodes that lost their promises rely on it (Zab::start). What
+// they rely on is that a quorum has promised this epoch within initLimit, or never does. So nothing
+// prolongs the time until then; afterwards a synchronisation does that goes on.
 bool Leader::took_too_long(int64_t now_ms) {
-  if (phase_ != Phase::kBroadcast && now_ms - started_ms_ > config_.init_ms()) {
+  if (phase_ != Phase::kBroadcast && now_ms - progress_ms_ > config_.init_ms()) {
     failure_ = "no quorum came within initLimit";
   }
   return !failure_.empty();
+}
+
+// A learner takes its history, behind which our pings wait; or answers one, and has yet to write
+// what it took.
+void Leader::on_progress(int64_t now_ms, Learner& learner) {
+  learner.heard_ms = now_ms;
+  bool counts = phase_ == Phase::kSync && learner.phase == LearnerPhase::kSyncing &&
+                !learner.observer && state_.membership.is_voter(learner.id);
+  if (counts) progress_ms_ = now_ms;
 }
 
 void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
@@ -56,8 +67,10 @@ void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
     if (is_established()) announce(out);
     check_confirmation(out);
   } else if (const auto* fed = std::get_if<event::LearnerFed>(&event)) {
-    // Our pings wait behind its history, so it can't answer any; that it reads is its word.
     auto place = learners_.find(fed->link);
+    if (place != learners_.end()) on_progress(now_ms, place->second);
+  } else if (const auto* part = std::get_if<event::PartReceived>(&event)) {
+    auto place = learners_.find(part->link);
     if (place != learners_.end()) place->second.heard_ms = now_ms;
   } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
     phase_ = Phase::kEpochAcks;
@@ -98,6 +111,7 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
     case PacketType::kAck:
       return on_ack(link, learner, packet, out);
     case PacketType::kPing:
+      on_progress(now_ms, learner);
       return on_ping(learner, packet, out);
     case PacketType::kRequest:
     case PacketType::kRevalidate:

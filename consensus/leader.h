@@ -63,6 +63,7 @@ class Leader {
   void on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out);
   void on_ack(LinkId link, Learner& learner, const Packet& packet, Actions& out);
   void on_ping(Learner& learner, const Packet& packet, Actions& out);
+  void on_progress(int64_t now_ms, Learner& learner);
   void on_tick(int64_t now_ms, Actions& out);
   bool took_too_long(int64_t now_ms);
   void propose(const event::Propose& proposal, Actions& out);
@@ -97,7 +98,7 @@ class Leader {
   uint32_t own_epoch_;  // the current epoch this leader was elected with
   Zxid own_last_;       // the end of its initial history
   Zxid committed_;
-  int64_t started_ms_;
+  int64_t progress_ms_;  // the start, or when the synchronisation of a voter last went on
   int64_t next_tick_ms_;
   int64_t quorum_seen_ms_;
   // Proofs of leadership: one round of pings at a time, for all who asked before it started.

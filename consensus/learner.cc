@@ -58,6 +58,8 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     if (packet->link != link_) return;
     heard_ms_ = now_ms;
     on_packet(packet->packet, out);
+  } else if (const auto* part = std::get_if<event::PartReceived>(&event)) {
+    if (part->link == link_ && !is_mutant(Mutant::kSlowSyncEnds)) heard_ms_ = now_ms;
   } else if (std::holds_alternative<event::Synced>(event)) {
     acknowledge(out);
   } else if (const auto* up = std::get_if<event::LinkUp>(&event)) {
@@ -109,8 +111,7 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
 }
 
 void Learner::set_deadline(int64_t now_ms) {
-  deadline_ms_ =
-      phase_ == Phase::kServing ? heard_ms_ + config_.sync_ms() : started_ms_ + config_.init_ms();
+  deadline_ms_ = heard_ms_ + (phase_ == Phase::kServing ? config_.sync_ms() : config_.init_ms());
   if (phase_ == Phase::kDialling && link_ == 0) deadline_ms_ = redial_at_ms_;
   deadline_ms_ = std::max(deadline_ms_, now_ms + 1);
 }
@@ -120,8 +121,8 @@ void Learner::on_tick(int64_t now_ms, Actions& out) {
     if (now_ms - heard_ms_ >= config_.sync_ms()) failure_ = "no word from the leader in syncLimit";
     return;
   }
-  // A long snapshot is progress; silence is not.
-  if (now_ms - std::max(started_ms_, heard_ms_) >= config_.init_ms()) {
+  // However long a snapshot takes, it may while it comes in; silence may not.
+  if (now_ms - heard_ms_ >= config_.init_ms()) {
     failure_ = "could not join the leader within initLimit";
     return;
   }

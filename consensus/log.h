@@ -71,6 +71,8 @@ class Log {
 
   // As recovered, and after each write.
   const History& history() const { return state_.history; }
+  // Without the synchronisation that is under way.
+  const History& ended_history() const { return state_.group ? state_.group->history : history(); }
   uint32_t current_epoch() const { return state_.current_epoch; }
   bool is_new() const { return is_new_; }  // there is no log
   // It was begun, perhaps, and nothing was ever written.

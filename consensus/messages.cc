@@ -154,10 +154,13 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
   buffer_.append(bytes);
   std::string_view input = buffer_;
   std::string error;
+  bool completed = false;
   while (error.empty()) {
     if (loader_ != nullptr || signature_next_) {
       size_t before = input.size();
+      bool in_snapshot = loader_ != nullptr;
       error = feed_snapshot(input, handlers);
+      completed = completed || (in_snapshot && loader_ == nullptr);
       if (error.empty() && input.size() == before && (loader_ != nullptr || signature_next_)) break;
       continue;
     }
@@ -193,7 +196,9 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
       snapshot_zxid_ = packet.zxid;
     }
     handlers.packet(std::move(packet));
+    completed = true;
   }
+  if (!completed && !bytes.empty() && error.empty() && handlers.part) handlers.part();
   buffer_.erase(0, buffer_.size() - input.size());
   return error;
 }

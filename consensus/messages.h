@@ -138,6 +138,8 @@ class LinkReader {
     std::function<void(Packet)> packet;
     // The snapshot behind a SNAP packet, which was handed to `packet` before.
     std::function<void(std::unique_ptr<tree::Tree>)> snapshot;
+    // The bytes of a feed completed nothing: they are a part of something long. May be null.
+    std::function<void()> part = {};
   };
   // An empty string, or why the connection must be closed. Handlers run inside.
   std::string feed(std::string_view bytes, const Handlers& handlers);

@@ -27,8 +27,10 @@ enum class Mutant {
   kBarrierWithoutQuorum,    // sync as ZooKeeper has it (ZAB.md section 4)
   kOldQuorumOnly,           // a reconfiguration needs both (ZAB.md section 6)
   kLateRequestsPrepared,    // a request of a session that has moved
+  kSlowSyncEnds,            // a synchronisation that goes on ends with initLimit
+  kLogQueueUnbounded,       // a disk that is slower than the network fills memory
 };
-inline constexpr int kMutants = static_cast<int>(Mutant::kLateRequestsPrepared) + 1;
+inline constexpr int kMutants = static_cast<int>(Mutant::kLogQueueUnbounded) + 1;
 
 #ifdef ZABFS_MUTANTS
 inline Mutant active_mutant = Mutant::kNone;  // set before anything runs

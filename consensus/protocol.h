@@ -41,6 +41,9 @@ struct PacketReceived {
   LinkId link;
   Packet packet;
 };
+struct PartReceived {  // bytes of something long: a snapshot, a packet
+  LinkId link;
+};
 struct SnapshotReceived {  // the snapshot behind a SNAP packet arrived whole and is on disk
   LinkId link;
   std::string configuration;  // the data of its /zookeeper/config
@@ -72,7 +75,7 @@ struct ConfirmLeadership {  // answered by action::Confirmed once a quorum prove
 struct Purged {  // the log now begins after this zxid
   Zxid base;
 };
-struct LearnerFed {  // a learner took another piece of its history
+struct LearnerFed {  // a learner took more of its history, by the word of the network
   LinkId link;
 };
 struct SnapshotIsShorter {  // than the log, for a learner whose own ends before this zxid
@@ -86,12 +89,12 @@ struct StorageStalled {  // nothing can be written for now; Settled says when it
 };
 }  // namespace event
 
-using Event =
-    std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
-                 event::LinkDown, event::PacketReceived, event::SnapshotReceived, event::Synced,
-                 event::AcceptedEpochSaved, event::EpochSaved, event::Settled, event::Propose,
-                 event::ConfirmLeadership, event::Purged, event::LearnerFed,
-                 event::SnapshotIsShorter, event::Diverged, event::StorageStalled>;
+using Event = std::variant<event::Tick, event::VoteReceived, event::LinkUp, event::LinkAccepted,
+                           event::LinkDown, event::PacketReceived, event::PartReceived,
+                           event::SnapshotReceived, event::Synced, event::AcceptedEpochSaved,
+                           event::EpochSaved, event::Settled, event::Propose,
+                           event::ConfirmLeadership, event::Purged, event::LearnerFed,
+                           event::SnapshotIsShorter, event::Diverged, event::StorageStalled>;
 
 namespace action {
 struct SendVote {

@@ -19,7 +19,7 @@ using tree::Outcome;
 namespace {
 
 constexpr size_t kWindowBytes = 4u << 20;
-constexpr size_t kZnodeBytes = 100;  // in a snapshot, beside its data
+constexpr size_t kPromiseBytes = 8u << 10;  // its two copies, with all that a disk adds
 constexpr size_t kLogMarks = 16;
 constexpr size_t kFewTxns = 4;
 
@@ -83,7 +83,10 @@ void Replica::on_timer() {
     if (now_ms >= mending_->next_step_ms) ask_next_member();
     return;
   }
-  if (now_ms >= zab_->deadline_ms()) step(event::Tick{});
+  if (now_ms >= zab_->deadline_ms()) {
+    note_what_was_fed();
+    step(event::Tick{});
+  }
   if (now_ms >= next_look_ms_) tell_troubles();
   if (now_ms >= seal_at_ms_) seal_log();
   if (now_ms >= next_probe_ms_ && !spare_wanted_) probe_for_room();
@@ -105,17 +108,20 @@ void Replica::on_link_up(LinkId link) {
   }
   if (link != zab_->link_to_leader()) return transport_.close(link, "the role it was for is over");
   links_.insert(link);
+  transport_.hold(link, holding_links_);
   step(event::LinkUp{link});
 }
 
 void Replica::on_link_accepted(LinkId link) {
   links_.insert(link);
+  transport_.hold(link, holding_links_);
   step(event::LinkAccepted{link});
 }
 
 void Replica::forget_link(LinkId link) {
   links_.erase(link);
   supplies_.erase(link);
+  feeds_.erase(link);
 }
 
 void Replica::on_link_down(LinkId link) {
@@ -129,6 +135,10 @@ void Replica::on_packet(LinkId link, Packet packet) {
   if (mending_ && link == mending_->link) return on_mending_packet(packet);
   if (packet.type == PacketType::kFetchTxns) return answer_fetch(link, packet);
   step(event::PacketReceived{link, std::move(packet)});
+}
+
+void Replica::on_part(LinkId link) {
+  if (links_.contains(link)) step(event::PartReceived{link});
 }
 
 // ---- actions
@@ -189,7 +199,7 @@ void Replica::carry_out(Action& any) {
   } else if (auto* begin = std::get_if<action::BeginSync>(&any)) {
     on_begin_sync(*begin);
   } else if (auto* end = std::get_if<action::EndSync>(&any)) {
-    log_queue_.push_back({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
+    queue_for_log({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
   } else if (auto* save = std::get_if<action::SaveAcceptedEpoch>(&any)) {
     auto status = std::make_shared<DiskStatus>();
     Promise promise{save->epoch, save->votes, save->ensemble};
@@ -216,7 +226,7 @@ void Replica::carry_out(Action& any) {
 }
 
 void Replica::on_append(const action::Append& append) {
-  log_queue_.push_back({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
+  queue_for_log({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
   window_.push_back({append.zxid, append.txn});
   window_bytes_ += append.txn->size();
   note_log_growth(append.zxid, append.txn->size());
@@ -226,8 +236,7 @@ void Replica::on_append(const action::Append& append) {
 // snapshot (Java: snapshotSizeFactor, a third).
 void Replica::note_log_growth(Zxid zxid, size_t bytes) {
   log_bytes_ += bytes;
-  size_t snapshot_bytes = tree_->data_bytes() + tree_->node_count() * kZnodeBytes;
-  size_t limit = std::max(config_.min_diff_bytes, snapshot_bytes / 3);
+  size_t limit = std::max(config_.min_diff_bytes, estimate_snapshot(*tree_) / 3);
   if (log_marks_.empty() || log_bytes_ - log_marks_.back().second >= limit / kLogMarks) {
     log_marks_.emplace_back(zxid, log_bytes_);
   }
@@ -260,7 +269,7 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
   }
   bool forgets = is_mutant(Mutant::kTruncForgotten) && begin.mode == SyncMode::kTrunc;
   SyncMode logged = forgets ? SyncMode::kDiff : begin.mode;
-  log_queue_.push_back(
+  queue_for_log(
       {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(logged), nullptr});
 }
 
@@ -304,10 +313,14 @@ void Replica::on_serve(const action::Serve& serve) {
 
 void Replica::on_settle() {
   supplies_.clear();
+  feeds_.clear();
   transport_.flush();  // a leader that leaves has said why
   for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
   // What was not handed to the disk is forgotten; what was is waited for.
-  if (!is_mutant(Mutant::kWritesOutliveRole)) log_queue_.clear();
+  if (!is_mutant(Mutant::kWritesOutliveRole)) {
+    log_queue_.clear();
+    log_queue_bytes_ = 0;
+  }
   settling_ = true;
 }
 
@@ -316,17 +329,24 @@ void Replica::try_settled() {
   if (!settling_ || io_busy_) return;
   settling_ = false;
   io_busy_ = true;
-  auto status = std::make_shared<DiskStatus>();
-  environment_.run_io([this, status] { *status = log_.roll_back_group(); },
-                      [this, status] {
-                        io_busy_ = false;
-                        if (!status->ok()) return environment_.die(status->message());
-                        if (!disk_full_) finish_settling();
-                      });
+  struct Work {  // what the strand is told of the log, which is the lane's
+    DiskStatus status;
+    History history;
+    uint32_t epoch = 0;
+  };
+  auto work = std::make_shared<Work>();
+  environment_.run_io(
+      [this, work] {
+        *work = {log_.roll_back_group(), log_.history(), log_.current_epoch()};
+      },
+      [this, work] {
+        io_busy_ = false;
+        if (!work->status.ok()) return environment_.die(work->status.message());
+        if (!disk_full_) finish_settling(work->history, work->epoch);
+      });
 }
 
-void Replica::finish_settling() {
-  const History& history = log_.history();
+void Replica::finish_settling(const History& history, uint32_t epoch) {
   if (history.base() > applied_) install_staged_tree();
   staged_tree_.reset();
   staged_link_ = 0;
@@ -338,13 +358,13 @@ void Replica::finish_settling() {
   }
   Zxid have = window_.empty() ? window_base_ : window_.back().zxid;
   if (have != history.last() || window_base_ > applied_) {
-    if (!read_window()) return environment_.die("the log can't be read back");
+    if (!read_window(history)) return environment_.die("the log can't be read back");
   }
-  step(event::Settled{history, log_.current_epoch(), unapplied_reconfigurations()});
+  step(event::Settled{history, epoch, unapplied_reconfigurations()});
 }
 
 void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
-  if (status.is_full()) return on_disk_full(status);
+  if (status.is_full()) return on_disk_full(status, kPromiseBytes);
   if (!status.ok()) return environment_.die(status.message());
   bool gains_vote = promise.votes && !zab_->state().votes;
   step(event::AcceptedEpochSaved{promise.accepted_epoch, promise.votes, promise.ensemble});
@@ -463,6 +483,7 @@ std::optional<Replica::Pending> Replica::take_pending(const tree::TxnHeader& hea
   auto place = pending_.find(key->second);
   if (place->second.at_once != at_once) return std::nullopt;
   Pending pending = std::move(place->second);
+  pending_bytes_ -= pending.request.body.size();
   pending_.erase(place);
   pending_by_key_.erase(key);
   return pending;
@@ -536,6 +557,7 @@ void Replica::end_of_batch() {
   } while (supply_learners());
   for (ReplicaListener* listener : listeners_) listener->batch_over();
   start_log_write();
+  hold_links();
   try_settled();
   maybe_snapshot();
   int64_t wake_ms = std::min({zab_->deadline_ms(), seal_at_ms_, next_probe_ms_});

@@ -11,6 +11,7 @@
 // any thread; it holds the tree's lock shared, and the strand takes it once a batch.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <list>
@@ -64,7 +65,15 @@ struct ReplicaConfig {
   size_t window_txns = 2'000;       // recent ones kept in memory for learners that come back
   size_t snapshot_retain = 3;
   size_t min_diff_bytes = 8u << 20;  // a learner that lacks less log than that is sent the log
-  size_t max_pending = 20'000;       // requests under way from this node
+  // Requests under way from this node.
+  size_t max_pending = 20'000;
+  size_t max_pending_bytes = 64u << 20;
+  // Of txns that wait for the log's disk. Above it nothing is read from other members.
+  size_t max_log_queue_bytes = 64u << 20;
+  // Of what waits behind the history of a learner. One that falls back further is cut off, and
+  // comes again.
+  size_t max_supply_bytes = 256u << 20;
+  size_t piece_bytes = 1u << 20;  // of a history or a snapshot, read and sent at once
   uint64_t segment_bytes = 16u << 20;
   int32_t min_session_ms = 0;  // 0: 2 ticks
   int32_t max_session_ms = 0;  // 0: 20 ticks
@@ -136,6 +145,11 @@ class Replica {
   // Voters that the leader has with it, itself included.
   size_t synced_voter_count() const;
   size_t pending_count() const { return pending_.size(); }
+  // What waits, in bytes: requests of this node, txns for the log, the traffic of one
+  // learner that is brought up to date.
+  size_t pending_bytes() const { return pending_bytes_; }
+  size_t log_queue_bytes() const { return log_queue_bytes_; }
+  size_t supply_bytes() const;
   const ReplicaConfig& config() const { return config_; }
 
   // ---- for the strand
@@ -147,6 +161,7 @@ class Replica {
   void on_link_accepted(LinkId link);
   void on_link_down(LinkId link);
   void on_packet(LinkId link, Packet packet);
+  void on_part(LinkId link);  // bytes came of something that is not whole yet
   void on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree);
   void end_of_batch();
   LinkId new_link_id() { return next_accepted_link_++; }
@@ -175,6 +190,11 @@ class Replica {
     bool reading = false;
     bool awaits_snapshot = false;  // a newer one is being written
   };
+  // Of what a learner was sent of the past, what has reached it.
+  struct Feed {
+    uint64_t delivered = 0;  // of the link, when last looked at
+    uint64_t end = 0;        // where that past ends
+  };
   // A damaged log that lacks only txns which other members may have: it is asked for in turn.
   struct Mending {
     std::vector<Log::Range> missing;
@@ -189,13 +209,15 @@ class Replica {
   void step(const Event& event);
   void carry_out(Action& action);
   void on_append(const action::Append& append);
+  void queue_for_log(LogEntry entry);
+  void hold_links();
   void note_log_growth(Zxid zxid, size_t bytes);
   void on_begin_sync(const action::BeginSync& begin);
   void on_role_changed(const action::RoleChanged& change);
   void on_serve(const action::Serve& serve);
   void on_settle();
   void try_settled();
-  void finish_settling();
+  void finish_settling(const History& history, uint32_t epoch);
   void send_bytes(LinkId link, const std::string& bytes);
   std::string encode(const Packet& packet);
   void send_packet(LinkId link, const Packet& packet);
@@ -206,22 +228,28 @@ class Replica {
   void send_snapshot(const action::SendSnapshot& send);
   bool supply_learners();
   bool supply_learner(LinkId link);
+  size_t estimate_snapshot(const tree::Tree& tree) const;
+  void send_to(LinkId link, const std::string& bytes);
+  void note_what_was_fed();
+  size_t chunk_bytes() const { return std::min(config_.piece_bytes, kSnapshotChunkBytes); }
   void send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns);
   void read_history(const action::SendHistory& send);
   void history_read(const action::SendHistory& piece, bool whole, const std::deque<LogTxn>& txns);
   bool begin_snapshot(Supply& supply, const action::SendSnapshot& send);
   void read_snapshot(std::shared_ptr<SnapshotReader> reader, const action::SendSnapshot& send);
   void snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem);
+  void want_snapshot();
   void cut_off(LinkId link, const std::string& reason);
 
   // Log and snapshots.
   void start_log_write();
-  void log_written(std::vector<LogEntry> batch, const DiskStatus& status);
+  void log_written(std::vector<LogEntry> batch, const DiskStatus& status, bool wants_spare);
   void seal_log();
   void promise_saved(const Promise& promise, const DiskStatus& status);
   void maybe_snapshot();
   void snapshot_done(const DiskStatus& status, Zxid zxid);
   void purge(std::vector<Zxid> stored);
+  void remove_strays(const History& history);
 
   // Recovery and healing (replica_recovery.cc).
   std::unique_ptr<tree::Tree> load_snapshot(const History* history);
@@ -232,7 +260,7 @@ class Replica {
   std::string load_window(uint32_t accepted, bool votes, bool is_empty);
   void start_core();
   void recover_again();
-  bool read_window();
+  bool read_window(const History& history);
   bool is_alone() const;
   bool set_old_damage_aside();
   void report_damage(const std::string& what);
@@ -243,7 +271,8 @@ class Replica {
   void finish_mending();
   void give_up_mending();
   void answer_fetch(LinkId link, const Packet& packet);
-  void on_disk_full(const DiskStatus& status);
+  // `of_snapshots`: a file of about so many bytes did not fit on the snapshots' disk.
+  void on_disk_full(const DiskStatus& status, size_t of_snapshots = 0);
   void probe_for_room();
 
   // Requests.
@@ -309,6 +338,8 @@ class Replica {
 
   // The log write under way, and what goes with the next.
   std::vector<LogEntry> log_queue_;
+  size_t log_queue_bytes_ = 0;
+  bool holding_links_ = false;  // so that it gets no longer
   bool io_busy_ = false;
   bool settling_ = false;
   bool spare_wanted_ = false;
@@ -328,6 +359,7 @@ class Replica {
   bool mending_given_up_ = false;
   bool disk_full_ = false;
   int64_t next_probe_ms_ = INT64_MAX;
+  size_t room_for_snapshots_ = 0;  // that was missing
 
   // A synchronisation by SNAP: the leader's tree, until it is committed to.
   std::shared_ptr<tree::Tree> staged_tree_;
@@ -345,6 +377,7 @@ class Replica {
   int64_t next_reap_ms_ = 0;
 
   std::map<uint64_t, Pending> pending_;  // in order of submission
+  size_t pending_bytes_ = 0;
   std::map<PendingKey, uint64_t> pending_by_key_;
   uint64_t next_pending_ = 1;
   std::deque<Barrier> barriers_waiting_;  // not yet sent
@@ -361,9 +394,10 @@ class Replica {
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
   std::map<LinkId, Supply> supplies_;
+  std::map<LinkId, Feed> feeds_;
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
-  std::string divergence_;  // empty: none
+  std::string divergence_;         // empty: none
   bool plans_for_itself_ = false;  // a reconfiguration of this node's own, not a client's
 
   // What is amiss.

@@ -96,9 +96,7 @@ bool Replica::set_old_damage_aside() {
 // The newest intact snapshot that the log can go on from, or any if `history` is null.
 std::unique_ptr<tree::Tree> Replica::load_snapshot(const History* history) {
   for (Zxid zxid : snapshots_.list()) {
-    // One that the history does not cover was staged for a synchronisation that did not end.
-    if (history != nullptr && !history->contains(zxid) && zxid != history->base()) continue;
-    if (history != nullptr && zxid < history->base()) break;
+    if (history != nullptr && !history->goes_on_from(zxid)) continue;
     std::string problem;
     if (std::unique_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) return tree;
     report_damage(problem + "; an older snapshot and the log have what it said");
@@ -160,7 +158,7 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   recovered_ = history.last();
   applied_ = last_snapshot_ = tree_->last_zxid();
   // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
-  bool whole = read_window() || mending_;
+  bool whole = read_window(history) || mending_;
   if (history.last() > applied_ &&
       (!whole || window_.empty() || window_.back().zxid != history.last())) {
     return "the log can't be read back";
@@ -197,13 +195,12 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
 }
 
 // Makes the window what the log holds behind the applied txns; false if it can't be read.
-bool Replica::read_window() {
+bool Replica::read_window(const History& history) {
   window_.clear();
   window_bytes_ = 0;
   window_base_ = applied_;
-  Zxid last = log_.history().last();
-  bool whole =
-      last <= applied_ || Log::read(log_disk_, log_.history(), applied_, last, SIZE_MAX, window_);
+  Zxid last = history.last();
+  bool whole = last <= applied_ || Log::read(log_disk_, history, applied_, last, SIZE_MAX, window_);
   for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
   return whole;
 }
@@ -317,7 +314,7 @@ void Replica::give_up_mending() {
   // What was served from the intact beginning is where this node goes on.
   std::unique_ptr<tree::SnapshotCursor> cursor = tree_->begin_snapshot();
   DiskStatus status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
-    return cursor->next(out, kSnapshotChunkBytes);
+    return cursor->next(out, chunk_bytes());
   });
   cursor.reset();  // before the tree that it walks goes
   if (!status.ok() && !status.is_full()) return environment_.die(status.message());
@@ -357,7 +354,8 @@ void Replica::answer_fetch(LinkId link, const Packet& packet) {
 
 // ---- a full disk
 
-void Replica::on_disk_full(const DiskStatus& status) {
+void Replica::on_disk_full(const DiskStatus& status, size_t of_snapshots) {
+  room_for_snapshots_ = std::max(room_for_snapshots_, of_snapshots);
   if (!std::exchange(disk_full_, true)) {
     environment_.log(LogLevel::kError,
                      fmt::format("{}: {}; it takes no part in writes until there is room, and "
@@ -370,18 +368,27 @@ void Replica::on_disk_full(const DiskStatus& status) {
 
 void Replica::probe_for_room() {
   next_probe_ms_ = INT64_MAX;
-  auto status = std::make_shared<DiskStatus>();
-  environment_.run_io([this, status] { *status = log_.make_room(); },
-                      [this, status] {
-                        if (status->ok()) {
-                          disk_full_ = false;
-                          environment_.log(LogLevel::kInfo,
-                                           fmt::format("{}: there is room again", place()));
-                          return finish_settling();
-                        }
-                        if (!status->is_full()) return environment_.die(status->message());
-                        next_probe_ms_ = environment_.now_ms() + kRoomProbeMs;
-                      });
+  struct Work {
+    DiskStatus status;
+    History history;
+    uint32_t epoch = 0;
+  };
+  auto work = std::make_shared<Work>();
+  environment_.run_io(
+      [this, work, bytes = room_for_snapshots_] {
+        *work = {log_.make_room(), log_.history(), log_.current_epoch()};
+        if (work->status.ok() && bytes != 0) work->status = snapshots_.probe(bytes);
+      },
+      [this, work] {
+        if (work->status.ok()) {
+          disk_full_ = false;
+          room_for_snapshots_ = 0;
+          environment_.log(LogLevel::kInfo, fmt::format("{}: there is room again", place()));
+          return finish_settling(work->history, work->epoch);
+        }
+        if (!work->status.is_full()) return environment_.die(work->status.message());
+        next_probe_ms_ = environment_.now_ms() + kRoomProbeMs;
+      });
 }
 
 }  // namespace zabfs::consensus

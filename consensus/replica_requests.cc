@@ -50,10 +50,13 @@ bool is_conditional(const tree::Request& request) {
 // ---- from this node
 
 void Replica::submit(tree::Request request, Completion done, bool at_once) {
-  if (pending_.size() >= config_.max_pending) return fail(request, done, Error::kBadLimit);
+  bool is_too_much = pending_.size() >= config_.max_pending ||
+                     pending_bytes_ + request.body.size() > config_.max_pending_bytes;
+  if (is_too_much) return fail(request, done, Error::kBadLimit);
   if (!is_sendable(request.body.size() + kPacketMarginBytes, request.identities)) {
     return fail(request, done, Error::kBadArguments);
   }
+  pending_bytes_ += request.body.size();
   uint64_t number = next_pending_++;
   pending_by_key_[{request.session, request.cxid}] = number;
   auto place =
@@ -81,6 +84,7 @@ void Replica::fail(const tree::Request& request, const Completion& done, Error e
 void Replica::fail_pending(uint64_t number, Error error) {
   auto place = pending_.find(number);
   Pending pending = std::move(place->second);
+  pending_bytes_ -= pending.request.body.size();
   pending_.erase(place);
   pending_by_key_.erase({pending.request.session, pending.request.cxid});
   fail(pending.request, pending.done, error);

@@ -18,10 +18,26 @@ namespace {
 constexpr size_t kMinLogBytes = 64u << 20;
 constexpr size_t kMaxBatchBytes = 8u << 20;
 constexpr int64_t kSealAfterMs = 100;  // an idle log's last batch is sealed
+constexpr size_t kZnodeBytes = 100;    // in a snapshot, beside its data
 
 }  // namespace
 
 // ---- the log
+
+void Replica::queue_for_log(LogEntry entry) {
+  if (entry.txn) log_queue_bytes_ += entry.txn->size();
+  log_queue_.push_back(std::move(entry));
+}
+
+// A disk that is slower than the network makes the others wait, by their links, and costs no
+// memory. Whom that silences for too long is given up by the rules for silence.
+void Replica::hold_links() {
+  // No longer than for one write: whoever is not read from seems silent.
+  bool hold = log_queue_bytes_ > config_.max_log_queue_bytes;
+  if (hold == holding_links_ || is_mutant(Mutant::kLogQueueUnbounded)) return;
+  holding_links_ = hold;
+  for (LinkId link : links_) transport_.hold(link, hold);
+}
 
 void Replica::start_log_write() {
   if (io_busy_ || log_queue_.empty() || settling_) return;
@@ -29,18 +45,25 @@ void Replica::start_log_write() {
   auto end = log_queue_.begin();
   for (size_t bytes = 0; end != log_queue_.end() && bytes < kMaxBatchBytes; ++end) {
     if (end->txn) bytes += end->txn->size();
+    if (end->txn) log_queue_bytes_ -= end->txn->size();
   }
   std::vector<LogEntry> rest(std::make_move_iterator(end),
                              std::make_move_iterator(log_queue_.end()));
   log_queue_.erase(end, log_queue_.end());
   auto batch = std::make_shared<std::vector<LogEntry>>(std::exchange(log_queue_, std::move(rest)));
   auto status = std::make_shared<DiskStatus>();
+  auto wants_spare = std::make_shared<bool>(false);
   environment_.run_io(
-      [this, batch, status, committed = applied_] { *status = log_.write(*batch, committed); },
-      [this, batch, status] { log_written(std::move(*batch), *status); });
+      [this, batch, status, wants_spare, committed = applied_] {
+        *status = log_.write(*batch, committed);
+        *wants_spare = log_.wants_spare();
+      },
+      [this, batch, status, wants_spare] {
+        log_written(std::move(*batch), *status, *wants_spare);
+      });
 }
 
-void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status) {
+void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status, bool wants_spare) {
   io_busy_ = false;
   if (status.is_full()) return on_disk_full(status);
   if (!status.ok()) return environment_.die(status.message());
@@ -55,7 +78,7 @@ void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status)
   for (const LogEntry& entry : batch) {
     if (entry.type == log_format::RecordType::kEndSync) step(event::EpochSaved{entry.extra});
   }
-  if (log_.wants_spare() && !spare_wanted_) {
+  if (wants_spare && !spare_wanted_) {
     spare_wanted_ = true;
     auto spare_status = std::make_shared<DiskStatus>();
     environment_.run_background([this, spare_status] { *spare_status = log_.prepare_spare(); },
@@ -66,8 +89,8 @@ void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status)
 // The last batch gets a witness of its having been synced (log_format.h).
 void Replica::seal_log() {
   seal_at_ms_ = INT64_MAX;
-  if (io_busy_ || settling_ || !log_queue_.empty()) return;
-  log_queue_.push_back({log_format::RecordType::kSeal, Zxid{}, 0, nullptr});
+  if (io_busy_ || settling_ || disk_full_ || !log_queue_.empty()) return;
+  queue_for_log({log_format::RecordType::kSeal, Zxid{}, 0, nullptr});
 }
 
 // ---- snapshots
@@ -87,17 +110,29 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   // The file is on disk before the log group that makes it the base.
   environment_.run_io(
       [this, staged, status] {
+        remove_strays(log_.ended_history());
         std::unique_ptr<tree::SnapshotCursor> cursor = staged->begin_snapshot();
         *status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
-          return cursor->next(out, kSnapshotChunkBytes);
+          return cursor->next(out, chunk_bytes());
         });
       },
-      [this, link, status] {
-        if (status->is_full()) return on_disk_full(*status);
+      [this, staged, link, status] {
+        if (status->is_full()) return on_disk_full(*status, estimate_snapshot(*staged));
         if (!status->ok()) return environment_.die(status->message());
         if (!links_.contains(link) || !staged_tree_) return;
         step(event::SnapshotReceived{link, configuration_in(*staged_tree_)});
       });
+}
+
+size_t Replica::estimate_snapshot(const tree::Tree& tree) const {
+  return tree.data_bytes() + tree.node_count() * kZnodeBytes;
+}
+
+// What earlier synchronisations staged that did not end. `history` is without any under way.
+void Replica::remove_strays(const History& history) {
+  for (Zxid zxid : snapshots_.list()) {
+    if (zxid > history.base() && !history.goes_on_from(zxid)) snapshots_.remove(zxid);
+  }
 }
 
 void Replica::maybe_snapshot() {
@@ -133,7 +168,7 @@ void Replica::take_snapshot() {
           work->cursor.reset();
           work->cursor = work->tree->begin_snapshot();
           work->status = snapshots_.write(label, work->cursor->digest(), [&](std::string& out) {
-            return work->cursor->next(out, kSnapshotChunkBytes);
+            return work->cursor->next(out, chunk_bytes());
           });
           return;
         }
@@ -141,7 +176,7 @@ void Replica::take_snapshot() {
         work->status = snapshots_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
           std::shared_lock lock(tree_mutex_);
           size_t before = out.size();
-          bool more = cursor.next(out, kSnapshotChunkBytes);
+          bool more = cursor.next(out, chunk_bytes());
           work->bytes += out.size() - before;
           return more;
         });
@@ -167,8 +202,13 @@ void Replica::snapshot_done(const DiskStatus& status, Zxid zxid) {
   }
   last_snapshot_ = std::max(last_snapshot_, zxid);
   environment_.log(LogLevel::kInfo, fmt::format("{}: snapshot at 0x{:x}", place(), zxid.value));
+  if (!ready_) return;  // the next one will do
+  const History& history = zab_->state().history;
+  remove_strays(history);
   std::vector<Zxid> stored = snapshots_.list();
-  std::erase_if(stored, [this](Zxid stored_zxid) { return stored_zxid > applied_; });
+  std::erase_if(stored, [&](Zxid stored_zxid) {
+    return stored_zxid > applied_ || !history.goes_on_from(stored_zxid);
+  });
   if (stored.size() < config_.snapshot_retain) return;
   purge(std::move(stored));
 }
@@ -200,14 +240,15 @@ void Replica::purge(std::vector<Zxid> stored) {
       },
       [this, work] {
         for (const std::string& damage : work->damage) report_damage(damage + "; it is removed");
-        purging_ = work->whole >= config_.snapshot_retain;
+        // While a synchronisation goes on, what it stages is of no history yet.
+        purging_ = ready_ && work->whole >= config_.snapshot_retain;
         if (!purging_) return;
         Zxid oldest = work->stored[config_.snapshot_retain - 1];
         auto base = std::make_shared<Zxid>();
         environment_.run_io(
             [this, oldest, base, work, votes = zab_->state().votes] {
-              for (size_t i = config_.snapshot_retain; i < work->stored.size(); ++i) {
-                snapshots_.remove(work->stored[i]);
+              for (Zxid any : snapshots_.list()) {
+                if (any < oldest) snapshots_.remove(any);
               }
               *base = log_.purge(oldest);
               if (votes) log_.forget_damaged();

@@ -13,10 +13,6 @@ namespace zabfs::consensus {
 
 namespace {
 
-constexpr size_t kPieceBytes = 1u << 20;
-// Live traffic behind a learner's history: one that falls back further is cut off, and comes again.
-constexpr size_t kMaxWaitingBytes = 256u << 20;
-
 std::string snapshot_signature() {
   std::string signature;
   tree::jute::Writer(signature).string(kSnapshotSignature);
@@ -46,6 +42,32 @@ std::string Replica::encode(const Packet& packet) {
 
 void Replica::send_packet(LinkId link, const Packet& packet) { send_bytes(link, encode(packet)); }
 
+// What a learner is to be told of the past, as opposed to all else on its link.
+void Replica::send_to(LinkId link, const std::string& bytes) {
+  transport_.send(link, bytes);
+  feeds_[link].end = transport_.flow(link).sent;
+}
+
+// The core is told of learners that take what they are sent of the past.
+void Replica::note_what_was_fed() {
+  std::vector<LinkId> fed;
+  for (auto place = feeds_.begin(); place != feeds_.end();) {
+    auto& [link, feed] = *place;
+    uint64_t delivered = transport_.flow(link).delivered;
+    if (delivered > feed.delivered) fed.push_back(link);
+    feed.delivered = delivered;
+    bool is_over = delivered >= feed.end && !supplies_.contains(link);
+    place = is_over ? feeds_.erase(place) : std::next(place);
+  }
+  for (LinkId link : fed) step(event::LearnerFed{link});
+}
+
+size_t Replica::supply_bytes() const {
+  size_t bytes = 0;
+  for (const auto& [link, supply] : supplies_) bytes = std::max(bytes, supply.waiting_bytes);
+  return bytes;
+}
+
 void Replica::send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns) {
   auto txn = std::partition_point(txns.begin(), txns.end(),
                                   [&](const LogTxn& any) { return any.zxid <= send.after; });
@@ -54,7 +76,7 @@ void Replica::send_txns(const action::SendHistory& send, const std::deque<LogTxn
     encode_packet(Packet(PacketType::kProposal, txn->zxid, txn->txn), bytes);
     if (send.commit) encode_packet(Packet(PacketType::kCommit, txn->zxid), bytes);
   }
-  transport_.send(send.link, bytes);
+  send_to(send.link, bytes);
 }
 
 void Replica::send_history(const action::SendHistory& send) {
@@ -84,12 +106,12 @@ bool Replica::supply_learners() {
 bool Replica::supply_learner(LinkId link) {
   bool sent = false;
   Supply& supply = supplies_[link];
-  if (supply.waiting_bytes > kMaxWaitingBytes) {
+  if (supply.waiting_bytes > config_.max_supply_bytes) {
     cut_off(link, "it takes its history too slowly");
     return false;
   }
   while (!supply.queue.empty() && !supply.reading && !supply.awaits_snapshot &&
-         transport_.unsent(link) < kPieceBytes) {
+         transport_.unsent(link) < config_.piece_bytes) {
     auto& next = supply.queue.front();
     if (const auto* bytes = std::get_if<std::string>(&next)) {
       supply.waiting_bytes -= bytes->size();
@@ -113,7 +135,6 @@ bool Replica::supply_learner(LinkId link) {
     sent = true;
   }
   if (supply.queue.empty()) supplies_.erase(link);
-  if (sent) step(event::LearnerFed{link});
   return sent;
 }
 
@@ -133,9 +154,9 @@ void Replica::read_history(const action::SendHistory& send) {
   auto work = std::make_shared<Work>(Work{send, zab_->state().history, {}, false});
   work->send.through = std::min(send.through, window_base_);
   environment_.run_background(
-      [this, work] {
+      [this, work, piece_bytes = config_.piece_bytes] {
         work->whole = Log::read(log_disk_, work->history, work->send.after, work->send.through,
-                                kPieceBytes, work->txns);
+                                piece_bytes, work->txns);
       },
       [this, work] { history_read(work->send, work->whole, work->txns); });
 }
@@ -165,8 +186,15 @@ void Replica::history_read(const action::SendHistory& piece, bool whole,
 
 // SNAP, and what follows it once the stream has ended. False: the learner was cut off.
 bool Replica::begin_snapshot(Supply& supply, const action::SendSnapshot& send) {
+  const History& history = zab_->state().history;
   std::vector<Zxid> stored = snapshots_.list();
-  std::erase_if(stored, [&](Zxid zxid) { return zxid > send.through; });
+  std::erase_if(stored,
+                [&](Zxid zxid) { return zxid > send.through || !history.goes_on_from(zxid); });
+  if (stored.empty() && history.base() != Zxid{}) {
+    want_snapshot();
+    cut_off(send.link, "the snapshot for this learner is gone");
+    return false;
+  }
   Zxid zxid = stored.empty() ? Zxid{} : stored.front();
   std::string bytes;
   encode_packet(Packet(PacketType::kSnap, zxid), bytes);
@@ -175,13 +203,13 @@ bool Replica::begin_snapshot(Supply& supply, const action::SendSnapshot& send) {
   if (stored.empty()) {
     tree::Tree empty;
     std::unique_ptr<tree::SnapshotCursor> cursor = empty.begin_snapshot();
-    while (cursor->next(bytes, kSnapshotChunkBytes)) {
+    while (cursor->next(bytes, chunk_bytes())) {
     }
-    transport_.send(send.link, bytes + snapshot_signature());
+    send_to(send.link, bytes + snapshot_signature());
     supply.queue.pop_front();
     return true;
   }
-  transport_.send(send.link, bytes);
+  send_to(send.link, bytes);
   supply.snapshot = std::make_shared<SnapshotReader>();
   std::string problem = snapshots_.open(zxid, *supply.snapshot);
   if (problem.empty()) return true;
@@ -197,9 +225,9 @@ void Replica::read_snapshot(std::shared_ptr<SnapshotReader> reader,
   };
   auto work = std::make_shared<Work>();
   environment_.run_background(
-      [reader, work] {
+      [reader, work, piece_bytes = config_.piece_bytes] {
         std::string chunk;
-        while (work->problem.empty() && !work->at_end && work->bytes.size() < kPieceBytes) {
+        while (work->problem.empty() && !work->at_end && work->bytes.size() < piece_bytes) {
           work->problem = reader->next(chunk);
           work->bytes += chunk;
           work->at_end = chunk.empty();
@@ -213,9 +241,9 @@ void Replica::read_snapshot(std::shared_ptr<SnapshotReader> reader,
         }
         Supply& supply = place->second;
         supply.reading = false;
-        transport_.send(link, work->bytes);
+        if (work->at_end) work->bytes += snapshot_signature();
+        send_to(link, work->bytes);
         if (!work->at_end) return;
-        transport_.send(link, snapshot_signature());
         supply.snapshot.reset();
         supply.queue.pop_front();
       });
@@ -227,8 +255,14 @@ void Replica::snapshot_unreadable(LinkId link, Zxid zxid, const std::string& pro
     report_damage(problem + "; it is removed");
     snapshots_.remove(zxid);
   }
-  snapshot_wanted_ = true;
+  want_snapshot();
   cut_off(link, "the snapshot for this learner is corrupt");
+}
+
+// One is missing, also if nothing happened since it was taken.
+void Replica::want_snapshot() {
+  snapshot_wanted_ = true;
+  last_snapshot_ = Zxid{};
 }
 
 }  // namespace zabfs::consensus

@@ -170,6 +170,19 @@ std::unique_ptr<tree::Tree> SnapshotStore::load(Zxid zxid, std::string& error) {
 
 void SnapshotStore::remove(Zxid zxid) { static_cast<void>(disk_.remove(file_name(zxid))); }
 
+DiskStatus SnapshotStore::probe(size_t bytes) {
+  std::string name = std::string(kTemporaryPrefix) + "room";
+  std::unique_ptr<File> file;
+  DiskStatus status = disk_.open(name, true, file);
+  std::string zeros(std::min(bytes, kSnapshotChunkBytes), '\0');
+  for (size_t at = 0; status.ok() && at < bytes; at += zeros.size()) {
+    status = file->write_at(at, zeros);
+  }
+  if (status.ok()) status = file->sync();
+  static_cast<void>(disk_.remove(name));
+  return status.of_unused_file();
+}
+
 void SnapshotStore::remove_leftovers() {
   for (const std::string& name : disk_.list()) {
     if (name.starts_with(kTemporaryPrefix)) static_cast<void>(disk_.remove(name));

@@ -58,6 +58,8 @@ class SnapshotStore {
   std::string check(tree::Zxid zxid);
   std::unique_ptr<tree::Tree> load(tree::Zxid zxid, std::string& error);
   void remove(tree::Zxid zxid);
+  // Whether a file of so many bytes finds room.
+  DiskStatus probe(size_t bytes);
   void remove_leftovers();
 
  private:

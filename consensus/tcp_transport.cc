@@ -1,8 +1,12 @@
 #include "consensus/tcp_transport.h"
 
 #include <fmt/format.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <atomic>
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <mutex>
@@ -45,12 +49,15 @@ struct TcpTransport::Link {
   bool is_introduced = false;  // it has said what it wants
   size_t bytes_before = 0;     // that
   asio::steady_timer limit;    // for that
+  bool parked = false;         // nothing waits for bytes, since the link is held
   // On both:
-  std::mutex tls_mutex;  // guards tls
+  std::atomic<bool> held{false};  // set on the strand
+  std::mutex tls_mutex;           // guards tls
   std::unique_ptr<TlsSession> tls;
   // On the strand:
   std::string out;
-  std::string sealed;  // with TLS: what `out` has become
+  std::string sealed;    // with TLS: what `out` has become
+  uint64_t written = 0;  // bytes that the kernel took
   bool waiting_for_room = false;
   bool closed = false;
 };
@@ -194,6 +201,7 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
         events.push_back(
             [this, id = link->id, shared] { replica_->on_snapshot(id, std::move(*shared)); });
       };
+      handlers.part = [&] { events.push_back([this, id = link->id] { replica_->on_part(id); }); };
       std::string_view bytes(link->buffer.data(), size);
       std::string plain;
       if (link->tls) {
@@ -216,11 +224,17 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
     strand_.post([events = std::move(events)] {
       for (const auto& event : events) event();
     });
-    if (down) {
-      lose(link);
-    } else {
-      read(link);
-    }
+    if (down) return lose(link);
+    link->parked = link->held;
+    if (!link->parked) read(link);
+  });
+}
+
+void TcpTransport::hold(LinkId id, bool held) {
+  auto place = links_.find(id);
+  if (place == links_.end() || place->second->held.exchange(held) == held || held) return;
+  asio::post(io_, [this, link = place->second] {
+    if (std::exchange(link->parked, false)) read(link);
   });
 }
 
@@ -250,6 +264,17 @@ void TcpTransport::send(LinkId id, const std::string& bytes) {
 size_t TcpTransport::unsent(LinkId id) {
   auto place = links_.find(id);
   return place == links_.end() ? 0 : place->second->out.size() + place->second->sealed.size();
+}
+
+LinkFlow TcpTransport::flow(LinkId id) {
+  auto place = links_.find(id);
+  if (place == links_.end()) return {};
+  Link& link = *place->second;
+  int unacknowledged = 0;
+  bool known = ::ioctl(link.socket.native_handle(), SIOCOUTQ, &unacknowledged) == 0;
+  uint64_t waiting =
+      known ? std::min<uint64_t>(link.written, static_cast<uint64_t>(unacknowledged)) : 0;
+  return {link.written + unsent(id), link.written - waiting};
 }
 
 void TcpTransport::flush() {
@@ -283,6 +308,7 @@ void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
     if (n < 0) break;  // no room; or an error, which the reading side sees
     done += static_cast<size_t>(n);
   }
+  link->written += done;
   out.erase(0, done);
   if (out.empty()) {
     if (out.capacity() > (1u << 20)) out.shrink_to_fit();

@@ -50,6 +50,8 @@ class TcpTransport : public Transport {
   void dial(ServerId leader, LinkId link) override;
   void send(LinkId link, const std::string& bytes) override;
   size_t unsent(LinkId link) override;
+  LinkFlow flow(LinkId link) override;
+  void hold(LinkId link, bool held) override;
   void close(LinkId link, const std::string& reason) override;
   void flush() override;
 

@@ -38,8 +38,8 @@ Zab::Zab(ZabConfig config, ZabState state)
 }
 
 void Zab::start(int64_t now_ms, Actions& out) {
-  // By then no leader still counts on a promise of this node's former life: leaderships that are
-  // not established end within initLimit.
+  // By then no leader still collects promises with one of this node's former life among them:
+  // initLimit after its start it has a quorum of them, or is over (Leader::took_too_long).
   vote_not_before_ms_ = now_ms + config_.init_ms() + config_.tick_ms;
   look(now_ms, out);
 }
@@ -76,6 +76,14 @@ void Zab::gain_vote(Actions& out) {
 
 // A voter without a vote observes its leader until this node's state is as good as any other's:
 // synchronised, and in an epoch that a majority of the others reports (ZAB.md section 3).
+//
+// Why it may vote then, whatever it had promised: say it had promised an epoch E, to a leader that
+// it has forgotten. That leader gave up, or had a quorum's promises before `vote_not_before_ms_`.
+// The majority that agrees now has one of those who promised E in it, other than this node, and is
+// asked only after that: who has promised E follows in no earlier epoch, so the one that they agree
+// on, which this node saves as promised, is E or a later one. It does not matter for how long that
+// leader still synchronises: where another epoch than E is agreed on, a majority without this node
+// has promised more than E, and was synchronised from whoever acknowledged E before.
 void Zab::seek_vote(int64_t now_ms, const Event& event, Actions& out) {
   if (const auto* vote = std::get_if<event::VoteReceived>(&event)) {
     const Notification& n = vote->notification;
@@ -90,10 +98,12 @@ void Zab::seek_vote(int64_t now_ms, const Event& event, Actions& out) {
   if (!is_serving()) return;
   // Where it is no member yet, nobody ever counted on a promise of its.
   bool is_new = !state_.membership.is_member(config_.me);
-  bool is_whole = now_ms >= vote_not_before_ms_ && state_.membership.is_quorum(agreeing_);
+  bool is_whole = asked_ms_ >= vote_not_before_ms_ && state_.membership.is_quorum(agreeing_);
   if (is_new || is_whole) gain_vote(out);
   state_.empty = false;
   if (now_ms >= next_question_ms_) {
+    agreeing_.clear();
+    asked_ms_ = now_ms;
     next_question_ms_ = now_ms + config_.tick_ms;
     election_.ask(out);
   }

@@ -88,6 +88,7 @@ class Zab {
   // Of a voter without its vote.
   bool gaining_vote_ = false;  // being saved
   int64_t vote_not_before_ms_ = 0;
+  int64_t asked_ms_ = 0;
   int64_t next_question_ms_ = 0;
   std::set<ServerId> agreeing_;  // voters that report the same leader and epoch
 };

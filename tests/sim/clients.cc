@@ -149,6 +149,17 @@ void Client::append() {
   });
 }
 
+bool Client::wants_ballast() const {
+  return node_->replica().tree().data_bytes() < world_.options().ballast_bytes;
+}
+
+void Client::add_ballast() {
+  std::string path = "/b" + clients_.next_token();
+  std::string data(5'000 + world_.random(20'000), 'b');
+  submit(OpCode::kCreate, tree::create_body(path, data, tree::open_acl(), tree::kCreatePersistent),
+         [](const Outcome&) {});
+}
+
 void Client::write(bool conditional) {
   std::string path = "/r" + std::to_string(world_.random(kRegisters));
   const tree::Tree& tree = node_->replica().tree();
@@ -319,6 +330,7 @@ void Client::act() {
     }
     if (node_->wants_only_barriers()) return sync_and_read();
     if (world_.chance(5)) return act_on_tree();
+    if (wants_ballast() && world_.chance(3)) return add_ballast();
     switch (world_.random(20)) {
       case 0:
       case 1:

@@ -50,6 +50,8 @@ class Client {
   void submit(tree::OpCode type, std::string body, Done done);
   void make_directories();
   void append();
+  bool wants_ballast() const;
+  void add_ballast();
   void write(bool conditional);
   void create_sequential();
   void create_ephemeral();

@@ -12,11 +12,15 @@ namespace {
 
 // How often each kind comes, in order of FaultKind.
 constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 4, 3, 8, 5, 6, 3, 4,
-                                       8,  2,  2, 3, 3, 3, 2, 2, 3, 3};
+                                       8,  2,  2, 4, 3, 3, 2, 2, 3, 3, 3};
 constexpr int64_t kShortestGapUs = 50 * kMillisecondUs;
 constexpr int64_t kLongestGapUs = 1'500 * kMillisecondUs;
 constexpr int64_t kShortestDenseGapUs = 5 * kMillisecondUs;
 constexpr int64_t kLongestDenseGapUs = 400 * kMillisecondUs;
+
+SimDisk& pick(SimNode& node, uint64_t detail) {
+  return detail % 2 == 0 ? node.disk() : node.snapshot_disk();
+}
 
 }  // namespace
 
@@ -25,7 +29,7 @@ const char* fault_name(FaultKind kind) {
       "crash",          "crash in I/O", "power loss",   "pause",    "deaf",  "slow disk",
       "isolate",        "split",        "one-way loss", "flapping", "stall", "reset",
       "clock jump",     "sync fails",   "disk full",    "wipe",     "rot",   "bad sector",
-      "rot everywhere", "suspend",      "late timers"};
+      "rot everywhere", "suspend",      "late timers",  "hang"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -77,7 +81,7 @@ void Faults::schedule(const std::vector<Fault>& plan) {
 void Faults::end_all() {
   world_.heal();
   for (auto& node : world_.nodes()) {
-    node->disk().end_faults();
+    for (SimDisk* disk : node->disks()) disk->end_faults();
     if (!node->is_up()) world_.restart(*node);
   }
 }
@@ -117,7 +121,7 @@ void Faults::strike(const Fault& fault) {
       revive(node, fault.duration_us);
       break;
     case FaultKind::kCrashInIo:
-      if (node.is_up()) node.disk().crash_in(1 + fault.detail % 40);
+      if (node.is_up()) pick(node, fault.detail / 40).crash_in(1 + fault.detail % 40);
       revive(node, fault.duration_us + kSecondUs);
       break;
     case FaultKind::kPowerLoss:
@@ -165,23 +169,27 @@ void Faults::strike(const Fault& fault) {
     case FaultKind::kSyncFails:
       if (node.is_up()) {
         node.expect_death();
-        node.disk().fail_next_sync();
+        pick(node, fault.detail).fail_next_sync();
       }
       revive(node, fault.duration_us + kSecondUs);
       break;
     case FaultKind::kDiskFull:
-      fill_disk(node, fault.duration_us);
+      fill_disk(node, fault.detail, fault.duration_us);
       break;
     case FaultKind::kWipe:
       struck = may_lose(node);
       if (!struck) break;
       world_.crash(node);
-      node.wipe();
+      if (fault.detail % 3 == 0) {
+        node.wipe({&pick(node, fault.detail / 3)});  // one of two
+      } else {
+        node.wipe(node.disks());
+      }
       revive(node, fault.duration_us);
       break;
     case FaultKind::kRot:
     case FaultKind::kBadSector:
-      struck = may_lose(node) && node.disk().exists("accepted.1");
+      struck = may_lose(node) && node.snapshot_disk().exists("accepted.1");
       if (!struck) break;
       world_.crash(node);
       struck = damage_some_file(node, fault.detail, fault.kind == FaultKind::kRot);
@@ -195,6 +203,9 @@ void Faults::strike(const Fault& fault) {
       break;
     case FaultKind::kLateTimers:
       node.delay_timers(static_cast<int64_t>(fault.detail % 3'000'000), 3 * fault.duration_us);
+      break;
+    case FaultKind::kHang:
+      node.hang_disk(3 * fault.duration_us);
       break;
   }
   if (struck) ++struck_[fault.kind];
@@ -222,24 +233,31 @@ void Faults::flap(SimNode& a, SimNode& b, int times, int64_t period_us) {
   world_.after(period_us, [this, &a, &b, times, period_us] { flap(a, b, times - 1, period_us); });
 }
 
-void Faults::fill_disk(SimNode& node, int64_t duration_us) {
-  node.disk().set_capacity(node.disk().used_bytes() + 1'000);
-  world_.after(duration_us, [this, &node] {
-    node.disk().set_capacity(0);
+void Faults::fill_disk(SimNode& node, uint64_t detail, int64_t duration_us) {
+  SimDisk& disk = pick(node, detail);
+  if (detail / 2 % 3 == 0) {
+    disk.set_scarce(true);
+  } else {
+    disk.set_capacity(disk.used_bytes() + 1'000);
+  }
+  world_.after(duration_us, [this, &node, &disk] {
+    disk.set_capacity(0);
+    disk.set_scarce(false);
     if (!node.is_up()) world_.restart(node);
   });
 }
 
 // What is durable and read again: the log up to its last witness, snapshots, epochs.
 bool Faults::damage_some_file(SimNode& node, uint64_t detail, bool readable) {
-  std::vector<std::string> names = node.disk().list();
+  SimDisk& disk = pick(node, detail >> 8);
+  std::vector<std::string> names = disk.list();
   std::erase_if(names, [](const std::string& name) {
     return name == "spare" || name.starts_with("damaged.") || name.find("tmp") != std::string::npos;
   });
   if (names.empty()) return false;
   const std::string& name = names[detail % names.size()];
   std::unique_ptr<consensus::File> file;
-  if (!node.disk().open(name, false, file).ok() || file->size() == 0) return false;
+  if (!disk.open(name, false, file).ok() || file->size() == 0) return false;
   uint64_t end = file->size();
   if (name.starts_with("log.")) {
     // Up to the last record that a later one witnesses; what is behind it may be a torn write.
@@ -250,7 +268,7 @@ bool Faults::damage_some_file(SimNode& node, uint64_t detail, bool readable) {
       if (found.segment == number) end = std::max<uint64_t>(end, found.header.synced);
       return consensus::Taken::kYes;
     };
-    consensus::LogReport report = read_log(node.disk(), handlers);
+    consensus::LogReport report = read_log(disk, handlers);
     bool is_last = !report.segments.empty() && report.segments.back().number == number;
     if (!is_last && end != 0) end = file->size();
     if (end == 0) return false;
@@ -259,9 +277,9 @@ bool Faults::damage_some_file(SimNode& node, uint64_t detail, bool readable) {
   node.expect_damage();
   world_.trace(fmt::format("{} of node {} is damaged at {}", name, node.id().value, offset));
   if (readable) {
-    node.disk().rot(name, offset);
+    disk.rot(name, offset);
   } else {
-    node.disk().break_sector(name, offset);
+    disk.break_sector(name, offset);
   }
   return true;
 }
@@ -288,6 +306,15 @@ bool Faults::rot_everywhere(uint64_t detail) {
       return consensus::Taken::kYes;
     };
     consensus::LogReport report = read_log(node->disk(), handlers);
+    // Damage and a snapshot of the leader's that was under way are too much for a log.
+    bool is_open = false;
+    for (const consensus::FoundRecord& any : records) {
+      using consensus::log_format::RecordType;
+      if (any.header.type == RecordType::kBeginSync) is_open = true;
+      if (any.header.type == RecordType::kEndSync) is_open = false;
+      if (any.header.type == RecordType::kRollBack) is_open = false;
+    }
+    if (is_open) return false;
     if (!report.damage.empty()) return false;
     for (size_t i = 1; i + 1 < records.size(); ++i) {
       using log_type = consensus::log_format::RecordType;

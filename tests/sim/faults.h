@@ -37,8 +37,9 @@ enum class FaultKind {
   kRotEverywhere,  // single txns, each another one at each node
   kSuspend,        // of the machine: its clock jumps, its timers come late
   kLateTimers,
+  kHang,  // a disk that takes seconds for a sync
 };
-inline constexpr int kFaultKinds = static_cast<int>(FaultKind::kLateTimers) + 1;
+inline constexpr int kFaultKinds = static_cast<int>(FaultKind::kHang) + 1;
 const char* fault_name(FaultKind kind);
 
 struct Fault {
@@ -70,7 +71,7 @@ class Faults {
   void cut_between(const std::vector<SimNode*>& left, const std::vector<SimNode*>& right,
                    bool both_ways, int64_t duration_us);
   void flap(SimNode& a, SimNode& b, int times, int64_t period_us);
-  void fill_disk(SimNode& node, int64_t duration_us);
+  void fill_disk(SimNode& node, uint64_t detail, int64_t duration_us);
   bool may_lose(const SimNode& node) const;
   bool damage_some_file(SimNode& node, uint64_t detail, bool readable);
   bool rot_everywhere(uint64_t detail);

@@ -38,10 +38,12 @@ struct SimNode::Durable {
 };
 
 SimNode::Durable SimNode::after_worst_crash() const {
-  SimDisk disk = disk_.after_worst_crash({"log.", "accepted."});
+  SimDisk disk = disk_.after_worst_crash({"log."});
+  const SimDisk& promises = world_.options().separate_disks ? snapshot_disk_ : disk_;
+  SimDisk promise_disk = promises.after_worst_crash({"accepted."});
   consensus::Log log(disk, consensus::Log::Options{replica_->config().segment_bytes});
   consensus::LogRecovery recovery = log.open();
-  consensus::EpochStore epochs(disk);
+  consensus::EpochStore epochs(promise_disk);
   std::string problem;
   bool lost = epochs.open(problem) == consensus::EpochStore::State::kLost;
   return {lost || !recovery.damage.empty() || !recovery.error.empty(), log.history(),

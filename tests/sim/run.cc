@@ -70,6 +70,12 @@ class Run {
       world.txns_per_epoch = 50 + static_cast<uint32_t>(options.seed / 11 % 10) * 50;
     }
     world.enforces_quota = options.seed % 2 == 0;
+    world.separate_disks = options.seed % 7 < 3;
+    // Snapshots that take longer than initLimit; rare, since they take this program long, too.
+    if (options.seed % 16 == 7) {
+      world.bytes_per_s = 30'000 + static_cast<int64_t>(options.seed / 16 % 8) * 20'000;
+      world.ballast_bytes = 300'000;
+    }
     world.trace = options.trace;
     return world;
   }

@@ -117,7 +117,8 @@ uint64_t SimDisk::used_bytes() const {
   return used;
 }
 
-bool SimDisk::has_room(uint64_t bytes) const {
+bool SimDisk::has_room(uint64_t bytes) {
+  if (scarce_ && random_() % 2 == 0) return false;
   return capacity_ == 0 || used_bytes() + bytes <= capacity_;
 }
 

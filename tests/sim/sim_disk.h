@@ -41,13 +41,15 @@ class SimDisk : public consensus::Disk {
   void wipe();
   // From now on all files together hold at most so many bytes; 0 is no limit.
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
-  bool is_limited() const { return capacity_ != 0; }
+  // And of writes that need more, some find room below that, some don't.
+  void set_scarce(bool scarce) { scarce_ = scarce; }
+  bool is_limited() const { return capacity_ != 0 || scarce_; }
   uint64_t used_bytes() const;
   bool exists(const std::string& name) const { return current_.contains(name); }
   // Nothing scheduled strikes any more, and there is room.
   void end_faults() {
     crash_countdown_ = capacity_ = 0;
-    fail_sync_ = false;
+    fail_sync_ = scarce_ = false;
   }
   // The next sync fails, and what it was to make durable may be lost or not.
   void fail_next_sync() { fail_sync_ = true; }
@@ -71,7 +73,7 @@ class SimDisk : public consensus::Disk {
   using Names = std::map<std::string, std::shared_ptr<Inode>>;
 
   void count_operation();
-  bool has_room(uint64_t bytes) const;
+  bool has_room(uint64_t bytes);
 
   std::mt19937_64 random_;
   Names current_, durable_;
@@ -79,6 +81,7 @@ class SimDisk : public consensus::Disk {
   uint64_t crash_countdown_ = 0;
   uint64_t capacity_ = 0;
   bool fail_sync_ = false;
+  bool scarce_ = false;
 };
 
 }  // namespace zabfs::sim

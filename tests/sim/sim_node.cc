@@ -58,25 +58,29 @@ consensus::Ensemble SimNode::make_ensemble(const WorldOptions& options) {
 }
 
 SimNode::SimNode(World& world, ServerId id)
-    : world_(world), id_(id), disk_(world.options().seed * 31 + static_cast<uint64_t>(id.value)) {
+    : world_(world),
+      id_(id),
+      disk_(world.options().seed * 31 + static_cast<uint64_t>(id.value)),
+      snapshot_disk_(world.options().seed * 37 + static_cast<uint64_t>(id.value)) {
   impaired_ = id == world.options().joiner;  // it has nothing yet
   membership_ = consensus::Membership(make_ensemble(world.options()));
   told_to_initialize_ = world.options().joiner != ServerId{} && !impaired_ && is_voter();
 }
 
-void SimNode::start() {
-  ++life_;
-  io_free_us_ = world_.now_us();
-  paused_until_us_ = deaf_until_us_ = slow_until_us_ = timers_late_until_us_ = 0;
-  checked_durable_ = tree::Zxid{};
-  armed_us_ = INT64_MAX;
-  skew_ms_ = static_cast<int64_t>(world_.random(100'000));
-  drift_ppm_ = static_cast<int64_t>(world_.random(2'000)) - 1'000;
+std::vector<SimDisk*> SimNode::disks() {
+  if (world_.options().separate_disks) return {&disk_, &snapshot_disk_};
+  return {&disk_};
+}
+
+bool SimNode::is_disk_limited() { return disk_.is_limited() || snapshot_disk().is_limited(); }
+
+consensus::ReplicaConfig SimNode::make_config() const {
+  const WorldOptions& options = world_.options();
   consensus::ReplicaConfig config;
   config.zab.me = id_;
   config.zab.ensemble = world_.ensemble();
   config.zab.wants_vote = is_voter();
-  config.reconfig_enabled = world_.options().reconfigures;
+  config.reconfig_enabled = options.reconfigures;
   config.zab.tick_ms = kTickMs;
   config.zab.init_limit = 10;
   config.zab.sync_limit = 5;
@@ -91,7 +95,25 @@ void SimNode::start() {
   config.prepare.enforce_quota = world_.options().enforces_quota;
   config.reap_interval_ms = kReapMs;
   config.min_diff_bytes = 6u << 10;
-  replica_ = std::make_unique<Replica>(config, *this, *this, disk_, disk_);
+  // With ballast, txns are large.
+  size_t unit = options.ballast_bytes == 0 ? 1u << 10 : 16u << 10;
+  config.max_pending_bytes = 8 * unit;
+  config.max_log_queue_bytes = 4 * unit;
+  config.max_supply_bytes = 32 * unit;
+  config.piece_bytes = options.seed % 2 == 0 || options.bytes_per_s != 0 ? 4u << 10 : 64u << 10;
+  return config;
+}
+
+void SimNode::start() {
+  ++life_;
+  io_ = background_ = {world_.now_us(), 0};
+  held_.clear();
+  paused_until_us_ = deaf_until_us_ = slow_until_us_ = timers_late_until_us_ = 0;
+  checked_durable_ = tree::Zxid{};
+  armed_us_ = INT64_MAX;
+  skew_ms_ = static_cast<int64_t>(world_.random(100'000));
+  drift_ppm_ = static_cast<int64_t>(world_.random(2'000)) - 1'000;
+  replica_ = std::make_unique<Replica>(make_config(), *this, *this, disk_, snapshot_disk());
   std::string error;
   try {
     error = replica_->recover();
@@ -101,7 +123,7 @@ void SimNode::start() {
   }
   if (!error.empty()) {
     bool alone = world_.options().voters == 1;
-    if (disk_.is_limited() || (alone && damage_expected_)) {
+    if (is_disk_limited() || (alone && damage_expected_)) {
       // It said so and refused. The operator makes room, or gives it up.
       world_.trace(fmt::format("node {} refuses to start: {}", id_.value, error));
       stop();
@@ -134,12 +156,31 @@ void SimNode::after_step() {
   check_vote();
   check_durable();
   check_prefix();
+  check_bounds();
   if (!zab.state().votes) return;
   had_vote_ = true;
   if (impaired_ && zab.role() != consensus::Role::kSettling) {
     impaired_ = false;
     world_.trace(fmt::format("node {} is whole again", id_.value));
   }
+}
+
+// Nothing that waits grows with how slow a disk or a peer is.
+void SimNode::check_bounds() {
+  const consensus::ReplicaConfig& config = replica_->config();
+  // A batch may bring a piece from everybody, and what this node asks for itself.
+  size_t batch_bytes =
+      2 * config.max_pending_bytes + 2 * std::min(config.piece_bytes, kMaxUnsentBytes);
+  auto check = [this](const char* what, size_t value, size_t limit) {
+    if (value <= limit) return;
+    throw Violation(fmt::format("node {}: {} {}, the limit is {}", id_.value, value, what, limit));
+  };
+  check("bytes of requests under way", replica_->pending_bytes(), config.max_pending_bytes);
+  check("bytes wait for the log", replica_->log_queue_bytes(),
+        config.max_log_queue_bytes + batch_bytes);
+  check("bytes wait for a learner", replica_->supply_bytes(),
+        config.max_supply_bytes + batch_bytes);
+  check("links", world_.link_count(id_), 4 * world_.nodes().size());
 }
 
 void SimNode::stop() {
@@ -176,8 +217,8 @@ void SimNode::slow_down(int64_t factor, int64_t us) {
   slow_until_us_ = world_.now_us() + us;
 }
 
-void SimNode::wipe() {
-  disk_.wipe();
+void SimNode::wipe(const std::vector<SimDisk*>& disks) {
+  for (SimDisk* disk : disks) disk->wipe();
   membership_ = consensus::Membership(make_ensemble(world_.options()));
   had_vote_ = told_to_initialize_ = false;
   expect_damage();
@@ -205,33 +246,34 @@ void SimNode::arm() {
       this, true);
 }
 
+void SimNode::run_lane(SimLane& lane, int64_t time_us, std::function<void()> job,
+                       std::function<void()> done) {
+  lane.free_us = std::max(lane.free_us, world_.now_us()) + time_us;
+  // The strand comes to it at once, mostly.
+  lane.told_us =
+      std::max(lane.told_us, lane.free_us) + (world_.chance(8) ? world_.random_us(5'000) : 1);
+  auto run = [this, job = std::move(job)] {
+    try {
+      job();
+    } catch (const CrashNow&) {
+      world_.crash(*this);
+    }
+  };
+  world_.after(lane.free_us - world_.now_us(), std::move(run), this);
+  world_.after(
+      lane.told_us - world_.now_us(),
+      [this, done = std::move(done)] { on_strand([&] { done(); }); }, this);
+}
+
 void SimNode::run_io(std::function<void()> job, std::function<void()> done) {
-  // One lane: jobs run one after the other.
-  int64_t start_us = std::max(io_free_us_, world_.now_us());
   int64_t time_us = 100 + (world_.chance(100) ? world_.random_us(50'000) : world_.random_us(800));
   if (world_.now_us() < slow_until_us_) time_us *= slow_factor_;
-  io_free_us_ = start_us + time_us;
-  world_.after(
-      io_free_us_ - world_.now_us(),
-      [this, job = std::move(job), done = std::move(done)] {
-        on_strand([&] {
-          job();
-          done();
-        });
-      },
-      this);
+  run_lane(io_, time_us, std::move(job), std::move(done));
 }
 
 void SimNode::run_background(std::function<void()> job, std::function<void()> done) {
-  world_.after(
-      1'000 + world_.random_us(100'000),
-      [this, job = std::move(job), done = std::move(done)] {
-        on_strand([&] {
-          job();
-          done();
-        });
-      },
-      this);
+  int64_t time_us = 200 + world_.random_us(world_.chance(3) ? 100'000 : 5'000);
+  run_lane(background_, time_us, std::move(job), std::move(done));
 }
 
 void SimNode::log(consensus::LogLevel, const std::string& line) {
@@ -243,7 +285,7 @@ void SimNode::log(consensus::LogLevel, const std::string& line) {
 
 void SimNode::die(const std::string& why) {
   // Damage and a full disk at once can leave no way on, until there is room.
-  bool no_room = disk_.is_limited() && why.find("No space") != std::string::npos;
+  bool no_room = is_disk_limited() && why.find("No space") != std::string::npos;
   if (!no_room && !std::exchange(death_expected_, false)) {
     throw Violation(fmt::format("node {} dies: {}", id_.value, why));
   }
@@ -267,6 +309,13 @@ void SimNode::send_vote(ServerId to, const Notification& notification) {
 }
 
 void SimNode::dial(ServerId leader, LinkId link) { world_.dial(id_, leader, link); }
+void SimNode::hold(LinkId link, bool held) {
+  if (held) {
+    held_.insert(link);
+  } else if (held_.erase(link) != 0) {
+    world_.release(id_, link);
+  }
+}
 void SimNode::send(LinkId link, const std::string& bytes) {
   check_sent(link, bytes);
   world_.send(id_, link, bytes);

@@ -209,6 +209,8 @@ constexpr MutantName kMutantNames[consensus::kMutants] = {
     {"barrier-without-quorum", "sync: a quorum confirms it"},
     {"old-quorum-only", "reconfig: quorums of both configurations"},
     {"late-requests-prepared", "a session's requests take effect in order"},
+    {"slow-sync-ends", "a synchronisation may take as long as it goes on"},
+    {"log-queue-unbounded", "a slow disk makes the others wait"},
 };
 
 consensus::Mutant find_mutant(const std::string& name) {

@@ -13,6 +13,8 @@ using consensus::Replica;
 namespace {
 
 constexpr size_t kRecentLines = 60;
+constexpr size_t kKernelBytes = 16u << 10;  // of a link that the sender has no more to do with
+constexpr size_t kPacketBytes = 2u << 10;   // arrive together, where a link is slow
 
 }  // namespace
 
@@ -79,7 +81,7 @@ void World::crash(SimNode& node) {
   if (!node.is_up()) return;
   trace(fmt::format("node {} crashes", node.id().value));
   node.stop();
-  node.disk().crash();
+  for (SimDisk* disk : node.disks()) disk->crash();
   close_all(node.id());
 }
 
@@ -177,29 +179,107 @@ void World::send(ServerId from, LinkId link, const std::string& bytes) {
     lose(connection, random_us(5 * kSecondUs));
     return;
   }
-  int64_t at = now_us_ + 50 + (chance(50) ? random_us(20'000) : random_us(500));
-  at = std::max({at, connection->last_delivery_us[end] + 1, not_before(from, to)});
-  connection->last_delivery_us[end] = at;
-  SimNode& target = node(to);
-  LinkId target_link = connection->links[1 - end];
+  if (unsent(from, link) > kMaxUnsentBytes) {
+    close(from, link);
+    SimNode& sender = node(from);
+    return after(
+        0, [&sender, link] { sender.on_strand([&] { sender.replica().on_link_down(link); }); },
+        &sender);
+  }
+  Stream& stream = connection->streams[end];
+  stream.flow.sent += bytes.size();
+  for (std::string& piece : split(bytes)) {
+    int64_t at = now_us_ + 50 + (chance(50) ? random_us(20'000) : random_us(500));
+    int64_t takes_us = 1;
+    if (options_.bytes_per_s != 0) {
+      takes_us += static_cast<int64_t>(piece.size()) * kSecondUs / options_.bytes_per_s;
+    }
+    at = std::max({at, stream.last_delivery_us + takes_us, not_before(from, to)});
+    stream.last_delivery_us = at;
+    after(
+        at - now_us_,
+        [this, connection, end, piece = std::move(piece)] { arrive(connection, end, piece); },
+        &node(to), true);
+  }
+}
+
+// TCP knows no messages.
+std::vector<std::string> World::split(const std::string& bytes) {
+  std::vector<std::string> pieces;
+  size_t at = 0;
+  while (at < bytes.size()) {
+    size_t size = bytes.size() - at;
+    if (options_.bytes_per_s != 0) size = std::min(size, kPacketBytes);
+    if (chance(4)) size = 1 + random(size);
+    pieces.push_back(bytes.substr(at, size));
+    at += size;
+  }
+  return pieces;
+}
+
+void World::arrive(const std::shared_ptr<Connection>& connection, int end,
+                   const std::string& bytes) {
+  if (!connection->open || connection->broken) return;
+  ServerId from = connection->ends[end], to = connection->ends[1 - end];
+  if (options_.bytes_per_s != 0 && is_cut(from, to)) {
+    connection->broken = true;
+    return lose(connection, random_us(5 * kSecondUs));
+  }
+  connection->streams[end].unread.push_back(bytes);
+  read(connection, end);
+}
+
+void World::read(const std::shared_ptr<Connection>& connection, int end) {
+  Stream& stream = connection->streams[end];
+  SimNode& target = node(connection->ends[1 - end]);
+  LinkId link = connection->links[1 - end];
+  while (connection->open && !stream.unread.empty() && target.is_up() && !target.is_held(link)) {
+    std::string bytes = std::move(stream.unread.front());
+    stream.unread.pop_front();
+    bool had_no_room = stream.flow.sent - stream.flow.delivered > kKernelBytes;
+    stream.flow.delivered += bytes.size();
+    Replica& replica = target.replica();
+    target.on_strand([&] {
+      consensus::LinkReader::Handlers handlers;
+      handlers.packet = [&](Packet packet) { replica.on_packet(link, std::move(packet)); };
+      handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
+        replica.on_snapshot(link, std::move(tree));
+      };
+      handlers.part = [&] { replica.on_part(link); };
+      std::string error = target.reader(link)->feed(bytes, handlers);
+      if (!error.empty()) throw Violation("a peer sent malformed bytes: " + error);
+    });
+    if (!had_no_room) continue;
+    SimNode& sender = node(connection->ends[end]);
+    after(
+        0, [&sender] { sender.on_strand([] {}); }, &sender, true);
+  }
+}
+
+void World::release(ServerId id, LinkId link) {
+  int end = 0;
+  std::shared_ptr<Connection> connection = find_connection(id, link, end);
+  if (!connection) return;
   after(
-      at - now_us_,
-      [this, &target, target_link, connection, bytes] {
-        if (!connection->open || connection->broken) return;
-        Replica& replica = target.replica();
-        target.on_strand([&] {
-          consensus::LinkReader::Handlers handlers;
-          handlers.packet = [&](Packet packet) {
-            replica.on_packet(target_link, std::move(packet));
-          };
-          handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
-            replica.on_snapshot(target_link, std::move(tree));
-          };
-          std::string error = target.reader(target_link)->feed(bytes, handlers);
-          if (!error.empty()) throw Violation("a peer sent malformed bytes: " + error);
-        });
-      },
-      &target, true);
+      0, [this, connection, end] { read(connection, 1 - end); }, &node(id), true);
+}
+
+consensus::LinkFlow World::flow(ServerId from, LinkId link) {
+  int end = 0;
+  std::shared_ptr<Connection> connection = find_connection(from, link, end);
+  return connection ? connection->streams[end].flow : consensus::LinkFlow{};
+}
+
+size_t World::unsent(ServerId from, LinkId link) {
+  consensus::LinkFlow now = flow(from, link);
+  uint64_t under_way = now.sent - now.delivered;
+  return under_way > kKernelBytes ? under_way - kKernelBytes : 0;
+}
+
+size_t World::link_count(ServerId id) const {
+  return static_cast<size_t>(
+      std::count_if(connections_.begin(), connections_.end(),
+                    [id](const auto& any) { return any.first.first == id; }));
 }
 
 // Both ends learn that a connection is gone.

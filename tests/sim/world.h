@@ -27,6 +27,7 @@ using tree::ServerId;
 
 inline constexpr int64_t kSecondUs = 1'000'000;
 inline constexpr int64_t kMillisecondUs = 1'000;
+inline constexpr size_t kMaxUnsentBytes = 256u << 10;  // of a link; one that waits for more is cut
 
 struct WorldOptions {
   uint64_t seed = 1;
@@ -38,7 +39,10 @@ struct WorldOptions {
   bool rough_start = false;     // faults from the first moment on
   uint32_t txns_per_epoch = 0;  // an epoch is used up after so many; 0: never
   bool enforces_quota = false;
-  bool trace = false;  // print it as it happens
+  bool trace = false;           // print it as it happens
+  int64_t bytes_per_s = 0;      // of a link, each way; 0: no limit
+  size_t ballast_bytes = 0;     // that clients put into the tree, so that a snapshot of it is long
+  bool separate_disks = false;  // for the log and for snapshots
 };
 
 class SimNode;
@@ -89,7 +93,13 @@ class World {
   void deliver_vote(ServerId from, ServerId to, const consensus::Notification& vote);
   void dial(ServerId from, ServerId to, LinkId link);
   void send(ServerId from, LinkId link, const std::string& bytes);
+  consensus::LinkFlow flow(ServerId from, LinkId link);
+  // What the sender has to keep, beside what its kernel does.
+  size_t unsent(ServerId from, LinkId link);
+  // A link that was held is read from again.
+  void release(ServerId node, LinkId link);
   void close(ServerId from, LinkId link);
+  size_t link_count(ServerId node) const;
   void close_all(ServerId node);
 
  private:
@@ -104,11 +114,17 @@ class World {
       return std::pair(time_us, number) > std::pair(other.time_us, other.number);
     }
   };
+  // One way of a connection.
+  struct Stream {
+    int64_t last_delivery_us = 0;
+    consensus::LinkFlow flow;
+    std::deque<std::string> unread;  // came, and the link is held
+  };
   // One learner link: the two ends name it differently.
   struct Connection {
     ServerId ends[2];
     LinkId links[2];
-    int64_t last_delivery_us[2] = {0, 0};
+    Stream streams[2];  // from either end
     bool open = true;
     bool broken = false;  // a message was lost: nothing more may arrive
   };
@@ -119,8 +135,11 @@ class World {
     }
   };
   std::shared_ptr<Connection> find_connection(ServerId node, LinkId link, int& end);
+  void arrive(const std::shared_ptr<Connection>& connection, int end, const std::string& bytes);
+  void read(const std::shared_ptr<Connection>& connection, int end);
   void lose(const std::shared_ptr<Connection>& connection, int64_t delay_us);
   void repeat_votes(ServerId from, ServerId to);
+  std::vector<std::string> split(const std::string& bytes);
   int64_t not_before(ServerId from, ServerId to) const;
 
   WorldOptions options_;
@@ -159,7 +178,12 @@ class SimNode : public consensus::Environment,
     return heard ? std::max(paused_until_us_, deaf_until_us_) : paused_until_us_;
   }
   consensus::Replica& replica() { return *replica_; }
+  // Of the log, and of snapshots and promises; perhaps the same.
+  std::vector<SimDisk*> disks();
+  bool is_disk_limited();
   SimDisk& disk() { return disk_; }
+  SimDisk& snapshot_disk() { return *disks().back(); }
+  bool is_held(LinkId link) const { return held_.contains(link); }
 
   void start();
   void stop();
@@ -187,9 +211,11 @@ class SimNode : public consensus::Environment,
   // Timers come up to so much late.
   void delay_timers(int64_t up_to_us, int64_t us);
   void slow_down(int64_t factor, int64_t us);
+  // What is to be written next takes that much longer.
+  void hang_disk(int64_t us) { io_.free_us = std::max(io_.free_us, world_.now_us()) + us; }
   void jump_wall_clock(int64_t ms) { wall_offset_ms_ += ms; }
   // Faults of the disk, which make it lose what it had: it may have to do without its vote.
-  void wipe();
+  void wipe(const std::vector<SimDisk*>& disks);
   void expect_damage() { damage_expected_ = impaired_ = true; }
   // Lost something, and has not been seen whole since.
   bool is_impaired() const { return impaired_; }
@@ -215,7 +241,9 @@ class SimNode : public consensus::Environment,
   void send_vote(ServerId to, const consensus::Notification& notification) override;
   void dial(ServerId leader, LinkId link) override;
   void send(LinkId link, const std::string& bytes) override;
-  size_t unsent(LinkId) override { return 0; }
+  size_t unsent(LinkId link) override { return world_.unsent(id_, link); }
+  consensus::LinkFlow flow(LinkId link) override { return world_.flow(id_, link); }
+  void hold(LinkId link, bool held) override;
   void close(LinkId link, const std::string& reason) override;
   void flush() override {}
   // ReplicaListener
@@ -230,9 +258,21 @@ class SimNode : public consensus::Environment,
     if (!reader) reader = std::make_shared<consensus::LinkReader>();
     return reader;
   }
-  void forget_reader(LinkId link) { readers_.erase(link); }
+  void forget_reader(LinkId link) {
+    readers_.erase(link);
+    held_.erase(link);
+  }
 
  private:
+  // A thread for blocking work: jobs run one after the other, and what each has done is told to the
+  // strand in that order, each when the strand comes to it.
+  struct SimLane {
+    int64_t free_us = 0, told_us = 0;
+  };
+  void run_lane(SimLane& lane, int64_t time_us, std::function<void()> job,
+                std::function<void()> done);
+  consensus::ReplicaConfig make_config() const;
+  void check_bounds();
   int64_t local_us(int64_t us) const { return us + us * drift_ppm_ / 1'000'000; }
   void check_vote();
   void arm();
@@ -251,14 +291,15 @@ class SimNode : public consensus::Environment,
 
   World& world_;
   ServerId id_;
-  SimDisk disk_;
+  SimDisk disk_, snapshot_disk_;
   std::unique_ptr<consensus::Replica> replica_;
   std::unordered_map<LinkId, std::shared_ptr<consensus::LinkReader>> readers_;
+  std::set<LinkId> held_;
   uint64_t life_ = 0;
   int64_t skew_ms_ = 0;
   int64_t drift_ppm_ = 0;
   int64_t wall_offset_ms_ = 0;
-  int64_t io_free_us_ = 0;
+  SimLane io_, background_;
   int64_t paused_until_us_ = 0;
   int64_t deaf_until_us_ = 0;
   bool only_barriers_ = false;

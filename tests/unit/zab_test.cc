@@ -167,6 +167,31 @@ TEST_F(LeaderTest, StepsDownWithoutAQuorum) {
   EXPECT_EQ(zab_->role(), Role::kSettling);
 }
 
+TEST_F(LeaderTest, ASynchronisationThatGoesOnMayTakeLongerThanInitLimit) {
+  connect(11, 1);
+  step(event::AcceptedEpochSaved{2, true});
+  receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
+  step(event::EpochSaved{2});
+  for (int i = 0; i < 5; ++i) {
+    now_ms_ += zab_->config().init_ms() - 1;
+    step(event::LearnerFed{11});
+  }
+  EXPECT_EQ(zab_->role(), Role::kLeading);
+  now_ms_ += zab_->config().init_ms() + 1;  // and one that stopped may not
+  step(event::Tick{});
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(LeaderTest, NothingProlongsTheTimeInWhichItsEpochIsPromised) {
+  connect(11, 1);
+  step(event::AcceptedEpochSaved{2, true});
+  now_ms_ += zab_->config().init_ms();
+  step(event::LearnerFed{11});
+  now_ms_ += 1;
+  receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
 TEST_F(LeaderTest, ProvesItsLeadershipWithAQuorumsWord) {
   establish();
   receive(11, Packet(PacketType::kPing, Zxid{}, std::string()));  // of the ping behind UPTODATE
@@ -334,6 +359,22 @@ TEST_F(FollowerTest, LeavesWhenTheLeaderIsSilentOrGone) {
   step(event::Tick{});
   EXPECT_EQ(zab_->role(), Role::kSettling);
   EXPECT_EQ(all<action::Settle>().size(), 1u);
+}
+
+TEST_F(FollowerTest, ASnapshotThatComesInMayTakeLongerThanInitLimit) {
+  leader_info(2);
+  step(event::AcceptedEpochSaved{2, true});
+  receive(link_, Packet(PacketType::kSnap, Zxid::make(1, 9)));
+  for (int i = 0; i < 5; ++i) {
+    now_ms_ += zab_->config().init_ms() - 1;
+    step(event::PartReceived{link_});
+    EXPECT_GT(zab_->deadline_ms(), now_ms_ + 1);
+    step(event::Tick{});
+  }
+  EXPECT_EQ(zab_->role(), Role::kFollowing);
+  now_ms_ += zab_->config().init_ms();
+  step(event::Tick{});
+  EXPECT_EQ(zab_->role(), Role::kSettling);
 }
 
 TEST_F(FollowerTest, VotesWithWhatIsDurableAfterItLeft) {

@@ -1,0 +1,271 @@
+// One replica by hand: its lanes and its peers do what the test says, and no more.
+#include "consensus/replica.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "sim/sim_disk.h"
+#include "tree/request.h"
+#include "tree/snapshot.h"
+
+namespace zabfs::consensus {
+namespace {
+
+constexpr LinkId kLink = 1;
+
+class ReplicaTest : public testing::Test, public Environment, public Transport {
+ protected:
+  ReplicaTest() {
+    // A voter that is a quorum, and an observer.
+    std::map<ServerId, Member> members;
+    members[ServerId{1}] = Member{"h", 1, 2, false, ""};
+    members[ServerId{2}] = Member{"h", 1, 2, true, ""};
+    config_.zab.me = ServerId{1};
+    config_.zab.ensemble = Ensemble(members);
+    config_.zab.tick_ms = 1'000;
+    config_.initialize = true;
+    config_.segment_bytes = 8u << 10;
+    config_.snapshot_retain = 2;
+  }
+
+  void start() {
+    replica_.reset();
+    jobs_.clear();
+    replica_ = std::make_unique<Replica>(config_, *this, *this, log_disk_, snapshot_disk_);
+    ASSERT_EQ(replica_->recover(), "");
+    replica_->start();
+    run();
+  }
+  // One thing on the strand.
+  template <class Body>
+  void on_strand(const Body& body) {
+    body();
+    replica_->end_of_batch();
+  }
+  void run_one() {
+    auto [job, done] = std::move(jobs_.front());
+    jobs_.pop_front();
+    job();
+    on_strand(done);
+  }
+  void run() {
+    while (!jobs_.empty()) run_one();
+  }
+  void pass(int64_t ms) {
+    now_ms_ += ms;
+    on_strand([this] { replica_->on_timer(); });
+  }
+  void create(const std::string& path, size_t bytes = 100) {
+    tree::Request request =
+        tree::superuser_request({}, ++cxid_, tree::OpCode::kCreate,
+                                tree::create_body(path, std::string(bytes, 'x'), tree::open_acl(),
+                                                  tree::kCreatePersistent));
+    on_strand([&] {
+      replica_->submit(std::move(request),
+                       [this](const tree::Outcome& outcome) { last_error_ = outcome.error; });
+    });
+  }
+  void receive(LinkId link, Packet packet) {
+    on_strand([&] { replica_->on_packet(link, std::move(packet)); });
+  }
+  // Of an empty tree; what counts is its name.
+  void put_snapshot(Zxid zxid) {
+    tree::Tree tree;
+    std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
+    SnapshotStore store(snapshot_disk_);
+    DiskStatus status = store.write(zxid, cursor->digest(), [&](std::string& out) {
+      return cursor->next(out, kSnapshotChunkBytes);
+    });
+    ASSERT_TRUE(status.ok());
+  }
+  bool has_snapshot(Zxid zxid) {
+    std::vector<Zxid> all = SnapshotStore(snapshot_disk_).list();
+    return std::find(all.begin(), all.end(), zxid) != all.end();
+  }
+  void take_snapshot() {
+    on_strand([this] { replica_->take_snapshot(); });
+    run();
+  }
+
+  int64_t now_ms() override { return now_ms_; }
+  int64_t wall_ms() override { return now_ms_; }
+  uint64_t random() override { return 7; }
+  void wake_at(int64_t) override {}
+  void run_io(std::function<void()> job, std::function<void()> done) override {
+    jobs_.emplace_back(std::move(job), std::move(done));
+  }
+  void run_background(std::function<void()> job, std::function<void()> done) override {
+    jobs_.emplace_back(std::move(job), std::move(done));
+  }
+  void log(LogLevel, const std::string&) override {}
+  void die(const std::string& why) override { FAIL() << why; }
+  void set_members(const std::map<ServerId, Member>&) override {}
+  void send_vote(ServerId, const Notification&) override {}
+  void dial(ServerId, LinkId link) override { dials_.push_back(link); }
+  void send(LinkId link, const std::string& bytes) override { sent_[link] += bytes; }
+  size_t unsent(LinkId) override { return 0; }
+  LinkFlow flow(LinkId link) override { return {sent_[link].size(), sent_[link].size()}; }
+  void hold(LinkId link, bool held) override { held_[link] = held; }
+  void close(LinkId, const std::string&) override {}
+  void flush() override {}
+
+  ReplicaConfig config_;
+  sim::SimDisk log_disk_{1}, snapshot_disk_{2};
+  std::unique_ptr<Replica> replica_;
+  std::deque<std::pair<std::function<void()>, std::function<void()>>> jobs_;
+  std::map<LinkId, std::string> sent_;
+  std::map<LinkId, bool> held_;
+  std::vector<LinkId> dials_;
+  int64_t now_ms_ = 10'000;
+  int32_t cxid_ = 0;
+  tree::Error last_error_ = tree::Error::kOk;
+};
+
+// ---- snapshots of no history
+
+// In epoch 2, with txns 1 to 5 of epoch 1 behind it.
+class Leads : public ReplicaTest {
+ protected:
+  void SetUp() override {
+    start();
+    for (int i = 0; i < 5; ++i) create("/a" + std::to_string(i));
+    run();
+    take_snapshot();
+    config_.initialize = false;
+    start();
+    ASSERT_TRUE(replica_->is_serving());
+    ASSERT_EQ(replica_->zab().epoch(), 2u);
+    create("/b");
+    run();
+  }
+  const Zxid stray_ = Zxid::make(1, 9);
+};
+
+TEST_F(Leads, ASnapshotThatWasStagedAndGivenUpIsNotSent) {
+  put_snapshot(stray_);
+  on_strand([this] { replica_->on_link_accepted(kLink); });
+  receive(kLink,
+          Packet(PacketType::kObserverInfo, Zxid{}, encode_learner_info({ServerId{2}, 0, true})));
+  std::string epoch;
+  tree::jute::Writer(epoch).i32(0);
+  // Its history is another.
+  receive(kLink, Packet(PacketType::kAckEpoch, Zxid::make(0, 5), std::move(epoch)));
+  run();
+  Zxid sent;
+  LinkReader reader;
+  LinkReader::Handlers handlers;
+  handlers.packet = [&](const Packet& packet) {
+    if (packet.type == PacketType::kSnap) sent = packet.zxid;
+  };
+  handlers.snapshot = [](std::unique_ptr<tree::Tree>) {};
+  EXPECT_EQ(reader.feed(sent_[kLink], handlers), "");
+  EXPECT_EQ(sent, Zxid::make(1, 5));
+}
+
+TEST_F(Leads, ASnapshotThatWasStagedAndGivenUpIsRemoved) {
+  put_snapshot(stray_);
+  put_snapshot(Zxid::make(7, 1));
+  take_snapshot();
+  EXPECT_FALSE(has_snapshot(stray_));
+  EXPECT_FALSE(has_snapshot(Zxid::make(7, 1)));
+  EXPECT_TRUE(has_snapshot(Zxid::make(1, 5)));
+  EXPECT_TRUE(has_snapshot(Zxid::make(2, 1)));
+}
+
+// ---- what waits
+
+TEST_F(Leads, RequestsUnderWayAreLimitedInBytes) {
+  config_.max_pending_bytes = 1'500;
+  start();
+  for (int i = 0; i < 3; ++i) create("/c" + std::to_string(i), 400);
+  EXPECT_EQ(last_error_, tree::Error::kOk);
+  create("/d", 400);
+  EXPECT_EQ(last_error_, tree::Error::kBadLimit);
+  EXPECT_LE(replica_->pending_bytes(), 1'500u);
+  run();
+  EXPECT_EQ(replica_->pending_bytes(), 0u);
+  create("/d", 400);
+  run();
+  EXPECT_EQ(last_error_, tree::Error::kOk);
+}
+
+TEST_F(Leads, NothingIsReadFromOthersWhileTheLogIsBehind) {
+  config_.max_log_queue_bytes = 1'000;
+  start();
+  on_strand([this] { replica_->on_link_accepted(kLink); });
+  EXPECT_FALSE(held_[kLink]);
+  for (int i = 0; i < 5; ++i) create("/c" + std::to_string(i), 500);
+  EXPECT_TRUE(held_[kLink]);
+  run();
+  EXPECT_FALSE(held_[kLink]);
+  EXPECT_EQ(replica_->log_queue_bytes(), 0u);
+}
+
+// ---- full disks
+
+TEST_F(Leads, NothingIsWrittenBetweenAFullDiskAndTheProbe) {
+  pass(10);
+  log_disk_.set_capacity(log_disk_.used_bytes() + 1);
+  for (int i = 0; !replica_->is_disk_full(); ++i) {
+    ASSERT_LT(i, 100);
+    create("/full" + std::to_string(i), 500);
+    run();
+  }
+  pass(300);  // the last batch is to be sealed by then
+  EXPECT_TRUE(jobs_.empty());
+  log_disk_.set_capacity(0);
+  pass(1'000);
+  run();
+  EXPECT_FALSE(replica_->is_disk_full());
+}
+
+TEST_F(ReplicaTest, AFullDiskOfSnapshotsIsWaitedForAndNoSnapshotAskedForMeanwhile) {
+  config_.initialize = false;
+  config_.zab.me = ServerId{2};  // the observer
+  start();
+  Notification leads;
+  leads.state = PeerState::kLeading;
+  leads.vote = Vote{ServerId{1}, Zxid{}, 1};
+  leads.round = 1;
+  on_strand([&] { replica_->on_vote(ServerId{1}, leads); });
+  ASSERT_EQ(dials_.size(), 1u);
+  LinkId link = dials_.front();
+  on_strand([&] { replica_->on_link_up(link); });
+  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(1, 0), encode_leader_info()));
+  run();
+  receive(link, Packet(PacketType::kSnap, Zxid::make(1, 5)));
+  run();
+  snapshot_disk_.set_capacity(snapshot_disk_.used_bytes() + 100);
+  on_strand([&] {
+    tree::Tree tree;
+    std::string bytes;
+    std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
+    while (cursor->next(bytes, kSnapshotChunkBytes)) {
+    }
+    std::string_view input = bytes;
+    tree::SnapshotLoader loader;
+    ASSERT_EQ(loader.feed(input), tree::SnapshotLoader::State::kDone);
+    replica_->on_snapshot(link, loader.finish(Zxid::make(1, 5), nullptr));
+  });
+  run();
+  EXPECT_TRUE(replica_->is_disk_full());
+  for (int i = 0; i < 10; ++i) {
+    pass(1'000);
+    run();
+    on_strand([&] { replica_->on_vote(ServerId{1}, leads); });
+    run();
+  }
+  EXPECT_TRUE(replica_->is_disk_full());
+  EXPECT_EQ(dials_.size(), 1u);
+  snapshot_disk_.set_capacity(0);
+  pass(1'000);
+  run();
+  on_strand([&] { replica_->on_vote(ServerId{1}, leads); });
+  run();
+  EXPECT_FALSE(replica_->is_disk_full());
+  EXPECT_EQ(dials_.size(), 2u);
+}
+
+}  // namespace
+}  // namespace zabfs::consensus
