@@ -147,7 +147,7 @@ struct EndSync {  // closes the group; answered by event::EpochSaved
 };
 struct SaveAcceptedEpoch {
   uint32_t epoch;
-  bool votes;            // and whether this node has a vote from now on
+  bool votes;            // and this node has a vote from now on; false: as it was
   int64_t ensemble = 0;  // 0: as it was
 };
 struct Commit {

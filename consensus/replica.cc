@@ -202,9 +202,14 @@ void Replica::carry_out(Action& any) {
     queue_for_log({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
   } else if (auto* save = std::get_if<action::SaveAcceptedEpoch>(&any)) {
     auto status = std::make_shared<DiskStatus>();
-    Promise promise{save->epoch, save->votes, save->ensemble};
-    environment_.run_io([this, status, promise] { *status = epochs_.save(promise); },
-                        [this, status, promise] { promise_saved(promise, *status); });
+    auto promise = std::make_shared<Promise>(Promise{save->epoch, save->votes, save->ensemble});
+    environment_.run_io(
+        [this, status, promise] {
+          // One that is on its way to the disk gives this node its vote.
+          promise->votes = promise->votes || epochs_.promise().votes;
+          *status = epochs_.save(*promise);
+        },
+        [this, status, promise] { promise_saved(*promise, *status); });
   } else if (auto* change = std::get_if<action::RoleChanged>(&any)) {
     on_role_changed(*change);
   } else if (auto* serve = std::get_if<action::Serve>(&any)) {

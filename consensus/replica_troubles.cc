@@ -31,6 +31,8 @@ void Replica::on_double(ServerId id, std::string text) {
 std::vector<std::string> Replica::troubles() const {
   int64_t now_ms = environment_.now_ms();
   std::vector<std::string> all = sentences(zab_->waiting(now_ms));
+  if (!divergence_.empty()) all.push_back(divergence_ + "; it is to take over the others' data");
+  if (!zab_->join_trouble().empty()) all.push_back(zab_->join_trouble());
   for (const auto& [id, found] : doubles_) {
     if (now_ms - found.seen_ms < kDoubleLastsMs) all.push_back(found.text);
   }

@@ -61,8 +61,9 @@ void Zab::join(std::optional<ServerId> leader, int64_t now_ms, Actions& out) {
 }
 
 // A leader that could not be joined may be the same the next time.
-void Zab::wait_to_join(int64_t now_ms) {
+void Zab::wait_to_join(int64_t now_ms, const std::string& failure) {
   if (++failed_joins_ <= kFreeJoins) return;
+  join_trouble_ = failure;
   int doublings = std::min(failed_joins_ - kFreeJoins - 1, kMaxJoinDoublings);
   join_not_before_ms_ = now_ms + std::min(kJoinWaitMs << doublings, int64_t{config_.tick_ms});
 }
@@ -173,6 +174,7 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     if (role_ != Role::kSettling) leave(diverged->why, out);
     return;
   } else if (const auto* stalled = std::get_if<event::StorageStalled>(&event)) {
+    gaining_vote_ = false;  // it may have been what could not be written
     if (role_ != Role::kSettling) leave(stalled->why, out);
     return;
   }
@@ -282,10 +284,11 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
   if (!was_serving && is_serving()) {
     election_.set_established(state_.current_epoch, state_.ensemble);
     failed_joins_ = 0;
+    join_trouble_.clear();
     if (learner_ && learner_->took_snapshot()) state_.diverged = false;
   }
   if (!failure.empty()) {
-    if (learner_ && !is_serving()) wait_to_join(now_ms);
+    if (learner_ && !is_serving()) wait_to_join(now_ms, failure);
     return leave(failure, out);
   }
   if (lacks_vote()) seek_vote(now_ms, event, out);
@@ -293,6 +296,7 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
 
 // Its vote is about another history than this.
 void Zab::note_foreigner(int64_t now_ms, ServerId from, Actions& out) {
+  if (!is_serving()) join_trouble_ = foreign_ensemble(from);
   if (now_ms < next_foreign_notice_ms_) return;
   next_foreign_notice_ms_ = now_ms + kForeignNoticeTicks * config_.tick_ms;
   out.push_back(action::Notice{foreign_ensemble(from)});

@@ -49,6 +49,8 @@ class Zab {
   // Of a leader: its learners, itself included.
   std::vector<MemberStatus> member_status() const;
   std::set<ServerId> synced_followers() const;
+  // Why the leader could not be joined, time after time. Empty: it could, or nobody tried.
+  const std::string& join_trouble() const { return join_trouble_; }
   const Membership& membership() const { return state_.membership; }
   const Ensemble& ensemble() const { return state_.membership.in_force(); }
 
@@ -63,7 +65,7 @@ class Zab {
   bool knows_better(const event::VoteReceived& vote) const;
   void keep_role(Actions& out);
   void join(std::optional<ServerId> leader, int64_t now_ms, Actions& out);
-  void wait_to_join(int64_t now_ms);
+  void wait_to_join(int64_t now_ms, const std::string& failure);
   void note_foreigner(int64_t now_ms, ServerId from, Actions& out);
   bool lacks_vote() const { return !state_.votes && is_to_vote(config_, state_.membership); }
 
@@ -78,6 +80,7 @@ class Zab {
   int64_t deadline_ms_ = 0;
   int failed_joins_ = 0;  // one after the other, without having served
   int64_t join_not_before_ms_ = 0;
+  std::string join_trouble_;
   int64_t next_foreign_notice_ms_ = 0;
   struct Word {
     int64_t at_ms = 0;

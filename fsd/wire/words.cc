@@ -104,6 +104,7 @@ std::string mntr(WireServer& server) {
   add("max_file_descriptor_count", facts.max_files);
   add("uptime", facts.uptime_ms);
   add("quorum_size", facts.quorum_size);
+  add("diverged", server.replica().divergence().empty() ? 0 : 1);  // ours, not Java's
   if (facts.state == "leader") {
     add("learners", facts.synced_followers);
     add("synced_followers", facts.synced_followers);

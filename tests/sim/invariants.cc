@@ -86,7 +86,8 @@ void Invariants::first_applied(const tree::Txn& txn) {
   const tree::TxnHeader& header = txn.header;
   index_[header.zxid.value] = order_.size();
   order_.push_back({header.zxid, header.session, header.cxid, header.type, header.time_ms});
-  bool has_effect = header.type != OpCode::kError;
+  const auto* multi = std::get_if<tree::MultiTxn>(&txn.body);
+  bool has_effect = header.type != OpCode::kError && (multi == nullptr || !multi->failed());
   // Clients number what they do in a session from its beginning to its end, wherever they are.
   if (has_effect && header.cxid > 0 && header.session != tree::SessionId{}) {
     int32_t& last = last_cxids_[header.session];

@@ -232,7 +232,7 @@ TEST_F(ReplicaTest, AFullDiskOfSnapshotsIsWaitedForAndNoSnapshotAskedForMeanwhil
   ASSERT_EQ(dials_.size(), 1u);
   LinkId link = dials_.front();
   on_strand([&] { replica_->on_link_up(link); });
-  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(1, 0), encode_leader_info()));
+  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(1, 0), encode_leader_info(0)));
   run();
   receive(link, Packet(PacketType::kSnap, Zxid::make(1, 5)));
   run();
