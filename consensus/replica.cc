@@ -355,13 +355,12 @@ void Replica::finish_settling(const History& history, uint32_t epoch) {
   if (history.base() > applied_) install_staged_tree();
   staged_tree_.reset();
   staged_link_ = 0;
-  // An abandoned SNAP emptied the window; the log has what it held.
-  if (window_base_ > applied_) window_base_ = applied_;
   while (!window_.empty() && window_.back().zxid > history.last()) {
     window_bytes_ -= window_.back().txn->size();
     window_.pop_back();
   }
   Zxid have = window_.empty() ? window_base_ : window_.back().zxid;
+  // A SNAP that was given up leaves a window that begins behind it; the log has what is between.
   if (have != history.last() || window_base_ > applied_) {
     if (!read_window(history)) return environment_.die("the log can't be read back");
   }
@@ -407,6 +406,7 @@ void Replica::apply_committed() {
     return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
                                         place(), applied_.value, target.value));
   }
+  bool agreed = tree_->digest_agrees();
   for (ReplicaListener* listener : listeners_) listener->before_publish(txns);
   std::vector<tree::Change> changes;
   std::vector<Outcome> outcomes;
@@ -433,11 +433,15 @@ void Replica::apply_committed() {
     if (header.type == OpCode::kCloseSession) {
       tracker_.remove(header.session);
       session_owners_.erase(header.session);
+      attached_here_.erase(header.session);
       closed.push_back(header.session);
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
                                                     static_cast<uint64_t>(header.session.value)));
     }
     std::optional<Pending> pending = take_pending(header, false);
+    if (pending && header.type == OpCode::kCreateSession) {
+      attached_here_[header.session] = tree::kFirstAttachment;
+    }
     if (pending) completions.emplace_back(std::move(pending->done), &outcomes[i]);
   }
   for (ReplicaListener* listener : listeners_) listener->published(changes);
@@ -448,15 +452,19 @@ void Replica::apply_committed() {
     for (ReplicaListener* listener : listeners_) listener->session_closed(session);
   }
   trim_window();
-  if (!tree_->digest_agrees()) on_divergence();
+  if (agreed && !tree_->digest_agrees()) on_divergence();
 }
 
 // Somewhere back this node applied other txns than the leader, or its memory is faulty. What it
 // holds is no copy of the ensemble's data any more.
 void Replica::on_divergence() {
-  if (!divergence_.empty()) return;
-  divergence_ =
+  std::string text =
       fmt::format("the tree of this node differs from the leader's at zxid 0x{:x}", applied_.value);
+  // Java's snapshots hold more than their zxid says, until the txns behind them are applied, too.
+  if (!leader_is_zabfs_ && !is_alone()) {
+    return environment_.log(LogLevel::kError, place() + ": " + text);
+  }
+  divergence_ = std::move(text);
   environment_.log(
       LogLevel::kError,
       fmt::format("{}: {}; {}", place(), divergence_,
@@ -514,6 +522,8 @@ void Replica::install_staged_tree() {
   staged_tree_.reset();
   staged_link_ = 0;
   take_configuration();
+  std::erase_if(attached_here_,
+                [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
   lose_track_of_pending();
   preparer_.reset();
   applied_ = last_snapshot_ = tree_->last_zxid();

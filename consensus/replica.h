@@ -284,6 +284,7 @@ class Replica {
   void on_forwarded(const action::Forwarded& forwarded);
   void on_answered(const Packet& packet);
   void on_refused(const Packet& packet);
+  bool is_still_attached(SessionId session, int32_t timeout_ms);
   void on_revalidated(const Packet& packet);
   void answer_revalidate(LinkId link, SessionId session, int32_t timeout_ms, ServerId from);
   void answer_ping(const action::AnswerPing& ping);
@@ -389,6 +390,7 @@ class Replica {
   uint64_t next_token_ = 1;
   std::map<SessionId, int32_t> touched_;               // since the last PING, ms
   std::multimap<SessionId, Completion> revalidating_;  // where a Java server leads
+  std::map<SessionId, Zxid> attached_here_;            // the newest attachment that this node made
   int32_t next_attach_cxid_ = 0;                       // from there down
   int64_t next_session_ = 0;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner

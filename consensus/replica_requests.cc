@@ -203,6 +203,7 @@ void Replica::resend_pending() {
   }
   std::vector<std::pair<uint64_t, Error>> failed;
   for (auto& [number, pending] : pending_) {
+    if (!ready_) break;  // one of them used the epoch up; the rest is for the next leader
     if (outstanding.contains({pending.request.session, pending.request.cxid})) continue;
     bool is_lost = pending.fate_unknown && !is_conditional(pending.request);
     Error error =
@@ -400,6 +401,12 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done) {
   request.session = session;
   request.type = OpCode::kExtAttach;
   if (!ready_) return fail(request, done, Error::kConnectionLoss);
+  if (is_still_attached(session, timeout_ms)) {
+    session_owners_[session] = config_.zab.me;
+    Outcome outcome;
+    outcome.zxid = attached_here_[session];
+    return done(outcome);
+  }
   request.body = tree::create_session_body(timeout_ms);
   request.attachment = tree::kNoAttachment;
   if (!leader_is_zabfs_) {
@@ -417,7 +424,19 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done) {
     next_attach_cxid_ = kFirstAttachCxid - static_cast<int32_t>(environment_.random() & 0x3fffffff);
   }
   request.cxid = next_attach_cxid_--;
-  submit(std::move(request), std::move(done));
+  submit(std::move(request), [this, session, done = std::move(done)](const Outcome& outcome) {
+    if (outcome.error == Error::kOk) attached_here_[session] = outcome.zxid;
+    done(outcome);
+  });
+}
+
+// Where the client comes back to the leader itself, and was nowhere else, no other server holds any
+// of its requests. Like Java's, this one then writes nothing.
+bool Replica::is_still_attached(SessionId session, int32_t timeout_ms) {
+  auto place = attached_here_.find(session);
+  if (place == attached_here_.end() || zab_->role() != Role::kLeading) return false;
+  if (!preparer_->is_attached(session, place->second)) return false;
+  return tracker_.touch(session, timeout_ms, environment_.now_ms());
 }
 
 void Replica::on_revalidated(const Packet& packet) {

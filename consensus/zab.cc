@@ -242,7 +242,7 @@ Waiting Zab::waiting(int64_t now_ms) const {
 void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
   const auto* vote = std::get_if<event::VoteReceived>(&event);
   if (vote != nullptr && state_.is_foreign(vote->notification.ensemble)) {
-    return note_foreigner(now_ms, vote->from, out);
+    return note_foreigner(now_ms, *vote, out);
   }
   if (role_ == Role::kLooking) {
     std::optional<ServerId> leader;
@@ -261,12 +261,7 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
   }
   if (role_ == Role::kSettling) return;
   if (vote != nullptr) {
-    PeerState state = role_ == Role::kLeading     ? PeerState::kLeading
-                      : role_ == Role::kFollowing ? PeerState::kFollowing
-                                                  : PeerState::kObserving;
-    if (role_ != Role::kObserving || knows_better(*vote)) {
-      election_.answer(now_ms, vote->from, state, vote->notification, out);
-    }
+    if (role_ != Role::kObserving || knows_better(*vote)) answer(now_ms, *vote, out);
     if (lacks_vote()) seek_vote(now_ms, event, out);
     return;
   }
@@ -294,12 +289,20 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
   if (lacks_vote()) seek_vote(now_ms, event, out);
 }
 
-// Its vote is about another history than this.
-void Zab::note_foreigner(int64_t now_ms, ServerId from, Actions& out) {
-  if (!is_serving()) join_trouble_ = foreign_ensemble(from);
+// Its vote is about another history than this. It is told so by an answer that says which.
+void Zab::note_foreigner(int64_t now_ms, const event::VoteReceived& vote, Actions& out) {
+  if (!is_serving()) join_trouble_ = foreign_ensemble(vote.from);
   if (now_ms < next_foreign_notice_ms_) return;
   next_foreign_notice_ms_ = now_ms + kForeignNoticeTicks * config_.tick_ms;
-  out.push_back(action::Notice{foreign_ensemble(from)});
+  out.push_back(action::Notice{foreign_ensemble(vote.from)});
+  if (role_ != Role::kLooking && role_ != Role::kSettling) answer(now_ms, vote, out);
+}
+
+void Zab::answer(int64_t now_ms, const event::VoteReceived& vote, Actions& out) {
+  PeerState state = role_ == Role::kLeading     ? PeerState::kLeading
+                    : role_ == Role::kFollowing ? PeerState::kFollowing
+                                                : PeerState::kObserving;
+  election_.answer(now_ms, vote.from, state, vote.notification, out);
 }
 
 // Observers have no say in elections; but who looks for a leader among the voters of an old

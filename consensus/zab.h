@@ -66,7 +66,8 @@ class Zab {
   void keep_role(Actions& out);
   void join(std::optional<ServerId> leader, int64_t now_ms, Actions& out);
   void wait_to_join(int64_t now_ms, const std::string& failure);
-  void note_foreigner(int64_t now_ms, ServerId from, Actions& out);
+  void answer(int64_t now_ms, const event::VoteReceived& vote, Actions& out);
+  void note_foreigner(int64_t now_ms, const event::VoteReceived& vote, Actions& out);
   bool lacks_vote() const { return !state_.votes && is_to_vote(config_, state_.membership); }
 
   ZabConfig config_;

@@ -70,6 +70,11 @@ std::optional<Session> Preparer::find_session(SessionId id) const {
   return place->second;
 }
 
+bool Preparer::is_attached(SessionId id, Zxid attachment) const {
+  std::optional<Session> session = find_session(id);
+  return session && session->attachment == attachment;
+}
+
 Error Preparer::admit(const Request& request) const {
   if (request.session == SessionId{} || request.attachment == kNoAttachment) return Error::kOk;
   std::optional<Session> session = find_session(request.session);

@@ -48,6 +48,8 @@ class Preparer {
   // same, was prepared before. Neither becomes a txn: under its session and cxid the log may hold
   // another's.
   Error admit(const Request& request) const;
+  // Whether that is the session's attachment, once all that is outstanding is applied.
+  bool is_attached(SessionId session, Zxid attachment) const;
   // Prepares one request; its first txn gets the zxid `first`, at the leader's wall clock
   // `time_ms`.
   std::vector<PreparedTxn> prepare(const Request& request, Zxid first, int64_t time_ms);

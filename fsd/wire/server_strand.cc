@@ -214,6 +214,9 @@ bool WireServer::finish_locally(Submission& submission) {
 // ---- writes
 
 void WireServer::submit(Submission submission) {
+  // Its client has come back meanwhile, and must not find this done behind what it does now.
+  auto owner = sessions_.find(submission.request.session);
+  if (owner != sessions_.end() && owner->second != submission.connection) return;
   uint64_t number = submission.connection->number;
   if (auto place = behind_sync_.find(number); place != behind_sync_.end()) {
     place->second.push_back(std::move(submission));

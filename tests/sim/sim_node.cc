@@ -97,8 +97,8 @@ consensus::ReplicaConfig SimNode::make_config() const {
   config.min_diff_bytes = 6u << 10;
   // With ballast, txns are large.
   size_t unit = options.ballast_bytes == 0 ? 1u << 10 : 16u << 10;
-  config.max_pending_bytes = 8 * unit;
-  config.max_log_queue_bytes = 4 * unit;
+  config.max_pending_bytes = 4 * unit;
+  config.max_log_queue_bytes = 2 * unit;
   config.max_supply_bytes = 32 * unit;
   config.piece_bytes = options.seed % 2 == 0 || options.bytes_per_s != 0 ? 4u << 10 : 64u << 10;
   return config;
