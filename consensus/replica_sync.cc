@@ -174,7 +174,8 @@ void Replica::history_read(const action::SendHistory& piece, bool whole,
     if (rest.after >= rest.through) supply.queue.pop_front();
     return;
   }
-  if (piece.after < zab_->state().history.base()) {
+  // A purge under way may have removed it, and have yet to say so.
+  if (piece.after < zab_->state().history.base() || purging_) {
     return cut_off(piece.link, "the log that it needs was purged meanwhile");
   }
   // What can't be read can't be sent: from here on learners that need it get a snapshot.
