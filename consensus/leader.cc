@@ -202,7 +202,9 @@ int64_t Leader::choose_ensemble() const {
     chosen = learner.ensemble;
     highest = learner.last.epoch();
   }
-  return chosen != 0 ? chosen : state_.nonce;
+  // No leader gives a new ensemble its number yet: the simulator has found starts, with disks lost in
+  // between, after which two numbers hold in one ensemble, which would keep good members out.
+  return chosen;
 }
 
 void Leader::send_leader_info(LinkId link, Actions& out) const {

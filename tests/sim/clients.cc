@@ -100,6 +100,7 @@ void Client::forget_session() {
 // ---- operations
 
 void Client::submit(OpCode type, std::string body, Done done) {
+  if (node_ == nullptr) return;  // what it asked just before was refused at once
   int32_t cxid = type == OpCode::kCreateSession ? 0 : ++cxid_;
   tree::SessionId session = session_;
   Zxid known_before = world_.invariants().known();
@@ -134,6 +135,7 @@ void Client::make_directories() {
 }
 
 void Client::append() {
+  if (node_ == nullptr) return;  // what it asked just before was refused at once
   std::string token = clients_.next_token();
   std::string path = "/f" + std::to_string(world_.random(kFiles));
   world_.invariants().attempted(token);

@@ -94,6 +94,8 @@ void Faults::revive(SimNode& node, int64_t delay_us) {
 // voters that are whole are still a quorum without it. What was never given a vote has nothing to
 // lose.
 bool Faults::may_lose(const SimNode& node) const {
+  if (world_.options().reconfigures)
+    return false;  // a proposal may be under way that nobody has logged
   if (!node.has_promised()) return true;
   tree::ServerId id = node.id();
   for (const consensus::Ensemble& ensemble : world_.configurations()) {
