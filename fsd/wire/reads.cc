@@ -233,13 +233,12 @@ class Read {
     std::vector<std::string_view> paths;
     bool is_whole = true;
   };
-  Paths read_paths(bool takes_null = false) {
+  Paths read_paths() {
     int32_t count = in_.i32();
     Paths read;
     read.is_whole = count != -1;
     for (int32_t i = 0; i < count && in_.ok(); ++i) {
       std::optional<std::string_view> path = in_.buffer();
-      if (!path && takes_null) continue;
       if (!path) read.is_whole = false;
       if (read.is_whole) read.paths.push_back(*path);
     }
@@ -254,7 +253,7 @@ class Read {
     Paths persistent, recursive;
     if (with_persistent) {
       persistent = read_paths();
-      recursive = read_paths(true);  // Java watches nothing by it
+      recursive = read_paths();
     }
     if (!in_.ok()) return Error::kMarshallingError;
     bool done = c_.watches.with([&](tree::WatchTables& tables) {
