@@ -202,8 +202,8 @@ int64_t Leader::choose_ensemble() const {
     chosen = learner.ensemble;
     highest = learner.last.epoch();
   }
-  // No leader gives a new ensemble its number yet: the simulator has found starts, with disks lost in
-  // between, after which two numbers hold in one ensemble, which would keep good members out.
+  // No leader gives a new ensemble its number yet: the simulator has found starts, with disks lost
+  // in between, after which two numbers hold in one ensemble, which would keep good members out.
   return chosen;
 }
 
