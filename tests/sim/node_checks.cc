@@ -59,11 +59,7 @@ void SimNode::check_sent(LinkId link, const std::string& bytes) {
   if (link == zab.link_to_leader()) {
     if (type == PacketType::kAck && zxid.counter() != 0) check_ack(zxid);
     if (type == PacketType::kAck && zxid.counter() == 0) check_new_leader_ack(zxid.epoch());
-    const SimNode& leader = world_.node(zab.leader());
-    bool leads = leader.is_up() && leader.replica_->zab().role() == Role::kLeading;
-    if (type == PacketType::kAckEpoch && leads) {
-      check_promise(leader.replica_->zab().state().accepted_epoch);
-    }
+    if (type == PacketType::kAckEpoch) check_promise(zab.state().accepted_epoch);
   } else if (zab.role() == Role::kLeading) {
     if (type == PacketType::kLeaderInfo && zxid.counter() == 0) check_promise(zxid.epoch());
     // Some bytes are a piece of a snapshot, and may look like anything.
@@ -155,7 +151,8 @@ void SimNode::check_prefix() {
   const SimNode& leader = world_.node(zab.leader());
   if (!leader.is_up()) return;
   const consensus::Zab& theirs = leader.replica_->zab();
-  if (theirs.role() != Role::kLeading || theirs.epoch() != zab.epoch()) return;
+  if (theirs.role() != Role::kLeading || !theirs.is_serving()) return;
+  if (theirs.epoch() != zab.epoch()) return;
   Zxid last = zab.state().history.last();
   const History& history = theirs.state().history;
   if (last <= history.base() || history.contains(last)) return;
