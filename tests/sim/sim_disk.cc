@@ -18,6 +18,11 @@ void write_into(std::string& image, uint64_t offset, std::string_view bytes) {
   image.replace(offset, bytes.size(), bytes);
 }
 
+bool has_one_of(const std::vector<std::string>& prefixes, const std::string& name) {
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](const std::string& prefix) { return name.starts_with(prefix); });
+}
+
 }  // namespace
 
 class SimFile : public File {
@@ -142,9 +147,7 @@ void SimDisk::break_sector(const std::string& name, uint64_t offset) {
 SimDisk SimDisk::after_worst_crash(const std::vector<std::string>& prefixes) const {
   SimDisk copy(1);
   for (const auto& [name, inode] : durable_) {
-    bool wanted = std::any_of(prefixes.begin(), prefixes.end(),
-                              [&](const std::string& prefix) { return name.starts_with(prefix); });
-    if (!wanted) continue;
+    if (!has_one_of(prefixes, name)) continue;
     auto kept = std::make_shared<Inode>();
     kept->durable = kept->current = inode->durable;
     kept->broken = inode->broken;
