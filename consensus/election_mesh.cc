@@ -263,12 +263,16 @@ void ElectionMesh::lost(ServerId id, const StreamPtr& socket) {
   if (peer == peers_.end() || peer->second.socket != socket) return;
   peer->second.socket.reset();
   peer->second.writing = false;
+  if (!find(id)) peers_.erase(peer);
 }
 
 // ---- votes
 
 void ElectionMesh::send(ServerId to, std::string payload) {
-  if (!find(to)) return;
+  // Who was a member until now is answered by the connection that it had.
+  auto known = peers_.find(to);
+  bool is_connected = known != peers_.end() && known->second.socket;
+  if (!is_connected && !find(to)) return;
   Peer& peer = peers_[to];
   peer.last = payload;
   peer.next = std::move(payload);

@@ -68,13 +68,13 @@ EpochStore::State EpochStore::open(std::string& problem) {
 
 DiskStatus EpochStore::save(Promise promise) {
   promise.accepted_epoch = std::max(promise.accepted_epoch, promise_.accepted_epoch);
-  if (promise.ensemble == 0) promise.ensemble = promise_.ensemble;
+  if (!promise.ensemble) promise.ensemble = promise_.ensemble;
   std::string bytes(kBytes, '\0');
   put(&bytes[0], kMagic);
   put(&bytes[8], sequence_ + 1);
   put(&bytes[16], promise.accepted_epoch);
   put(&bytes[20], uint32_t{promise.votes});
-  put(&bytes[24], promise.ensemble);
+  put(&bytes[24], promise.ensemble.value_or(0));
   put(&bytes[kSumOffset], crc32c(0, std::string_view(bytes).substr(0, kSumOffset)));
   DiskStatus status;
   for (int number : {0, 1}) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "consensus/disk.h"
@@ -17,8 +18,8 @@ struct Promise {
   uint32_t accepted_epoch = 0;
   // Whether this node's history and promises are whole. Without it a node neither votes nor counts.
   bool votes = false;
-  // ZabState::ensemble; 0 keeps what was saved before.
-  int64_t ensemble = 0;
+  // ZabState::ensemble; none keeps what was saved before.
+  std::optional<int64_t> ensemble = std::nullopt;
 };
 
 class EpochStore {

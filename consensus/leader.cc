@@ -140,15 +140,18 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
 void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
   std::optional<LearnerInfo> info = decode_learner_info(packet.bytes());
   if (!info) return drop(link, "malformed LearnerInfo", out);
-  if (member_of(info->id) == config_.me)
+  if (member_of(info->id) == config_.me) {
     return drop(link, "a learner with this node's own id", out);
+  }
+  // It learns from LEADERINFO that it is at the wrong place, and counts for nothing here.
+  if (state_.is_foreign(info->ensemble)) return send_leader_info(link, out);
   // A follower that no configuration has as a voter follows, too: it is to become one, and its ACKs
   // count from then on.
   // One link a node: a new one ends the old, with what it had not prepared yet and what the node
   // had acknowledged in a former life.
   for (auto old = learners_.begin(); old != learners_.end();) {
     if (old->first != link && old->second.known &&
-        member_of(old->second.id) == member_of(info->id)) {
+        member_of(old->second.id) == member_of(info->id) && !is_mutant(Mutant::kOldLinkKept)) {
       out.push_back(action::Close{old->first, "the same server connected again"});
       note_return(member_of(info->id), learner.heard_ms, out);
       old = learners_.erase(old);
@@ -160,7 +163,6 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   learner.known = true;
   learner.observer = packet.type == PacketType::kObserverInfo;
   learner.is_zabfs = info->is_zabfs;
-  learner.ensemble = info->ensemble;
   learner.phase = LearnerPhase::kInfo;
   learner.last = packet.zxid;  // its accepted epoch, until ACKEPOCH says where its log ends
   if (phase_ == Phase::kDiscovery) return try_choose_epoch(out);
@@ -187,29 +189,17 @@ void Leader::try_choose_epoch(Actions& out) {
   if (!state_.membership.is_quorum(heard)) return;
   epoch_ = highest + 1;
   phase_ = Phase::kSavingAccepted;
-  ensemble_ = choose_ensemble();
-  out.push_back(action::SaveAcceptedEpoch{epoch_, true, ensemble_});
-}
-
-// Learners still have their accepted epoch in `last`.
-int64_t Leader::choose_ensemble() const {
-  if (state_.settled_ensemble() != 0) return state_.ensemble;
-  int64_t chosen = state_.ensemble;
-  uint32_t highest = chosen != 0 ? state_.accepted_epoch : 0;
-  for (const auto& [link, learner] : learners_) {
-    if (!learner.known || learner.ensemble == 0) continue;
-    if (chosen != 0 && learner.last.epoch() <= highest) continue;
-    chosen = learner.ensemble;
-    highest = learner.last.epoch();
-  }
-  // No leader gives a new ensemble its number yet: the simulator has found starts, with disks lost
-  // in between, after which two numbers hold in one ensemble, which would keep good members out.
-  return chosen;
+  // The first epoch of all: the ensemble begins, and has a number from now on.
+  bool begins = state_.current_epoch == 0 && state_.ensemble == 0;
+  if (is_mutant(Mutant::kEnsembleRenumbered)) begins = state_.settled_ensemble() == 0;
+  std::optional<int64_t> number;
+  if (begins) number = state_.nonce;
+  out.push_back(action::SaveAcceptedEpoch{epoch_, true, number});
 }
 
 void Leader::send_leader_info(LinkId link, Actions& out) const {
   out.push_back(action::Send{
-      {link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(ensemble_))});
+      {link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(state_.ensemble))});
 }
 
 void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
@@ -219,9 +209,10 @@ void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, A
   int32_t their_epoch = tree::jute::Reader(packet.bytes()).i32();
   learner.last = packet.zxid;
   learner.phase = LearnerPhase::kEpochAcked;
-  if (their_epoch != -1) {
-    bool ahead = std::pair(static_cast<uint32_t>(their_epoch), packet.zxid) >
-                 std::pair(own_epoch_, own_last_);
+  if (their_epoch != -1 || is_mutant(Mutant::kSecondPromiseCounted)) {
+    auto current = static_cast<uint32_t>(std::max(their_epoch, 0));
+    bool ahead = std::pair(current, packet.zxid) > std::pair(own_epoch_, own_last_) &&
+                 !is_mutant(Mutant::kLongerHistoryIgnored);
     // Without weight it counts for no quorum: what only it has was never committed.
     bool counts = !learner.observer && state_.membership.is_voter(learner.id) &&
                   !state_.membership.is_weightless(learner.id);
@@ -267,7 +258,7 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   bool is_short = common >= std::min(state_.diff_from, limit);  // Java: snapshotSizeFactor
   if (!known || !reaches_back || !is_short) {
     out.push_back(action::SendSnapshot{link, limit});
-  } else if (common == theirs) {
+  } else if (common == theirs || is_mutant(Mutant::kNoTrunc)) {
     out.push_back(action::Send{{link}, Packet(PacketType::kDiff, limit)});
     bool skips_one = is_mutant(Mutant::kGapAccepted) && common < limit;
     out.push_back(action::SendHistory{link, skips_one ? common.next() : common, limit, true});
@@ -333,7 +324,8 @@ void Leader::propose(const event::Propose& proposal, Actions& out) {
     if (!learner.observer && learner.phase >= LearnerPhase::kSyncing) send.links.push_back(link);
   }
   if (!send.links.empty()) out.push_back(std::move(send));
-  if (proposal.zxid.counter() >= config_.last_counter) failure_ = "the zxid counter is used up";
+  bool is_last = proposal.zxid.counter() >= config_.last_counter;
+  if (is_last && !is_mutant(Mutant::kCounterRunsOver)) failure_ = "the zxid counter is used up";
 }
 
 void Leader::try_commit(Actions& out) {
@@ -442,7 +434,8 @@ void Leader::start_confirmation(Actions& out) {
 
 void Leader::ask_for_proof(LinkId link, Learner& learner, Actions& out) {
   send_ping(link, learner, out);
-  round_targets_[link] = learner.pings_sent;
+  bool takes_old = is_mutant(Mutant::kOldPingProves);
+  round_targets_[link] = takes_old ? learner.pings_answered + 1 : learner.pings_sent;
 }
 
 void Leader::check_confirmation(Actions& out) {

@@ -44,7 +44,6 @@ class Leader {
     bool known = false;  // has said who it is
     bool observer = false;
     bool is_zabfs = false;
-    int64_t ensemble = 0;
     bool epoch_acked = false;  // its ACKEPOCH counts
     LearnerPhase phase = LearnerPhase::kConnected;
     Zxid last;  // where its log ends, then what it has acknowledged
@@ -72,7 +71,6 @@ class Leader {
   void try_establish(Actions& out);
   void try_commit(Actions& out);
   ServerId leader_under(const Ensemble& next, const std::map<ServerId, Zxid>& reached) const;
-  int64_t choose_ensemble() const;
   void send_leader_info(LinkId link, Actions& out) const;
   // Brings a learner's log to ours and puts it into the forwarding set, in one step.
   void synchronise(LinkId link, Learner& learner, Actions& out);
@@ -94,7 +92,6 @@ class Leader {
   std::string failure_;
   Links learners_;
   uint32_t epoch_ = 0;
-  int64_t ensemble_ = 0;
   uint32_t own_epoch_;  // the current epoch this leader was elected with
   Zxid own_last_;       // the end of its initial history
   Zxid committed_;

@@ -24,18 +24,16 @@ std::string to_hex(Zxid zxid) {
 std::string lost_history(Zxid theirs, Zxid known) {
   return "the leader lacks txns that were committed, those after zxid 0x" + to_hex(theirs) +
          " up to 0x" + to_hex(known) +
-         ": the others have lost history. To keep it, give them this node's data; to do without "
-         "it, "
-         "move this node's data directory away";
+         ": the others have lost history. To keep it, give them this node's data; to do without it,"
+         " move this node's data directory away";
 }
 
 }  // namespace
 
 std::string foreign_ensemble(ServerId other) {
   return "server " + std::to_string(other.value) +
-         " belongs to another ensemble, begun anew with the same server numbers. If this node is "
-         "to "
-         "join that one, move its data directory away";
+         " belongs to another ensemble, begun anew with the same server numbers. If this node is to"
+         " join that one, move its data directory away";
 }
 
 Learner::Learner(const ZabConfig& config, ZabState& state, Zxid committed, ServerId leader,
@@ -70,7 +68,7 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     bool may_be_voter = is_to_vote(config_, membership) || !membership.is_understood();
     bool lacks_vote = observes_ && may_be_voter;
     LearnerInfo info{lacks_vote ? without_vote(config_.me) : config_.me,
-                     state_.membership.in_force().version(), true, state_.ensemble};
+                     state_.membership.in_force().version(), true, state_.settled_ensemble()};
     send(Packet(observes_ ? PacketType::kObserverInfo : PacketType::kFollowerInfo,
                 Zxid::make(state_.accepted_epoch, 0), encode_learner_info(info)),
          out);
@@ -90,14 +88,11 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     if (phase_ != Phase::kReceivingSnapshot) return;
     phase_ = Phase::kSyncing;
     state_.membership.adopt(snapshot->configuration);
-    if (new_leader_waits_) end_sync(out);
-  } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
-    if (phase_ != Phase::kSavingAccepted) return;
-    state_.accepted_epoch = epoch_;
-    phase_ = Phase::kEpochAcked;
-    std::string data;
-    tree::jute::Writer(data).i32(static_cast<int32_t>(state_.current_epoch));
-    send(Packet(PacketType::kAckEpoch, claimed_last(), std::move(data)), out);
+    if (new_leader_waits_) take_over_ensemble(out);
+  } else if (const auto* saved = std::get_if<event::AcceptedEpochSaved>(&event)) {
+    if (phase_ == Phase::kSavingEnsemble && saved->ensemble == new_ensemble_) return end_sync(out);
+    if (phase_ != Phase::kSavingAccepted || saved->epoch != epoch_) return;
+    promise(out);
   } else if (std::holds_alternative<event::EpochSaved>(event)) {
     if (phase_ != Phase::kSavingEpoch) return;
     state_.current_epoch = epoch_;
@@ -195,10 +190,14 @@ void Learner::on_leader_info(const Packet& packet, Actions& out) {
     failure_ = foreign_ensemble(leader_);
     return;
   }
+  if (state_.settled_ensemble() == 0 && state_.ensemble != info.ensemble) {
+    new_ensemble_ = info.ensemble;
+  }
   epoch_ = packet.zxid.epoch();
   if (epoch_ > state_.accepted_epoch) {
     phase_ = Phase::kSavingAccepted;
-    out.push_back(action::SaveAcceptedEpoch{epoch_, state_.votes, info.ensemble});
+    out.push_back(action::SaveAcceptedEpoch{epoch_, state_.votes});
+    if (is_mutant(Mutant::kPromiseUnsaved)) promise(out);
   } else if (epoch_ == state_.accepted_epoch) {
     // Promised before: the answer must not count twice (Java: ACKEPOCH with -1).
     phase_ = Phase::kEpochAcked;
@@ -209,6 +208,14 @@ void Learner::on_leader_info(const Packet& packet, Actions& out) {
     failure_ = "the leader's epoch " + std::to_string(epoch_) + " is behind the accepted " +
                std::to_string(state_.accepted_epoch);
   }
+}
+
+void Learner::promise(Actions& out) {
+  state_.accepted_epoch = epoch_;
+  phase_ = Phase::kEpochAcked;
+  std::string data;
+  tree::jute::Writer(data).i32(static_cast<int32_t>(state_.current_epoch));
+  send(Packet(PacketType::kAckEpoch, claimed_last(), std::move(data)), out);
 }
 
 Zxid Learner::claimed_last() const {
@@ -253,8 +260,8 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
 
 void Learner::on_proposal(const Packet& packet, Actions& out) {
   bool in_sync = phase_ == Phase::kSyncing || phase_ == Phase::kReceivingSnapshot;
-  bool after = phase_ == Phase::kSavingEpoch || phase_ == Phase::kWaitingUpToDate ||
-               phase_ == Phase::kServing;
+  bool after = phase_ == Phase::kSavingEnsemble || phase_ == Phase::kSavingEpoch ||
+               phase_ == Phase::kWaitingUpToDate || phase_ == Phase::kServing;
   if (!expect(in_sync || after, packet)) return;
   if (is_mutant(Mutant::kOutstandingLost) && after && phase_ != Phase::kServing) return;
   if (!state_.history.follows(packet.zxid) && !is_mutant(Mutant::kOutstandingLost) &&
@@ -301,7 +308,13 @@ void Learner::on_new_leader(const Packet& packet, Actions& out) {
   state_.membership.adopt(packet.bytes());
   // The group in the log ends only when the snapshot it refers to is on disk.
   new_leader_waits_ = phase_ == Phase::kReceivingSnapshot;
-  if (!new_leader_waits_) end_sync(out);
+  if (!new_leader_waits_) take_over_ensemble(out);
+}
+
+void Learner::take_over_ensemble(Actions& out) {
+  if (!new_ensemble_) return end_sync(out);
+  phase_ = Phase::kSavingEnsemble;
+  out.push_back(action::SaveAcceptedEpoch{state_.accepted_epoch, state_.votes, new_ensemble_});
 }
 
 void Learner::end_sync(Actions& out) {

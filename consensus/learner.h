@@ -38,6 +38,7 @@ class Learner {
     kEpochAcked,  // until DIFF, TRUNC or SNAP
     kReceivingSnapshot,
     kSyncing,  // until NEWLEADER
+    kSavingEnsemble,
     kSavingEpoch,
     kWaitingUpToDate,
     kServing,
@@ -45,12 +46,14 @@ class Learner {
 
   void on_packet(const Packet& packet, Actions& out);
   void on_leader_info(const Packet& packet, Actions& out);
+  void promise(Actions& out);
   void on_sync_mode(const Packet& packet, Actions& out);
   void begin_sync(const Packet& packet, Actions& out);
   void on_proposal(const Packet& packet, Actions& out);
   void on_commit(Zxid zxid, Actions& out);
   void on_inform(const Packet& packet, Actions& out);
   void on_new_leader(const Packet& packet, Actions& out);
+  void take_over_ensemble(Actions& out);
   void end_sync(Actions& out);
   void on_up_to_date(Actions& out);
   void on_tick(int64_t now_ms, Actions& out);
@@ -71,6 +74,7 @@ class Learner {
   LinkId link_ = 0;
   bool leader_is_zabfs_ = false;
   uint32_t epoch_ = 0;
+  std::optional<int64_t> new_ensemble_;  // to be saved before NEWLEADER is acknowledged
   SyncMode mode_ = SyncMode::kDiff;
   bool new_leader_waits_ = false;  // for the snapshot to be on disk
   const Zxid known_committed_;     // before this membership

@@ -48,7 +48,10 @@ bool Log::State::take(const RecordHeader& header, uint64_t number, uint64_t offs
     case RecordType::kBeginSync:
       group = OpenGroup{number, 0, 0, history};
       if (static_cast<SyncMode>(header.extra) == SyncMode::kTrunc) history.truncate(header.zxid);
-      if (static_cast<SyncMode>(header.extra) == SyncMode::kSnap) history.reset(header.zxid);
+      if (static_cast<SyncMode>(header.extra) == SyncMode::kSnap) {
+        bool keeps = is_mutant(Mutant::kSnapKeepsLog) && history.last() > header.zxid;
+        if (!keeps) history.reset(header.zxid);
+      }
       break;
     case RecordType::kEndSync:
       group.reset();

@@ -8,7 +8,7 @@ namespace zabfs::consensus {
 
 enum class Mutant {
   kNone,
-  kMemoryOutlivesRole,      // 2845
+  kMemoryOutlivesRole,      // 2845 2355
   kAckBeforeSync,           // 3911 3023 4646 4785
   kEpochBeforeHistory,      // 4643
   kOutstandingLost,         // 4394
@@ -22,15 +22,26 @@ enum class Mutant {
   kTruncForgotten,          // 3701
   kEmptyNodeVotes,          // 2325 3231
   kFuzzySnapshot,           // 3127 3144 3145 3249
-  kGroupWithoutEndRefused,  // the startup check
+  kGroupWithoutEndRefused,  // 1653, the startup check
   kSnapshotUnsynced,        // TRUNC path
   kBarrierWithoutQuorum,    // sync as ZooKeeper has it (ZAB.md section 4)
   kOldQuorumOnly,           // a reconfiguration needs both (ZAB.md section 6)
   kLateRequestsPrepared,    // a request of a session that has moved
   kSlowSyncEnds,            // a synchronisation that goes on ends with initLimit
   kLogQueueUnbounded,       // a disk that is slower than the network fills memory
+  kPromiseUnsaved,          // an epoch is promised before the promise is on the disk
+  kSecondPromiseCounted,    // one promise counts for two leaders of the same epoch
+  kLongerHistoryIgnored,    // a leader goes on although a follower's history is longer
+  kOldLinkKept,             // a server that connects again counts by its former link, too
+  kOldPingProves,           // an answer from before the question proves a leadership
+  kNoTrunc,                 // 1154
+  kCounterRunsOver,         // 1277
+  kUncommittedApplied,      // 1549
+  kTxnUnbounded,            // 2101
+  kSnapKeepsLog,            // 2832
+  kEnsembleRenumbered,      // any leader without a number for its ensemble makes one up
 };
-inline constexpr int kMutants = static_cast<int>(Mutant::kLogQueueUnbounded) + 1;
+inline constexpr int kMutants = static_cast<int>(Mutant::kEnsembleRenumbered) + 1;
 
 #ifdef ZABFS_MUTANTS
 inline Mutant active_mutant = Mutant::kNone;  // set before anything runs

@@ -54,7 +54,7 @@ struct Synced {  // every append up to this zxid is durable
 struct AcceptedEpochSaved {
   uint32_t epoch;
   bool votes;
-  int64_t ensemble = 0;  // 0: as it was
+  std::optional<int64_t> ensemble = std::nullopt;  // none: as it was
 };
 struct EpochSaved {  // current epoch, and all that was appended before its EndSync, are durable
   uint32_t epoch;
@@ -147,8 +147,8 @@ struct EndSync {  // closes the group; answered by event::EpochSaved
 };
 struct SaveAcceptedEpoch {
   uint32_t epoch;
-  bool votes;            // and this node has a vote from now on; false: as it was
-  int64_t ensemble = 0;  // 0: as it was
+  bool votes;  // and this node has a vote from now on; false: as it was
+  std::optional<int64_t> ensemble = std::nullopt;  // none: as it was
 };
 struct Commit {
   Zxid through;
@@ -233,10 +233,14 @@ struct ZabState {
   // from the next leader whatever its log ends with.
   bool diverged = false;
   // Which ensemble this is, so that histories of two can't be taken for one where their epochs
-  // meet: a random number that the first leader chose. It is saved with the accepted epoch, and
-  // holds once there is a current epoch: a quorum has saved it then. Until then the number of the
-  // highest accepted epoch wins, and any quorum knows it. 0: none yet; unknown to Java.
+  // meet: a random number, 0 for none. A leader that knows of no epoch gives it out with its own
+  // (LEADERINFO); a node saves its leader's before it acknowledges NEWLEADER. It holds once the
+  // node has txns, and while it serves. Two numbers never hold in one ensemble: a txn belongs to an
+  // epoch that a quorum has saved, behind its number; whoever is elected later has that epoch or a
+  // later one (ACKEPOCH), so it gives out no number of its own. Java servers have none, and give
+  // none.
   int64_t ensemble = 0;
+  bool ensemble_holds = false;
   uint32_t accepted_epoch = 0;
   uint32_t current_epoch = 0;
   History history;  // appended, not necessarily durable
@@ -245,7 +249,7 @@ struct ZabState {
   Zxid diff_from;   // a learner whose log ends before this gets a snapshot: it is shorter
   uint64_t next_link = 1;
 
-  int64_t settled_ensemble() const { return current_epoch != 0 ? ensemble : 0; }
+  int64_t settled_ensemble() const { return ensemble_holds ? ensemble : 0; }
   bool is_foreign(int64_t other) const {
     return other != 0 && settled_ensemble() != 0 && other != ensemble;
   }

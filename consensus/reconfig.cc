@@ -116,9 +116,9 @@ tree::Result<std::string> plan_reconfig(const Membership& membership, const Reco
       new_members ? replaced(std::string(*new_members), version)
                   : changed(now, joining.value_or(""), leaving.value_or(""), version);
   if (!next || next->members().size() > kMaxMembers) return Error::kBadArguments;
-  // The others would dial themselves.
+  // The others would dial themselves. Nobody dials an observer, and clients do commit such.
   for (const auto& [id, member] : next->members()) {
-    if (is_wildcard(member.host)) return Error::kBadArguments;
+    if (is_wildcard(member.host) && !member.observer) return Error::kBadArguments;
   }
   if (next->voter_count() < limits.min_voters) return Error::kBadArguments;
   if (!next->is_quorum(synced)) return Error::kNewConfigNoQuorum;

@@ -168,14 +168,16 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   state.empty = is_empty;
   state.nonce = kFirstNonce | static_cast<int64_t>(environment_.random() >> 2);
   state.accepted_epoch = accepted;
-  state.ensemble = epochs_.promise().ensemble;
+  state.ensemble = epochs_.promise().ensemble.value_or(0);
+  state.ensemble_holds = history.last() != Zxid{};
   state.current_epoch = log_.current_epoch();
   state.history = history;
   state.durable = history.last();
   // Behind damage a TRUNC may have taken back the end of what is intact.
   Zxid last = history.last();
   if (mending_) last = std::min(last, log_.mended_history().last_of_epoch(last.epoch()));
-  state.committed = std::max(std::min(log_.committed(), last), applied_);
+  bool takes_all = is_mutant(Mutant::kUncommittedApplied);
+  state.committed = std::max(takes_all ? last : std::min(log_.committed(), last), applied_);
   state.membership = Membership(config_.zab.ensemble);
   state.membership.adopt(configuration_in(*tree_));
   for (const auto& [zxid, txn] : unapplied_reconfigurations()) {

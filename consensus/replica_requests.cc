@@ -246,6 +246,7 @@ void Replica::process_own(tree::Request request) {
 
 tree::PrepareOptions Replica::prepare_options() {
   tree::PrepareOptions options = config_.prepare;
+  if (is_mutant(Mutant::kTxnUnbounded)) options.max_txn_bytes = SIZE_MAX;
   if (config_.reconfig_enabled || config_.readdress) {
     options.plan_reconfig = [this](std::string_view body,
                                    Zxid version) -> tree::Result<std::string> {

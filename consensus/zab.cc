@@ -144,7 +144,7 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     state_.durable = std::max(state_.durable, synced->zxid);
   } else if (const auto* accepted = std::get_if<event::AcceptedEpochSaved>(&event)) {
     state_.accepted_epoch = std::max(state_.accepted_epoch, accepted->epoch);
-    if (accepted->ensemble != 0) state_.ensemble = accepted->ensemble;
+    if (accepted->ensemble) state_.ensemble = *accepted->ensemble;
     if (accepted->votes && !state_.votes && !state_.diverged) {
       state_.votes = true;
       gaining_vote_ = false;
@@ -160,6 +160,7 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
   } else if (const auto* settled = std::get_if<event::Settled>(&event)) {
     if (!is_mutant(Mutant::kMemoryOutlivesRole)) state_.history = settled->history;
     state_.durable = state_.history.last();
+    state_.ensemble_holds = state_.durable != Zxid{};
     state_.current_epoch = settled->current_epoch;
     state_.membership.truncate(Zxid{});
     for (const auto& [zxid, txn] : settled->reconfigurations) {
@@ -277,6 +278,7 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
     deadline_ms_ = learner_->deadline_ms();
   }
   if (!was_serving && is_serving()) {
+    state_.ensemble_holds = true;
     election_.set_established(state_.current_epoch, state_.ensemble);
     failed_joins_ = 0;
     join_trouble_.clear();

@@ -144,8 +144,8 @@ std::vector<PreparedTxn> Preparer::prepare(const Request& request, Zxid first, i
   if (error == Error::kOk) {
     if (txn.header.type != OpCode::kError) txn.digest = outstanding_.digest();
     finish();
-    bool fits = std::all_of(out.begin(), out.end(), [](const PreparedTxn& prepared) {
-      return prepared.bytes.size() <= kMaxTxnBytes;
+    bool fits = std::all_of(out.begin(), out.end(), [this](const PreparedTxn& prepared) {
+      return prepared.bytes.size() <= options_.max_txn_bytes;
     });
     if (!fits) error = too_large(request);
   }
@@ -391,7 +391,8 @@ Error Preparer::prepare_multi(const Request& request, Txn& txn) {
       op = Op{OpCode::kError, ErrorTxn{error}};
     }
     bytes += payload_bytes(op);
-    if (bytes > kMaxTxnBytes) return too_large(request);  // before the rest of it is expanded, too
+    if (bytes > options_.max_txn_bytes)
+      return too_large(request);  // before the rest of it is expanded, too
     multi.ops.push_back(std::move(op));
   }
   if (failure != Error::kOk) outstanding_.roll_back();

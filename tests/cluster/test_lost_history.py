@@ -1,5 +1,5 @@
-"""Nodes whose histories do not belong together: hosts rolled back to an older image. None of them
-ever serves what the others do not have.
+"""Nodes whose histories do not belong together: hosts rolled back to an older image, an ensemble begun
+anew beside a server of the old one. None of them ever serves what the others do not have.
 """
 import os
 import shutil
@@ -80,6 +80,25 @@ class LostHistory(unittest.TestCase):
         self.assertEqual(self.c.cluster_state()["quorum"], "no")
         # What it has is still there.
         self.assertEqual(len([n for n in os.listdir(self.c.mount) if n.startswith("lost")]), 60)
+
+    def test_a_new_ensemble_does_not_take_in_a_server_of_the_old_one(self):
+        self.write(self.a, "old", 5)
+        self.stop(*self.cluster.nodes)
+        for node in (self.a, self.b):
+            shutil.rmtree(node.storage())
+            open(os.path.join(node.data, "initialize"), "w").close()
+        self.restart(self.a, self.b)
+        self.write(self.a, "new", 30)
+        self.c.start()
+        wait_for(lambda: "another ensemble" in self.c.log_text(), 60, "its word")
+        self.write(self.a, "more", 5)
+        self.assertEqual(self.c.cluster_state()["quorum"], "no")
+        held = sorted(n[:3] for n in os.listdir(self.c.mount) if n != "zookeeper")
+        self.assertEqual(held, ["old"] * 5)
+        self.stop(self.c)
+        shutil.rmtree(self.c.storage())  # as the log says
+        self.restart(self.c)
+        self.assertEqual(sorted(os.listdir(self.c.mount)), sorted(os.listdir(self.a.mount)))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ namespace {
 
 constexpr uint64_t kCoins = 4;
 constexpr uint64_t kQuotaZnodes = 12;
+constexpr int kManyIdentities = 24;
 constexpr const char* kNever = "never";  // the data of writes that must fail
 
 std::string made(std::string_view path, std::string_view data = "") {
@@ -50,6 +51,7 @@ void Client::make_shapes() {
 void Client::act_on_tree() {
   const tree::Tree& tree = node_->replica().tree();
   if (tree.find("/m") == nullptr) return make_shapes();
+  if (world_.chance(40)) return ask_too_much();
   switch (world_.random(8)) {
     case 0:
       return write_pair(world_.chance(3));
@@ -89,6 +91,27 @@ void Client::write_pair(bool fails) {
                              [](const tree::OpOutcome& op) { return op.error == Error::kOk; });
     if (!whole) throw Violation("a multi that succeeded has a failure in it");
   });
+}
+
+// A small request that would become a txn larger than any may be: each of its ACLs is to name all
+// that the client is known as.
+void Client::ask_too_much() {
+  tree::Identities identities;
+  for (int i = 0; i < kManyIdentities; ++i) {
+    identities.push_back({"digest", fmt::format("user{}:{:060}", i, i)});
+  }
+  tree::AclList acl{tree::Acl{tree::kPermAll, "auth", ""}};
+  std::vector<MultiOp> ops;
+  for (int i = 0; i < kManyIdentities; ++i) {
+    std::string path = fmt::format("/m/large{}", i);
+    ops.push_back({OpCode::kCreate, tree::create_body(path, "", acl, tree::kCreatePersistent)});
+  }
+  submit(
+      OpCode::kMulti, multi_body(ops),
+      [](const Outcome& outcome) {
+        if (outcome.error == Error::kOk) throw Violation("a txn over the limit was taken");
+      },
+      std::move(identities));
 }
 
 // Coins change places, or go where there is none; their number stays.

@@ -99,7 +99,7 @@ void Client::forget_session() {
 
 // ---- operations
 
-void Client::submit(OpCode type, std::string body, Done done) {
+void Client::submit(OpCode type, std::string body, Done done, tree::Identities identities) {
   if (node_ == nullptr) return;  // what it asked just before was refused at once
   int32_t cxid = type == OpCode::kCreateSession ? 0 : ++cxid_;
   tree::SessionId session = session_;
@@ -123,6 +123,7 @@ void Client::submit(OpCode type, std::string body, Done done) {
     done(outcome);
   };
   tree::Request request = tree::superuser_request(session, cxid, type, std::move(body));
+  request.identities = std::move(identities);
   request.attachment = attached_at_;
   node_->replica().submit(std::move(request), finish);
 }

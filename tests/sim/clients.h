@@ -47,7 +47,8 @@ class Client {
   void take_session_along();
   void forget_session();
   // `done` runs with the answer, if the client is still at that node then.
-  void submit(tree::OpCode type, std::string body, Done done);
+  void submit(tree::OpCode type, std::string body, Done done,
+              tree::Identities identities = tree::superuser());
   void make_directories();
   void append();
   bool wants_ballast() const;
@@ -67,6 +68,7 @@ class Client {
   void act_on_tree();
   void make_shapes();
   void write_pair(bool fails);
+  void ask_too_much();
   void move_coin();
   void replace_file();
   void change_access();

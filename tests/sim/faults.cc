@@ -119,6 +119,10 @@ void Faults::strike(const Fault& fault) {
   world_.trace(fmt::format("FAULT {} node {}", fault_name(fault.kind), node.id().value));
   switch (fault.kind) {
     case FaultKind::kCrash:
+      // Its last words may come when it is there again.
+      if (fault.detail % 4 == 0) {
+        world_.make_late(node.id(), world_.now_us() + world_.random_us(2 * kSecondUs));
+      }
       world_.crash(node);
       revive(node, fault.duration_us);
       break;

@@ -17,16 +17,12 @@ void Invariants::check_node(ServerId id, const consensus::Replica& replica) {
   const consensus::Zab& zab = replica.zab();
   const consensus::ZabState& state = zab.state();
   if (zab.role() == Role::kLeading && zab.is_serving()) {
-    auto [place, added] = leader_of_epoch_.try_emplace(zab.epoch(), id);
-    if (!added && place->second != id) {
-      throw Violation(fmt::format("epoch {} has two leaders, {} and {}", zab.epoch(),
-                                  place->second.value, id.value));
-    }
+    leads(id, zab.epoch());
     if (!state.votes) throw Violation(fmt::format("node {} leads without a vote", id.value));
   }
-  if (state.settled_ensemble() != 0) {
-    if (ensemble_ == 0) ensemble_ = state.ensemble;
-    if (ensemble_ != state.ensemble) {
+  if (int64_t ensemble = state.settled_ensemble(); ensemble != 0) {
+    if (ensemble_ == 0) ensemble_ = ensemble;
+    if (ensemble_ != ensemble) {
       throw Violation(fmt::format("node {} is of another ensemble than others", id.value));
     }
   }
@@ -38,6 +34,13 @@ void Invariants::check_node(ServerId id, const consensus::Replica& replica) {
     throw Violation(fmt::format("node {}: applied 0x{:x} beyond its log 0x{:x}", id.value,
                                 replica.tree().last_zxid().value, state.history.last().value));
   }
+}
+
+void Invariants::leads(ServerId id, uint32_t epoch) {
+  auto [place, added] = leader_of_epoch_.try_emplace(epoch, id);
+  if (added || place->second == id) return;
+  throw Violation(
+      fmt::format("epoch {} has two leaders, {} and {}", epoch, place->second.value, id.value));
 }
 
 void Invariants::broadcast(ServerId id, Zxid zxid, uint32_t sum) {

@@ -27,6 +27,8 @@ class Invariants {
   // ---- nodes
   // One established leader an epoch; epochs in order; applied only what is in the log.
   void check_node(tree::ServerId id, const consensus::Replica& replica);
+  // A node has a quorum's promises for an epoch: no other ever has them.
+  void leads(tree::ServerId id, uint32_t epoch);
   // A leader proposes these bytes: a zxid names one txn for good, committed or not.
   void broadcast(tree::ServerId id, tree::Zxid zxid, uint32_t sum);
   // A node makes `txn` visible: every node does so in one order, and no request twice.

@@ -20,8 +20,10 @@ namespace {
 // Reading a whole log back for every ACK would take most of a run's time.
 constexpr uint64_t kAcksPerLook = 48;
 
-// What `history` holds of epochs before `epoch` ends there.
+// What `history` holds of epochs before `epoch` ends there. Where it has been purged into `epoch`
+// itself, nobody can tell.
 Zxid end_before(const History& history, uint32_t epoch) {
+  if (history.base().epoch() >= epoch) return Zxid{};
   for (uint32_t before = epoch - 1; before > history.base().epoch(); --before) {
     if (Zxid last = history.last_of_epoch(before); last != Zxid{}) return last;
   }
@@ -62,11 +64,14 @@ void SimNode::check_sent(LinkId link, const std::string& bytes) {
     if (type == PacketType::kAckEpoch) check_promise(zab.state().accepted_epoch);
   } else if (zab.role() == Role::kLeading) {
     if (type == PacketType::kLeaderInfo && zxid.counter() == 0) check_promise(zxid.epoch());
+    bool is_new_leader = type == PacketType::kNewLeader && zxid.counter() == 0;
+    if (is_new_leader && zxid.epoch() == zab.epoch()) world_.invariants().leads(id_, zab.epoch());
     // Some bytes are a piece of a snapshot, and may look like anything.
     bool is_broadcast = type == PacketType::kProposal && zxid.epoch() == zab.epoch();
     std::optional<std::string_view> txn = in.buffer();
     if (is_broadcast && txn) {
       check_primary(zxid);
+      check_limits(zxid, txn->size());
       world_.invariants().broadcast(id_, zxid, consensus::crc32c(0, *txn));
     }
   }
@@ -120,6 +125,19 @@ void SimNode::check_promise(uint32_t epoch) {
   if (durable.damaged || durable.accepted_epoch >= epoch) return;
   throw Violation(fmt::format("node {} promises epoch {}, and {} is on its disk", id_.value, epoch,
                               durable.accepted_epoch));
+}
+
+// What is proposed fits into every log and link, and into its epoch.
+void SimNode::check_limits(Zxid zxid, size_t txn_bytes) {
+  const consensus::ReplicaConfig& config = replica_->config();
+  if (txn_bytes > config.prepare.max_txn_bytes) {
+    throw Violation(
+        fmt::format("node {} proposes 0x{:x} of {} bytes", id_.value, zxid.value, txn_bytes));
+  }
+  if (zxid.counter() > config.zab.last_counter) {
+    throw Violation(
+        fmt::format("node {} proposes 0x{:x} behind the last of its epoch", id_.value, zxid.value));
+  }
 }
 
 // Primary integrity: a leader has delivered all of older epochs before it broadcasts.

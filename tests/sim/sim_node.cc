@@ -92,6 +92,7 @@ consensus::ReplicaConfig SimNode::make_config() const {
   config.initialize = told_to_initialize_;
   config.window_txns = 20;
   config.prepare.extended_types = true;
+  config.prepare.max_txn_bytes = 32u << 10;
   config.prepare.enforce_quota = world_.options().enforces_quota;
   config.reap_interval_ms = kReapMs;
   config.min_diff_bytes = 6u << 10;

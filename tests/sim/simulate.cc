@@ -190,7 +190,7 @@ struct MutantName {
 };
 constexpr MutantName kMutantNames[consensus::kMutants] = {
     {"none", ""},
-    {"memory-outlives-role", "2845: leaving a role rebuilds from disk"},
+    {"memory-outlives-role", "2845 2355: leaving a role rebuilds from disk"},
     {"ack-before-sync", "3911 3023 4646 4785: fsync, then ACK NEWLEADER"},
     {"epoch-before-history", "4643: history, then epoch"},
     {"outstanding-lost", "4394: what is outstanding at NEWLEADER is kept"},
@@ -204,13 +204,24 @@ constexpr MutantName kMutantNames[consensus::kMutants] = {
     {"trunc-forgotten", "3701: a failed TRUNC ends the process"},
     {"empty-node-votes", "2325 3231: empty is not a voter"},
     {"fuzzy-snapshot", "3127 3144 3145 3249: exact snapshots"},
-    {"group-without-end-refused", "startup check: a group without its end is ignored"},
+    {"group-without-end-refused", "1653, startup check: a group without its end is ignored"},
     {"snapshot-unsynced", "TRUNC path: the snapshot is synced first"},
     {"barrier-without-quorum", "sync: a quorum confirms it"},
     {"old-quorum-only", "reconfig: quorums of both configurations"},
     {"late-requests-prepared", "a session's requests take effect in order"},
     {"slow-sync-ends", "a synchronisation may take as long as it goes on"},
     {"log-queue-unbounded", "a slow disk makes the others wait"},
+    {"promise-unsaved", "ACKEPOCH waits for the disk"},
+    {"second-promise-counted", "a promise counts for one leader: ACKEPOCH(-1)"},
+    {"longer-history-ignored", "a leader gives up for a longer history"},
+    {"old-link-kept", "one link a server"},
+    {"old-ping-proves", "a proof is an answer to a later ping"},
+    {"no-trunc", "1154: what the leader lacks is taken back"},
+    {"counter-runs-over", "1277: an epoch ends before its counter"},
+    {"uncommitted-applied", "1549: a start applies what is known committed"},
+    {"txn-unbounded", "2101: what is proposed can be logged and sent"},
+    {"snap-keeps-log", "2832: a SNAP replaces the log, too"},
+    {"ensemble-renumbered", "the first epoch's leader numbers the ensemble"},
 };
 
 consensus::Mutant find_mutant(const std::string& name) {

@@ -171,7 +171,7 @@ std::shared_ptr<World::Connection> World::find_connection(ServerId node, LinkId 
 void World::send(ServerId from, LinkId link, const std::string& bytes) {
   int end = 0;
   std::shared_ptr<Connection> connection = find_connection(from, link, end);
-  if (!connection || !connection->open || connection->broken) return;
+  if (!connection || connection->broken) return;
   ServerId to = connection->ends[1 - end];
   if (is_cut(from, to)) {
     // Lost: TCP would retry; here the connection is as good as dead, and told so some time later.
@@ -219,13 +219,20 @@ std::vector<std::string> World::split(const std::string& bytes) {
 
 void World::arrive(const std::shared_ptr<Connection>& connection, int end,
                    const std::string& bytes) {
-  if (!connection->open || connection->broken) return;
+  Stream& stream = connection->streams[end];
+  if (connection->closed[1 - end] || connection->broken || stream.cut_short) return;
+  if (stream.late_until_us > now_us_) {
+    return after(
+        stream.late_until_us - now_us_,
+        [this, connection, end, bytes] { arrive(connection, end, bytes); },
+        &node(connection->ends[1 - end]), true);
+  }
   ServerId from = connection->ends[end], to = connection->ends[1 - end];
   if (options_.bytes_per_s != 0 && is_cut(from, to)) {
     connection->broken = true;
     return lose(connection, random_us(5 * kSecondUs));
   }
-  connection->streams[end].unread.push_back(bytes);
+  stream.unread.push_back(bytes);
   read(connection, end);
 }
 
@@ -233,7 +240,8 @@ void World::read(const std::shared_ptr<Connection>& connection, int end) {
   Stream& stream = connection->streams[end];
   SimNode& target = node(connection->ends[1 - end]);
   LinkId link = connection->links[1 - end];
-  while (connection->open && !stream.unread.empty() && target.is_up() && !target.is_held(link)) {
+  while (!connection->closed[1 - end] && !stream.unread.empty() && target.is_up() &&
+         !target.is_held(link)) {
     std::string bytes = std::move(stream.unread.front());
     stream.unread.pop_front();
     bool had_no_room = stream.flow.sent - stream.flow.delivered > kKernelBytes;
@@ -285,8 +293,8 @@ size_t World::link_count(ServerId id) const {
 // Both ends learn that a connection is gone.
 void World::lose(const std::shared_ptr<Connection>& connection, int64_t delay_us) {
   after(delay_us, [this, connection] {
-    if (!std::exchange(connection->open, false)) return;
     for (int end : {0, 1}) {
+      if (std::exchange(connection->closed[end], true)) continue;
       SimNode& side = node(connection->ends[end]);
       LinkId link = connection->links[end];
       connections_.erase({side.id(), link});
@@ -308,20 +316,34 @@ void World::close(ServerId from, LinkId link) {
   if (!connection) return;
   connections_.erase({from, link});
   node(from).forget_reader(link);
-  if (!std::exchange(connection->open, false)) return;
+  connection->closed[end] = true;
+  if (connection->closed[1 - end]) return;
   SimNode& other = node(connection->ends[1 - end]);
   LinkId other_link = connection->links[1 - end];
+  // What was sent before it arrives before it; a reset overtakes it.
+  Stream& stream = connection->streams[end];
+  stream.cut_short = chance(3);
   int64_t at_us = std::max(now_us_ + 100 + random_us(1'000), not_before(from, other.id()));
+  at_us = std::max({at_us, stream.last_delivery_us + 1, stream.late_until_us + 1});
   // Across a cut nobody hears of it until the other end tries to send, or gives up waiting.
   if (is_cut_either_way(from, other.id())) at_us += random_us(5 * kSecondUs);
   after(
       at_us - now_us_,
-      [this, &other, other_link] {
-        if (connections_.erase({other.id(), other_link}) == 0) return;
+      [this, connection, end, &other, other_link] {
+        if (std::exchange(connection->closed[1 - end], true)) return;
+        connections_.erase({other.id(), other_link});
         other.forget_reader(other_link);
         other.on_strand([&] { other.replica().on_link_down(other_link); });
       },
       &other, true);
+}
+
+void World::make_late(ServerId from, int64_t until_us) {
+  for (const auto& [key, connection] : connections_) {
+    if (key.first != from) continue;
+    int end = connection->ends[0] == from && connection->links[0] == key.second ? 0 : 1;
+    connection->streams[end].late_until_us = until_us;
+  }
 }
 
 void World::close_all(ServerId id) {

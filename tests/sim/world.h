@@ -85,6 +85,8 @@ class World {
   void heal(ServerId from, ServerId to);
   bool is_cut(ServerId from, ServerId to) const { return cuts_.contains({from, to}); }
   bool is_cut_either_way(ServerId a, ServerId b) const { return is_cut(a, b) || is_cut(b, a); }
+  // What `from` has sent on the links that are there now arrives no earlier.
+  void make_late(ServerId from, int64_t until_us);
   void reset_links(ServerId a, ServerId b);
   // What travels from one to the other arrives no earlier than that.
   void stall(ServerId from, ServerId to, int64_t until_us);
@@ -119,14 +121,16 @@ class World {
     int64_t last_delivery_us = 0;
     consensus::LinkFlow flow;
     std::deque<std::string> unread;  // came, and the link is held
+    int64_t late_until_us = 0;       // what is under way arrives no earlier
+    bool cut_short = false;          // what is under way never arrives
   };
   // One learner link: the two ends name it differently.
   struct Connection {
     ServerId ends[2];
     LinkId links[2];
-    Stream streams[2];  // from either end
-    bool open = true;
-    bool broken = false;  // a message was lost: nothing more may arrive
+    Stream streams[2];                // from either end
+    bool closed[2] = {false, false};  // by that end, or there is nobody any more
+    bool broken = false;              // a message was lost: nothing more may arrive
   };
   using LinkKey = std::pair<ServerId, LinkId>;
   struct LinkHash {
@@ -283,6 +287,7 @@ class SimNode : public consensus::Environment,
   void check_ack(tree::Zxid zxid);
   void check_new_leader_ack(uint32_t epoch);
   void check_promise(uint32_t epoch);
+  void check_limits(tree::Zxid zxid, size_t txn_bytes);
   void check_primary(tree::Zxid zxid);
   void check_durable();
   void check_prefix();

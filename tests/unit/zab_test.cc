@@ -39,24 +39,41 @@ TEST_F(LeaderTest, ChoosesAnEpochAboveAllItHeardAndPersistsItFirst) {
   EXPECT_EQ(sent(), "LEADERINFO");
 }
 
-// A quorum has saved the ensemble of an epoch before that epoch is anything, and any two quorums
-// meet.
-TEST_F(LeaderTest, ANewEnsembleIsTheOneOfTheHighestAcceptedEpoch) {
-  ZabConfig five = config(5, 5);
-  make(five, state_with(0, 0));
-  for (int64_t peer : {1, 2, 3, 4}) {
-    vote(peer, PeerState::kLooking, {ServerId{5}, Zxid{}, 0}, 1);
+TEST_F(LeaderTest, GivesANumberToAnEnsembleThatHadNoEpochYet) {
+  auto lead_from = [this](uint32_t epoch) {
+    make(config(3), state_with(epoch, 0));
+    for (int64_t peer : {1, 2}) vote(peer, PeerState::kLooking, {ServerId{3}, Zxid{}, epoch}, 1);
+    ASSERT_EQ(zab_->role(), Role::kLeading);
+    connect(11, 1, epoch);
+    ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  };
+  lead_from(0);
+  std::optional<int64_t> number = all<action::SaveAcceptedEpoch>()[0].ensemble;
+  EXPECT_EQ(number, zab_->state().nonce);
+  step(event::AcceptedEpochSaved{1, true, number});
+  ASSERT_EQ(sent(), "LEADERINFO");
+  EXPECT_EQ(decode_leader_info(all<action::Send>()[0].packet.bytes()).ensemble, *number);
+  lead_from(1);  // of an epoch that had none
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, std::nullopt);
+}
+
+TEST_F(LeaderTest, TellsALearnerOfAnotherEnsembleAndDoesNotCountIt) {
+  ZabState state = state_with(1, 2);
+  state.ensemble = 77;
+  state.ensemble_holds = true;
+  make(config(3), state);
+  for (int64_t peer : {1, 2}) {
+    vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 1}, 1);
   }
-  ASSERT_EQ(zab_->role(), Role::kLeading);
-  LinkId link = 11;
-  for (auto [id, accepted, ensemble] :
-       {std::tuple(1, 1u, int64_t{41}), std::tuple(2, 3u, int64_t{42})}) {
-    step(event::LinkAccepted{link});
-    receive(link++, Packet(PacketType::kFollowerInfo, Zxid::make(accepted, 0),
-                           encode_learner_info({ServerId{id}, 0, true, ensemble})));
-  }
+  step(event::LinkAccepted{11});
+  receive(11, Packet(PacketType::kFollowerInfo, Zxid::make(900, 0),
+                     encode_learner_info({ServerId{1}, 0, true, 78})));
+  ASSERT_EQ(sent(), "LEADERINFO");
+  EXPECT_EQ(decode_leader_info(all<action::Send>()[0].packet.bytes()).ensemble, 77);
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+  connect(12, 2);
   ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
-  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, 42);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 2u);
 }
 
 TEST_F(LeaderTest, GivesUpForALongerHistory) {
@@ -228,8 +245,9 @@ class FollowerTest : public ZabFixture {
     step(event::LinkUp{link_});
     ASSERT_EQ(sent(), "FOLLOWERINFO");
   }
-  void leader_info(uint32_t epoch) {
-    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(0)));
+  void leader_info(uint32_t epoch, int64_t ensemble = 0) {
+    receive(link_,
+            Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(ensemble)));
   }
   void follow() {
     leader_info(2);
@@ -258,18 +276,38 @@ TEST_F(FollowerTest, PersistsThePromiseBeforeItGivesIt) {
 TEST_F(FollowerTest, LeavesALeaderOfAnotherEnsemble) {
   ZabState state = state_with(1, 2);
   state.ensemble = 77;
+  state.ensemble_holds = true;
   EXPECT_TRUE(state.is_foreign(78));
   EXPECT_FALSE(state.is_foreign(77));
   EXPECT_FALSE(state.is_foreign(0));  // Java's don't say
-  state.current_epoch = 0;            // no quorum has agreed to it yet
+  state.ensemble_holds = false;       // no txn depends on it yet
   EXPECT_FALSE(state.is_foreign(78));
+  state.ensemble_holds = true;
+  make(config(1), state);
+  Vote settled{ServerId{3}, Zxid::make(1, 2), 1};
+  vote(2, PeerState::kFollowing, settled, 1);
+  vote(3, PeerState::kLeading, settled, 1);
+  link_ = all<action::Dial>()[0].link;
+  step(event::LinkUp{link_});
+  leader_info(2, 78);
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+  EXPECT_EQ(zab_->role(), Role::kSettling);
 }
 
-TEST_F(FollowerTest, TakesOverTheEnsembleWithTheEpoch) {
-  receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(78)));
+// No txn may be on the disk before the number that it depends on, so NEWLEADER's ACK waits for it.
+TEST_F(FollowerTest, SavesTheNumberOfItsLeadersEnsembleBeforeItEndsTheSync) {
+  leader_info(2, 78);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, std::nullopt);
+  step(event::AcceptedEpochSaved{2, true});
+  EXPECT_EQ(zab_->state().ensemble, 0);
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
   EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, 78);
+  EXPECT_TRUE(all<action::EndSync>().empty());
   step(event::AcceptedEpochSaved{2, true, 78});
   EXPECT_EQ(zab_->state().ensemble, 78);
+  EXPECT_EQ(all<action::EndSync>().size(), 1u);
 }
 
 TEST_F(FollowerTest, AsksForAWholeSnapshotOnceItHasDiverged) {
