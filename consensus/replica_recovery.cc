@@ -248,6 +248,10 @@ void Replica::ask_next_member() {
   if (next == members.end()) next = members.begin();
   if (next->first == config_.zab.me) ++next;
   mending_->member = next->first;
+  if (mending_->link != 0) {
+    forget_link(mending_->link);
+    transport_.close(mending_->link, "it does not answer");
+  }
   mending_->link = new_link_id();
   mending_->next_step_ms = environment_.now_ms() + kFetchTimeoutMs;
   transport_.dial(mending_->member, mending_->link);

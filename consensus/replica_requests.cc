@@ -38,11 +38,9 @@ Packet request_packet(const tree::Request& request) {
 // Requests that say themselves which state they are for can be sent again without knowing their
 // fate: the second time they fail.
 bool is_conditional(const tree::Request& request) {
-  if (request.type == OpCode::kExtWrite) {
-    std::optional<tree::ExtWrite> write = tree::decode_ext_write(request.body);
-    return write && write->version != tree::kAnyVersion;
-  }
-  return request.type == OpCode::kExtSetPosix;
+  if (request.type != OpCode::kExtWrite) return false;
+  std::optional<tree::ExtWrite> write = tree::decode_ext_write(request.body);
+  return write && write->version != tree::kAnyVersion;
 }
 
 }  // namespace

@@ -293,12 +293,12 @@ class Inotify(ClusterTest):
                 except OSError:
                     pass
             return found
-        self.assertEqual(len(helpers()), 1)
+        wait_for(lambda: len(helpers()) == 1, 10, "its helper")
         self.n3.kill()
         wait_for(lambda: not helpers(), 10, "the end of its helper")
         self.n3.start()
         self.n3.wait_ready()
-        self.assertEqual(len(helpers()), 1)
+        wait_for(lambda: len(helpers()) == 1, 10, "a helper of the new daemon's")
 
 
 class SwitchedOff(ClusterTest):

@@ -11,10 +11,11 @@ namespace zabfs::sim {
 namespace {
 
 // How often each kind comes, in order of FaultKind.
-constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 4, 3, 8, 5, 6, 3, 4,
-                                       8,  2,  2, 4, 3, 3, 2, 2, 3, 3, 3};
+constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 4, 3, 8, 5, 6, 3, 4, 8,
+                                       2,  2,  4, 3, 3, 2, 2, 3, 3, 3, 3, 3};
 constexpr int64_t kShortestGapUs = 50 * kMillisecondUs;
 constexpr int64_t kLongestGapUs = 1'500 * kMillisecondUs;
+constexpr int64_t kWordsUs = 300 * kMillisecondUs;  // a follower answers a ping within that
 constexpr int64_t kShortestDenseGapUs = 5 * kMillisecondUs;
 constexpr int64_t kLongestDenseGapUs = 400 * kMillisecondUs;
 
@@ -26,10 +27,10 @@ SimDisk& pick(SimNode& node, uint64_t detail) {
 
 const char* fault_name(FaultKind kind) {
   static constexpr const char* kNames[kFaultKinds] = {
-      "crash",          "crash in I/O", "power loss",   "pause",    "deaf",  "slow disk",
-      "isolate",        "split",        "one-way loss", "flapping", "stall", "reset",
-      "clock jump",     "sync fails",   "disk full",    "wipe",     "rot",   "bad sector",
-      "rot everywhere", "suspend",      "late timers",  "hang"};
+      "crash",          "crash in I/O", "power loss",   "pause",    "deaf",       "slow disk",
+      "isolate",        "split",        "one-way loss", "flapping", "stall",      "reset",
+      "clock jump",     "sync fails",   "disk full",    "wipe",     "rot",        "bad sector",
+      "rot everywhere", "suspend",      "late timers",  "hang",     "last words", "miselection"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -213,8 +214,122 @@ void Faults::strike(const Fault& fault) {
     case FaultKind::kHang:
       node.hang_disk(3 * fault.duration_us);
       break;
+    case FaultKind::kLastWords:
+      struck = false;
+      for (SimNode* leader : all) {
+        if (!leader->is_up() || leader->replica().zab().role() != consensus::Role::kLeading)
+          continue;
+        cut_off_with_last_words(*leader, fault);
+        struck = true;
+        break;
+      }
+      break;
+    case FaultKind::kMiselection:
+      if (fault.detail % 2 == 0) {
+        miselect(node, fault, 4);
+      } else {
+        duel(node, other, *nodes[fault.detail / 2 % nodes.size()]);
+      }
+      break;
   }
   if (struck) ++struck_[fault.kind];
+}
+
+// The others elect another leader at once, and commit, while the old one still hears from followers
+// that are with the others by now.
+void Faults::cut_off_with_last_words(SimNode& leader, const Fault& fault) {
+  size_t crashes = world_.options().voters / 2;
+  std::vector<SimNode*> crashed, all;
+  for (size_t i = 0; i < world_.nodes().size(); ++i) {
+    SimNode& other = *world_.nodes()[(i + fault.other) % world_.nodes().size()];
+    if (&other == &leader) continue;
+    all.push_back(&other);
+    if (crashed.size() < crashes && other.is_up() && other.is_voter()) crashed.push_back(&other);
+  }
+  int64_t until_us = world_.now_us() + kWordsUs + fault.duration_us;
+  for (SimNode* node : crashed) world_.make_late(node->id(), until_us);
+  world_.after(kWordsUs, [this, &leader, crashed, all, duration_us = fault.duration_us] {
+    for (SimNode* other : all) {
+      if (std::find(crashed.begin(), crashed.end(), other) == crashed.end()) {
+        world_.reset_links(leader.id(), other->id());
+      } else {
+        world_.crash(*other);
+        revive(*other, 5 * kMillisecondUs);
+      }
+    }
+    cut_between({&leader}, all, true, duration_us);
+  });
+}
+
+// Three nodes: one follows another, promises the third the same epoch that the other has chosen
+// meanwhile, and comes back.
+void Faults::duel(SimNode& follower, SimNode& slow, SimNode& quick) {
+  if (&follower == &slow || &slow == &quick || &quick == &follower) return;
+  for (auto [a, b] : {std::pair(&follower, &slow), {&follower, &quick}, {&slow, &quick}}) {
+    world_.reset_links(a->id(), b->id());
+  }
+  cut_between({&slow}, {&quick}, true, kSecondUs);
+  slow.hang_disk(80 * kMillisecondUs);
+  auto forge = [this, &follower](SimNode& leader, int64_t from_ms, int64_t to_ms) {
+    for (int64_t at_ms = from_ms; at_ms < to_ms; at_ms += 5) {
+      world_.after(at_ms * kMillisecondUs, [this, &follower, &leader] {
+        ++forged_round_;
+        forge_votes(leader, leader);
+        forge_votes(follower, leader);
+      });
+    }
+  };
+  auto part = [this, &follower](SimNode& leader, int64_t at_ms) {
+    world_.after(at_ms * kMillisecondUs,
+                 [this, &follower, &leader] { world_.reset_links(follower.id(), leader.id()); });
+  };
+  forge(slow, 5, 35);
+  part(slow, 40);
+  forge(quick, 45, 85);
+  part(quick, 110);
+  forge(slow, 115, 200);
+}
+
+// No election is right about who knows most: discovery has to find out.
+void Faults::miselect(SimNode& chosen, const Fault& fault, int times) {
+  auto& nodes = world_.nodes();
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    bool leaves = times == 4 && (fault.detail >> i & 1) != 0;
+    for (auto& other : nodes) {
+      if (leaves && other != nodes[i]) world_.reset_links(nodes[i]->id(), other->id());
+    }
+  }
+  world_.after(3 * kMillisecondUs + world_.random_us(60 * kMillisecondUs),
+               [this, &chosen, fault, times] {
+                 ++forged_round_;
+                 for (size_t i = 0; i < world_.nodes().size(); ++i) {
+                   SimNode& to = *world_.nodes()[i];
+                   bool believes = &to == &chosen || (fault.detail >> (i + 16) & 3) != 0;
+                   if (believes) forge_votes(to, chosen);
+                 }
+                 if (times > 1) miselect(chosen, fault, times - 1);
+               });
+}
+
+void Faults::forge_votes(SimNode& to, SimNode& chosen) {
+  auto looks = [](SimNode& node) {
+    return node.is_up() && !node.is_paused() && node.replica().zab().has_vote() &&
+           node.replica().zab().role() == consensus::Role::kLooking;
+  };
+  bool leads = chosen.is_up() && chosen.replica().zab().role() == consensus::Role::kLeading;
+  if (!looks(to) || !(leads || looks(chosen))) return;
+  const consensus::ZabState& state = chosen.replica().zab().state();
+  consensus::Notification notification;
+  notification.vote = consensus::Vote{chosen.id(), state.durable, state.current_epoch};
+  notification.round = forged_round_;
+  for (auto& from : world_.nodes()) {
+    if (from->id() == to.id()) continue;
+    using consensus::PeerState;
+    notification.state = &to == &chosen              ? PeerState::kLooking
+                         : from->id() == chosen.id() ? PeerState::kLeading
+                                                     : PeerState::kFollowing;
+    to.on_strand([&] { to.replica().on_vote(from->id(), notification); });
+  }
 }
 
 void Faults::cut_between(const std::vector<SimNode*>& left, const std::vector<SimNode*>& right,

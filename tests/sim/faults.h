@@ -37,9 +37,11 @@ enum class FaultKind {
   kRotEverywhere,  // single txns, each another one at each node
   kSuspend,        // of the machine: its clock jumps, its timers come late
   kLateTimers,
-  kHang,  // a disk that takes seconds for a sync
+  kHang,       // a disk that takes seconds for a sync
+  kLastWords,  // a leader cut off with followers that have just crashed, whose words are under way
+  kMiselection,  // whoever looks takes the same node for elected, although it may know less
 };
-inline constexpr int kFaultKinds = static_cast<int>(FaultKind::kHang) + 1;
+inline constexpr int kFaultKinds = static_cast<int>(FaultKind::kMiselection) + 1;
 const char* fault_name(FaultKind kind);
 
 struct Fault {
@@ -72,11 +74,16 @@ class Faults {
                    bool both_ways, int64_t duration_us);
   void flap(SimNode& a, SimNode& b, int times, int64_t period_us);
   void fill_disk(SimNode& node, uint64_t detail, int64_t duration_us);
+  void cut_off_with_last_words(SimNode& leader, const Fault& fault);
+  void duel(SimNode& follower, SimNode& slow, SimNode& quick);
+  void miselect(SimNode& chosen, const Fault& fault, int times);
+  void forge_votes(SimNode& to, SimNode& chosen);
   bool may_lose(const SimNode& node) const;
   bool damage_some_file(SimNode& node, uint64_t detail, bool readable);
   bool rot_everywhere(uint64_t detail);
 
   World& world_;
+  int64_t forged_round_ = 1'000'000;
   std::map<FaultKind, uint64_t> struck_;
 };
 

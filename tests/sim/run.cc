@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "sim/clients.h"
@@ -131,7 +132,9 @@ class Run {
     // Two voters can't tell which of them lost something (ZAB.md section 3).
     bool two = world_.configurations().front().voter_count() <= 2;
     if (!all_vote() && !two) throw Violation("a node never votes again");
-    world_.run_until(world_.now_us() + kSessionsEndUs);
+    int64_t quiet_us = world_.now_us();
+    for (auto& node : world_.nodes()) quiet_us = std::max(quiet_us, node->held_until_us(true));
+    world_.run_until(quiet_us + kSessionsEndUs);
     for (auto& node : world_.nodes()) {
       const tree::Tree& tree = node->replica().tree();
       world_.invariants().check_tokens(tree, "at the end");

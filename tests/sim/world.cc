@@ -221,12 +221,6 @@ void World::arrive(const std::shared_ptr<Connection>& connection, int end,
                    const std::string& bytes) {
   Stream& stream = connection->streams[end];
   if (connection->closed[1 - end] || connection->broken || stream.cut_short) return;
-  if (stream.late_until_us > now_us_) {
-    return after(
-        stream.late_until_us - now_us_,
-        [this, connection, end, bytes] { arrive(connection, end, bytes); },
-        &node(connection->ends[1 - end]), true);
-  }
   ServerId from = connection->ends[end], to = connection->ends[1 - end];
   if (options_.bytes_per_s != 0 && is_cut(from, to)) {
     connection->broken = true;
@@ -240,8 +234,8 @@ void World::read(const std::shared_ptr<Connection>& connection, int end) {
   Stream& stream = connection->streams[end];
   SimNode& target = node(connection->ends[1 - end]);
   LinkId link = connection->links[1 - end];
-  while (!connection->closed[1 - end] && !stream.unread.empty() && target.is_up() &&
-         !target.is_held(link)) {
+  while (!connection->closed[1 - end] && stream.late_until_us <= now_us_ &&
+         !stream.unread.empty() && target.is_up() && !target.is_held(link)) {
     std::string bytes = std::move(stream.unread.front());
     stream.unread.pop_front();
     bool had_no_room = stream.flow.sent - stream.flow.delivered > kKernelBytes;
@@ -284,10 +278,13 @@ size_t World::unsent(ServerId from, LinkId link) {
   return under_way > kKernelBytes ? under_way - kKernelBytes : 0;
 }
 
+// Without those that are closed already, of which a node that stands still has not heard yet.
 size_t World::link_count(ServerId id) const {
   return static_cast<size_t>(
-      std::count_if(connections_.begin(), connections_.end(),
-                    [id](const auto& any) { return any.first.first == id; }));
+      std::count_if(connections_.begin(), connections_.end(), [id](const auto& any) {
+        const Connection& connection = *any.second;
+        return any.first.first == id && !connection.closed[0] && !connection.closed[1];
+      }));
 }
 
 // Both ends learn that a connection is gone.
@@ -343,6 +340,9 @@ void World::make_late(ServerId from, int64_t until_us) {
     if (key.first != from) continue;
     int end = connection->ends[0] == from && connection->links[0] == key.second ? 0 : 1;
     connection->streams[end].late_until_us = until_us;
+    after(
+        until_us - now_us_, [this, connection = connection, end] { read(connection, end); },
+        &node(connection->ends[1 - end]), true);
   }
 }
 
