@@ -438,6 +438,7 @@ void Clients::reconfigure(int64_t until_us) {
     consensus::Ensemble next(std::move(members), 0, std::move(hierarchy));
     tree::Request request = tree::superuser_request({}, next_reconfig_++, OpCode::kReconfig,
                                                     consensus::reconfig_body(next));
+    world_.reconfigures();
     node.on_strand([&] {
       node.replica().submit(std::move(request), [this](const Outcome& outcome) {
         if (outcome.error == Error::kOk) world_.trace("RECONFIGURED");

@@ -16,6 +16,9 @@ constexpr int kWeights[kFaultKinds] = {10, 14, 2, 6, 4, 3, 8, 5, 6, 3, 4, 8,
 constexpr int64_t kShortestGapUs = 50 * kMillisecondUs;
 constexpr int64_t kLongestGapUs = 1'500 * kMillisecondUs;
 constexpr int64_t kWordsUs = 300 * kMillisecondUs;  // a follower answers a ping within that
+constexpr int64_t kBarrierGapUs = 200 * kMillisecondUs;
+constexpr int64_t kReconfigUs = 3 * kSecondUs;
+constexpr int64_t kRolesEndUs = 600 * kMillisecondUs;  // without a quorum
 constexpr int64_t kShortestDenseGapUs = 5 * kMillisecondUs;
 constexpr int64_t kLongestDenseGapUs = 400 * kMillisecondUs;
 
@@ -95,8 +98,8 @@ void Faults::revive(SimNode& node, int64_t delay_us) {
 // voters that are whole are still a quorum without it. What was never given a vote has nothing to
 // lose.
 bool Faults::may_lose(const SimNode& node) const {
-  if (world_.options().reconfigures)
-    return false;  // a proposal may be under way that nobody has logged
+  // One that was asked for may be proposed at any time, with this node's part in its quorum.
+  if (world_.options().reconfigures && !is_reconfigured()) return false;
   if (!node.has_promised()) return true;
   tree::ServerId id = node.id();
   for (const consensus::Ensemble& ensemble : world_.configurations()) {
@@ -108,6 +111,19 @@ bool Faults::may_lose(const SimNode& node) const {
     if (!ensemble.is_quorum(whole)) return false;
   }
   return true;
+}
+
+// The last change of members is over: all that are there serve, and agree.
+bool Faults::is_reconfigured() const {
+  if (world_.now_us() < world_.reconfigured_us() + kReconfigUs) return false;
+  std::set<int64_t> versions;
+  for (const auto& node : world_.nodes()) {
+    if (!node->is_up()) continue;
+    const consensus::Zab& zab = node->replica().zab();
+    if (!zab.is_serving() || zab.membership().proposed() != nullptr) return false;
+    versions.insert(zab.ensemble().version());
+  }
+  return versions.size() == 1;
 }
 
 void Faults::strike(const Fault& fault) {
@@ -228,7 +244,9 @@ void Faults::strike(const Fault& fault) {
       if (fault.detail % 2 == 0) {
         miselect(node, fault, 4);
       } else {
-        duel(node, other, *nodes[fault.detail / 2 % nodes.size()]);
+        std::vector<SimNode*> three;
+        for (size_t i = 0; i < 3; ++i) three.push_back(all[(fault.node + i) % all.size()]);
+        duel(std::move(three));
       }
       break;
   }
@@ -259,34 +277,71 @@ void Faults::cut_off_with_last_words(SimNode& leader, const Fault& fault) {
     }
     cut_between({&leader}, all, true, duration_us);
   });
+  // Who asks the old leader then must not be told what it has.
+  for (int64_t at_us = world_.now_us() + kWordsUs; at_us < until_us; at_us += kBarrierGapUs) {
+    world_.after(at_us - world_.now_us(), [this, &leader] { ask_barrier(leader); });
+  }
 }
 
-// Three nodes: one follows another, promises the third the same epoch that the other has chosen
-// meanwhile, and comes back.
-void Faults::duel(SimNode& follower, SimNode& slow, SimNode& quick) {
-  if (&follower == &slow || &slow == &quick || &quick == &follower) return;
-  for (auto [a, b] : {std::pair(&follower, &slow), {&follower, &quick}, {&slow, &quick}}) {
-    world_.reset_links(a->id(), b->id());
+void Faults::ask_barrier(SimNode& node) {
+  node.on_strand([this, &node] {
+    tree::Zxid known = world_.invariants().known();
+    node.replica().sync(
+        tree::SessionId{}, [&node, known, life = node.life()](const tree::Outcome& outcome) {
+          if (node.life() != life || outcome.error != tree::Error::kOk) return;
+          tree::Zxid now = node.replica().tree().last_zxid();
+          if (now >= known) return;
+          throw Violation(fmt::format("node {} answered a barrier at 0x{:x}, and 0x{:x} was known",
+                                      node.id().value, now.value, known.value));
+        });
+  });
+}
+
+// Three nodes that have lost their roles: one follows another, promises the third the same epoch
+// that the other has chosen meanwhile, and comes back.
+void Faults::duel(std::vector<SimNode*> three) {
+  auto end_of_log = [](const SimNode* node) {
+    const consensus::ZabState& state = const_cast<SimNode*>(node)->replica().zab().state();
+    return std::pair(state.current_epoch, state.durable);
+  };
+  for (SimNode* node : three) {
+    if (!node->is_up() || !node->replica().zab().has_vote()) return;
   }
-  cut_between({&slow}, {&quick}, true, kSecondUs);
-  slow.hang_disk(80 * kMillisecondUs);
-  auto forge = [this, &follower](SimNode& leader, int64_t from_ms, int64_t to_ms) {
+  // Whoever follows must not know more than those that it follows.
+  std::sort(three.begin(), three.end(), [end_of_log](const SimNode* a, const SimNode* b) {
+    return end_of_log(a) < end_of_log(b);
+  });
+  if (three[0] == three[1] || three[1] == three[2]) return;
+  SimNode &follower = *three[0], &slow = *three[1], &quick = *three[2];
+  std::vector<SimNode*> all;
+  for (auto& node : world_.nodes()) all.push_back(node.get());
+  for (SimNode* node : three) {
+    for (SimNode* other : all) {
+      if (other != node) world_.reset_links(node->id(), other->id());
+    }
+  }
+  cut_between(three, all, true, kRolesEndUs);
+  cut_between({&slow}, {&quick}, true, kRolesEndUs + kSecondUs);
+  auto at = [this](int64_t ms, std::function<void()> event) {
+    world_.after(kRolesEndUs + ms * kMillisecondUs + 1, std::move(event));
+  };
+  auto forge = [this, at, &follower](SimNode& leader, int64_t from_ms, int64_t to_ms) {
     for (int64_t at_ms = from_ms; at_ms < to_ms; at_ms += 5) {
-      world_.after(at_ms * kMillisecondUs, [this, &follower, &leader] {
+      at(at_ms, [this, &follower, &leader] {
         ++forged_round_;
         forge_votes(leader, leader);
         forge_votes(follower, leader);
       });
     }
   };
-  auto part = [this, &follower](SimNode& leader, int64_t at_ms) {
-    world_.after(at_ms * kMillisecondUs,
-                 [this, &follower, &leader] { world_.reset_links(follower.id(), leader.id()); });
-  };
-  forge(slow, 5, 35);
-  part(slow, 40);
+  at(0, [&slow] { slow.hang_disk(80 * kMillisecondUs); });
+  forge(slow, 0, 35);
+  at(40, [this, &follower] {
+    world_.crash(follower);
+    revive(follower, kMillisecondUs);
+  });
   forge(quick, 45, 85);
-  part(quick, 110);
+  at(110, [this, &follower, &quick] { world_.reset_links(follower.id(), quick.id()); });
   forge(slow, 115, 200);
 }
 
@@ -318,6 +373,7 @@ void Faults::forge_votes(SimNode& to, SimNode& chosen) {
   };
   bool leads = chosen.is_up() && chosen.replica().zab().role() == consensus::Role::kLeading;
   if (!looks(to) || !(leads || looks(chosen))) return;
+  for (auto& node : world_.nodes()) node->forget_votes();
   const consensus::ZabState& state = chosen.replica().zab().state();
   consensus::Notification notification;
   notification.vote = consensus::Vote{chosen.id(), state.durable, state.current_epoch};

@@ -75,9 +75,11 @@ class Faults {
   void flap(SimNode& a, SimNode& b, int times, int64_t period_us);
   void fill_disk(SimNode& node, uint64_t detail, int64_t duration_us);
   void cut_off_with_last_words(SimNode& leader, const Fault& fault);
-  void duel(SimNode& follower, SimNode& slow, SimNode& quick);
+  void ask_barrier(SimNode& node);
+  void duel(std::vector<SimNode*> three);
   void miselect(SimNode& chosen, const Fault& fault, int times);
   void forge_votes(SimNode& to, SimNode& chosen);
+  bool is_reconfigured() const;
   bool may_lose(const SimNode& node) const;
   bool damage_some_file(SimNode& node, uint64_t detail, bool readable);
   bool rot_everywhere(uint64_t detail);

@@ -186,7 +186,7 @@ void SimNode::check_bounds() {
 
 void SimNode::stop() {
   ++life_;
-  votes_sent_us_.clear();
+  forget_votes();
   replica_.reset();
   readers_.clear();
 }

@@ -85,6 +85,9 @@ class World {
   void heal(ServerId from, ServerId to);
   bool is_cut(ServerId from, ServerId to) const { return cuts_.contains({from, to}); }
   bool is_cut_either_way(ServerId a, ServerId b) const { return is_cut(a, b) || is_cut(b, a); }
+  // Somebody asks for other members.
+  void reconfigures() { reconfigured_us_ = now_us_; }
+  int64_t reconfigured_us() const { return reconfigured_us_; }
   // What `from` has sent on the links that are there now arrives no earlier.
   void make_late(ServerId from, int64_t until_us);
   void reset_links(ServerId a, ServerId b);
@@ -149,7 +152,7 @@ class World {
   WorldOptions options_;
   const consensus::Ensemble ensemble_;
   std::mt19937_64 random_;
-  int64_t now_us_ = 0;
+  int64_t now_us_ = 0, reconfigured_us_ = 0;
   uint64_t next_event_ = 0;
   uint64_t events_run_ = 0;
   std::priority_queue<Scheduled, std::vector<Scheduled>, std::greater<>> events_;
@@ -203,6 +206,9 @@ class SimNode : public consensus::Environment,
       world_.crash(*this);
     }
   }
+
+  // Votes that nobody has cast make all of them vote anew.
+  void forget_votes() { votes_sent_us_.clear(); }
 
   // Faults of the machine.
   void pause(int64_t us);
