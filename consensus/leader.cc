@@ -151,7 +151,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   // had acknowledged in a former life.
   for (auto old = learners_.begin(); old != learners_.end();) {
     if (old->first != link && old->second.known &&
-        member_of(old->second.id) == member_of(info->id) && !is_mutant(Mutant::kOldLinkKept)) {
+        member_of(old->second.id) == member_of(info->id)) {
       out.push_back(action::Close{old->first, "the same server connected again"});
       note_return(member_of(info->id), learner.heard_ms, out);
       old = learners_.erase(old);

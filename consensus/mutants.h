@@ -32,7 +32,6 @@ enum class Mutant {
   kPromiseUnsaved,          // an epoch is promised before the promise is on the disk
   kSecondPromiseCounted,    // one promise counts for two leaders of the same epoch
   kLongerHistoryIgnored,    // a leader goes on although a follower's history is longer
-  kOldLinkKept,             // a server that connects again counts by its former link, too
   kOldPingProves,           // an answer from before the question proves a leadership
   kNoTrunc,                 // 1154
   kCounterRunsOver,         // 1277

@@ -16,10 +16,11 @@ MAX_FILE = 900 * 1024
 
 class ThreeNodes(ClusterTest):
     def test_a_tree_of_real_files(self):
-        """cp -a of /etc, /usr/share/doc and /usr/include on node 1, diff -r on 2 and 3."""
+        """cp -a of /etc, /usr/share/doc and /usr/include without Boost on node 1, diff -r on 2, 3."""
         source = os.path.join(self.cluster.directory, "source")
         os.makedirs(source)
         sh(f"cp -a /etc {source}/etc; cp -a /usr/share/doc /usr/include {source}/; "
+           f"rm -rf {source}/include/boost; "
            f"find {source} -type f -size +{MAX_FILE // 1024}k -delete; "
            f"find {source} ! -type f ! -type d ! -type l -delete; "
            f"find {source} -type l -lname '*[^ -~]*' -delete", timeout=300)

@@ -214,7 +214,6 @@ constexpr MutantName kMutantNames[consensus::kMutants] = {
     {"promise-unsaved", "ACKEPOCH waits for the disk"},
     {"second-promise-counted", "a promise counts for one leader: ACKEPOCH(-1)"},
     {"longer-history-ignored", "a leader gives up for a longer history"},
-    {"old-link-kept", "one link a server"},
     {"old-ping-proves", "a proof is an answer to a later ping"},
     {"no-trunc", "1154: what the leader lacks is taken back"},
     {"counter-runs-over", "1277: an epoch ends before its counter"},
@@ -235,6 +234,10 @@ constexpr Argument kArguments[] = {
      "AnAckBeforeNewLeadersDoesNotCount"},
     {"a leader that lacks committed txns is not followed",
      "only a quorum that has lost its disks elects one; see test_lost_history.py"},
+    {"one link a server",
+     "what comes late by a former link was true when it was sent: ACKs of what was durable, proofs "
+     "of "
+     "whom it followed; its requests are refused as all late ones are"},
     {"a request of a session that has moved is refused",
      "the same check as late-requests-prepared"},
 };
