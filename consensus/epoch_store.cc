@@ -31,7 +31,9 @@ EpochStore::Slot EpochStore::read(int number) {
   std::string bytes;
   DiskStatus status = disk_.open(slot_name(number), false, file);
   slot.present = status.error != ENOENT;
-  if (!status.ok() || !file->read_at(0, kBytes, bytes).ok() || bytes.size() != kBytes) return slot;
+  if (!status.ok() || !file->read_at(0, kBytes, bytes).ok()) return slot;
+  slot.cut_short = bytes.size() < kBytes;
+  if (slot.cut_short) return slot;
   uint32_t sum = crc32c(0, std::string_view(bytes).substr(0, kSumOffset));
   if (get<uint64_t>(bytes.data()) != kMagic || get<uint32_t>(&bytes[kSumOffset]) != sum) {
     return slot;
@@ -47,8 +49,9 @@ EpochStore::State EpochStore::open(std::string& problem) {
   Slot slots[2] = {read(0), read(1)};
   if (!slots[0].present && !slots[1].present) return State::kNew;
   if (!slots[0].whole && !slots[1].whole) {
-    // A crash in the very first save leaves no second copy, and had promised nothing.
-    if (!slots[1].present) return State::kNew;
+    // A crash in the very first save leaves no second copy, or the beginning of one, and had
+    // promised nothing.
+    if (!slots[1].present || slots[1].cut_short) return State::kNew;
     problem = "accepted.0 and accepted.1 are both damaged: what this node promised is lost";
     return State::kLost;
   }

@@ -39,7 +39,7 @@ class EpochStore {
 
  private:
   struct Slot {
-    bool present = false, whole = false;
+    bool present = false, whole = false, cut_short = false;
     uint64_t sequence = 0;
     Promise promise;
   };

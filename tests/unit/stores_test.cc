@@ -69,6 +69,19 @@ TEST(EpochStore, OneRottenCopyNeverHidesAPromise) {
   }
 }
 
+TEST(EpochStore, AFirstSaveThatACrashStoppedHadPromisedNothing) {
+  sim::SimDisk disk(1);
+  std::unique_ptr<File> first, second;
+  ASSERT_TRUE(disk.open("accepted.0", true, first).ok());
+  ASSERT_TRUE(first->write_at(0, std::string(36, 'x')).ok());  // and it rotted
+  ASSERT_TRUE(disk.open("accepted.1", true, second).ok());
+  ASSERT_TRUE(second->write_at(0, std::string(10, 'x')).ok());
+  std::string problem;
+  EXPECT_EQ(EpochStore(disk).open(problem), EpochStore::State::kNew);
+  ASSERT_TRUE(second->write_at(0, std::string(36, 'x')).ok());
+  EXPECT_EQ(EpochStore(disk).open(problem), EpochStore::State::kLost);
+}
+
 TEST(EpochStore, NeverTakesAPromiseBack) {
   sim::SimDisk disk(1);
   EpochStore store(disk);
