@@ -391,8 +391,8 @@ Error Preparer::prepare_multi(const Request& request, Txn& txn) {
       op = Op{OpCode::kError, ErrorTxn{error}};
     }
     bytes += payload_bytes(op);
-    if (bytes > options_.max_txn_bytes)
-      return too_large(request);  // before the rest of it is expanded, too
+    // Before the rest of it is expanded, too.
+    if (bytes > options_.max_txn_bytes) return too_large(request);
     multi.ops.push_back(std::move(op));
   }
   if (failure != Error::kOk) outstanding_.roll_back();

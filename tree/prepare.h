@@ -28,12 +28,12 @@ struct PreparedTxn {
 
 // What Java takes from system properties, and zoo.cfg says here.
 struct PrepareOptions {
-  bool extended_types = false;  // extendedTypesEnabled: TTL nodes
-  bool skip_acl = false;        // skipACL
-  bool enforce_quota = false;   // enforceQuota: hard limits
-  bool local_sessions = false;  // localSessionsEnabled: unknown ones are some server's
-  size_t max_txn_bytes = kMaxTxnBytes;
-  std::set<std::string> acl_schemes;  // beside world, auth, ip and digest: authProvider.N
+  bool extended_types = false;          // extendedTypesEnabled: TTL nodes
+  bool skip_acl = false;                // skipACL
+  bool enforce_quota = false;           // enforceQuota: hard limits
+  bool local_sessions = false;          // localSessionsEnabled: unknown ones are some server's
+  size_t max_txn_bytes = kMaxTxnBytes;  // the simulator's is smaller
+  std::set<std::string> acl_schemes;    // beside world, auth, ip and digest: authProvider.N
   // The text of the configuration that a reconfig request leads to, as of the version that it would
   // have. None: reconfigEnabled is not set.
   std::function<Result<std::string>(std::string_view body, Zxid version)> plan_reconfig;

@@ -242,7 +242,7 @@ void Faults::strike(const Fault& fault) {
       break;
     case FaultKind::kMiselection:
       if (fault.detail % 2 == 0) {
-        miselect(node, fault, 4);
+        miselect(node, fault.detail);
       } else {
         std::vector<SimNode*> three;
         for (size_t i = 0; i < 3; ++i) three.push_back(all[(fault.node + i) % all.size()]);
@@ -300,17 +300,16 @@ void Faults::ask_barrier(SimNode& node) {
 // Three nodes that have lost their roles: one follows another, promises the third the same epoch
 // that the other has chosen meanwhile, and comes back.
 void Faults::duel(std::vector<SimNode*> three) {
-  auto end_of_log = [](const SimNode* node) {
-    const consensus::ZabState& state = const_cast<SimNode*>(node)->replica().zab().state();
+  auto end_of_log = [](SimNode* node) {
+    const consensus::ZabState& state = node->replica().zab().state();
     return std::pair(state.current_epoch, state.durable);
   };
   for (SimNode* node : three) {
     if (!node->is_up() || !node->replica().zab().has_vote()) return;
   }
   // Whoever follows must not know more than those that it follows.
-  std::sort(three.begin(), three.end(), [end_of_log](const SimNode* a, const SimNode* b) {
-    return end_of_log(a) < end_of_log(b);
-  });
+  std::sort(three.begin(), three.end(),
+            [end_of_log](SimNode* a, SimNode* b) { return end_of_log(a) < end_of_log(b); });
   if (three[0] == three[1] || three[1] == three[2]) return;
   SimNode &follower = *three[0], &slow = *three[1], &quick = *three[2];
   std::vector<SimNode*> all;
@@ -346,23 +345,28 @@ void Faults::duel(std::vector<SimNode*> three) {
 }
 
 // No election is right about who knows most: discovery has to find out.
-void Faults::miselect(SimNode& chosen, const Fault& fault, int times) {
+void Faults::miselect(SimNode& chosen, uint64_t detail) {
   auto& nodes = world_.nodes();
   for (size_t i = 0; i < nodes.size(); ++i) {
-    bool leaves = times == 4 && (fault.detail >> i & 1) != 0;
+    if ((detail >> i & 1) == 0) continue;
     for (auto& other : nodes) {
-      if (leaves && other != nodes[i]) world_.reset_links(nodes[i]->id(), other->id());
+      if (other != nodes[i]) world_.reset_links(nodes[i]->id(), other->id());
     }
   }
+  forge_elections(chosen, detail >> 16, 4);
+}
+
+void Faults::forge_elections(SimNode& chosen, uint64_t believers, int times) {
+  if (times == 0) return;
   world_.after(3 * kMillisecondUs + world_.random_us(60 * kMillisecondUs),
-               [this, &chosen, fault, times] {
+               [this, &chosen, believers, times] {
                  ++forged_round_;
                  for (size_t i = 0; i < world_.nodes().size(); ++i) {
                    SimNode& to = *world_.nodes()[i];
-                   bool believes = &to == &chosen || (fault.detail >> (i + 16) & 3) != 0;
+                   bool believes = &to == &chosen || (believers >> i & 3) != 0;
                    if (believes) forge_votes(to, chosen);
                  }
-                 if (times > 1) miselect(chosen, fault, times - 1);
+                 forge_elections(chosen, believers, times - 1);
                });
 }
 

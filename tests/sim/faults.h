@@ -77,7 +77,8 @@ class Faults {
   void cut_off_with_last_words(SimNode& leader, const Fault& fault);
   void ask_barrier(SimNode& node);
   void duel(std::vector<SimNode*> three);
-  void miselect(SimNode& chosen, const Fault& fault, int times);
+  void miselect(SimNode& chosen, uint64_t detail);
+  void forge_elections(SimNode& chosen, uint64_t believers, int times);
   void forge_votes(SimNode& to, SimNode& chosen);
   bool is_reconfigured() const;
   bool may_lose(const SimNode& node) const;

@@ -230,14 +230,12 @@ struct Argument {
 };
 constexpr Argument kArguments[] = {
     {"ACKs of proposals count after NEWLEADER's only",
-     "a zabfs learner sends none before it; for Java's see zab_test, "
-     "AnAckBeforeNewLeadersDoesNotCount"},
+     "a zabfs learner sends none before it; for Java's see AnAckBeforeNewLeadersDoesNotCountAsOne"},
     {"a leader that lacks committed txns is not followed",
      "only a quorum that has lost its disks elects one; see test_lost_history.py"},
     {"one link a server",
-     "what comes late by a former link was true when it was sent: ACKs of what was durable, proofs "
-     "of "
-     "whom it followed; its requests are refused as all late ones are"},
+     "ACKs and proofs that come late by a former link were true when they were sent; its requests"
+     " are refused as all late ones are"},
     {"a request of a session that has moved is refused",
      "the same check as late-requests-prepared"},
 };

@@ -338,7 +338,8 @@ void World::close(ServerId from, LinkId link) {
 void World::make_late(ServerId from, int64_t until_us) {
   for (const auto& [key, connection] : connections_) {
     if (key.first != from) continue;
-    int end = connection->ends[0] == from && connection->links[0] == key.second ? 0 : 1;
+    int end = 0;
+    find_connection(from, key.second, end);
     connection->streams[end].late_until_us = until_us;
     after(
         until_us - now_us_, [this, connection = connection, end] { read(connection, end); },
