@@ -16,6 +16,7 @@
 #include "fsd/admin/server.h"
 #include "fsd/config.h"
 #include "fsd/fuse/mount.h"
+#include "fsd/fuse/replay_process.h"
 #include "fsd/wire/server.h"
 
 namespace zabfs::fsd {
@@ -164,8 +165,8 @@ int start(int argc, char** argv) {
 }  // namespace zabfs::fsd
 
 int main(int argc, char** argv) {
-  if (argc == 3 && std::strcmp(argv[1], zabfs::fsd::kReplayHelperArgument) == 0) {
-    return zabfs::fsd::run_replay_helper(zabfs::fsd::kReplayHelperSocket, argv[2]);
+  if (argc == 3 && std::strcmp(argv[1], zabfs::fsd::kReplayArgument) == 0) {
+    return zabfs::fsd::run_replay_process(argv[2]);
   }
   spdlog::set_default_logger(spdlog::stderr_logger_mt("zabfsd"));
   spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");

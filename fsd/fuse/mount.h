@@ -252,7 +252,10 @@ class Mount : public consensus::ReplicaListener {
                       const std::string& new_name);
 
   // -- inotify: the helper's requests, answered from what is committed, and what it is given to do
-  bool is_helper(fuse_req_t req) const { return replayer_.is_helper(fuse_req_ctx(req)->pid); }
+  bool is_helper(fuse_req_t req) const {
+    const fuse_ctx* who = fuse_req_ctx(req);
+    return replayer_.is_helper(who->pid, who->uid, who->gid);
+  }
   std::optional<ReplayOp> replay_of(fuse_ino_t parent, const char* name) const;
   bool replay_lookup(fuse_req_t req, const std::string& path);
   void reply_gone(fuse_req_t req, const ReplayOp& op, KernelNode before);

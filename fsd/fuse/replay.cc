@@ -1,16 +1,11 @@
 #include "fsd/fuse/replay.h"
 
 #include <dirent.h>
-#include <fcntl.h>
-#include <fmt/format.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <spdlog/spdlog.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,13 +19,14 @@
 #include <utility>
 #include <vector>
 
+#include "fsd/fuse/replay_process.h"
+
 extern char** environ;
 
 namespace zabfs::fsd {
 namespace {
 
-constexpr size_t kMaxMessage = 16'384;
-constexpr int kTries = 5;
+constexpr auto kStartWait = std::chrono::seconds(30);
 constexpr auto kAnswerWait = std::chrono::seconds(5);
 // Between two looks into /proc: so long that they take a fiftieth of one CPU at most.
 constexpr int kPauseFactor = 50;
@@ -78,137 +74,95 @@ std::optional<KernelNode> node_of(const std::string& line) {
   return half(*bytes >> 32) << 32 | half(*bytes);
 }
 
-// Fields of a message, each ended by a zero byte: type, kind, size, path, to.
-std::string encode(const ReplayOp& op) {
-  std::string text;
-  for (const std::string& field :
-       {std::to_string(static_cast<int>(op.type)), std::to_string(static_cast<int>(op.kind)),
-        std::to_string(op.size), op.path, op.to}) {
-    text += field;
-    text += '\0';
-  }
-  return text;
-}
-
-std::optional<ReplayOp> decode(std::string_view text) {
-  std::vector<std::string> fields;
-  while (!text.empty()) {
-    size_t end = text.find('\0');
-    if (end == std::string_view::npos) return std::nullopt;
-    fields.emplace_back(text.substr(0, end));
-    text.remove_prefix(end + 1);
-  }
-  if (fields.size() != 5) return std::nullopt;
-  ReplayOp op;
-  op.type = static_cast<Replay>(std::stoi(fields[0]));
-  op.kind = static_cast<tree::Kind>(std::stoi(fields[1]));
-  op.size = std::stoull(fields[2]);
-  op.path = fields[3];
-  op.to = fields[4];
-  return op;
-}
-
-int make(const std::string& path, tree::Kind kind) {
-  switch (kind) {
-    case tree::Kind::kFile:
-      return ::mknod(path.c_str(), S_IFREG | 0600, 0);
-    case tree::Kind::kDirectory:
-      return ::mkdir(path.c_str(), 0700);
-    case tree::Kind::kSymlink:
-      return ::symlink("-", path.c_str());
-  }
-  return -1;
-}
-
-int modify(const std::string& path, uint64_t size) {
-  int fd = ::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return -1;
-  int result = ::ftruncate(fd, static_cast<off_t>(size));
-  ::close(fd);
-  return result;
-}
-
-int replay(const ReplayOp& op, const std::string& mount_point) {
-  std::string path = mount_point + op.path;
-  switch (op.type) {
-    case Replay::kCreate:
-      return make(path, op.kind);
-    case Replay::kDelete:
-      return op.kind == tree::Kind::kDirectory ? ::rmdir(path.c_str()) : ::unlink(path.c_str());
-    case Replay::kModify:
-      return modify(path, op.size);
-    case Replay::kCommit:
-      return ::truncate(path.c_str(), static_cast<off_t>(op.size));
-    case Replay::kAttributes:
-      return ::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
-    case Replay::kRename:
-      return ::rename(path.c_str(), (mount_point + op.to).c_str());
-  }
-  return -1;
-}
-
 }  // namespace
-
-int run_replay_helper(int socket, const std::string& mount_point) {
-  ::prctl(PR_SET_NAME, "zabfs-inotify");
-  // It ends with its daemon, not before: whoever stops both signals both.
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::signal(signal, SIG_IGN);
-  std::vector<char> buffer(kMaxMessage);
-  while (true) {
-    ssize_t size = ::recv(socket, buffer.data(), buffer.size(), 0);
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return 0;
-    if (std::optional<ReplayOp> op = decode({buffer.data(), static_cast<size_t>(size)})) {
-      // The names are as the operation needs them; but others look them up at the same moment, and
-      // may bring back what is there now. What fails for good is told of by a later operation.
-      for (int tries = 0; tries < kTries && replay(*op, mount_point) != 0; ++tries) {
-      }
-    }
-    char done = 1;
-    if (::send(socket, &done, 1, MSG_NOSIGNAL) != 1) return 0;
-  }
-}
 
 Replayer::~Replayer() { stop(); }
 
 std::string Replayer::start(const std::string& mount_point) {
-  struct stat st = {};
-  if (::stat(mount_point.c_str(), &st) != 0) return std::strerror(errno);
-  // As the kernel itself writes it, in fdinfo.
-  device_ = uint64_t{major(st.st_dev)} << 20 | minor(st.st_dev);
-  mount_point_ = mount_point;
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return std::strerror(errno);
   }
+  socket_ = ends[0];
+  int on = 1;
+  ::setsockopt(socket_, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+  // Of a child that is waited for nobody else gets the number. One whose end is ignored, as whoever
+  // started this daemon may have left it, isn't waited for.
+  ::signal(SIGCHLD, SIG_DFL);
+  pid_t child = 0;
+  std::string error = spawn(mount_point, ends[1], child);
+  ::close(ends[1]);
+  if (error.empty()) {
+    error = meet(child);
+    if (!error.empty()) {
+      ::kill(child, SIGKILL);
+      ::waitpid(child, nullptr, 0);
+    }
+  }
+  if (!error.empty()) {
+    ::close(socket_);
+    return error;
+  }
+  thread_ = std::thread([this] { run(); });
+  pthread_setname_np(thread_.native_handle(), "zabfs-inotify");
+  return {};
+}
+
+std::string Replayer::spawn(const std::string& mount_point, int socket, pid_t& child) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], kReplayHelperSocket);
-  posix_spawn_file_actions_addclosefrom_np(&actions, kReplayHelperSocket + 1);
+  posix_spawn_file_actions_adddup2(&actions, socket, kReplaySocket);
+  posix_spawn_file_actions_addclosefrom_np(&actions, kReplaySocket + 1);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t none;
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-  std::string name = "zabfsd", argument = kReplayHelperArgument, point = mount_point;
+  std::string name = "zabfsd", argument = kReplayArgument, point = mount_point;
   char* argv[] = {name.data(), argument.data(), point.data(), nullptr};
-  pid_t helper = 0;
-  int error = ::posix_spawn(&helper, "/proc/self/exe", &actions, &attributes, argv, environ);
+  int error = ::posix_spawn(&child, "/proc/self/exe", &actions, &attributes, argv, environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  ::close(ends[1]);
-  if (error != 0) {
-    ::close(ends[0]);
-    return std::strerror(error);
+  return error == 0 ? std::string() : std::strerror(error);
+}
+
+// Takes its first message, and who it is by the kernel's word; an empty string, or what is wrong.
+std::string Replayer::meet(pid_t child) {
+  ReplayReady ready;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+  iovec part = {&ready, sizeof(ready)};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  set_wait(kStartWait);
+  ssize_t size = 0;
+  while ((size = ::recvmsg(socket_, &message, 0)) < 0 && errno == EINTR) {
   }
-  socket_ = ends[0];
-  timeval wait = {kAnswerWait.count(), 0};
-  ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-  helper_ = helper;
-  thread_ = std::thread([this] { run(); });
-  pthread_setname_np(thread_.native_handle(), "zabfs-inotify");
+  if (size < 0) return std::strerror(errno);
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (size != sizeof(ready) || header == nullptr || header->cmsg_type != SCM_CREDENTIALS) {
+    return "its process ended at once";
+  }
+  if (ready.error[0] != '\0') return ready.error.data();
+  ucred who = {};
+  std::memcpy(&who, CMSG_DATA(header), sizeof(who));
+  if (who.pid != child) return "another process answered";
+  device_ = ready.device;
+  uid_ = who.uid;
+  gid_ = who.gid;
+  int off = 0;
+  ::setsockopt(socket_, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
+  set_wait(kAnswerWait);
+  helper_ = child;
   return {};
+}
+
+void Replayer::set_wait(std::chrono::seconds seconds) const {
+  timeval wait = {seconds.count(), 0};
+  ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 }
 
 void Replayer::stop() {
@@ -217,10 +171,15 @@ void Replayer::stop() {
     stopping_ = true;
   }
   arrived_.notify_all();
-  pid_t helper = helper_.exchange(0);
+  pid_t helper = helper_;
   if (helper == 0) return;
   ::shutdown(socket_, SHUT_RDWR);  // ends a wait for its answer, and the helper
   ::kill(helper, SIGKILL);
+  // Its last request is its own until it is gone, and its number nobody else's until it isn't
+  // waited for any more.
+  siginfo_t end;
+  ::waitid(P_PID, static_cast<id_t>(helper), &end, WEXITED | WNOWAIT);
+  helper_ = 0;
   ::waitpid(helper, nullptr, 0);
   if (thread_.joinable()) thread_.join();
   ::close(socket_);

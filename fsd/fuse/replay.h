@@ -7,13 +7,14 @@
 // look into the queue or the node table, and changes together looks into /proc that take 2% of a
 // CPU at most.
 //
-// The helper is this program under another name (`run_replay_helper`), not a thread: a process that
+// The helper is this program under another name (replay_process.h), not a thread: a process that
 // enters its own mount can hang for good.
 #pragma once
 
 #include <sys/types.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -61,14 +62,22 @@ class Replayer {
   // False if there is none, and there is room to queue it.
   bool absorb(const ReplayOp& op);
 
-  // By any thread. Whether a request is the helper's, and what it is doing with that path.
-  bool is_helper(pid_t pid) const { return pid == helper_; }
+  // By any thread. Whether a request is the helper's, and what it is doing with that path. No other
+  // process has its number while it runs, and none but root's can take its user and its group. A
+  // process in a pid namespace that this daemon doesn't see has the number 0: never the helper.
+  bool is_helper(pid_t pid, uid_t uid, gid_t gid) const {
+    pid_t helper = helper_;
+    return helper != 0 && pid == helper && uid == uid_ && gid == gid_;
+  }
   std::optional<ReplayOp> current(const std::string& path) const;
   // A change of that name is still to be told of: the kernel must not cache the name until then.
   bool is_pending(const std::string& path) const;
 
  private:
   static constexpr size_t kMaxQueued = 10'000;
+  std::string spawn(const std::string& mount_point, int socket, pid_t& child);
+  std::string meet(pid_t child);
+  void set_wait(std::chrono::seconds seconds) const;
   void run();
   // Nodes of this mount that inotify or fanotify watches, by all processes.
   std::unordered_set<KernelNode> watched() const;
@@ -76,9 +85,10 @@ class Replayer {
   void give_up();
   bool execute(const ReplayOp& op);
 
-  std::atomic<pid_t> helper_{0};
+  std::atomic<pid_t> helper_{0};  // 0: there is none
+  uid_t uid_ = 0;                 // these two are written before helper_, and not again
+  gid_t gid_ = 0;
   int socket_ = -1;
-  std::string mount_point_;
   uint64_t device_ = 0;
   std::thread thread_;
 
@@ -93,10 +103,5 @@ class Replayer {
   size_t dropped_ = 0;
   std::atomic<size_t> pending_count_{0};
 };
-
-// The helper's main: does what comes on that socket until it closes.
-int run_replay_helper(int socket, const std::string& mount_point);
-inline constexpr int kReplayHelperSocket = 3;
-inline constexpr const char* kReplayHelperArgument = "--replay-changes";
 
 }  // namespace zabfs::fsd

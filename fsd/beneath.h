@@ -1,0 +1,47 @@
+// Files below a directory that others write to, found without ever leaving it: no symlink is
+// followed, no mount is entered, ".." does not pass its top.
+//
+// Whoever runs as root opens the directory once, and reaches everything below it by these. A path
+// that is checked first and used later is another file by then, if somebody wants it to be.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace zabfs::fsd {
+
+// A file descriptor that closes itself; -1: none.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() { close(); }
+  // False, and errno, if what was written did not arrive.
+  bool close();
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+// openat2(2) with a path below `directory`, or "." for the directory itself. No descriptor, and
+// errno: EXDEV at another mount, ELOOP at a symlink. O_PATH | O_NOFOLLOW opens a symlink itself.
+Descriptor open_beneath(int directory, std::string_view path, int flags, mode_t mode = 0);
+
+// The directory that holds a path, and the name in it: for the *at() calls, none of which follows
+// that name.
+struct Place {
+  Descriptor parent;
+  std::string name;  // "." for the top itself
+};
+Place place_beneath(int directory, std::string_view path);
+
+}  // namespace zabfs::fsd
