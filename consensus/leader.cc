@@ -166,6 +166,12 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   learner.phase = LearnerPhase::kInfo;
   learner.last = packet.zxid;  // its accepted epoch, until ACKEPOCH says where its log ends
   if (phase_ == Phase::kDiscovery) return try_choose_epoch(out);
+  // It promised that epoch to a node that then did not lead, and may not follow an earlier one.
+  if (learner.last.epoch() > epoch_ && state_.membership.is_member(member_of(info->id))) {
+    failure_ = "server " + std::to_string(member_of(info->id).value) + " has promised epoch " +
+               std::to_string(learner.last.epoch()) + ", and can follow a later leader only";
+    return;
+  }
   if (phase_ != Phase::kSavingAccepted) send_leader_info(link, out);
 }
 

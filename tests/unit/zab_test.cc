@@ -83,6 +83,16 @@ TEST_F(LeaderTest, GivesUpForALongerHistory) {
   EXPECT_EQ(zab_->role(), Role::kSettling);
 }
 
+TEST_F(LeaderTest, MakesRoomForALaterOneThatAMemberHasPromisedToFollow) {
+  establish();
+  connect(12, 9, 7);  // no member
+  EXPECT_EQ(zab_->role(), Role::kLeading);
+  connect(13, 2, 2);
+  EXPECT_EQ(zab_->role(), Role::kLeading);
+  connect(14, 2, 3);
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
 TEST_F(LeaderTest, APromiseMadeBeforeDoesNotCount) {
   connect(11, 1);
   step(event::AcceptedEpochSaved{2, true});
