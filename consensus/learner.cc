@@ -219,7 +219,8 @@ void Learner::promise(Actions& out) {
 }
 
 Zxid Learner::claimed_last() const {
-  return state_.diverged ? kNoCommonLog : state_.history.last();
+  bool wants_snapshot = state_.diverged || state_.parted_in_epoch == epoch_;
+  return wants_snapshot ? kNoCommonLog : state_.history.last();
 }
 
 void Learner::on_sync_mode(const Packet& packet, Actions& out) {
@@ -236,11 +237,17 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
     out.push_back(action::BeginSync{mode_, state_.history.last(), link_});
   } else if (packet.type == PacketType::kTrunc) {
     mode_ = SyncMode::kTrunc;
-    if (!expect(state_.history.contains(packet.zxid), packet)) return;
     if (packet.zxid < committed_) {
       failure_ = lost_history(packet.zxid, committed_);
       return;
     }
+    if (packet.zxid < state_.history.base()) {
+      state_.parted_in_epoch = epoch_;
+      failure_ =
+          "the snapshot that this node's log begins with holds txns that were never committed";
+      return;
+    }
+    if (!expect(state_.history.contains(packet.zxid), packet)) return;
     committed_ = std::max(committed_, packet.zxid);
     state_.history.truncate(packet.zxid);
     state_.membership.truncate(packet.zxid);

@@ -81,7 +81,7 @@ LogRecovery Log::open() {
   LogRecovery recovery;
   behind_.clear();
   missing_.reset();
-  committed_ = Zxid{};
+  committed_ = first_base_ = Zxid{};
   is_new_ = false;
   for (const char* leftover : {kSpareName, kTemporaryName}) {
     static_cast<void>(disk_.remove(leftover));
@@ -90,7 +90,8 @@ LogRecovery Log::open() {
   bool has_base = false;
   LogHandlers handlers;
   handlers.first_segment = [&](const SegmentHeader& header) {
-    state.history.reset(header.last_zxid);
+    first_base_ = header.last_zxid;
+    state.history.reset(first_base_);
     state.current_epoch = header.current_epoch;
     state.chain = header.chain;
     has_base = true;
@@ -283,7 +284,7 @@ DiskStatus Log::restart_at(Zxid base, uint32_t epoch) {
   state.history.reset(base);
   state.current_epoch = epoch;
   state_ = std::move(state);
-  committed_ = base;
+  committed_ = first_base_ = base;
   return start_segment(0);
 }
 

@@ -15,6 +15,7 @@
 #include "consensus/disk.h"
 #include "consensus/history.h"
 #include "consensus/log_reader.h"
+#include "consensus/mutants.h"
 #include "consensus/protocol.h"
 
 namespace zabfs::consensus {
@@ -80,6 +81,11 @@ class Log {
 
   // As recovered: a txn up to which the log itself says that it was committed.
   Zxid committed() const { return committed_; }
+  // As recovered: whether a snapshot that the log goes on from, at `base`, is known to hold nothing
+  // but what was committed. A leader's snapshot is not, until it said UPTODATE.
+  bool knows_committed(Zxid base) const {
+    return base == first_base_ || base <= committed_ || is_mutant(Mutant::kSnapTakenForCommitted);
+  }
 
   // Appends a batch and syncs it. `committed` is noted with it. A txn longer than what can be read
   // back (log_format.h) is refused before anything is written. After ENOSPC the log is as before,
@@ -136,6 +142,7 @@ class Log {
 
   State state_;
   Zxid committed_;
+  Zxid first_base_;  // where the first segment begins
 
   // Of a damaged log: the intact records behind the damage, and what lies between.
   struct BehindDamage {

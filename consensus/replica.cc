@@ -267,7 +267,7 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
     }
     while (!log_marks_.empty() && log_marks_.back().first > begin.zxid) log_marks_.pop_back();
   } else if (begin.mode == SyncMode::kSnap) {
-    staged_link_ = begin.link;
+    incoming_link_ = begin.link;
     window_.clear();
     window_bytes_ = 0;
     window_base_ = begin.zxid;
@@ -352,9 +352,12 @@ void Replica::try_settled() {
 }
 
 void Replica::finish_settling(const History& history, uint32_t epoch) {
-  if (history.base() > applied_) install_staged_tree();
-  staged_tree_.reset();
-  staged_link_ = 0;
+  // Its end may have reached the disk, and its leader never said UPTODATE.
+  if (incoming_tree_ && incoming_tree_->last_zxid() == history.base()) stage_incoming_tree();
+  incoming_tree_.reset();
+  incoming_link_ = 0;
+  if (history.base() <= applied_) staged_tree_.reset();
+  if (staged_tree_ && is_mutant(Mutant::kSnapTakenForCommitted)) install_staged_tree();
   while (!window_.empty() && window_.back().zxid > history.last()) {
     window_bytes_ -= window_.back().txn->size();
     window_.pop_back();
@@ -379,10 +382,11 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
 
 // ---- applying
 
-// How far this node may apply. While a snapshot of the leader's is coming, what is known to be
-// committed beyond this node's tree is in there.
+// How far this node may apply. With a snapshot of a leader's, what is known to be committed beyond
+// this node's tree is in there.
 Zxid Replica::applicable() const {
-  return staged_link_ != 0 ? applied_ : std::min(zab_->committed(), zab_->state().durable);
+  bool waits = incoming_link_ != 0 || staged_tree_;
+  return waits ? applied_ : std::min(zab_->committed(), zab_->state().durable);
 }
 
 void Replica::apply_committed() {
@@ -502,8 +506,14 @@ std::optional<Replica::Pending> Replica::take_pending(const tree::TxnHeader& hea
   return pending;
 }
 
+void Replica::stage_incoming_tree() {
+  if (!incoming_tree_) return;
+  staged_tree_ = std::move(incoming_tree_);
+  incoming_tree_.reset();
+  incoming_link_ = 0;
+}
+
 void Replica::install_staged_tree() {
-  if (!staged_tree_) return;
   environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
                                                 place(), staged_tree_->last_zxid().value));
   // An older snapshot catches up first: readers never see this node go back.
@@ -520,7 +530,6 @@ void Replica::install_staged_tree() {
   }
   if (!std::exchange(divergence_, {}).empty() && !snapshot_busy_) keep_diverged(std::move(old));
   staged_tree_.reset();
-  staged_link_ = 0;
   take_configuration();
   std::erase_if(attached_here_,
                 [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
@@ -529,6 +538,8 @@ void Replica::install_staged_tree() {
   applied_ = last_snapshot_ = tree_->last_zxid();
   txns_since_snapshot_ = 0;
   log_since_snapshot_ = 0;
+  // The log is to say that it was committed, also if nothing more is written.
+  seal_soon();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();
 }
 

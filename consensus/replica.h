@@ -83,6 +83,8 @@ struct ReplicaConfig {
   bool reconfig_enabled = false;
   bool readdress = false;          // the addresses in zoo.cfg count, not those that were committed
   bool standalone_enabled = true;  // one configured member is no ensemble, and can't become one
+  // The simulator's: before it is established, a leader's snapshots hold all of its log, as Java's.
+  bool snapshots_hold_all = false;
 
   bool is_standalone() const { return standalone_enabled && zab.ensemble.members().size() <= 1; }
 };
@@ -235,6 +237,7 @@ class Replica {
   void send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns);
   void read_history(const action::SendHistory& send);
   void history_read(const action::SendHistory& piece, bool whole, const std::deque<LogTxn>& txns);
+  bool send_all_as_snapshot(Supply& supply, const action::SendSnapshot& send);
   bool begin_snapshot(Supply& supply, const action::SendSnapshot& send);
   void read_snapshot(std::shared_ptr<SnapshotReader> reader, const action::SendSnapshot& send);
   void snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem);
@@ -244,6 +247,7 @@ class Replica {
   // Log and snapshots.
   void start_log_write();
   void log_written(std::vector<LogEntry> batch, const DiskStatus& status, bool wants_spare);
+  void seal_soon();
   void seal_log();
   void promise_saved(const Promise& promise, const DiskStatus& status);
   void maybe_snapshot();
@@ -309,6 +313,7 @@ class Replica {
   Zxid applicable() const;
   void apply_committed();
   std::optional<Pending> take_pending(const tree::TxnHeader& header, bool at_once);
+  void stage_incoming_tree();
   void install_staged_tree();
   void on_divergence();
   void keep_diverged(std::shared_ptr<tree::Tree> tree);
@@ -362,9 +367,14 @@ class Replica {
   int64_t next_probe_ms_ = INT64_MAX;
   size_t room_for_snapshots_ = 0;  // that was missing
 
-  // A synchronisation by SNAP: the leader's tree, until it is committed to.
+  // A leader's snapshot that the log begins with, or is to. It may hold txns that were never
+  // committed (a Java leader's has all of its log), so nobody is shown it before this node serves:
+  // after UPTODATE, or once a quorum follows this node. Until then `tree_` stays as it was; after a
+  // restart it is empty.
   std::shared_ptr<tree::Tree> staged_tree_;
-  LinkId staged_link_ = 0;
+  // One that comes in, until the log has the end of its synchronisation.
+  std::shared_ptr<tree::Tree> incoming_tree_;
+  LinkId incoming_link_ = 0;
 
   bool ready_ = false;
   bool becoming_ready_ = false;

@@ -97,6 +97,8 @@ bool Replica::set_old_damage_aside() {
 std::unique_ptr<tree::Tree> Replica::load_snapshot(const History* history) {
   for (Zxid zxid : snapshots_.list()) {
     if (history != nullptr && !history->goes_on_from(zxid)) continue;
+    bool is_doubtful = zxid == log_.history().base() && !log_.knows_committed(zxid);
+    if (history == nullptr && is_doubtful) continue;
     std::string problem;
     if (std::unique_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) return tree;
     report_damage(problem + "; an older snapshot and the log have what it said");
@@ -106,9 +108,10 @@ std::unique_ptr<tree::Tree> Replica::load_snapshot(const History* history) {
 }
 
 std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std::string lost) {
+  const History& history = mending_ ? log_.mended_history() : log_.history();
   std::unique_ptr<tree::Tree> tree;
   if (lost.empty()) {
-    tree = load_snapshot(mending_ ? &log_.mended_history() : &log_.history());
+    tree = load_snapshot(&history);
     if (!tree && log_.history().base() != Zxid{}) {
       lost = fmt::format("no intact snapshot at or after 0x{:x}, where the log begins",
                          log_.history().base().value);
@@ -145,6 +148,15 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
     DiskStatus status = epochs_.save({0, true});
     if (!status.ok()) return status.message();
   }
+  staged_tree_.reset();
+  if (tree && tree->last_zxid() == history.base() && !log_.knows_committed(history.base())) {
+    environment_.log(
+        LogLevel::kInfo,
+        fmt::format("node {}: has a leader's snapshot at 0x{:x}, and waits for a leader "
+                    "to know whether all in it was committed",
+                    config_.zab.me.value, history.base().value));
+    staged_tree_ = std::move(tree);
+  }
   {
     std::unique_lock lock(tree_mutex_);
     tree_ = tree ? std::shared_ptr<tree::Tree>(std::move(tree)) : std::make_shared<tree::Tree>();
@@ -156,10 +168,12 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
 std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   const History& history = log_.history();
   recovered_ = history.last();
-  applied_ = last_snapshot_ = tree_->last_zxid();
+  applied_ = tree_->last_zxid();
+  const tree::Tree& whole_tree = staged_tree_ ? *staged_tree_ : *tree_;
+  last_snapshot_ = whole_tree.last_zxid();
   // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
   bool whole = read_window(history) || mending_;
-  if (history.last() > applied_ &&
+  if (history.last() > window_base_ &&
       (!whole || window_.empty() || window_.back().zxid != history.last())) {
     return "the log can't be read back";
   }
@@ -179,7 +193,7 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   bool takes_all = is_mutant(Mutant::kUncommittedApplied);
   state.committed = std::max(takes_all ? last : std::min(log_.committed(), last), applied_);
   state.membership = Membership(config_.zab.ensemble);
-  state.membership.adopt(configuration_in(*tree_));
+  state.membership.adopt(configuration_in(whole_tree));
   for (const auto& [zxid, txn] : unapplied_reconfigurations()) {
     state.membership.appended(zxid, *txn);
   }
@@ -196,13 +210,15 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   return {};
 }
 
-// Makes the window what the log holds behind the applied txns; false if it can't be read.
+// Makes the window what the log holds behind the tree, or the staged one; false if it can't be
+// read.
 bool Replica::read_window(const History& history) {
   window_.clear();
   window_bytes_ = 0;
-  window_base_ = applied_;
+  window_base_ = staged_tree_ ? staged_tree_->last_zxid() : applied_;
   Zxid last = history.last();
-  bool whole = last <= applied_ || Log::read(log_disk_, history, applied_, last, SIZE_MAX, window_);
+  bool whole =
+      last <= window_base_ || Log::read(log_disk_, history, window_base_, last, SIZE_MAX, window_);
   for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
   return whole;
 }

@@ -69,14 +69,17 @@ void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status,
   if (!status.ok()) return environment_.die(status.message());
   if (settling_) return;
   bool only_seal = batch.size() == 1 && batch[0].type == log_format::RecordType::kSeal;
-  seal_at_ms_ = only_seal ? INT64_MAX : environment_.now_ms() + kSealAfterMs;
+  seal_at_ms_ = INT64_MAX;
+  if (!only_seal) seal_soon();
   Zxid synced;
   for (const LogEntry& entry : batch) {
     if (entry.type == log_format::RecordType::kTxn) synced = entry.zxid;
   }
   if (synced != Zxid{}) step(event::Synced{synced});
   for (const LogEntry& entry : batch) {
-    if (entry.type == log_format::RecordType::kEndSync) step(event::EpochSaved{entry.extra});
+    if (entry.type != log_format::RecordType::kEndSync) continue;
+    stage_incoming_tree();
+    step(event::EpochSaved{entry.extra});
   }
   if (wants_spare && !spare_wanted_) {
     spare_wanted_ = true;
@@ -85,6 +88,8 @@ void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status,
                                 [this] { spare_wanted_ = false; });
   }
 }
+
+void Replica::seal_soon() { seal_at_ms_ = environment_.now_ms() + kSealAfterMs; }
 
 // The last batch gets a witness of its having been synced (log_format.h).
 void Replica::seal_log() {
@@ -96,14 +101,15 @@ void Replica::seal_log() {
 // ---- snapshots
 
 void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
-  if (!links_.contains(link) || link != staged_link_) return;
-  staged_tree_ = std::move(tree);
+  if (!links_.contains(link) || link != incoming_link_) return;
+  incoming_tree_ = std::move(tree);
   if (is_mutant(Mutant::kSnapshotAheadOfDisk)) {
+    stage_incoming_tree();
     install_staged_tree();
     return step(event::SnapshotReceived{link, configuration_in(*tree_)});
   }
   auto status = std::make_shared<DiskStatus>();
-  std::shared_ptr<tree::Tree> staged = staged_tree_;
+  std::shared_ptr<tree::Tree> staged = incoming_tree_;
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", place(),
                                staged->node_count(), staged->last_zxid().value));
@@ -119,8 +125,8 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
       [this, staged, link, status] {
         if (status->is_full()) return on_disk_full(*status, estimate_snapshot(*staged));
         if (!status->ok()) return environment_.die(status->message());
-        if (!links_.contains(link) || !staged_tree_) return;
-        step(event::SnapshotReceived{link, configuration_in(*staged_tree_)});
+        if (!links_.contains(link) || !incoming_tree_) return;
+        step(event::SnapshotReceived{link, configuration_in(*incoming_tree_)});
       });
 }
 
@@ -144,7 +150,8 @@ void Replica::maybe_snapshot() {
 }
 
 void Replica::take_snapshot() {
-  if (snapshot_busy_ || applied_ == last_snapshot_) return;
+  // The log does not go on from `tree_` when it goes on from a staged one.
+  if (snapshot_busy_ || staged_tree_ || applied_ == last_snapshot_) return;
   snapshot_busy_ = true;
   snapshot_wanted_ = false;
   txns_since_snapshot_ = 0;

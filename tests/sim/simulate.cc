@@ -221,6 +221,7 @@ constexpr MutantName kMutantNames[consensus::kMutants] = {
     {"txn-unbounded", "2101: what is proposed can be logged and sent"},
     {"snap-keeps-log", "2832: a SNAP replaces the log, too"},
     {"ensemble-renumbered", "the first epoch's leader numbers the ensemble"},
+    {"snap-taken-for-committed", "a snapshot of a leader's is shown after UPTODATE"},
 };
 
 // Rules that no run can miss, and why.

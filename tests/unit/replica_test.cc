@@ -220,25 +220,49 @@ TEST_F(Leads, NothingIsWrittenBetweenAFullDiskAndTheProbe) {
   EXPECT_FALSE(replica_->is_disk_full());
 }
 
-TEST_F(ReplicaTest, AFullDiskOfSnapshotsIsWaitedForAndNoSnapshotAskedForMeanwhile) {
-  config_.initialize = false;
-  config_.zab.me = ServerId{2};  // the observer
-  start();
-  Notification leads;
-  leads.state = PeerState::kLeading;
-  leads.vote = Vote{ServerId{1}, Zxid{}, 1};
-  leads.round = 1;
-  on_strand([&] { replica_->on_vote(ServerId{1}, leads); });
-  ASSERT_EQ(dials_.size(), 1u);
-  LinkId link = dials_.front();
-  on_strand([&] { replica_->on_link_up(link); });
-  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(1, 0), encode_leader_info(0)));
-  run();
-  receive(link, Packet(PacketType::kSnap, Zxid::make(1, 5)));
-  run();
-  snapshot_disk_.set_capacity(snapshot_disk_.used_bytes() + 100);
-  on_strand([&] {
+// ---- a leader's snapshot
+
+// The observer, led by server 1.
+class Observes : public ReplicaTest {
+ protected:
+  void SetUp() override {
+    config_.initialize = false;
+    config_.zab.me = ServerId{2};
+    start();
+  }
+  void hear_of_leader() {
+    Notification leads;
+    leads.state = PeerState::kLeading;
+    leads.vote = Vote{ServerId{1}, Zxid{}, 1};
+    leads.round = 1;
+    on_strand([&] { replica_->on_vote(ServerId{1}, leads); });
+    run();
+  }
+  // Goes on as far as what the leader says of the histories.
+  void join(uint32_t epoch) {
+    size_t before = dials_.size();
+    for (int i = 0; dials_.size() == before; ++i) {
+      ASSERT_LT(i, 100);
+      pass(100);
+      run();
+      hear_of_leader();
+    }
+    link_ = dials_.back();
+    sent_[link_].clear();
+    on_strand([&] { replica_->on_link_up(link_); });
+    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(0)));
+    run();
+  }
+  // Its end, but for UPTODATE.
+  void receive_snapshot(Zxid zxid, const std::string& path) {
+    receive(link_, Packet(PacketType::kSnap, zxid));
+    run();
     tree::Tree tree;
+    tree::Txn txn;
+    txn.header.zxid = zxid;
+    txn.header.type = tree::OpCode::kCreate;
+    txn.body = tree::CreateTxn{path, "", tree::open_acl(), false, 1};
+    tree.apply(txn, nullptr);
     std::string bytes;
     std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
     while (cursor->next(bytes, kSnapshotChunkBytes)) {
@@ -246,23 +270,99 @@ TEST_F(ReplicaTest, AFullDiskOfSnapshotsIsWaitedForAndNoSnapshotAskedForMeanwhil
     std::string_view input = bytes;
     tree::SnapshotLoader loader;
     ASSERT_EQ(loader.feed(input), tree::SnapshotLoader::State::kDone);
-    replica_->on_snapshot(link, loader.finish(Zxid::make(1, 5), nullptr));
-  });
+    on_strand([&] { replica_->on_snapshot(link_, loader.finish(zxid, nullptr)); });
+    run();
+  }
+  void receive_new_leader(uint32_t epoch) {
+    receive(link_,
+            Packet(PacketType::kNewLeader, Zxid::make(epoch, 0), config_.zab.ensemble.text()));
+    run();
+  }
+  void lose_leader() {
+    on_strand([&] { replica_->on_link_down(link_); });
+    run();
+  }
+  // Where this node's log ends, as it told its leader.
+  Zxid claimed() {
+    std::string_view bytes = sent_[link_];
+    while (!bytes.empty()) {
+      tree::jute::Reader in(bytes);
+      auto type = static_cast<PacketType>(in.i32());
+      Zxid zxid{in.i64()};
+      if (type == PacketType::kAckEpoch) return zxid;
+      bytes.remove_prefix(1);
+    }
+    return Zxid{};
+  }
+  bool shows(const std::string& path) { return replica_->tree().find(path) != nullptr; }
+  LinkId link_ = 0;
+};
+
+// All of a Java leader's log is in its snapshots, and the end of that may never be committed. Here
+// the leader of epoch 1 fails with (1,5) in its snapshot; that of epoch 2 has nothing after (1,3).
+TEST_F(Observes, ShowsNothingOfASnapshotBeforeItIsKnownThatAllInItWasCommitted) {
+  join(1);
+  receive_snapshot(Zxid::make(1, 5), "/lost");
+  receive_new_leader(1);
+  EXPECT_EQ(replica_->zab().state().history.last(), Zxid::make(1, 5));
+  EXPECT_FALSE(shows("/lost"));
+  lose_leader();
+  EXPECT_FALSE(shows("/lost"));
+  start();
+  EXPECT_FALSE(shows("/lost"));
+  EXPECT_EQ(replica_->zab().state().history.last(), Zxid::make(1, 5));
+  join(2);
+  EXPECT_EQ(claimed(), Zxid::make(1, 5));
+  receive(link_, Packet(PacketType::kTrunc, Zxid::make(1, 3)));
   run();
+  EXPECT_EQ(replica_->zab().role(), Role::kLooking);
+  join(2);
+  EXPECT_EQ(claimed(), Zxid::make(0, UINT32_MAX));  // none can have that: it sends a snapshot
+  receive_snapshot(Zxid::make(1, 3), "/kept");
+  receive_new_leader(2);
+  EXPECT_FALSE(shows("/kept"));
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  run();
+  EXPECT_TRUE(shows("/kept"));
+  EXPECT_FALSE(shows("/lost"));
+  pass(200);  // and the log says so
+  run();
+  start();
+  EXPECT_TRUE(shows("/kept"));
+}
+
+// The leader of epoch 2 has all that the snapshot holds.
+TEST_F(Observes, ShowsASnapshotOnceALaterLeaderGoesOnFromIt) {
+  join(1);
+  receive_snapshot(Zxid::make(1, 5), "/a");
+  receive_new_leader(1);
+  lose_leader();
+  join(2);
+  EXPECT_EQ(claimed(), Zxid::make(1, 5));
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 5)));
+  receive_new_leader(2);
+  EXPECT_FALSE(shows("/a"));
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  run();
+  EXPECT_TRUE(shows("/a"));
+}
+
+TEST_F(Observes, WaitsForAFullDiskOfSnapshotsAndAsksForNoSnapshotMeanwhile) {
+  join(1);
+  snapshot_disk_.set_capacity(snapshot_disk_.used_bytes() + 100);
+  receive_snapshot(Zxid::make(1, 5), "/a");
   EXPECT_TRUE(replica_->is_disk_full());
   for (int i = 0; i < 10; ++i) {
     pass(1'000);
     run();
-    on_strand([&] { replica_->on_vote(ServerId{1}, leads); });
-    run();
+    hear_of_leader();
   }
   EXPECT_TRUE(replica_->is_disk_full());
   EXPECT_EQ(dials_.size(), 1u);
   snapshot_disk_.set_capacity(0);
   pass(1'000);
   run();
-  on_strand([&] { replica_->on_vote(ServerId{1}, leads); });
-  run();
+  hear_of_leader();
   EXPECT_FALSE(replica_->is_disk_full());
   EXPECT_EQ(dials_.size(), 2u);
 }
