@@ -1,10 +1,13 @@
 #include "fsd/beneath.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace zabfs::fsd {
@@ -36,6 +39,40 @@ Place place_beneath(int directory, std::string_view path) {
   std::string_view parent = slash == std::string_view::npos ? "." : path.substr(0, slash);
   std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
   return {open_beneath(directory, parent, O_PATH | O_DIRECTORY), std::string(name)};
+}
+
+std::vector<std::string> names_in(int directory) {
+  std::vector<std::string> names;
+  Descriptor again = open_beneath(directory, ".", O_RDONLY | O_DIRECTORY);
+  DIR* open = ::fdopendir(again.get());
+  if (open == nullptr) return names;
+  while (dirent* entry = ::readdir(open)) {
+    std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(std::move(name));
+  }
+  again.release();
+  ::closedir(open);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool remove_beneath(int directory, const std::string& name) {
+  if (::unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT) return true;
+  if (errno != EISDIR) return false;
+  {
+    Descriptor inner = open_beneath(directory, name, O_PATH | O_DIRECTORY);
+    if (!inner) return false;
+    for (const std::string& child : names_in(inner.get())) {
+      if (!remove_beneath(inner.get(), child)) return false;
+    }
+  }
+  return ::unlinkat(directory, name.c_str(), AT_REMOVEDIR) == 0;
+}
+
+std::string link_at(int directory, const std::string& name) {
+  char target[PATH_MAX];
+  ssize_t size = ::readlinkat(directory, name.c_str(), target, sizeof(target));
+  return size > 0 ? std::string(target, static_cast<size_t>(size)) : std::string();
 }
 
 }  // namespace zabfs::fsd

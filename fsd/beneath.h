@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace zabfs::fsd {
 
@@ -26,6 +27,7 @@ class Descriptor {
   // False, and errno, if what was written did not arrive.
   bool close();
   int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
   explicit operator bool() const { return fd_ >= 0; }
 
  private:
@@ -43,5 +45,11 @@ struct Place {
   std::string name;  // "." for the top itself
 };
 Place place_beneath(int directory, std::string_view path);
+
+std::vector<std::string> names_in(int directory);  // sorted; none if it can't be read
+// Removes a name, and what is below it; false, and errno, if something is left.
+bool remove_beneath(int directory, const std::string& name);
+// Where a symlink leads; empty, and errno, if it is none.
+std::string link_at(int directory, const std::string& name);
 
 }  // namespace zabfs::fsd

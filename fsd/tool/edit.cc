@@ -13,29 +13,6 @@
 namespace zabfs::tool {
 namespace {
 
-bool write_all(int fd, const std::string& text) {
-  size_t done = 0;
-  while (done < text.size()) {
-    ssize_t size = ::pwrite(fd, text.data() + done, text.size() - done, static_cast<off_t>(done));
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return false;
-    done += static_cast<size_t>(size);
-  }
-  return true;
-}
-
-std::optional<std::string> read_all(int fd) {
-  std::string text;
-  char part[65'536];
-  while (true) {
-    ssize_t size = ::pread(fd, part, sizeof(part), static_cast<off_t>(text.size()));
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0) return std::nullopt;
-    if (size == 0) return text;
-    text.append(part, static_cast<size_t>(size));
-  }
-}
-
 std::string editor() {
   for (const char* name : {"VISUAL", "EDITOR"}) {
     const char* value = std::getenv(name);

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "fsd/beneath.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -21,15 +22,19 @@ constexpr int kRetryMs = 1'000;
 class Member {
  public:
   explicit Member(const MemberOptions& options)
-      : file_(join(join(options.directory, "@/ephemeral"), options.name)), data_(options.data) {}
+      : directory_(options.directory),
+        name_(join("@/ephemeral", options.name)),
+        data_(options.data) {}
   ~Member() { leave(); }
 
   bool join_in() {
     if (fd_ >= 0) return true;
-    fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    // After every loss it is looked for again: somebody may have led its path elsewhere by then.
+    fsd::Descriptor directory(::open(directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) return false;
+    fd_ = fsd::open_beneath(directory.get(), name_, O_RDWR | O_CREAT, 0644).release();
     if (fd_ < 0) return false;
-    auto size = static_cast<ssize_t>(data_.size());
-    if (size > 0 && (::write(fd_, data_.data(), data_.size()) != size || ::fsync(fd_) != 0)) {
+    if (!data_.empty() && (!write_all(fd_, data_) || ::fsync(fd_) != 0)) {
       leave();
       return false;
     }
@@ -45,10 +50,10 @@ class Member {
     char byte;
     return is_in() && ::pread(fd_, &byte, 1, 0) < 0 && errno != EINTR;
   }
-  const std::string& file() const { return file_; }
+  std::string file() const { return join(directory_, name_); }
 
  private:
-  std::string file_, data_;
+  std::string directory_, name_, data_;
   int fd_ = -1;
 };
 

@@ -14,6 +14,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "fsd/beneath.h"
+
 namespace zabfs::tool {
 
 int fail(const std::string& what, int code) {
@@ -44,6 +46,29 @@ std::optional<std::string> read_file(const std::string& file) {
   return text.str();
 }
 
+bool write_all(int fd, const std::string& text) {
+  size_t done = 0;
+  while (done < text.size()) {
+    ssize_t size = ::pwrite(fd, text.data() + done, text.size() - done, static_cast<off_t>(done));
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) return false;
+    done += static_cast<size_t>(size);
+  }
+  return true;
+}
+
+std::optional<std::string> read_all(int fd) {
+  std::string text;
+  char part[65'536];
+  while (true) {
+    ssize_t size = ::pread(fd, part, sizeof(part), static_cast<off_t>(text.size()));
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return std::nullopt;
+    if (size == 0) return text;
+    text.append(part, static_cast<size_t>(size));
+  }
+}
+
 std::string attribute(const std::string& file, const char* name) {
   char value[256];
   std::string full = std::string("user.zabfs.") + name;
@@ -64,6 +89,12 @@ bool is_ephemeral(const std::string& file) {
   std::string owner = attribute(file, "ephemeralOwner");
   // Negative numbers there stand for containers and times to live.
   return !owner.empty() && owner != "0" && !owner.starts_with("-");
+}
+
+bool is_ephemeral(int directory, const std::string& path) {
+  fsd::Place place = fsd::place_beneath(directory, path);
+  return place.parent &&
+         is_ephemeral(fmt::format("/proc/self/fd/{}/{}", place.parent.get(), place.name));
 }
 
 std::vector<std::string> names_in(const std::string& directory) {

@@ -23,11 +23,16 @@ std::string error_of(const std::string& file);  // "FILE: why", from errno
 int64_t now_ms();                               // CLOCK_BOOTTIME
 std::string join(const std::string& directory, std::string_view name);
 std::optional<std::string> read_file(const std::string& file);
+// From the beginning of an open file to its end; with errno if that fails.
+std::optional<std::string> read_all(int fd);
+bool write_all(int fd, const std::string& text);
 // An extended attribute of the mount, `user.zabfs.NAME`; empty if there is none.
 std::string attribute(const std::string& file, const char* name);
 // Once it returns, this node has what was committed before; false, with errno, without a quorum.
 bool barrier(const std::string& directory);
 bool is_ephemeral(const std::string& file);
+// Of a path below a directory, of which nobody makes another one meanwhile (beneath.h).
+bool is_ephemeral(int directory, const std::string& path);
 std::vector<std::string> names_in(
     const std::string& directory);  // sorted; none if it can't be read
 

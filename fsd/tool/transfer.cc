@@ -4,7 +4,10 @@
 // copied again until nothing is left to be told. An import makes each directory's files in one
 // commit (`@/txn`), or in as few as their size allows. The data of a directory's own znode is kept
 // as `@/data` in it, a name that no child can have; ephemerals are left out.
-#include <dirent.h>
+//
+// Root copies what others may change meanwhile, and their directories: both ends are opened once,
+// and everything below is found from there, past no symlink (beneath.h). A directory that is being
+// filled is its maker's alone, and gets its owner and mode last.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -14,14 +17,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <sstream>
 
+#include "fsd/beneath.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
 
 namespace fs = std::filesystem;
+using fsd::Descriptor;
+using fsd::open_beneath;
 
 namespace {
 
@@ -53,22 +60,47 @@ class Progress {
   int64_t shown_ms_ = 0;
 };
 
-bool copy_data(const std::string& from, const std::string& to, int flags, mode_t mode) {
-  std::optional<std::string> data = read_file(from);
-  if (!data) return false;
-  int fd = ::open(to.c_str(), O_WRONLY | O_CLOEXEC | flags, mode);
-  if (fd < 0) return false;
-  auto size = static_cast<ssize_t>(data->size());
-  bool done = ::write(fd, data->data(), data->size()) == size;
-  return ::close(fd) == 0 && done;
+// Owner, mode and time, as far as this user may; errors of chown are those of cp -p: none.
+void set_attributes(int fd, const struct stat& st) {
+  const timespec times[2] = {{0, UTIME_OMIT}, st.st_mtim};
+  if (::fchown(fd, st.st_uid, st.st_gid) != 0) errno = 0;
+  ::fchmod(fd, st.st_mode & 07777u);
+  ::futimens(fd, times);
 }
 
-// Owner, mode and time, as far as this user may; errors of chown are those of cp -p: none.
-void copy_attributes(const std::string& to, const struct stat& st) {
-  if (::lchown(to.c_str(), st.st_uid, st.st_gid) != 0) errno = 0;
-  if (!S_ISLNK(st.st_mode)) ::chmod(to.c_str(), st.st_mode & 07777u);
-  timespec times[2] = {{0, UTIME_OMIT}, st.st_mtim};
-  ::utimensat(AT_FDCWD, to.c_str(), times, AT_SYMLINK_NOFOLLOW);
+bool is_directory(int directory, const std::string& name) {
+  struct stat st = {};
+  return ::fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+// The data of a file; false, and errno, if that fails.
+bool copy_data(int from, const std::string& source, int to, const std::string& target, int flags) {
+  Descriptor in = open_beneath(from, source, O_RDONLY | O_NONBLOCK);
+  struct stat st = {};
+  if (!in || ::fstat(in.get(), &st) != 0) return false;
+  if (!S_ISREG(st.st_mode)) return errno = ESTALE, false;  // something else took its place
+  std::optional<std::string> data = read_all(in.get());
+  if (!data) return false;
+  Descriptor out = open_beneath(to, target, O_WRONLY | flags, 0600);
+  return out && write_all(out.get(), *data) && out.close();
+}
+
+// A new file, or a new symlink, with owner, mode and time.
+bool copy_leaf(int from, const std::string& source, int to, const std::string& target,
+               const struct stat& st, int flags) {
+  if (S_ISLNK(st.st_mode)) {
+    std::string end = fsd::link_at(from, source);
+    if (end.empty() || ::symlinkat(end.c_str(), to, target.c_str()) != 0) return false;
+    const timespec times[2] = {{0, UTIME_OMIT}, st.st_mtim};
+    const char* link = target.c_str();
+    if (::fchownat(to, link, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) != 0) errno = 0;
+    ::utimensat(to, link, times, AT_SYMLINK_NOFOLLOW);
+    return true;
+  }
+  if (!copy_data(from, source, to, target, flags)) return false;
+  Descriptor made = open_beneath(to, target, O_RDONLY | O_NONBLOCK);
+  if (made) set_attributes(made.get(), st);
+  return true;
 }
 
 bool is_tar(const std::string& name) {
@@ -78,9 +110,17 @@ bool is_tar(const std::string& name) {
   return false;
 }
 
+// A directory in a new one, which is this user's alone whatever becomes of the inner one.
 std::string temporary_directory() {
-  std::string directory = fs::temp_directory_path() / "zabfs-XXXXXX";
-  return ::mkdtemp(directory.data()) == nullptr ? std::string() : directory;
+  std::string outer = fs::temp_directory_path() / "zabfs-XXXXXX";
+  if (::mkdtemp(outer.data()) == nullptr) return {};
+  std::string inner = join(outer, "tree");
+  return ::mkdir(inner.c_str(), 0700) == 0 ? inner : std::string();
+}
+
+void remove_temporary(const std::string& inner) {
+  std::error_code error;
+  fs::remove_all(fs::path(inner).parent_path(), error);
 }
 
 // ---- export
@@ -88,20 +128,19 @@ std::string temporary_directory() {
 class Export {
  public:
   Export(std::string source, std::string target)
-      : source_(std::move(source)), target_(std::move(target)) {}
-  ~Export() {
-    if (watch_ >= 0) ::close(watch_);
-  }
+      : source_name_(std::move(source)), target_name_(std::move(target)) {}
 
   // An empty string, or what is wrong.
   std::string run() {
-    std::string file = join(source_, "@/watch-all");
-    watch_ = ::open(file.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (watch_ < 0) return error_of(file);
-    if (next().empty()) return error_of(file);
+    source_ = Descriptor(::open(source_name_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!source_) return error_of(source_name_);
+    target_ = Descriptor(::open(target_name_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!target_) return error_of(target_name_);
+    watch_ = open_beneath(source_.get(), "@/watch-all", O_RDONLY | O_NONBLOCK);
+    if (!watch_ || next().empty()) return error_of(join(source_name_, "@/watch-all"));
     if (!copy(".")) return error_;
     for (int round = 0; round < kMaxRounds; ++round) {
-      if (!barrier(source_)) return error_of(source_);
+      if (::fsync(source_.get()) != 0) return error_of(source_name_);  // a barrier
       std::set<std::string> changed;
       for (std::string line = next(); !line.empty(); line = next()) {
         std::istringstream fields(line);
@@ -110,13 +149,13 @@ class Export {
         std::getline(fields >> std::ws, name);
         changed.insert(type == "resync" ? "." : name);
       }
-      if (errno != EAGAIN) return error_of(source_);
-      if (changed.empty()) return {};
+      if (errno != EAGAIN) return error_of(source_name_);
+      if (changed.empty()) return finish();
       for (const std::string& name : changed) {
         if (!again(name)) return error_;
       }
     }
-    return fmt::format("{} changes faster than it can be copied", source_);
+    return fmt::format("{} changes faster than it can be copied", source_name_);
   }
   const std::string& zxid() const { return zxid_; }
   const Progress& progress() const { return progress_; }
@@ -124,7 +163,7 @@ class Export {
  private:
   std::string next() {
     char line[8192];
-    ssize_t size = ::read(watch_, line, sizeof(line));
+    ssize_t size = ::read(watch_.get(), line, sizeof(line));
     if (size == 0) errno = ENOENT;  // the directory itself is gone
     if (size <= 0) return {};
     std::string text(line, static_cast<size_t>(size) - 1);
@@ -134,73 +173,90 @@ class Export {
 
   // Copies it over what was copied before; what is gone is taken away.
   bool again(const std::string& name) {
-    fs::path to = fs::path(target_) / name;
-    std::error_code error;
-    struct stat st = {};
-    bool is_directory = ::lstat(join(source_, name).c_str(), &st) == 0 && S_ISDIR(st.st_mode);
-    // A directory's own change; its children have lines of their own.
-    if (is_directory && fs::is_directory(to, error) && name != ".") return copy_one(name, st);
+    fsd::Place to = fsd::place_beneath(target_.get(), name);
+    fsd::Place from = fsd::place_beneath(source_.get(), name);
     if (name == ".") {
-      for (const std::string& child : names_in(target_)) fs::remove_all(to / child, error);
-    } else {
-      fs::remove_all(to, error);
+      for (const std::string& child : fsd::names_in(target_.get())) {
+        fsd::remove_beneath(target_.get(), child);
+      }
+    } else if (to.parent && from.parent && is_directory(to.parent.get(), to.name) &&
+               is_directory(from.parent.get(), from.name)) {
+      return copy_one(name);  // a directory's own change; its children have lines of their own
+    } else if (to.parent) {
+      fsd::remove_beneath(to.parent.get(), to.name);
     }
     return copy(name);
   }
 
+  // What is gone, or something else, by now: that is told.
   bool fails(const std::string& file) {
-    if (errno == ENOENT || errno == ENOTDIR || errno == ESTALE) return true;  // gone: that is told
+    for (int told : {ENOENT, ENOTDIR, ESTALE, ELOOP}) {
+      if (errno == told) return true;
+    }
     error_ = error_of(file);
     return false;
   }
 
   bool copy(const std::string& name) {
-    std::string from = join(source_, name);
-    struct stat st = {};
-    if (::lstat(from.c_str(), &st) != 0) return fails(from);
-    if (is_ephemeral(from)) return true;
-    if (!copy_one(name, st)) return false;
-    if (!S_ISDIR(st.st_mode)) return true;
-    for (const std::string& child : names_in(from)) {
+    if (name != "." && is_ephemeral(source_.get(), name)) return true;
+    if (!copy_one(name)) return false;
+    Descriptor from = open_beneath(source_.get(), name, O_PATH | O_DIRECTORY);
+    if (!from) return fails(join(source_name_, name));  // a file has no children
+    std::vector<std::string> children = fsd::names_in(from.get());
+    from.close();
+    for (const std::string& child : children) {
       if (!copy(name == "." ? child : join(name, child))) return false;
     }
-    copy_attributes(join(target_, name), st);
     return true;
   }
 
-  bool copy_one(const std::string& name, const struct stat& st) {
-    std::string from = join(source_, name), to = join(target_, name);
-    std::error_code error;
-    progress_.add(1, S_ISREG(st.st_mode) ? static_cast<uint64_t>(st.st_size) : 0);
-    if (S_ISLNK(st.st_mode)) {
-      fs::copy_symlink(from, to, error);
-      if (error && error != std::errc::no_such_file_or_directory) {
-        error_ = fmt::format("{}: {}", to, error.message());
-        return false;
-      }
-    } else if (S_ISREG(st.st_mode)) {
-      if (!copy_data(from, to, O_CREAT | O_TRUNC, 0600)) return fails(to);
-    } else {
-      fs::create_directory(to, error);
-      if (error) {
-        error_ = fmt::format("{}: {}", to, error.message());
-        return false;
-      }
-      std::string data = join(from, "@/data");
-      struct stat own = {};
-      fs::remove_all(join(to, "@"), error);
-      if (::stat(data.c_str(), &own) == 0 && own.st_size > 0) {
-        fs::create_directory(join(to, "@"), error);
-        if (!copy_data(data, join(to, "@/data"), O_CREAT | O_TRUNC, 0600)) return fails(to);
-      }
+  bool copy_one(const std::string& name) {
+    fsd::Place from = fsd::place_beneath(source_.get(), name);
+    fsd::Place to = fsd::place_beneath(target_.get(), name);
+    struct stat st = {};
+    if (!from.parent || !to.parent ||
+        ::fstatat(from.parent.get(), from.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      return fails(join(source_name_, name));
     }
-    copy_attributes(to, st);
-    return true;
+    progress_.add(1, S_ISREG(st.st_mode) ? static_cast<uint64_t>(st.st_size) : 0);
+    if (!S_ISDIR(st.st_mode)) {
+      return copy_leaf(from.parent.get(), from.name, to.parent.get(), to.name, st,
+                       O_CREAT | O_EXCL) ||
+             fails(join(target_name_, name));
+    }
+    if (name != "." && ::mkdirat(to.parent.get(), to.name.c_str(), 0700) != 0 && errno != EEXIST) {
+      return fails(join(target_name_, name));
+    }
+    directories_[name == "." ? "" : name] = st;
+    return copy_own_data(name);
   }
 
-  std::string source_, target_, error_;
+  // What a directory's znode holds itself.
+  bool copy_own_data(const std::string& name) {
+    Descriptor from = open_beneath(source_.get(), name, O_PATH | O_DIRECTORY);
+    Descriptor to = open_beneath(target_.get(), name, O_PATH | O_DIRECTORY);
+    if (!from || !to || !fsd::remove_beneath(to.get(), "@")) return fails(join(target_name_, name));
+    struct stat own = {};
+    if (::fstatat(from.get(), "@/data", &own, 0) != 0 || own.st_size == 0) return true;
+    return (::mkdirat(to.get(), "@", 0755) == 0 &&
+            copy_data(from.get(), "@/data", to.get(), "@/data", O_CREAT | O_EXCL)) ||
+           fails(join(target_name_, name));
+  }
+
+  // From the lowest up: with its mode a directory may let nobody in any more.
+  std::string finish() {
+    for (auto made = directories_.rbegin(); made != directories_.rend(); ++made) {
+      Descriptor directory = open_beneath(target_.get(), made->first.empty() ? "." : made->first,
+                                          O_RDONLY | O_DIRECTORY);
+      if (directory) set_attributes(directory.get(), made->second);
+    }
+    return {};
+  }
+
+  std::string source_name_, target_name_, error_;
+  Descriptor source_, target_, watch_;
+  std::map<std::string, struct stat> directories_;
   std::string zxid_;
-  int watch_ = -1;
   Progress progress_{"exported"};
 };
 
@@ -209,14 +265,19 @@ class Export {
 class Import {
  public:
   Import(std::string source, std::string target)
-      : source_(std::move(source)), target_(std::move(target)) {}
+      : source_name_(std::move(source)), target_name_(std::move(target)) {}
 
   std::string run() {
-    fill("");
+    source_ = Descriptor(::open(source_name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!source_) return error_of(source_name_);
+    target_ = Descriptor(::open(target_name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!target_) return error_of(target_name_);
+    fill(".");
     if (error_.empty()) {
       // Times last: making what is in a directory moves its own.
       for (auto made = made_.rbegin(); made != made_.rend(); ++made) {
-        copy_attributes(made->first, made->second);
+        Descriptor directory = open_beneath(target_.get(), made->first, O_RDONLY | O_DIRECTORY);
+        if (directory) set_attributes(directory.get(), made->second);
       }
     }
     return error_;
@@ -226,107 +287,121 @@ class Import {
 
  private:
   struct File {
-    std::string name, path;
+    std::string name;
     struct stat st = {};
   };
+  // A directory at both ends; the path is below these.
+  struct Ends {
+    std::string path;
+    Descriptor from, to;
+  };
 
-  void fill(const std::string& below) {
-    std::string from = below.empty() ? source_ : join(source_, below);
-    std::string to = below.empty() ? target_ : join(target_, below);
-    std::vector<File> batch;
+  void fill(const std::string& path) {
     std::vector<std::string> directories;
+    if (!fill_files(path, directories)) return;
+    for (const std::string& name : directories) {
+      fill(path == "." ? name : join(path, name));
+      if (!error_.empty()) return;
+    }
+  }
+
+  bool fill_files(const std::string& path, std::vector<std::string>& directories) {
+    Ends at{path, open_beneath(source_.get(), path, O_PATH | O_DIRECTORY), Descriptor()};
+    if (!at.from) return fails(source_name_, path);
+    at.to = open_beneath(target_.get(), path, O_PATH | O_DIRECTORY);
+    if (!at.to) return fails(target_name_, path);
+    std::vector<File> batch;
     size_t bytes = 0;
-    for (const std::string& name : names_in(from)) {
+    for (const std::string& name : fsd::names_in(at.from.get())) {
       if (name == "@") continue;
-      File file{name, join(from, name)};
-      if (::lstat(file.path.c_str(), &file.st) != 0) return set_error(file.path);
+      File file{name};
+      if (::fstatat(at.from.get(), name.c_str(), &file.st, AT_SYMLINK_NOFOLLOW) != 0) {
+        return fails(source_name_, join(path, name));
+      }
       if (S_ISDIR(file.st.st_mode)) {
+        if (!make_directory(at, file)) return false;
         directories.push_back(name);
         continue;
       }
       if (!S_ISREG(file.st.st_mode) && !S_ISLNK(file.st.st_mode)) {
-        error_ = fmt::format("{}: only files, directories and symlinks can be imported", file.path);
-        return;
+        error_ = fmt::format("{}: only files, directories and symlinks can be imported",
+                             join(join(source_name_, path), name));
+        return false;
       }
       size_t size = static_cast<size_t>(file.st.st_size) + file.name.size() + kFileBytes;
       if (!batch.empty() && (bytes + size > kTxnBytes || batch.size() >= kTxnFiles)) {
-        if (!commit(batch, to)) return;
+        if (!commit(at, batch)) return false;
         batch.clear();
         bytes = 0;
       }
       bytes += size;
       batch.push_back(std::move(file));
     }
-    if (!batch.empty() && !commit(batch, to)) return;
-    std::string data = join(from, "@/data");
-    if (fs::exists(data) && !copy_data(data, join(to, "@/data"), O_TRUNC, 0)) {
-      return set_error(join(to, "@/data"));
+    if (!batch.empty() && !commit(at, batch)) return false;
+    if (copy_data(at.from.get(), "@/data", at.to.get(), "@/data", O_TRUNC)) return true;
+    return errno == ENOENT || errno == ENOTDIR || fails(source_name_, join(path, "@/data"));
+  }
+
+  bool make_directory(const Ends& at, const File& directory) {
+    if (::mkdirat(at.to.get(), directory.name.c_str(), 0700) != 0 && errno != EEXIST) {
+      return fails(target_name_, join(at.path, directory.name));
     }
-    for (const std::string& name : directories) {
-      struct stat st = {};
-      std::string path = join(to, name), source = join(from, name);
-      if (::stat(source.c_str(), &st) != 0) return set_error(source);
-      if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return set_error(path);
-      made_.emplace_back(path, st);
-      progress_.add(1, 0);
-      fill(below.empty() ? name : join(below, name));
-      if (!error_.empty()) return;
-    }
+    made_.emplace_back(join(at.path, directory.name), directory.st);
+    progress_.add(1, 0);
+    return true;
   }
 
   // One file alone may be too large for a staging copy and its commit: it is written as it is.
-  bool write_large(const File& file, const std::string& to) {
-    std::string path = join(to, file.name);
-    if (!copy_data(file.path, path, O_CREAT | O_TRUNC, 0600)) {
-      set_error(path);
-      return false;
+  bool write_large(const Ends& at, const File& file) {
+    if (!copy_leaf(at.from.get(), file.name, at.to.get(), file.name, file.st, O_CREAT | O_TRUNC)) {
+      return fails(target_name_, join(at.path, file.name));
     }
-    copy_attributes(path, file.st);
     progress_.add(1, static_cast<uint64_t>(file.st.st_size));
     ++commits_;
     return true;
   }
 
-  bool commit(const std::vector<File>& batch, const std::string& to) {
+  bool commit(const Ends& at, const std::vector<File>& batch) {
     if (batch.size() == 1 && static_cast<size_t>(batch[0].st.st_size) > kTxnBytes) {
-      return write_large(batch[0], to);
+      return write_large(at, batch[0]);
     }
-    std::string staging = join(to, fmt::format("@/txn/import-{}-{}", ::getpid(), ++number_));
-    if (::mkdir(staging.c_str(), 0700) != 0) return set_error(staging), false;
+    std::string name = fmt::format("@/txn/import-{}-{}", ::getpid(), ++number_);
+    if (::mkdirat(at.to.get(), name.c_str(), 0700) != 0) {
+      return fails(target_name_, join(at.path, name));
+    }
+    Descriptor staging = open_beneath(at.to.get(), name, O_PATH | O_DIRECTORY);
+    if (!staging) return give_up(at, name, name);
     uint64_t bytes = 0;
     for (const File& file : batch) {
-      std::string path = join(staging, file.name);
-      if (S_ISLNK(file.st.st_mode)) {
-        std::error_code error;
-        fs::copy_symlink(file.path, path, error);
-        if (error) errno = error.value();
-        if (error) return give_up(staging, path);
-      } else if (!copy_data(file.path, path, O_CREAT | O_EXCL, 0600)) {
-        return give_up(staging, path);
+      if (!copy_leaf(at.from.get(), file.name, staging.get(), file.name, file.st,
+                     O_CREAT | O_EXCL)) {
+        return give_up(at, name, join(name, file.name));
       }
-      copy_attributes(path, file.st);
       bytes += static_cast<uint64_t>(file.st.st_size);
     }
-    if (::rename(staging.c_str(), (staging + ".commit").c_str()) != 0) return give_up(staging, to);
+    if (::renameat(at.to.get(), name.c_str(), at.to.get(), (name + ".commit").c_str()) != 0) {
+      return give_up(at, name, "");
+    }
     ++commits_;
     progress_.add(batch.size(), bytes);
     return true;
   }
 
-  bool give_up(const std::string& staging, const std::string& file) {
-    set_error(file);
-    std::error_code error;
-    fs::remove_all(staging, error);
+  bool give_up(const Ends& at, const std::string& staging, const std::string& file) {
+    fails(target_name_, join(at.path, file));
+    fsd::remove_beneath(at.to.get(), staging);
     return false;
   }
 
-  void set_error(const std::string& file) {
-    error_ = error_of(file);
+  bool fails(const std::string& end, const std::string& path) {
+    error_ = error_of(join(end, path));
     if (errno == ESTALE)
       error_ += "; somebody else changed it: nothing of this directory's files was imported";
+    return false;
   }
 
-  std::string source_, target_, error_;
+  std::string source_name_, target_name_, error_;
+  Descriptor source_, target_;
   std::vector<std::pair<std::string, struct stat>> made_;
   int commits_ = 0, number_ = 0;
   Progress progress_{"imported"};
@@ -350,7 +425,7 @@ int export_tree(const std::string& directory, const std::string& target) {
     code = run_command({"tar", "--format=posix", "-caf", target, "-C", stage, "."});
     if (code != 0) fail(fmt::format("tar exited with {}; {} is not to be used", code, target));
   }
-  if (as_tar) fs::remove_all(stage, error);
+  if (as_tar) remove_temporary(stage);
   if (code == 0) exporting.progress().end(fmt::format("as of zxid {}", exporting.zxid()));
   return code;
 }
@@ -375,8 +450,7 @@ int import_tree(const std::string& source, const std::string& directory) {
     importing.progress().end(importing.summary());
     if (!wrong.empty()) code = fail(wrong);
   }
-  std::error_code error;
-  if (as_tar) fs::remove_all(stage, error);
+  if (as_tar) remove_temporary(stage);
   return code;
 }
 

@@ -15,6 +15,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "fsd/beneath.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -161,8 +162,11 @@ class Watching {
   void remember() {
     if (options_.state_file.empty()) return;
     std::string temporary = options_.state_file + ".new";
-    std::ofstream(temporary) << seen_;
-    if (::rename(temporary.c_str(), options_.state_file.c_str()) != 0) {
+    // Always a new file: whoever else writes to that directory may have put something there.
+    ::unlink(temporary.c_str());
+    fsd::Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+    if (!file || !write_all(file.get(), seen_) || !file.close() ||
+        ::rename(temporary.c_str(), options_.state_file.c_str()) != 0) {
       fail(error_of(options_.state_file));
     }
   }

@@ -106,6 +106,9 @@ std::string WireServer::listen_locally() {
     return fmt::format("zabfs.clientSocket: {} is too long for a socket", path);
   }
   local_acceptor_.open(Local(), error);
+  // The mode goes with the bind: by then the path may be another file's.
+  if (!error) ::fchmod(local_acceptor_.native_handle(), 0666);
+  mode_t umask = ::umask(0);
   if (!error) local_acceptor_.bind(Local::endpoint(path), error);
   if (error == asio::error::address_in_use) {
     Local::socket probe(io_);
@@ -116,11 +119,11 @@ std::string WireServer::listen_locally() {
       local_acceptor_.bind(Local::endpoint(path), error);
     }
   }
+  ::umask(umask);
   if (!error) local_acceptor_.listen(config_.backlog, error);
   if (error) {
     return fmt::format("can't listen on {} (zabfs.clientSocket): {}", path, error.message());
   }
-  ::chmod(path.c_str(), 0666);
   return {};
 }
 

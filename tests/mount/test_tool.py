@@ -274,6 +274,71 @@ class Tool(ClusterTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(sh(f"diff -r {source} {self.dir(self.n1)}"), "")
 
+    def host(self):
+        """A directory of root's, and a function that checks that nobody changed it."""
+        host = self.out("host")
+        os.mkdir(host, 0o700)
+        with open(os.path.join(host, "secret"), "w") as f:
+            f.write("root's own")
+        self.cluster.sync_all()
+
+        def look():
+            with open(os.path.join(host, "secret")) as f:
+                return sorted(os.listdir(host)), os.stat(host).st_mode, f.read()
+        before = look()
+        return host, lambda: self.assertEqual(look(), before)
+
+    def test_an_export_follows_no_symlink_that_became_a_directory(self):
+        host, is_untouched = self.host()
+        here = self.dir(self.n2)
+        sh(f"cd {here} && ln -s {host} a && for i in $(seq 500); do echo $i > f$i; done")
+        export = self.start("export", here, self.out("copy"), stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.path.islink(self.out("copy/a")), 20, "the symlink's copy", every=0.0002)
+        export.send_signal(signal.SIGSTOP)
+        self.assertLess(len(os.listdir(self.out("copy"))), 501)
+        sh(f"cd {here} && rm a && mkdir -m 777 a && echo evil > a/made && echo evil > a/secret")
+        self.cluster.sync_all()
+        export.send_signal(signal.SIGCONT)
+        self.assertEqual(export.wait(60), 0)
+        is_untouched()
+        self.assertEqual(read(self.out("copy/a/made")), "evil\n")
+
+    def test_an_export_lets_nobody_into_what_it_is_filling(self):
+        here = self.dir(self.n2)
+        sh(f"cd {here} && mkdir -m 777 a && chown 1001 a && cd a && for i in $(seq 300); do echo $i > f$i; done")
+        export = self.start("export", here, self.out("copy"), stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(self.out("copy/a/f1")), 20, "the first copy", every=0.0002)
+        export.send_signal(signal.SIGSTOP)
+        filling = os.stat(self.out("copy/a"))
+        self.assertLess(len(os.listdir(self.out("copy/a"))), 300)
+        export.send_signal(signal.SIGCONT)
+        self.assertEqual(export.wait(60), 0)
+        self.assertEqual((filling.st_uid, filling.st_mode & 0o777), (os.getuid(), 0o700))
+        done = os.stat(self.out("copy/a"))
+        self.assertEqual((done.st_uid, done.st_mode & 0o777), (1001, 0o777))
+
+    def test_an_import_follows_no_symlink(self):
+        host, is_untouched = self.host()
+        source = self.out("source")
+        sh(f"mkdir -m 777 -p {source}/d && head -c 950000 /dev/zero > {source}/d/made")
+        os.symlink(host, self.dir(self.n1, "d"))
+        self.assertEqual(run(ZABFS, "import", source, self.dir(self.n1)).returncode, 1)
+        is_untouched()
+        os.unlink(self.dir(self.n1, "d"))
+        # What a directory's znode holds, as an archive of somebody else's may have it.
+        sh(f"mkdir {source}/d/@ && ln -s {host}/secret {source}/d/@/data")
+        self.assertEqual(run(ZABFS, "import", source, self.dir(self.n1)).returncode, 1)
+        self.assertEqual(read(self.dir(self.n1, "d/@/data")), "")
+
+    def test_a_watch_writes_its_state_to_a_file_of_its_own(self):
+        host, is_untouched = self.host()
+        state = self.out("state")
+        os.symlink(f"{host}/secret", state + ".new")
+        self.start("watch", self.dir(self.n1), "--exec", "true", "--state", state)
+        wait_for(lambda: os.path.exists(state), 20, "the state")
+        is_untouched()
+        self.assertFalse(os.path.islink(state))
+
     def test_completion(self):
         script = os.path.join(os.path.dirname(__file__), "..", "..", "packaging", "completion", "zabfs")
 
