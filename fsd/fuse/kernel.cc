@@ -161,7 +161,7 @@ void Kernel::unmount() {
   unmounted_ = true;
   fuse_session_exit(session_);
   // Detached at once, so that nothing new begins; who is still inside gets errors.
-  ::umount2(point_.c_str(), MNT_DETACH);
+  ::umount2(point_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
 void Kernel::join() {
