@@ -62,10 +62,10 @@ class Member {
 int run_member(const MemberOptions& options) {
   Member member(options);
   bool checks = !options.check.empty();
+  catch_signals();  // who sees the member may end it
   // Without a check it is fit from the start, and a directory that isn't there is told at once.
   if (!checks && !member.join_in()) return fail(error_of(member.file()));
   pid_t child = start_command(options.command);
-  catch_signals();
   auto every_ms = static_cast<int64_t>(options.every_s * 1000);
   int64_t next_check_ms = now_ms();
   int64_t next_try_ms = 0;
