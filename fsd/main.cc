@@ -17,6 +17,7 @@
 #include "fsd/config.h"
 #include "fsd/fuse/mount.h"
 #include "fsd/fuse/replay_process.h"
+#include "fsd/log_line.h"
 #include "fsd/wire/server.h"
 
 namespace zabfs::fsd {
@@ -169,7 +170,7 @@ int main(int argc, char** argv) {
     return zabfs::fsd::run_replay_process(argv[2]);
   }
   spdlog::set_default_logger(spdlog::stderr_logger_mt("zabfsd"));
-  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
+  spdlog::set_formatter(zabfs::fsd::log_formatter());
   spdlog::flush_on(spdlog::level::info);
   return zabfs::fsd::start(argc, argv);
 }

@@ -142,9 +142,13 @@ class Mount : public consensus::ReplicaListener {
   // The request can be interrupted from here on: `cancel` runs then, unless the number was erased
   // from `cancels_`, which its answer does.
   uint64_t interruptible(fuse_req_t req, std::function<void()> cancel);
+  // Who asks, with all groups: for permissions that the kernel can't check.
+  static Caller caller_of(fuse_req_t req);
   static Opener opener_of(fuse_req_t req, int flags);
 
   // -- names
+  // A file of the control room is gone with its directory.
+  std::optional<Node> find_node(fuse_ino_t node) const;
   std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
   std::optional<std::string> child_path(fuse_req_t req, fuse_ino_t parent, const char* name);
   void reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes);
@@ -229,9 +233,10 @@ class Mount : public consensus::ReplicaListener {
 
   // -- control room
   void lookup_control(fuse_req_t req, const Node& parent, const std::string& name);
-  bool fill_control_entry(const std::string& directory, Control control, const std::string& name,
+  // `parent` is the directory, or one of its room's.
+  bool fill_control_entry(const Node& parent, Control control, const std::string& name,
                           fuse_entry_param& entry);
-  bool control_attributes(const Node& node, struct stat& st);
+  bool control_attributes(const Node& node, struct stat& st) const;
   void open_control(fuse_req_t req, const Node& node, fuse_file_info info);
   void create_control(fuse_req_t req, const Node& parent, const std::string& name,
                       fuse_file_info info);

@@ -62,8 +62,9 @@ std::optional<uint32_t> Mount::handed_down_group(const std::string& directory) c
 
 void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   if (is_helper(req)) return replay_made(req, parent, name);
-  std::optional<Node> room = nodes_.find(parent);
-  if (room && room->control == Control::kTxn) return make_staging(req, *room, name, mode);
+  std::optional<Node> room = find_node(parent);
+  if (room && !room->gone && room->control == Control::kTxn)
+    return make_staging(req, *room, name, mode);
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   std::string directory = nodes_.find(parent)->path;
@@ -95,8 +96,9 @@ void Mount::remove(fuse_req_t req, fuse_ino_t parent, const char* name, bool dir
     bool is_it = op && op->type == Replay::kDelete;
     return static_cast<void>(fuse_reply_err(req, is_it ? 0 : EPERM));
   }
-  std::optional<Node> room = nodes_.find(parent);
-  if (room && room->control == Control::kTxn) return remove_staging(req, *room, name, directory);
+  std::optional<Node> room = find_node(parent);
+  if (room && !room->gone && room->control == Control::kTxn)
+    return remove_staging(req, *room, name, directory);
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   when_writable(req, [this, req, path = *path, directory] { remove_path(req, path, directory); });
@@ -125,8 +127,8 @@ void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino
   if ((flags & ~unsigned{RENAME_NOREPLACE | RENAME_EXCHANGE}) != 0) {
     return static_cast<void>(fuse_reply_err(req, EINVAL));
   }
-  std::optional<Node> room = nodes_.find(parent);
-  if (room && room->control == Control::kTxn && parent == new_parent) {
+  std::optional<Node> room = find_node(parent);
+  if (room && !room->gone && room->control == Control::kTxn && parent == new_parent) {
     return commit_staging(req, *room, name, new_name);
   }
   std::optional<std::string> from = child_path(req, parent, name);

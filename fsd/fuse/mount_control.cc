@@ -20,6 +20,7 @@ using tree::Outcome;
 namespace {
 
 constexpr std::string_view kCommitSuffix = ".commit";
+constexpr int kSomeGroups = 64;  // that most users are in fewer than
 
 bool is_known_flag(int set) {
   return (set & ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW |
@@ -32,16 +33,31 @@ std::string program_name(pid_t pid) {
   std::ifstream in(fmt::format("/proc/{}/comm", pid));
   std::string name;
   std::getline(in, name);
-  std::replace(name.begin(), name.end(), ' ', '_');
+  // Whatever its user called it: one word, that can be shown.
+  auto is_odd = [](unsigned char c) { return c <= ' ' || c >= 0x7f; };
+  std::replace_if(name.begin(), name.end(), is_odd, '_');
   return name.empty() ? "-" : name;
+}
+
+Caller Mount::caller_of(fuse_req_t req) {
+  const fuse_ctx* context = fuse_req_ctx(req);
+  Caller caller{context->uid, context->gid, {}};
+  if (caller.uid == 0) return caller;  // may do everything
+  caller.groups.resize(kSomeGroups);
+  int count = fuse_req_getgroups(req, kSomeGroups, caller.groups.data());
+  if (count > kSomeGroups) {
+    caller.groups.resize(static_cast<size_t>(count));
+    count = std::min(count, fuse_req_getgroups(req, count, caller.groups.data()));
+  }
+  caller.groups.resize(static_cast<size_t>(std::max(count, 0)));  // none if the process is gone
+  return caller;
 }
 
 Opener Mount::opener_of(fuse_req_t req, int flags) {
   const fuse_ctx* context = fuse_req_ctx(req);
   Opener opener;
+  static_cast<Caller&>(opener) = caller_of(req);
   opener.pid = context->pid;
-  opener.uid = context->uid;
-  opener.gid = context->gid;
   opener.umask = context->umask;
   opener.program = program_name(context->pid);
   opener.flags = flags;
@@ -51,11 +67,11 @@ Opener Mount::opener_of(fuse_req_t req, int flags) {
 
 // ---- names and attributes
 
-bool Mount::control_attributes(const Node& node, struct stat& st) {
+bool Mount::control_attributes(const Node& node, struct stat& st) const {
   std::optional<View> shown =
       host_.replica().read([&](const tree::Tree& tree) -> std::optional<View> {
         const tree::ZNode* znode = tree.find(node.path);
-        if (znode == nullptr) return std::nullopt;
+        if (znode == nullptr || !stands_for(node, znode->stat.czxid)) return std::nullopt;
         View directory = view(tree, *znode, node.path);
         directory.size = node.control == Control::kData ? znode->data.size() : 0;
         return directory;
@@ -70,15 +86,16 @@ bool Mount::control_attributes(const Node& node, struct stat& st) {
   return true;
 }
 
-bool Mount::fill_control_entry(const std::string& directory, Control control,
-                               const std::string& name, fuse_entry_param& entry) {
+bool Mount::fill_control_entry(const Node& parent, Control control, const std::string& name,
+                               fuse_entry_param& entry) {
   Node node;
   node.control = control;
-  node.path = directory;
+  node.path = parent.path;
+  node.czxid = parent.czxid;
   node.name = name;
   entry = {};
   if (!control_attributes(node, entry.attr)) return false;
-  entry.ino = nodes_.look_up_control(directory, control, name);
+  entry.ino = nodes_.look_up_control(node.path, node.czxid, control, name);
   return true;
 }
 
@@ -87,7 +104,7 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
   bool found = false;
   if (parent.control == Control::kRoom) {
     Control control = control_named(name, parent.path == "/");
-    found = control != Control::kNone && fill_control_entry(parent.path, control, "", entry);
+    found = control != Control::kNone && fill_control_entry(parent, control, "", entry);
   } else if (parent.control == Control::kTxn) {
     if (tree::is_valid_name(name)) return reply_entry_or_absent(req, txn_path(parent.path, name));
   } else if (parent.control == Control::kEphemeral) {
@@ -97,10 +114,10 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
       const tree::ZNode* node = tree.find(path);
       return node != nullptr && tree::owner_kind(node->stat.owner) == tree::OwnerKind::kEphemeral;
     });
-    found = exists && fill_control_entry(parent.path, Control::kEphemeralFile, name, entry);
+    found = exists && fill_control_entry(parent, Control::kEphemeralFile, name, entry);
   } else {
     Control control = member_named(parent.control, name);
-    found = control != Control::kNone && fill_control_entry(parent.path, control, name, entry);
+    found = control != Control::kNone && fill_control_entry(parent, control, name, entry);
   }
   if (found) {
     fuse_reply_entry(req, &entry);
@@ -161,6 +178,8 @@ void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) 
   Opener opener = opener_of(req, info.flags);
   info.direct_io = 1;
   on_strand([this, req, node, info, opener = std::move(opener)]() mutable {
+    struct stat st = {};
+    if (!control_attributes(node, st)) return static_cast<void>(fuse_reply_err(req, ESTALE));
     std::shared_ptr<Handle> handle =
         room_.open(node.control, node.path, node.name, std::move(opener));
     if (!handle) {
@@ -182,6 +201,7 @@ void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) 
 
 void Mount::create_control(fuse_req_t req, const Node& parent, const std::string& name,
                            fuse_file_info info) {
+  if (parent.gone) return static_cast<void>(fuse_reply_err(req, ESTALE));
   if (parent.control != Control::kSeq && parent.control != Control::kEphemeral) {
     return static_cast<void>(fuse_reply_err(req, EACCES));
   }
@@ -197,7 +217,7 @@ void Mount::create_control(fuse_req_t req, const Node& parent, const std::string
     auto made = [this, req, parent, name, info](int error, std::shared_ptr<Handle> handle) mutable {
       if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
       fuse_entry_param entry = {};
-      bool filled = fill_control_entry(parent.path, handle->control(), name, entry);
+      bool filled = fill_control_entry(parent, handle->control(), name, entry);
       handle->open([](int) {});
       info.fh = add_control(std::move(handle));
       if (!filled || fuse_reply_create(req, &entry, &info) != 0) {
@@ -319,8 +339,11 @@ void Mount::make_staging(fuse_req_t req, const Node& parent, const std::string& 
 void Mount::remove_staging(fuse_req_t req, const Node& parent, const std::string& name,
                            bool directory) {
   if (!directory) return static_cast<void>(fuse_reply_err(req, EISDIR));
-  when_writable(req,
-                [this, req, path = txn_path(parent.path, name)] { remove_path(req, path, true); });
+  when_writable(req, [this, req, parent = parent.path, name, caller = caller_of(req)] {
+    int error = room_.may_change_staging(parent, name, caller);
+    if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
+    remove_path(req, txn_path(parent, name), true);
+  });
 }
 
 // The rename that commits.
@@ -329,14 +352,7 @@ void Mount::commit_staging(fuse_req_t req, const Node& parent, const std::string
   if (new_name != name + std::string(kCommitSuffix)) {
     return static_cast<void>(fuse_reply_err(req, EPERM));
   }
-  Room::Caller caller;
-  const fuse_ctx* context = fuse_req_ctx(req);
-  caller.uid = context->uid;
-  caller.groups.resize(256);
-  int count = fuse_req_getgroups(req, static_cast<int>(caller.groups.size()), caller.groups.data());
-  caller.groups.resize(static_cast<size_t>(std::clamp(count, 0, 256)));
-  caller.groups.push_back(context->gid);
-  when_writable(req, [this, req, directory = parent.path, name, caller = std::move(caller)] {
+  when_writable(req, [this, req, directory = parent.path, name, caller = caller_of(req)] {
     room_.commit_txn(directory, name, caller, [req](int error) { fuse_reply_err(req, error); });
   });
 }

@@ -96,7 +96,7 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     const tree::ZNode* znode = tree.find(node.path);
     if (znode == nullptr) return nullptr;
-    if (node.control == Control::kNone && znode->stat.czxid != node.czxid) return nullptr;
+    if (!stands_for(node, znode->stat.czxid)) return nullptr;
     FilePtr made = make_file(node, info, pid, *znode, false);
     if (!made->writable) use = open_pages(tree, node, *znode, made);
     return made;
@@ -120,11 +120,19 @@ void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_inf
                           bool is_new) {
   pid_t pid = fuse_req_ctx(req)->pid;
   fuse_entry_param entry = {};
+  int error = 0;
+  // The kernel has checked who may create, and not who may open what is there.
+  Caller opener = is_new ? Caller{} : caller_of(req);
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
-    if (!fill_entry(tree, path, true, entry)) return nullptr;
-    return make_file(*nodes_.find(entry.ino), info, pid, *tree.find(path), is_new);
+    const tree::ZNode* znode = tree.find(path);
+    if (znode == nullptr || !may(view(tree, *znode, path), opener, wanted_by(info.flags))) {
+      error = znode == nullptr ? ESTALE : EACCES;
+      return nullptr;
+    }
+    fill_entry(tree, path, true, entry);
+    return make_file(*nodes_.find(entry.ino), info, pid, *znode, is_new);
   });
-  if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (!file) return static_cast<void>(fuse_reply_err(req, error));
   info.fh = add_file(file);
   if (file->bare_truncation) mark_dirty(file);
   info.direct_io = 1;
@@ -134,7 +142,7 @@ void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_inf
 
 void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                    const fuse_file_info* given) {
-  std::optional<Node> directory = nodes_.find(parent);
+  std::optional<Node> directory = find_node(parent);
   fuse_file_info info = *given;
   if (directory && directory->control != Control::kNone) {
     return create_control(req, *directory, name, info);

@@ -109,6 +109,7 @@ void Mount::take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t ha
   ask.mode = mode;
   ask.wait = wait;
   ask.pid = fuse_req_ctx(req)->pid;
+  ask.uid = fuse_req_ctx(req)->uid;
   ask.program = program_name(ask.pid);
   if (is_lock(node.control)) {
     ask.queue = node.control == Control::kLock ? Queue::kMutex : Queue::kReadWrite;

@@ -41,8 +41,16 @@ double Mount::name_timeout() {
   return names_cacheable_ > 0 ? kLongSeconds : 0;
 }
 
-std::optional<Node> Mount::live_node(fuse_req_t req, fuse_ino_t id) {
+std::optional<Node> Mount::find_node(fuse_ino_t id) const {
   std::optional<Node> node = nodes_.find(id);
+  struct stat st = {};
+  bool in_room = node && node->control != Control::kNone;
+  if (in_room && !control_attributes(*node, st)) node->gone = true;
+  return node;
+}
+
+std::optional<Node> Mount::live_node(fuse_req_t req, fuse_ino_t id) {
+  std::optional<Node> node = find_node(id);
   if (!node || node->gone) {
     fuse_reply_err(req, ESTALE);
     return std::nullopt;
@@ -97,7 +105,7 @@ bool Mount::fill_entry(const tree::Tree& tree, const std::string& path, bool fre
 }
 
 void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  std::optional<Node> node = nodes_.find(parent);
+  std::optional<Node> node = find_node(parent);
   if (!node || node->gone) return static_cast<void>(fuse_reply_err(req, ENOENT));
   std::string_view text(name);
   if (node->control != Control::kNone) return lookup_control(req, *node, name);
@@ -106,7 +114,7 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   }
   fuse_entry_param entry = {};
   if (text == kHidden) {
-    if (!fill_control_entry(node->path, Control::kRoom, "", entry)) {
+    if (!fill_control_entry(*node, Control::kRoom, "", entry)) {
       return static_cast<void>(fuse_reply_err(req, ENOENT));
     }
     return static_cast<void>(fuse_reply_entry(req, &entry));
@@ -251,7 +259,7 @@ std::vector<std::pair<off_t, std::string>> Mount::list(const Node& node) const {
 }
 
 void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
-  std::optional<Node> node = nodes_.find(id);  // a removed one is empty
+  std::optional<Node> node = find_node(id);  // a removed one is empty
   if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   fuse_file_info info = *given;
   info.fh = next_handle_++;
@@ -276,7 +284,7 @@ void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) 
 
 void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
                     const fuse_file_info* info) {
-  std::optional<Node> node = nodes_.find(id);
+  std::optional<Node> node = find_node(id);
   if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   if (node->gone) return static_cast<void>(fuse_reply_buf(req, nullptr, 0));
   std::shared_ptr<Listing> listing;

@@ -94,18 +94,23 @@ std::string NodeTable::control_key(const std::string& directory, Control control
   return std::to_string(static_cast<int>(control)) + directory + "\n" + name;
 }
 
-KernelNode NodeTable::look_up_control(const std::string& directory, Control control,
-                                      const std::string& name) {
+KernelNode NodeTable::look_up_control(const std::string& directory, tree::Zxid czxid,
+                                      Control control, const std::string& name) {
   std::lock_guard lock(mutex_);
   std::string key = control_key(directory, control, name);
   auto place = by_control_.find(key);
   if (place != by_control_.end() && control != Control::kSeqFile) {
-    ++entries_[place->second]->lookups;
-    return place->second;
+    Entry& entry = *entries_[place->second];
+    if (entry.node.czxid == czxid) {
+      ++entry.lookups;
+      return place->second;
+    }
+    entry.node.gone = true;
   }
   Node node;
   node.control = control;
   node.path = directory;
+  node.czxid = czxid;
   node.name = name;
   return add(std::move(node), key);
 }

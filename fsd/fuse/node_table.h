@@ -38,12 +38,17 @@ struct Node {
   Control control = Control::kNone;
   std::string path;  // of the znode; in the control room, of its directory
   std::string name;  // of a file in one of the room's directories
-  tree::Zxid czxid;
+  tree::Zxid czxid;  // in the control room, its directory's
   tree::Kind kind = tree::Kind::kFile;
   bool gone = false;  // the znode it stood for is no more
   // Its attributes when it went: open files and working directories are still asked for them.
   std::optional<struct stat> last;
 };
+
+// Whether that is the znode which the node stands for, or whose room it is in.
+inline bool stands_for(const Node& node, tree::Zxid czxid) {
+  return node.path == "/" || node.czxid == czxid;
+}
 
 class NodeTable {
  public:
@@ -59,7 +64,7 @@ class NodeTable {
   // The node of a znode, made if new; counts one lookup. A node that stood for another znode or
   // kind at that path is gone from here on. `cacheable` says whether the kernel may keep it.
   KernelNode look_up(const std::string& path, tree::Zxid czxid, tree::Kind kind, bool& cacheable);
-  KernelNode look_up_control(const std::string& directory, Control control,
+  KernelNode look_up_control(const std::string& directory, tree::Zxid czxid, Control control,
                              const std::string& name);
   // The node that the kernel holds for a path now; 0 if it holds none.
   KernelNode held(const std::string& path) const;

@@ -1,5 +1,7 @@
 #include "fsd/fuse/view.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -77,6 +79,36 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
     view.has_set_mtime = true;
   }
   return view;
+}
+
+bool in_group(const Caller& caller, gid_t group) {
+  const std::vector<gid_t>& others = caller.groups;
+  return caller.gid == group || std::find(others.begin(), others.end(), group) != others.end();
+}
+
+bool may(const View& view, const Caller& caller, uint32_t wanted) {
+  if (caller.uid == 0) return true;
+  uint32_t bits = view.mode;
+  if (caller.uid == view.uid) {
+    bits >>= 6;
+  } else if (in_group(caller, view.gid)) {
+    bits >>= 3;
+  }
+  return (bits & wanted) == wanted;
+}
+
+uint32_t wanted_by(int flags) {
+  int mode = flags & O_ACCMODE;
+  uint32_t wanted = mode != O_WRONLY ? kMayRead : 0;
+  if (mode != O_RDONLY || (flags & O_TRUNC) != 0) wanted |= kMayWrite;
+  return wanted;
+}
+
+int may_remove(const View& directory, const View& entry, const Caller& caller) {
+  if (!may(directory, caller, kMayWrite | kMaySearch)) return EACCES;
+  bool is_sticky = (directory.mode & S_ISVTX) != 0;
+  bool owns = caller.uid == 0 || caller.uid == entry.uid || caller.uid == directory.uid;
+  return is_sticky && !owns ? EPERM : 0;
 }
 
 struct stat stat_of(const View& view) {

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tree/outstanding.h"
 #include "tree/posix.h"
@@ -31,6 +34,25 @@ struct View {
 
 View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view path,
              const ViewOptions& options);
+
+// Who asks, as the kernel knows them: for what the kernel can't check itself.
+struct Caller {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;  // the others
+};
+
+bool in_group(const Caller& caller, gid_t group);
+
+inline constexpr uint32_t kMayRead = 04, kMayWrite = 02, kMaySearch = 01;
+// Whether the mode lets that caller do all of `wanted`; root may do everything.
+bool may(const View& view, const Caller& caller, uint32_t wanted);
+uint32_t wanted_by(int flags);  // of open(2)
+// Whether something is allowed with that znode.
+using NodeTest = std::function<bool(const tree::ZNode& node, const std::string& path)>;
+// What unlink(2) and rename(2) would say to that caller about an entry of a directory: an errno.
+int may_remove(const View& directory, const View& entry, const Caller& caller);
+
 struct stat stat_of(const View& view);
 // What the posix entry becomes for a znode that has none yet: what it shows.
 tree::PosixEntry posix_of(const View& view);

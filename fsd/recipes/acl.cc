@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "fsd/recipes/handles.h"
+#include "tree/digests.h"
 
 namespace zabfs::fsd {
 
@@ -62,26 +63,43 @@ class AclHandle : public Handle {
  private:
   bool replaces() const { return (opener().flags & O_TRUNC) != 0; }
 
+  // As for ZooKeeper's clients, digests stay secret to who may not change the ACL.
   std::string text() const {
     const tree::ZNode* node = room_.tree().find(directory());
-    return node == nullptr ? std::string() : tree::acl_text(room_.tree().acl_of(*node));
+    if (node == nullptr) return {};
+    const tree::AclList& acl = room_.tree().acl_of(*node);
+    tree::Identities reader{{std::string(tree::kUidScheme), std::to_string(opener().uid)}};
+    bool is_admin = owns(*node) || tree::acl_allows(acl, tree::kPermAdmin, reader);
+    return tree::acl_text(is_admin ? acl : tree::without_digests(acl));
+  }
+
+  bool owns(const tree::ZNode& node) const {
+    return opener().uid == 0 || room_.view(node, directory()).uid == opener().uid;
+  }
+
+  // What chown(2) and chmod(2) would say.
+  int may_become(const View& before, const tree::PosixEntry& wanted) const {
+    if (opener().uid == 0) return 0;
+    bool moves = wanted.uid != before.uid || wanted.gid != before.gid || wanted.kind != before.kind;
+    bool sets_group = (wanted.mode & ~before.mode & S_ISGID) != 0;
+    return moves || (sets_group && !in_group(opener(), before.gid)) ? EPERM : 0;
   }
 
   void commit(Done done, int tries) {
     const tree::ZNode* node = room_.tree().find(directory());
-    if (node == nullptr) return done(ESTALE);
+    if (node == nullptr || is_lost()) return done(ESTALE);
+    if (!owns(*node)) return done(EPERM);  // not any more
     bool adds = !appended_.empty() && !replaces();
     std::string wanted = (adds ? text() : written_) + appended_;
     std::optional<tree::AclList> acl = tree::parse_acl_text(wanted);
     if (!acl) return done(EINVAL);
     // Kind, owner and the owner's mode stay unless they are written, too; others' bits are the
     // world entry's.
-    tree::PosixEntry before = posix_of(room_.view(*node, directory()));
-    tree::PosixEntry posix = before;
+    View before = room_.view(*node, directory());
+    tree::PosixEntry posix = posix_of(before);
     if (std::optional<tree::PosixEntry> named = tree::find_posix(*acl)) {
       posix = *named;
-      bool moves = posix.uid != before.uid || posix.gid != before.gid || posix.kind != before.kind;
-      if (moves && opener().uid != 0) return done(EPERM);
+      if (int error = may_become(before, posix); error != 0) return done(error);
     } else {
       posix.mode =
           (posix.mode & ~(tree::kOthersRead | tree::kOthersWrite)) | tree::world_mode(*acl);

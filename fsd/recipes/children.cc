@@ -17,9 +17,10 @@ namespace {
 class ChildHandle : public Handle {
  public:
   ChildHandle(Room& room, Control control, const std::string& directory, std::string path,
-              tree::SessionId session, Opener opener)
+              tree::Zxid czxid, tree::SessionId session, Opener opener)
       : Handle(room, control, directory, std::move(opener)),
         path_(std::move(path)),
+        czxid_(czxid),
         session_(session) {
     if (!owns()) return;
     if (session_ == room.session().id()) {
@@ -32,7 +33,7 @@ class ChildHandle : public Handle {
 
   void open(Done opened) override {
     if (lose_at_once_) lose();
-    opened(0);
+    opened(owns() || control() == Control::kSeqFile || may_open() ? 0 : EACCES);
   }
 
   // The name is read, data written: these share no offset.
@@ -61,6 +62,7 @@ class ChildHandle : public Handle {
     if (!std::exchange(dirty_, false)) return done(0);
     tree::ExtWrite write;
     write.path = path_;
+    write.czxid = czxid_;
     write.data = written_;
     room_.writer().commit(OpCode::kExtWrite, encode(write), [done](const Outcome& outcome) {
       done(outcome.error == Error::kNoNode ? ESTALE : to_errno(outcome.error));
@@ -83,17 +85,24 @@ class ChildHandle : public Handle {
   }
   void leave() override {
     if (!std::exchange(holds_, false)) return;
-    room_.session().submit_held(session_, OpCode::kDelete,
-                                tree::delete_body(path_, tree::kAnyVersion),
+    room_.session().submit_held(session_, OpCode::kExtRemove,
+                                encode(tree::ExtRemove{path_, czxid_, false}),
                                 [self = shared_from_this(), this](const Outcome&) {
                                   if (session_ == room_.session().id()) room_.session().let_go();
                                 });
   }
 
  private:
+  // What the kernel would say by the child's own name.
+  bool may_open() const {
+    const tree::ZNode* node = room_.tree().find(path_);
+    return node != nullptr && room_.allows(*node, path_, opener(), wanted_by(opener().flags));
+  }
+
   bool owns() const { return session_ != tree::SessionId{}; }
 
   std::string path_;
+  tree::Zxid czxid_;
   tree::SessionId session_;
   std::string written_;
   size_t read_at_ = 0, written_at_ = 0;
@@ -103,8 +112,8 @@ class ChildHandle : public Handle {
 }  // namespace
 
 HandlePtr open_child(Room& room, Control control, const std::string& directory, std::string path,
-                     tree::SessionId session, Opener opener) {
-  return std::make_shared<ChildHandle>(room, control, directory, std::move(path), session,
+                     tree::Zxid czxid, tree::SessionId session, Opener opener) {
+  return std::make_shared<ChildHandle>(room, control, directory, std::move(path), czxid, session,
                                        std::move(opener));
 }
 

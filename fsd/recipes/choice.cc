@@ -23,7 +23,9 @@ class RingHandle : public Handle {
   }
 
  private:
-  std::string choice() const { return ring_choice(key_, candidates_of(room_.tree(), directory())); }
+  std::string choice() const {
+    return ring_choice(key_, candidates_of(room_.tree(), directory(), room_.view_options()));
+  }
   std::string key_;
 };
 
@@ -33,7 +35,7 @@ class PickHandle : public Handle {
       : Handle(room, Control::kPick, directory, std::move(opener)) {}
 
   void open(Done opened) override {
-    opened(candidates_of(room_.tree(), directory()).empty() ? ENOENT : 0);
+    opened(candidates_of(room_.tree(), directory(), room_.view_options()).empty() ? ENOENT : 0);
   }
 
  protected:

@@ -148,8 +148,9 @@ uint32_t control_mode(Control control, uint32_t directory) {
       return read | read >> 2;
     case Control::kSeq:
     case Control::kEphemeral:
-    case Control::kTxn:
       return read | write | read >> 2 | write >> 1;
+    case Control::kTxn:  // what is in it is its maker's
+      return 01000 | read | write | read >> 2 | write >> 1;
   }
   return 0;
 }

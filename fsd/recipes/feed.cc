@@ -12,7 +12,7 @@ class WatchHandle : public Handle {
  public:
   WatchHandle(Room& room, Control control, const std::string& directory, Opener opener)
       : Handle(room, control, directory, std::move(opener)),
-        watch_(room.tree(), directory, control == Control::kWatchAll) {
+        watch_(room.tree(), directory, control == Control::kWatchAll, may_list()) {
     room.listen(this);
   }
 
@@ -34,9 +34,17 @@ class WatchHandle : public Handle {
 
  protected:
   bool is_ready() const override { return watch_.has_line() || watch_.at_end(); }
+  bool is_orphan() const override { return false; }  // the feed ends with its directory
   void take(size_t size, Answer answer) override { answer(0, watch_.read(size)); }
 
  private:
+  NodeTest may_list() const {
+    if (opener().uid == 0) return nullptr;
+    return [this](const tree::ZNode& node, const std::string& path) {
+      return room_.allows(node, path, opener(), kMayRead | kMaySearch);
+    };
+  }
+
   Watch watch_;
 };
 

@@ -16,11 +16,14 @@ using tree::Outcome;
 
 namespace {
 
+constexpr std::string_view kReadyData = "barrier\n";  // of a `ready` that is no user's own file
+
 LockTable::Ask ask_of(const Handle& handle, Queue queue) {
   LockTable::Ask ask;
   ask.queue = queue;
   ask.directory = handle.directory();
   ask.pid = handle.opener().pid;
+  ask.uid = handle.opener().uid;
   ask.program = handle.opener().program;
   return ask;
 }
@@ -115,8 +118,22 @@ class SemaphoreHandle : public Handle {
  private:
   bool all_taken() const { return LockTable::leases_taken(room_.tree(), directory()) >= leases_; }
 
+  // The queues are children of the directory: what others made by these names is theirs to open.
+  int may_queue() const {
+    for (std::string_view name : {kSemaphoreLocks, kSemaphoreLeases}) {
+      std::string path = tree::join_path(directory(), name);
+      const tree::ZNode* node = room_.tree().find(path);
+      if (node == nullptr) continue;
+      View shown = room_.view(*node, path);
+      if (shown.kind != tree::Kind::kDirectory) return ENOTDIR;
+      if (!may(shown, opener(), kMayWrite | kMaySearch)) return EACCES;
+    }
+    return 0;
+  }
+
   void take_mutex() {
     if (!opened_) return;  // interrupted
+    if (int error = may_queue(); error != 0) return finish(error);
     if (!opener().wait && all_taken()) return finish(EAGAIN);
     if (!opener().wait) room_.listen(this);
     LockTable::Ask ask = ask_of(*this, Queue::kSemaphoreMutex);
@@ -229,8 +246,19 @@ class BarrierHandle : public Handle {
     if (std::exchange(joined_, false) && session_ == room_.session().id()) room_.session().let_go();
   }
 
+  // One that a barrier made, or that the caller could remove by hand.
+  bool may_remove_ready(const tree::ZNode& node) const {
+    View shown = room_.view(node, ready_path_);
+    bool is_barriers =
+        shown.uid == 0 && shown.kind == tree::Kind::kFile && node.data.view() == kReadyData;
+    const tree::ZNode* around = room_.tree().find(directory());
+    if (is_barriers || around == nullptr) return is_barriers;
+    return may_remove(room_.view(*around, directory()), shown, opener()) == 0;
+  }
+
   void remove_ready() {
-    if (room_.tree().find(ready_path_) == nullptr) return;
+    const tree::ZNode* node = room_.tree().find(ready_path_);
+    if (node == nullptr || !may_remove_ready(*node)) return;
     room_.writer().commit(OpCode::kDelete, tree::delete_body(ready_path_, tree::kAnyVersion),
                           [](const Outcome&) {});
   }
@@ -265,10 +293,11 @@ class BarrierHandle : public Handle {
     if (!complete && !is_open) return;
     in_ = true;
     if (!is_open) {
-      tree::AclList acl = acl_like(room_.tree(), directory());
-      room_.writer().commit(OpCode::kCreate2,
-                            tree::create_body(ready_path_, "", acl, tree::kCreatePersistent),
-                            [](const Outcome&) {});
+      tree::AclList acl = acl_for_new(tree::Kind::kFile, 0644, 0, 0);
+      room_.writer().commit(
+          OpCode::kCreate2,
+          tree::create_body(ready_path_, kReadyData, acl, tree::kCreatePersistent),
+          [](const Outcome&) {});
     }
     wake();
   }

@@ -13,13 +13,19 @@ namespace zabfs::fsd {
 
 Handle::Handle(Room& room, Control control, std::string directory, Opener opener)
     : room_(room), control_(control), directory_(std::move(directory)), opener_(std::move(opener)) {
+  if (const tree::ZNode* node = room_.tree().find(directory_)) czxid_ = node->stat.czxid;
   room_.add(this);
 }
 
 Handle::~Handle() = default;
 
+bool Handle::is_orphan() const {
+  const tree::ZNode* node = room_.tree().find(directory_);
+  return node == nullptr || node->stat.czxid != czxid_;
+}
+
 void Handle::read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer) {
-  if (lost_) return answer(ESTALE, {});
+  if (is_lost()) return answer(ESTALE, {});
   if (offset != 0 && !written_) {
     size_t from =
         std::min(static_cast<size_t>(std::max<off_t>(offset - text_at_, 0)), text_.size());
@@ -51,7 +57,7 @@ bool Handle::answer_first() {
   if (parked_.empty() || !is_readable()) return false;
   Parked parked = std::move(parked_.front());
   parked_.pop_front();
-  if (lost_) {
+  if (is_lost()) {
     parked.answer(ESTALE, {});
   } else {
     start(std::move(parked));

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fsd/fuse/view.h"
 #include "fsd/recipes/control.h"
 #include "tree/tree.h"
 
@@ -23,10 +24,8 @@ namespace zabfs::fsd {
 class Room;
 
 // Who opened it, and as what.
-struct Opener {
+struct Opener : Caller {
   pid_t pid = 0;
-  uid_t uid = 0;
-  gid_t gid = 0;
   mode_t umask = 0;
   std::string program;
   int flags = 0;
@@ -55,14 +54,14 @@ class Handle : public std::enable_shared_from_this<Handle> {
   void note_written() { written_ = true; }
   virtual void truncate(off_t) {}
   // close and fsync: what was written is committed.
-  virtual void flush(Done done) { done(is_lost() ? ESTALE : 0); }
+  virtual void flush(Done done) { done(lost_ ? ESTALE : 0); }
   // Released, or its open failed: what it holds is given up. Called last, on the strand; the last
   // reference may go on any thread.
   void close();
 
   // Whether a read would be answered at once, with bytes or an error.
   bool is_readable() const { return is_lost() || is_ready(); }
-  bool is_lost() const { return lost_; }
+  bool is_lost() const { return lost_ || is_orphan(); }
   void lose();
   // Called when it becomes readable.
   void set_on_readable(std::function<void()> on_readable) { on_readable_ = std::move(on_readable); }
@@ -85,6 +84,8 @@ class Handle : public std::enable_shared_from_this<Handle> {
 
  protected:
   virtual bool is_ready() const { return true; }
+  // The directory it was opened in is no more; what has its name by now may be another user's.
+  virtual bool is_orphan() const;
   // Gives the answer to a read at offset 0 of at most `size` bytes; of more, the rest is for reads
   // behind it. Only called when `is_ready`. EAGAIN: it was ready, and is not any more.
   virtual void take(size_t size, Answer answer) = 0;
@@ -104,6 +105,7 @@ class Handle : public std::enable_shared_from_this<Handle> {
 
   Control control_;
   std::string directory_;
+  tree::Zxid czxid_;  // the directory's
   Opener opener_;
   std::string text_;   // the answer being read
   off_t text_at_ = 0;  // the offset it begins at

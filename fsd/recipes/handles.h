@@ -22,9 +22,9 @@ HandlePtr open_semaphore(Room& room, const std::string& directory, int32_t lease
 HandlePtr open_barrier(Room& room, const std::string& directory, int32_t parties, Opener opener);
 HandlePtr open_ring(Room& room, const std::string& directory, std::string key, Opener opener);
 HandlePtr open_pick(Room& room, const std::string& directory, Opener opener);
-// A child made through the room. `session` owns an ephemeral one; 0 if it is none.
+// A child made through the room. `session` owns it if it is an ephemeral that this handle made.
 HandlePtr open_child(Room& room, Control control, const std::string& directory, std::string path,
-                     tree::SessionId session, Opener opener);
+                     tree::Zxid czxid, tree::SessionId session, Opener opener);
 
 std::string cluster_text(Room& room);
 std::string health_text(Room& room);

@@ -10,10 +10,12 @@ inline constexpr std::string_view kHelpText =
 
   data         the directory znode's own data; read and write it
   stat         the znode's Stat, one `name value` a line
-  acl          the ACL, one `scheme:id:perms` a line; its owner may write it, >> adds a line
+  acl          the ACL, one `scheme:id:perms` a line; its owner may write it, >> adds a line.
+               Others see digests without their secret part
   watch        read it: the first line is the zxid it starts from, then one line an event,
                `ZXID TYPE NAME`; TYPE is created, deleted, changed, acl or resync
-  watch-all    the same for all that is below, by relative path
+  watch-all    the same for all that is below, by relative path; of a directory that you may not
+               list, only its own line
   lock         flock it: the mutex of this directory, on all nodes. Read it: who holds it, who
                waits, and the fencing token
   rwlock       flock -s or -x it: readers share, a writer is alone
@@ -26,17 +28,20 @@ inline constexpr std::string_view kHelpText =
                name back, and what is written becomes its data
   ephemeral/NAME
                create it: makes the child NAME, which lives as long as the handle is open
-  queue        each write is an item; each read takes the oldest one, and waits for one
+  queue        each write is an item; each read takes the oldest one that you may read and remove,
+               and waits for one
   ring/KEY     the child that KEY belongs to, the same on all nodes; a child that comes or goes
-               moves only the keys it gets or had. A child whose data is a number has that weight
+               moves only the keys it gets or had. A child whose data is a number has that weight,
+               if all who may list the directory may read it
   pick         the next child in turn on this node, by the same weights; 0 is never picked
   txn/         mkdir txn/NAME, fill it, and mv txn/NAME txn/NAME.commit: every file in it becomes
                the file of that name here, all in one commit or none. ESTALE if one of them was
-               changed since the mkdir; what was staged is kept then
+               changed since the mkdir; what was staged is kept then. NAME is its maker's alone
   cluster      (mount root only) members, roles, zxids; `note`: what is amiss and what to do about it
   health       (mount root only) `state ok`, degraded or no-quorum, and why
   metrics      (mount root only) for Prometheus
-  handles      (mount root only) what is held on this node: `KIND PATH PID NAME`
+  handles      (mount root only) what you hold on this node, or for root what all hold:
+               `KIND PATH PID NAME`
 
 From a shell:
 
@@ -58,8 +63,9 @@ that is frozen, a holder that is stopped, contenders that others delete. Give th
 
 Who may: reading needs the directory's r; data, queue, counter, next, seq, ephemeral, txn and taking
 locks, leases, barriers or leadership its w; changing acl its owner. A txn checks every file as if
-its caller opened it. To share a directory with ZooKeeper clients that do not authenticate, chmod
-o+rwx it. A directory that Curator locks is good for nothing else: its mutex counts all children.
+its caller wrote, made or replaced it by hand. To share a directory with ZooKeeper clients that do
+not authenticate, chmod o+rwx it. A directory that Curator locks is good for nothing else: its mutex
+counts all children.
 
 Where it is kept:
   recipe        path                          names                        data           ACL
@@ -70,7 +76,7 @@ Where it is kept:
                 leases/                       _c_UUID-lease-0000000042     NODE PID NAME  world r
   leader        the directory                 _c_UUID-latch-0000000042     NODE PID NAME  world r
   barrier/N     the directory                 UUID                         NODE PID NAME  world r
-                                              ready                        -              the directory's
+                                              ready                        barrier        world r
   queue         the directory                 qn-0000000042                the item       its writer's
   seq           the directory                 PREFIX0000000042             what you write its maker's
   ephemeral     the directory                 NAME                         what you write its maker's

@@ -88,8 +88,8 @@ std::vector<Place> places_of(const tree::Tree& tree, const std::string& path, Qu
 }
 
 // What a contender of ours wrote about itself, or for others' what can be said.
-std::string owner_text(const Place& place) {
-  std::string text(place.node->data.view());
+std::string owner_text(const Place& place, bool may_read) {
+  std::string text(may_read ? place.node->data.view() : std::string_view());
   std::replace(text.begin(), text.end(), '\n', ' ');
   if (std::count(text.begin(), text.end(), ' ') >= 2) return text;
   return fmt::format("{} - {}", text.empty() ? "-" : text, place.name);
@@ -97,7 +97,8 @@ std::string owner_text(const Place& place) {
 
 }  // namespace
 
-std::string LockTable::describe(const tree::Tree& tree, const std::string& directory, Queue queue) {
+std::string LockTable::describe(const tree::Tree& tree, const std::string& directory, Queue queue,
+                                const NodeTest& may_read) {
   std::vector<Place> places = places_of(tree, queue_path(queue, directory, ""), queue);
   if (places.empty()) return "state free\n";
   size_t holders = 1;
@@ -106,7 +107,9 @@ std::string LockTable::describe(const tree::Tree& tree, const std::string& direc
   for (size_t i = 0; i < holders; ++i) token = std::max(token, places[i].node->stat.czxid);
   std::string text = fmt::format("state held\ntoken 0x{:x}\n", token.value);
   for (size_t i = 0; i < places.size(); ++i) {
-    text += fmt::format("{} {}\n", i < holders ? "holder" : "waiter", owner_text(places[i]));
+    bool readable = may_read(*places[i].node, tree::join_path(directory, places[i].name));
+    text +=
+        fmt::format("{} {}\n", i < holders ? "holder" : "waiter", owner_text(places[i], readable));
   }
   return text;
 }
@@ -351,7 +354,7 @@ tree::Zxid LockTable::token(LockTicket ticket) const {
   return place == contenders_.end() ? tree::Zxid{} : place->second.czxid;
 }
 
-std::string LockTable::handles() const {
+std::string LockTable::handles(uid_t uid) const {
   std::string text;
   auto add = [&text](const Contender& contender, std::string_view kind, const std::string& name) {
     const Ask& ask = contender.ask;
@@ -359,6 +362,7 @@ std::string LockTable::handles() const {
                         tree::join_path(ask.directory, name), ask.pid, ask.program);
   };
   for (const auto& [ticket, contender] : contenders_) {
+    if (uid != 0 && contender.ask.uid != uid) continue;
     switch (contender.ask.queue) {
       case Queue::kFile:
         add(contender, "lock", contender.ask.file);

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "fsd/fuse/view.h"
 #include "fsd/session.h"
 
 namespace zabfs::fsd {
@@ -43,6 +44,7 @@ class LockTable {
     int32_t permits = 1;  // how many hold at once, of kLease
     bool wait = true;
     pid_t pid = 0;
+    uid_t uid = 0;
     std::string program;
     // It has its place in the queue, or an errno says why it has none. Once, before `granted`.
     std::function<void(int error)> joined = nullptr;
@@ -69,12 +71,13 @@ class LockTable {
   std::optional<Conflict> conflict(const Ask& ask, LockTicket own) const;
   // The czxid of a held contender: the fencing token.
   tree::Zxid token(LockTicket ticket) const;
-  // `@/lock` or `@/rwlock` as text.
-  static std::string describe(const tree::Tree& tree, const std::string& directory, Queue queue);
+  // `@/lock` or `@/rwlock` as text, with what the reader may read of the contenders.
+  static std::string describe(const tree::Tree& tree, const std::string& directory, Queue queue,
+                              const NodeTest& may_read);
   // Leases of a directory's semaphore that somebody holds or is about to.
   static int32_t leases_taken(const tree::Tree& tree, const std::string& directory);
-  // `handles`: one line a contender.
-  std::string handles() const;
+  // `handles`: one line a contender; only that user's, if it isn't root.
+  std::string handles(uid_t uid) const;
 
  private:
   enum class State { kCreating, kWaiting, kHeld, kLeaving, kLost };

@@ -64,11 +64,17 @@ class QueueHandle : public Handle {
     tree::Bytes data;
   };
 
-  // The oldest item that no other read of this node is taking.
+  bool may_take(const View& around, const View& item) const {
+    return may(item, opener(), kMayRead) && may_remove(around, item, opener()) == 0;
+  }
+
+  // The oldest item that no other read of this node is taking, of those that this reader could
+  // read and remove by hand.
   std::optional<Item> oldest() const {
     std::optional<Item> found;
     const tree::ZNode* node = room_.tree().find(directory());
     if (node == nullptr) return found;
+    View around = room_.view(*node, directory());
     room_.tree().for_each_child(*node, [&](const tree::ZNode& child) {
       std::string_view name = child.name.view();
       if (!is_queue_item(name)) return;
@@ -76,6 +82,7 @@ class QueueHandle : public Handle {
       if (found && found->sequence <= sequence) return;
       std::string path = tree::join_path(directory(), name);
       if (room_.claimed().contains(path)) return;
+      if (!may_take(around, room_.view(child, path))) return;
       found = Item{path, sequence, child.stat.czxid, child.data};
     });
     return found;

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "fsd/fuse/view.h"
 #include "fsd/recipes/contenders.h"
+#include "tree/path.h"
 
 namespace zabfs::fsd {
 namespace {
@@ -41,6 +41,14 @@ uint64_t draw(std::string_view key, std::string_view name) {
   return hash ^ hash >> 31;
 }
 
+// Whether all who may read the directory may read the child, whoever is in which group.
+bool all_may_read(const View& directory, const View& child) {
+  uint32_t readers = directory.mode & 0444;
+  if ((readers & 04) != 0) return (child.mode & 0444) == 0444;
+  bool same_owner = directory.uid == 0 || child.uid == directory.uid;
+  return same_owner && child.gid == directory.gid && (child.mode & readers) == readers;
+}
+
 bool is_of_a_recipe(const tree::ZNode& node) {
   std::string_view name = node.name.view();
   if (name == kHidden || is_contender(node) || is_queue_item(name)) return true;
@@ -50,13 +58,20 @@ bool is_of_a_recipe(const tree::ZNode& node) {
 
 }  // namespace
 
-std::vector<Candidate> candidates_of(const tree::Tree& tree, const std::string& directory) {
+std::vector<Candidate> candidates_of(const tree::Tree& tree, const std::string& directory,
+                                     const ViewOptions& options) {
   std::vector<Candidate> candidates;
   const tree::ZNode* node = tree.find(directory);
   if (node == nullptr) return candidates;
   tree.for_each_child(*node, [&](const tree::ZNode& child) {
     if (is_of_a_recipe(child)) return;
     double weight = weight_of(child.data.view());
+    if (weight != 1) {
+      std::string path = tree::join_path(directory, child.name.view());
+      bool is_open = all_may_read(view_of(tree, *node, directory, options),
+                                  view_of(tree, child, path, options));
+      if (!is_open) weight = 1;
+    }
     if (weight > 0) candidates.push_back({std::string(child.name.view()), weight});
   });
   std::sort(candidates.begin(), candidates.end(),

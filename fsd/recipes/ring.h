@@ -6,18 +6,22 @@
 #include <string_view>
 #include <vector>
 
+#include "fsd/fuse/view.h"
 #include "tree/tree.h"
 
 namespace zabfs::fsd {
 
 struct Candidate {
   std::string name;
-  double weight = 1;  // the child's data, if that is a positive number; else 1
+  // The child's data, if that is a positive number and all who may list the directory may read it;
+  // else 1. So it is the same for all of them, and tells nobody what is kept from them.
+  double weight = 1;
 };
 
 // The children that may be chosen, by name: no contenders, nothing of a recipe's, none whose data
 // is the number 0.
-std::vector<Candidate> candidates_of(const tree::Tree& tree, const std::string& directory);
+std::vector<Candidate> candidates_of(const tree::Tree& tree, const std::string& directory,
+                                     const ViewOptions& options);
 
 // Weighted rendezvous hashing: each candidate draws a number from the key and its own name, and the
 // best one wins. So a key moves only when its winner goes or a new one beats it, and N candidates

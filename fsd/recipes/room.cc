@@ -64,7 +64,8 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
       std::string path = tree::join_path(directory, name);
       const tree::ZNode* node = tree().find(path);
       if (node == nullptr || node->stat.owner != session_.id().value) return nullptr;
-      return open_child(*this, control, directory, path, tree::SessionId{}, std::move(opener));
+      return open_child(*this, control, directory, path, node->stat.czxid, tree::SessionId{},
+                        std::move(opener));
     }
     case Control::kNone:
     case Control::kRoom:
@@ -91,7 +92,7 @@ void Room::make(Control control, const std::string& directory, const std::string
                made](const Outcome& outcome) {
     if (outcome.error != Error::kOk) return made(to_errno(outcome.error), nullptr);
     Control file = ephemeral ? Control::kEphemeralFile : Control::kSeqFile;
-    made(0, open_child(*this, file, directory, outcome.path,
+    made(0, open_child(*this, file, directory, outcome.path, outcome.stat.czxid,
                        tree::SessionId{outcome.stat.ephemeral_owner}, opener));
   };
   writer_.commit(OpCode::kCreate2, tree::create_body(path, "", acl, flags), std::move(done));
@@ -128,9 +129,11 @@ void Room::session_lost(tree::SessionId session) {
   for (const HandlePtr& handle : all) handle->session_lost(session);
 }
 
-std::string Room::handles_text() const {
-  std::string text = locks_.handles();
-  for (const auto& [number, handle] : handles_) text += handle->held();
+std::string Room::handles_text(const Caller& reader) const {
+  std::string text = locks_.handles(reader.uid);
+  for (const auto& [number, handle] : handles_) {
+    if (reader.uid == 0 || handle->opener().uid == reader.uid) text += handle->held();
+  }
   return text;
 }
 
@@ -184,7 +187,7 @@ void Room::end_turn(const std::string& path) {
 }
 
 std::string Room::pick(const std::string& directory) {
-  std::vector<Candidate> candidates = candidates_of(tree(), directory);
+  std::vector<Candidate> candidates = candidates_of(tree(), directory, view_options_);
   if (candidates.empty()) return {};
   if (!picked_.contains(directory) && picked_.size() >= kMaxPickedDirectories) picked_.clear();
   std::map<std::string, double>& before = picked_[directory];

@@ -43,18 +43,18 @@ class Room {
   void make(Control control, const std::string& directory, const std::string& name, Opener opener,
             Made made);
 
-  // Applies the staging directory `@/txn/NAME` as one commit (recipes/txn.cc).
-  struct Caller {
-    uid_t uid = 0;
-    std::vector<gid_t> groups;
-  };
+  // Whether that caller may commit or remove the staging directory `@/txn/NAME`: an errno.
+  int may_change_staging(const std::string& directory, const std::string& name,
+                         const Caller& caller) const;
+  // Applies it as one commit (recipes/txn.cc).
   void commit_txn(const std::string& directory, const std::string& name, const Caller& caller,
                   Handle::Done done);
 
   void published(const std::vector<tree::Change>& changes);
   void tree_replaced();
   void session_lost(tree::SessionId session);
-  std::string handles_text() const;
+  // `@/handles`: root sees all, others their own.
+  std::string handles_text(const Caller& reader) const;
 
   // ---- for handles
   const tree::Tree& tree() const { return host_.replica().tree(); }
@@ -65,6 +65,11 @@ class Room {
   View view(const tree::ZNode& node, const std::string& path) const {
     return view_of(tree(), node, path, view_options_);
   }
+  bool allows(const tree::ZNode& node, const std::string& path, const Caller& caller,
+              uint32_t wanted) const {
+    return may(view(node, path), caller, wanted);
+  }
+  const ViewOptions& view_options() const { return view_options_; }
   // What a contender writes about itself: NODE PID NAME.
   std::string owner_text(const Opener& opener) const;
   // A child of the directory's hidden `@`, made with it if it is new; kNodeExists is as good.

@@ -114,7 +114,7 @@ std::string metrics_text(Room& room) {
   add("disk_full", "gauge", "1 if the disk of the log is full", replica.is_disk_full() ? 1 : 0);
   add("resident_memory_bytes", "gauge", "Memory of this process", resident_bytes());
   add("cpu_seconds_total", "counter", "CPU time of this process", cpu_seconds());
-  std::string handles = room.handles_text();
+  std::string handles = room.handles_text(Caller{});
   add("handles", "gauge", "Locks, ephemerals, watches and the like held through this mount",
       std::count(handles.begin(), handles.end(), '\n'));
   text += "# HELP zabfs_member_zxid What a member has\n# TYPE zabfs_member_zxid gauge\n";

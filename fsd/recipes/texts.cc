@@ -22,11 +22,14 @@ class TextHandle : public Handle {
     if (control() == Control::kCluster) return cluster_text(room_);
     if (control() == Control::kHealth) return health_text(room_);
     if (control() == Control::kMetrics) return metrics_text(room_);
-    if (control() == Control::kHandles) return room_.handles_text();
+    if (control() == Control::kHandles) return room_.handles_text(opener());
     const tree::Tree& tree = room_.tree();
-    if (control() == Control::kLock) return LockTable::describe(tree, directory(), Queue::kMutex);
-    if (control() == Control::kReadWriteLock) {
-      return LockTable::describe(tree, directory(), Queue::kReadWrite);
+    if (control() == Control::kLock || control() == Control::kReadWriteLock) {
+      Queue queue = control() == Control::kLock ? Queue::kMutex : Queue::kReadWrite;
+      return LockTable::describe(tree, directory(), queue,
+                                 [this](const tree::ZNode& node, const std::string& path) {
+                                   return room_.allows(node, path, opener(), kMayRead);
+                                 });
     }
     const tree::ZNode* node = tree.find(directory());
     return node == nullptr ? "" : stat_text(tree.stat_of(*node));

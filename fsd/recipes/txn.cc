@@ -2,6 +2,9 @@
 // hidden child of the directory; the rename to `NAME.commit` makes one multi of it: each staged
 // file becomes the data of the file of its name below the directory, or a new one, and the staging
 // directory goes. What changed since the staging directory was made is in conflict with it.
+//
+// Its caller needs what copying each file there by hand would need: read what is staged, and write,
+// create or replace the target. A staging directory is its maker's alone.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -20,24 +23,10 @@ namespace {
 
 constexpr size_t kOpBytes = 64;  // about what an operation takes beside its path and data
 
-bool may(const View& view, const Room::Caller& caller, uint32_t wanted) {
-  if (caller.uid == 0) return true;
-  uint32_t bits = view.mode;
-  if (caller.uid == view.uid) {
-    bits >>= 6;
-  } else if (std::find(caller.groups.begin(), caller.groups.end(), view.gid) !=
-             caller.groups.end()) {
-    bits >>= 3;
-  }
-  return (bits & wanted) == wanted;
-}
-
-constexpr uint32_t kSearch = 01, kWrite = 02;
-
 // Makes the multi of one staging directory, or says why it can't be.
 class Composer {
  public:
-  Composer(Room& room, const Room::Caller& caller, tree::Zxid base)
+  Composer(Room& room, const Caller& caller, tree::Zxid base)
       : room_(room), caller_(caller), base_(base) {}
 
   // An errno. `staged` is the staging directory's znode at `from`; it becomes `to`.
@@ -49,14 +38,19 @@ class Composer {
       add(OpCode::kDelete, tree::delete_body(*path, tree::kAnyVersion), path->size());
     }
     add(OpCode::kDelete, tree::delete_body(from, tree::kAnyVersion), from.size());
-    return bytes_ > tree::kMaxDataBytes ? EFBIG : 0;
+    return is_too_large() ? EFBIG : 0;
   }
   std::string body() const { return tree::multi_body(ops_); }
+  // Data written by others than root takes setuid and setgid away, before it is committed.
+  const std::vector<tree::ExtSetPosix>& first() const { return first_; }
 
  private:
   void add(OpCode type, std::string body, size_t bytes) {
     ops_.push_back({type, std::move(body)});
     bytes_ += bytes + kOpBytes;
+  }
+  bool is_too_large() const {
+    return bytes_ > tree::kMaxDataBytes || staged_.size() * kOpBytes > tree::kMaxDataBytes;
   }
 
   // Search permission on the directory and all above it.
@@ -65,7 +59,7 @@ class Composer {
     while (true) {
       const tree::ZNode* node = room_.tree().find(path);
       if (node == nullptr) return ESTALE;
-      if (!may(room_.view(*node, path), caller_, kSearch)) return EACCES;
+      if (!may(room_.view(*node, path), caller_, kMaySearch)) return EACCES;
       if (path == "/") return 0;
       path = std::string(tree::parent_path(path));
     }
@@ -81,49 +75,81 @@ class Composer {
       staged_.push_back(source);
       if (name == kHidden) {  // locks and numbers of the staging: they only go with it
         note_below(child, source);
-        return;
+      } else {
+        error = put(child, source, tree::join_path(to, name), to, is_new);
       }
-      error = put(child, source, tree::join_path(to, name), to, is_new);
+      if (error == 0 && is_too_large()) error = EFBIG;
     });
     return error;
   }
 
   void note_below(const tree::ZNode& node, const std::string& path) {
     room_.tree().for_each_child(node, [&](const tree::ZNode& child) {
+      if (is_too_large()) return;
       std::string below = tree::join_path(path, child.name.view());
       staged_.push_back(below);
       note_below(child, below);
     });
   }
 
+  // What others have put into the staging directory is taken as far as the caller could copy and
+  // remove it.
+  bool may_take(const View& staged) const {
+    bool is_directory = staged.kind == Kind::kDirectory;
+    return staged.uid == caller_.uid ||
+           may(staged, caller_, is_directory ? kMayRead | kMayWrite | kMaySearch : kMayRead);
+  }
+
   int put(const tree::ZNode& staged, const std::string& from, const std::string& to,
           const std::string& parent, bool parent_is_new) {
     View shown = room_.view(staged, from);
-    bool is_directory = shown.kind == Kind::kDirectory;
-    const tree::ZNode* target = parent_is_new ? nullptr : room_.tree().find(to);
+    if (!may_take(shown)) return EACCES;
+    if (parent_is_new) return create(staged, from, to);
+    const tree::ZNode* directory = room_.tree().find(parent);
+    if (directory == nullptr) return ESTALE;
+    View around = room_.view(*directory, parent);
+    const tree::ZNode* target = room_.tree().find(to);
     if (target == nullptr) {
-      const tree::ZNode* directory = parent_is_new ? nullptr : room_.tree().find(parent);
-      if (directory && !may(room_.view(*directory, parent), caller_, kWrite | kSearch)) {
-        return EACCES;
-      }
-      add(OpCode::kCreate,
-          tree::create_body(to, staged.data.view(), acl_of_new(staged), tree::kCreatePersistent),
-          to.size() + staged.data.size());
-      return is_directory ? fill(staged, from, to, true) : 0;
+      bool may_make = may(around, caller_, kMayWrite | kMaySearch);
+      return may_make ? create(staged, from, to) : EACCES;
     }
     View there = room_.view(*target, to);
-    if (is_directory) {
+    if (shown.kind == Kind::kDirectory) {
       if (there.kind != Kind::kDirectory) return ENOTDIR;
-      if (!may(there, caller_, kSearch)) return EACCES;
+      if (!may(there, caller_, kMaySearch)) return EACCES;
       return fill(staged, from, to, false);
     }
     if (there.kind == Kind::kDirectory) return EISDIR;
     if (there.kind != shown.kind) return EEXIST;
-    if (shown.kind == Kind::kFile && !may(there, caller_, kWrite)) return EACCES;
+    if (shown.kind == Kind::kFile && !may(there, caller_, kMayWrite)) return EACCES;
+    if (shown.kind == Kind::kSymlink) {  // nothing writes to one: another one takes its place
+      if (int error = may_remove(around, there, caller_); error != 0) return error;
+    }
     if (target->stat.mzxid > base_ || target->stat.czxid > base_) return ESTALE;
-    add(OpCode::kSetData, tree::set_data_body(to, staged.data.view(), target->stat.version),
-        to.size() + staged.data.size());
+    replace(*target, there, to, staged.data.view());
     return 0;
+  }
+
+  int create(const tree::ZNode& staged, const std::string& from, const std::string& to) {
+    add(OpCode::kCreate,
+        tree::create_body(to, staged.data.view(), acl_of_new(staged), tree::kCreatePersistent),
+        to.size() + staged.data.size());
+    bool is_directory = room_.view(staged, from).kind == Kind::kDirectory;
+    return is_directory ? fill(staged, from, to, true) : 0;
+  }
+
+  void replace(const tree::ZNode& target, const View& there, const std::string& to,
+               std::string_view data) {
+    uint32_t dropped = there.mode & S_ISUID;
+    if ((there.mode & S_IXGRP) != 0) dropped |= there.mode & S_ISGID;
+    if (caller_.uid != 0 && there.kind == Kind::kFile && dropped != 0) {
+      tree::PosixChange change;
+      change.base = posix_of(there);
+      change.mode = there.mode & ~dropped;
+      first_.push_back({to, target.stat.czxid, change});
+    }
+    add(OpCode::kSetData, tree::set_data_body(to, data, target.stat.version),
+        to.size() + data.size());
   }
 
   // As it was staged; a time that was set goes with it, though versions begin anew.
@@ -137,23 +163,37 @@ class Composer {
   }
 
   Room& room_;
-  const Room::Caller& caller_;
+  const Caller& caller_;
   tree::Zxid base_;  // the txn that made the staging directory
   std::vector<tree::MultiOp> ops_;
+  std::vector<tree::ExtSetPosix> first_;
   std::vector<std::string> staged_;  // parents first
   size_t bytes_ = 0;
 };
 
 }  // namespace
 
+// The sticky rule, without the exception of the directory's owner.
+int Room::may_change_staging(const std::string& directory, const std::string& name,
+                             const Caller& caller) const {
+  std::string path = txn_path(directory, name);
+  const tree::ZNode* staged = tree().find(path);
+  bool is_ours = staged == nullptr || caller.uid == 0 || view(*staged, path).uid == caller.uid;
+  return is_ours ? 0 : EPERM;
+}
+
 void Room::commit_txn(const std::string& directory, const std::string& name, const Caller& caller,
                       Handle::Done done) {
   std::string staging = txn_path(directory, name);
   const tree::ZNode* staged = tree().find(staging);
   if (staged == nullptr) return done(ENOENT);
+  if (int error = may_change_staging(directory, name, caller); error != 0) return done(error);
   Composer composer(*this, caller, staged->stat.czxid);
   int error = composer.compose(*staged, staging, directory);
   if (error != 0) return done(error);
+  for (const tree::ExtSetPosix& drop : composer.first()) {
+    writer_.commit(OpCode::kExtSetPosix, encode(drop), [](const Outcome&) {});
+  }
   writer_.commit(OpCode::kMulti, composer.body(), [done](const Outcome& outcome) {
     Error first = outcome.error;
     for (const tree::OpOutcome& op : outcome.ops) {

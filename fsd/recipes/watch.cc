@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "fsd/fuse/view.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -29,20 +28,39 @@ const char* type_name(tree::ChangeType type) {
 
 }  // namespace
 
-Watch::Watch(const tree::Tree& tree, std::string directory, bool subtree)
-    : directory_(std::move(directory)), subtree_(subtree), picture_(take_picture(tree)) {
+Watch::Watch(const tree::Tree& tree, std::string directory, bool subtree, NodeTest may_list)
+    : directory_(std::move(directory)),
+      subtree_(subtree),
+      may_list_(std::move(may_list)),
+      picture_(take_picture(tree)) {
   lines_.push_back(fmt::format("0x{:x}\n", tree.last_zxid().value));
 }
 
-Watch::Seen Watch::see(const tree::ZNode& node) {
-  return Seen{node.stat.czxid, node.stat.mzxid, node.stat.aversion};
+// What has no children yet is looked at again when it gets one: it may be a file until then.
+Watch::Seen Watch::see(const tree::ZNode& node, const std::string& path) const {
+  bool is_open = !may_list_ || node.children.size() == 0 || may_list_(node, path);
+  return Seen{node.stat.czxid, node.stat.mzxid, node.stat.aversion, is_open};
+}
+
+// Whether the reader may list all directories on the way.
+bool Watch::shows(const Picture& picture, const std::string& name) const {
+  if (!may_list_ || name == ".") return true;
+  auto is_open = [&picture](const std::string& directory) {
+    auto seen = picture.find(directory);
+    return seen != picture.end() && seen->second.is_open;
+  };
+  if (!is_open(".")) return false;
+  for (size_t end = name.find('/'); end != std::string::npos; end = name.find('/', end + 1)) {
+    if (!is_open(name.substr(0, end))) return false;
+  }
+  return true;
 }
 
 Watch::Picture Watch::take_picture(const tree::Tree& tree) const {
   Picture picture;
   const tree::ZNode* node = tree.find(directory_);
   if (node == nullptr) return picture;
-  picture["."] = see(*node);
+  picture["."] = see(*node, directory_);
   add_below(tree, *node, "", picture);
   return picture;
 }
@@ -52,7 +70,7 @@ void Watch::add_below(const tree::Tree& tree, const tree::ZNode& parent, const s
   tree.for_each_child(parent, [&](const tree::ZNode& child) {
     if (child.name.view() == kHidden) return;
     std::string name = prefix + std::string(child.name.view());
-    picture[name] = see(child);
+    picture[name] = see(child, tree::join_path(directory_, name));
     if (subtree_) add_below(tree, child, name + "/", picture);
   });
 }
@@ -75,6 +93,15 @@ void Watch::add(tree::Zxid zxid, const char* type, const std::string& name) {
   lines_.push_back(fmt::format("0x{:x} {} {}\n", zxid.value, type, name));
 }
 
+void Watch::look_at_parent(const tree::Tree& tree, const std::string& path) {
+  std::string parent(tree::parent_path(path));
+  std::optional<std::string> name = name_of(parent);
+  const tree::ZNode* node = tree.find(parent);
+  if (!name || node == nullptr) return;
+  auto seen = picture_.find(*name);
+  if (seen != picture_.end()) seen->second.is_open = may_list_(*node, parent);
+}
+
 bool Watch::published(const tree::Tree& tree, const std::vector<tree::Change>& changes) {
   bool had = has_line();
   std::pair<tree::Zxid, std::string> last;
@@ -83,12 +110,15 @@ bool Watch::published(const tree::Tree& tree, const std::vector<tree::Change>& c
     if (!named || ended_) continue;
     const std::string& name = *named;
     bool is_self = name == ".";
+    if (change.type == tree::ChangeType::kCreated && may_list_) look_at_parent(tree, change.path);
+    bool shown = shows(picture_, name);
     if (change.type == tree::ChangeType::kDeleted) {
       picture_.erase(name);
       ended_ = ended_ || is_self;
     } else if (const tree::ZNode* node = tree.find(change.path)) {
-      picture_[name] = see(*node);
+      picture_[name] = see(*node, change.path);
     }
+    if (!shown) continue;
     if (std::pair(change.zxid, name) == last) continue;  // one line a zxid and name
     last = {change.zxid, name};
     add(change.zxid, type_name(change.type), name);
@@ -109,17 +139,18 @@ void Watch::resync(const tree::Tree& tree) {
   tree::Zxid zxid = tree.last_zxid();
   add(zxid, "resync", ".");
   for (const auto& [name, seen] : now) {
+    if (!shows(now, name)) continue;
     auto before = picture_.find(name);
     if (before == picture_.end()) {
       add(zxid, "created", name);
     } else if (before->second.czxid != seen.czxid || before->second.mzxid != seen.mzxid) {
       add(zxid, "changed", name);
-    } else if (before->second != seen) {
+    } else if (before->second.aversion != seen.aversion) {
       add(zxid, "acl", name);
     }
   }
   for (const auto& [name, seen] : picture_) {
-    if (now.contains(name)) continue;
+    if (now.contains(name) || !shows(picture_, name)) continue;
     add(zxid, "deleted", name);
     if (name == ".") ended_ = true;
   }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "fsd/wire/messages.h"
+#include "tree/digests.h"
 #include "tree/jute.h"
 #include "tree/path.h"
 #include "tree/snapshot.h"
@@ -135,15 +136,8 @@ class Read {
     const ZNode* node = nullptr;
     Error error = find_readable(path, tree::kPermRead | tree::kPermAdmin, node);
     if (error != Error::kOk) return error;
-    tree::AclList acl = c_.tree.acl_of(*node);
-    if (!allows(*node, tree::kPermAdmin)) {
-      for (tree::Acl& entry : acl) {
-        if (entry.who.scheme != "digest") continue;
-        size_t colon = entry.who.id.find(':');
-        if (colon != std::string::npos) entry.who.id = entry.who.id.substr(0, colon) + ":x";
-      }
-    }
-    tree::write_acl(out_, acl);
+    const tree::AclList& acl = c_.tree.acl_of(*node);
+    tree::write_acl(out_, allows(*node, tree::kPermAdmin) ? acl : tree::without_digests(acl));
     tree::write_stat(out_, c_.tree.stat_of(*node));
     return Error::kOk;
   }

@@ -33,6 +33,7 @@ namespace {
 constexpr size_t kReadBytes = 64u << 10;
 constexpr size_t kMaxReadsAtOnce = 128;   // under one hold of the tree's lock
 constexpr size_t kKeptBytes = 64u << 10;  // by a connection that has nothing to send or to take
+constexpr size_t kLoggedScheme = 64;      // bytes of a scheme that nobody knows
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 constexpr auto kHelloTime = std::chrono::seconds(10);
 constexpr auto kSweepInterval = std::chrono::seconds(1);
@@ -535,7 +536,8 @@ void WireServer::authenticate(Connection& c, int32_t xid, std::string_view body)
                                 config_.super_digest);
   }
   if (!proven) {
-    return fail_authentication(c, xid, fmt::format("scheme \"{}\" proved nothing", scheme));
+    return fail_authentication(
+        c, xid, fmt::format("scheme \"{}\" proved nothing", scheme.substr(0, kLoggedScheme)));
   }
   if (!tree::add_identities(c.identities, *proven)) {
     return fail_authentication(c, xid, too_many_identities());

@@ -151,6 +151,18 @@ class OneServer(unittest.TestCase):
         self.assertEqual(session.auth("nosuch", "x")[:3], (-4, 0, -115))
         self.assertTrue(is_closed(session))
 
+    def test_what_a_client_sends_stays_in_one_short_line_of_the_log(self):
+        before = os.path.getsize(self.server.log)
+        forged = b"x\n2026-01-01 00:00:00.000 error forged\x1b[2J\xc2\x9b1m\xff"
+        for scheme in (forged, b"y" * 900_000, b"\x80\n" * 400_000):
+            self.assertEqual(self.open().auth(scheme, "")[2], -115)
+        with open(self.server.log, "rb") as f:
+            text = f.read()[before:]
+        self.assertIn(rb"x\n2026-01-01 00:00:00.000 error forged\x1b[2J\xc2\x9b1m\xff", text)
+        self.assertFalse([c for c in text if c < 0x20 and c != 0x0a or c >= 0x7f])
+        self.assertFalse([line for line in text.splitlines() if line.startswith(b"2026-01-01")])
+        self.assertLess(len(text), 3_000)
+
     def test_the_identities_of_a_connection_are_bounded(self):
         session = self.open()
         for i in range(200):  # its address is one, too

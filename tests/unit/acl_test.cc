@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tree/digests.h"
 #include "tree/identities.h"
 
 namespace zabfs::tree {
@@ -72,6 +73,11 @@ TEST(Acl, IdentitiesAreKeptOnceEachAndWithinTheirBounds) {
   Identities long_ones;
   EXPECT_TRUE(add_identities(long_ones, {{"x509", std::string(kMaxIdentityBytes - 4, 'x')}}));
   EXPECT_FALSE(add_identities(long_ones, {{"a", ""}}));
+}
+
+TEST(Acl, DigestsCanBeShownWithoutTheirSecret) {
+  AclList acl{{kPermRead, {"digest", "bob:hash="}}, {kPermAll, {"ip", "1.2.3.4"}}};
+  EXPECT_EQ(acl_text(without_digests(acl)), "digest:bob:x:r\nip:1.2.3.4:cdrwa\n");
 }
 
 }  // namespace

@@ -14,12 +14,13 @@ using tree::Zxid;
 
 class RecipesTest : public testing::Test {
  protected:
-  void create(std::string_view path, std::string_view data, int64_t owner = 0) {
+  void create(std::string_view path, std::string_view data, int64_t owner = 0,
+              const tree::AclList& acl = tree::open_acl()) {
     tree::Txn txn;
     txn.header.type = tree::OpCode::kCreate;
     txn.header.zxid = Zxid{++zxid_};
     txn.header.session = tree::SessionId{owner};
-    txn.body = tree::CreateTxn{path, data, tree::open_acl(), owner != 0, -1, 0};
+    txn.body = tree::CreateTxn{path, data, acl, owner != 0, -1, 0};
     tree_.apply(txn, nullptr);
   }
   std::vector<std::string> names(const std::vector<Candidate>& candidates) {
@@ -54,11 +55,11 @@ TEST_F(RecipesTest, ServiceInstancesAreNoBarrierMembers) {
   create("/d", "");
   create("/d/" + uuid, "{\"name\": \"web\"}", 7);
   EXPECT_FALSE(is_contender(*tree_.find("/d/" + uuid)));
-  EXPECT_EQ(candidates_of(tree_, "/d").size(), 1u);
+  EXPECT_EQ(candidates_of(tree_, "/d", {}).size(), 1u);
   std::string other = random_uuid();
   create("/d/" + other, "1 2 sh", 7);
   EXPECT_TRUE(is_contender(*tree_.find("/d/" + other)));
-  EXPECT_EQ(candidates_of(tree_, "/d").size(), 1u);
+  EXPECT_EQ(candidates_of(tree_, "/d", {}).size(), 1u);
 }
 
 TEST_F(RecipesTest, WeightsAreDataThatIsANumber) {
@@ -69,10 +70,31 @@ TEST_F(RecipesTest, WeightsAreDataThatIsANumber) {
   create("/d/c", "0");
   create("/d/d", "-3");
   create("/d/qn-0000000001", "job");
-  std::vector<Candidate> found = candidates_of(tree_, "/d");
+  std::vector<Candidate> found = candidates_of(tree_, "/d", {});
   EXPECT_EQ(names(found), (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(found[0].weight, 2.5);
   EXPECT_EQ(found[1].weight, 1);
+}
+
+TEST_F(RecipesTest, AWeightIsOneThatAllWhoListTheDirectoryMayRead) {
+  auto file = [](uint32_t mode, uint32_t uid, uint32_t gid) {
+    return acl_for_new(tree::Kind::kFile, mode, uid, gid);
+  };
+  create("/d", "", 0, acl_for_new(tree::Kind::kDirectory, 0755, 7, 8));
+  create("/d/all", "2", 0, file(0644, 1, 1));
+  create("/d/owner", "2", 0, file(0600, 7, 8));
+  create("/d/zero", "0", 0, file(0640, 7, 8));
+  create("/g", "", 0, acl_for_new(tree::Kind::kDirectory, 0770, 0, 8));
+  create("/g/group", "2", 0, file(0640, 7, 8));
+  create("/g/other", "2", 0, file(0640, 7, 9));
+  std::map<std::string, double> weights;
+  for (const char* directory : {"/d", "/g"}) {
+    for (const Candidate& found : candidates_of(tree_, directory, {})) {
+      weights[found.name] = found.weight;
+    }
+  }
+  EXPECT_EQ(weights, (std::map<std::string, double>{
+                         {"all", 2}, {"owner", 1}, {"zero", 1}, {"group", 2}, {"other", 1}}));
 }
 
 TEST_F(RecipesTest, AKeyMovesOnlyToANewChildOrFromOneThatWent) {
@@ -108,7 +130,7 @@ TEST(Control, EveryFileHasItsModes) {
     Control control = control_named(name, true);
     EXPECT_NE(control, Control::kNone) << name;
     EXPECT_EQ(control_name(control), name);
-    EXPECT_EQ(control_mode(control, 0) & ~0200u, 0u) << name;  // but for acl, its owner's
+    EXPECT_EQ(control_mode(control, 0) & 0577u, 0u) << name;  // but for acl, its owner's
     EXPECT_EQ(control_mode(control, 0755) & 0022u, 0u) << name;
   }
   EXPECT_EQ(control_named("cluster", false), Control::kNone);

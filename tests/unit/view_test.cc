@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 namespace zabfs::fsd {
 namespace {
 
@@ -77,6 +79,29 @@ TEST_F(ViewTest, NumbersFollowFromIdentity) {
   EXPECT_NE(inode_number(tree::Zxid{5}, "/a"), inode_number(tree::Zxid{6}, "/a"));
   EXPECT_NE(inode_number(tree::Zxid{5}, "/a"), inode_number(tree::Zxid{5}, "/b"));
   EXPECT_EQ(inode_number(tree::Zxid{5}, "/"), 1u);
+}
+
+TEST_F(ViewTest, CallersAreWhatTheirFirstMatchingClassSays) {
+  create("/f", "x", acl_for_new(Kind::kFile, 0046, 7, 8));
+  View file = view("/f");
+  EXPECT_FALSE(may(file, Caller{7, 8, {}}, kMayRead));  // the owner, whatever the groups
+  EXPECT_TRUE(may(file, Caller{9, 8, {}}, kMayRead));
+  EXPECT_TRUE(may(file, Caller{9, 1, {2, 8}}, kMayRead));
+  EXPECT_FALSE(may(file, Caller{9, 1, {2, 8}}, kMayWrite));
+  EXPECT_TRUE(may(file, Caller{9, 1, {2}}, kMayRead | kMayWrite));
+  EXPECT_FALSE(may(file, Caller{9, 1, {2}}, kMaySearch));
+  EXPECT_TRUE(may(file, Caller{0, 0, {}}, kMayRead | kMayWrite | kMaySearch));
+}
+
+TEST_F(ViewTest, EntriesAreRemovedByWhoMayWriteTheDirectoryAndOfStickyOnesByTheirOwners) {
+  create("/d", "", acl_for_new(Kind::kDirectory, 0775, 7, 8));
+  create("/t", "", acl_for_new(Kind::kDirectory, 01777, 7, 8));
+  create("/f", "x", acl_for_new(Kind::kFile, 0600, 5, 8));
+  View file = view("/f");
+  EXPECT_EQ(may_remove(view("/d"), file, Caller{9, 9, {8}}), 0);
+  EXPECT_EQ(may_remove(view("/d"), file, Caller{5, 9, {}}), EACCES);
+  EXPECT_EQ(may_remove(view("/t"), file, Caller{9, 9, {8}}), EPERM);
+  for (uid_t uid : {0u, 5u, 7u}) EXPECT_EQ(may_remove(view("/t"), file, Caller{uid, 9, {}}), 0);
 }
 
 }  // namespace

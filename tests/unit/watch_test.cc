@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace zabfs::fsd {
 namespace {
 
@@ -16,11 +18,12 @@ class WatchTest : public testing::Test {
     while (watch.has_line()) text += watch.read(1'000);
     return text;
   }
-  void create(tree::Tree& tree, std::string_view path, int64_t zxid) {
+  void create(tree::Tree& tree, std::string_view path, int64_t zxid,
+              const tree::AclList& acl = tree::open_acl()) {
     tree::Txn txn;
     txn.header.type = tree::OpCode::kCreate;
     txn.header.zxid = Zxid{zxid};
-    txn.body = tree::CreateTxn{path, "", tree::open_acl(), false, -1, 0};
+    txn.body = tree::CreateTxn{path, "", acl, false, -1, 0};
     tree.apply(txn, nullptr);
   }
   tree::Tree tree_;
@@ -100,6 +103,62 @@ TEST_F(WatchTest, AfterASnapshotItTellsTheDifference) {
   create(other, "/comes", 9);
   EXPECT_TRUE(watch.tree_replaced(other));
   EXPECT_EQ(lines(watch), "0x9 resync .\n0x9 created comes\n0x9 deleted goes\n");
+}
+
+// A reader that may list what `closed_` doesn't name.
+class ReaderTest : public WatchTest {
+ protected:
+  NodeTest may_list() {
+    return [this](const tree::ZNode&, const std::string& path) { return !closed_.contains(path); };
+  }
+  std::set<std::string> closed_;
+};
+
+TEST_F(ReaderTest, HearsOfNothingBelowAClosedDirectory) {
+  for (const char* path : {"/d", "/d/a", "/d/a/b", "/d/a/b/c"}) create(tree_, path, 1);
+  closed_ = {"/d/a"};
+  Watch watch(tree_, "/d", true, may_list());
+  lines(watch);
+  EXPECT_FALSE(watch.published(tree_, {{ChangeType::kDataChanged, "/d/a/b", Zxid{2}},
+                                       {ChangeType::kAclChanged, "/d/a/b/c", Zxid{3}},
+                                       {ChangeType::kCreated, "/d/a/new", Zxid{4}},
+                                       {ChangeType::kDeleted, "/d/a/new", Zxid{5}}}));
+  EXPECT_FALSE(watch.has_line());
+  watch.published(tree_, {{ChangeType::kDataChanged, "/d/a", Zxid{6}}});
+  EXPECT_EQ(lines(watch), "0x6 changed a\n");
+  watch.tree_replaced(tree_);
+  EXPECT_EQ(lines(watch), "0x1 resync .\n");
+}
+
+TEST_F(ReaderTest, HearsAgainOnceItIsOpened) {
+  for (const char* path : {"/d", "/d/a", "/d/a/b"}) create(tree_, path, 1);
+  closed_ = {"/d/a"};
+  Watch watch(tree_, "/d", true, may_list());
+  lines(watch);
+  closed_ = {};
+  watch.published(tree_, {{ChangeType::kAclChanged, "/d/a", Zxid{2}},
+                          {ChangeType::kDeleted, "/d/a/b", Zxid{3}}});
+  EXPECT_EQ(lines(watch), "0x2 acl a\n0x3 deleted a/b\n");
+  closed_ = {"/d/a"};
+  watch.published(tree_, {{ChangeType::kAclChanged, "/d/a", Zxid{4}},
+                          {ChangeType::kCreated, "/d/a/c", Zxid{5}}});
+  EXPECT_EQ(lines(watch), "0x4 acl a\n");
+}
+
+// What goes as a whole is told of as long as its directories were open when they went.
+TEST_F(ReaderTest, HearsOfASubtreeThatGoes) {
+  create(tree_, "/d", 1);
+  for (const char* path : {"/d/a", "/d/a/b", "/d/s", "/d/s/t"}) create(tree_, path, 1);
+  closed_ = {"/d/s"};
+  Watch watch(tree_, "/d", true, may_list());
+  lines(watch);
+  tree::Tree after;
+  create(after, "/d", 1);
+  watch.published(after, {{ChangeType::kDeleted, "/d/a/b", Zxid{2}},
+                          {ChangeType::kDeleted, "/d/a", Zxid{3}},
+                          {ChangeType::kDeleted, "/d/s/t", Zxid{4}},
+                          {ChangeType::kDeleted, "/d/s", Zxid{5}}});
+  EXPECT_EQ(lines(watch), "0x2 deleted a/b\n0x3 deleted a\n0x5 deleted s\n");
 }
 
 }  // namespace
