@@ -5,10 +5,10 @@
 // Commits reach the kernel's caches through `before_publish`: first the kernel forgets, then the
 // tree changes (node_table.h), so a program never sees old after new.
 // Files: mount.cc (life, commits), mount_names.cc (lookup, attributes, directories),
-// mount_files.cc (open, read, write), mount_commit.cc (close, fsync), mount_pages.cc (contents through the page cache),
-// mount_changes.cc (mkdir, unlink, rename, setattr),
-// mount_control.cc (the control room), mount_locks.cc, mount_replay.cc (inotify for what others
-// do), operations.cc (the table for libfuse).
+// mount_files.cc (open, read, write), mount_commit.cc (close, fsync), mount_pages.cc (contents
+// through the page cache), mount_changes.cc (mkdir, unlink, rename, setattr), mount_control.cc (the
+// control room), mount_locks.cc, mount_replay.cc (inotify for what others do), operations.cc (the
+// table for libfuse).
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// How what was written through a handle is committed: by the first close, fsync or O_SYNC write after
-// it (DESIGN.md, "Reads and writes"; FUSE.md, "Shell writes").
+// How what was written through a handle is committed: by the first close, fsync or O_SYNC write
+// after it (DESIGN.md, "Reads and writes"; FUSE.md, "Shell writes").
 #include <cerrno>
 #include <cstring>
 #include <utility>

@@ -114,7 +114,7 @@ class AclHandle : public Handle {
   std::string written_;   // the whole, as this handle edits it
   std::string appended_;  // lines to be added to what is there then
   bool dirty_ = false;
-  int refused_ = 0;       // the error of a write; what had been written before was dropped with it
+  int refused_ = 0;  // the error of a write; what had been written before was dropped with it
   bool dropped_ = false;
   int32_t base_version_ = tree::kAnyVersion;  // what an edit in place was made of
 };
