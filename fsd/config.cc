@@ -150,6 +150,7 @@ class Reader {
     if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, UINT32_MAX);
     if (key == "zabfs.gid") return number(line, config_.mount.gid, 0, UINT32_MAX);
     if (key == "zabfs.inotify") return boolean(line, config_.mount.inotify);
+    if (key == "zabfs.protectMountPoint") return boolean(line, config_.mount.protects_point);
     if (key == "zabfs.cacheAfter") {
       return number(line, config_.mount.cache_after_ms, 0, 86'400'000);
     }

@@ -22,7 +22,8 @@ struct MountConfig {
   int64_t commit_timeout_ms = 30'000;
   int32_t session_timeout_ms = 6'000;
   bool allow_other = true;
-  bool inotify = true;  // tell inotify of what other nodes do
+  bool protects_point = true;  // nothing is written to the directory while it is not mounted
+  bool inotify = true;         // tell inotify of what other nodes do
   // Contents that did not change for so long are read through the kernel's page cache; 0: never.
   int64_t cache_after_ms = 1'000;
 };

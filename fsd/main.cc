@@ -16,6 +16,7 @@
 #include "fsd/admin/server.h"
 #include "fsd/config.h"
 #include "fsd/fuse/mount.h"
+#include "fsd/fuse/mount_point.h"
 #include "fsd/fuse/replay_process.h"
 #include "fsd/log_line.h"
 #include "fsd/wire/server.h"
@@ -60,7 +61,7 @@ int run(Config& config) {
   for (const std::string& warning : config.warnings) spdlog::warn(warning);
   bool is_configuration = false;
   if (!config.mount.point.empty()) {
-    std::string error = Kernel::check_point(config.mount.point, is_configuration);
+    std::string error = MountPoint::check(config.mount.point, is_configuration);
     if (!error.empty()) return fail(error, is_configuration ? kBadConfiguration : kFailed);
   }
   // Signals are taken by this thread alone; the others never see them.
@@ -139,6 +140,10 @@ int start(int argc, char** argv) {
       "all servers have moved: the addresses of zoo.cfg count, not the committed ones. Stop "
       "all, give all the same zoo.cfg (same servers, other addresses), start all with this "
       "once; the first leader commits it");
+  std::string unprotected;
+  app.add_option(
+      "--unprotect", unprotected,
+      "does nothing but let the directory under a mount be written to and removed again");
   app.set_version_flag("--version", "zabfsd 0.1.0");
   try {
     app.parse(argc, argv);
@@ -148,6 +153,10 @@ int start(int argc, char** argv) {
   }
   Config config;
   std::string error;
+  if (!unprotected.empty()) {
+    error = MountPoint(unprotected).unprotect();
+    return error.empty() ? 0 : fail(error, kFailed);
+  }
   if (config_file.empty() == data_dir.empty()) {
     error = "give either a zoo.cfg or --data-dir DIR; see zabfsd --help";
   } else if (!config_file.empty()) {

@@ -6,16 +6,12 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 namespace zabfs::fsd {
 namespace {
@@ -34,56 +30,12 @@ struct NotifyHeader {  // fuse_out_header of a notification
   uint64_t unique;
 };
 
-bool is_mount_point(const std::string& point) {
-  std::ifstream in("/proc/self/mountinfo");
-  std::string line;
-  while (std::getline(in, line)) {
-    std::istringstream fields(line);
-    std::string skipped, path;
-    fields >> skipped >> skipped >> skipped >> skipped >> path;
-    if (path == point) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 Kernel::~Kernel() {
   unmount();
   join();
   if (session_ != nullptr) fuse_session_destroy(session_);
-}
-
-std::string Kernel::check_point(const std::string& point, bool& is_configuration) {
-  is_configuration = true;
-  struct stat st;
-  struct statvfs unused;
-  // The attributes of a dead mount may still be in the kernel's cache; statvfs asks the daemon.
-  if (::stat(point.c_str(), &st) != 0 || ::statvfs(point.c_str(), &unused) != 0) {
-    if (errno == ENOTCONN || errno == ECONNABORTED) {
-      if (::umount2(point.c_str(), MNT_DETACH) != 0) {
-        return fmt::format("{} is a dead mount and can't be cleared: {}; run umount -l {}", point,
-                           std::strerror(errno), point);
-      }
-      spdlog::warn("cleared a dead mount at {}", point);
-      return check_point(point, is_configuration);
-    }
-    return fmt::format("the mount point {}: {}; create the directory", point, std::strerror(errno));
-  }
-  if (!S_ISDIR(st.st_mode)) return fmt::format("the mount point {} is not a directory", point);
-  std::error_code error;
-  std::string canonical = std::filesystem::canonical(point, error).string();
-  if (is_mount_point(canonical)) {
-    return fmt::format("{} is a mount point already; unmount it or name another", point);
-  }
-  if (!std::filesystem::is_empty(canonical, error)) {
-    return fmt::format("the mount point {} is not empty; name an empty directory", point);
-  }
-  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
-    is_configuration = false;
-    return fmt::format("/dev/fuse: {}; load the fuse module and run as root", std::strerror(errno));
-  }
-  return {};
 }
 
 std::string Kernel::mount(const std::string& point, const std::string& options,

@@ -19,10 +19,6 @@ class Kernel {
  public:
   ~Kernel();
 
-  // Whether the mount point can be used; a dead FUSE mount there is cleared. An empty string, or
-  // what is wrong. Sets `is_configuration`.
-  static std::string check_point(const std::string& point, bool& is_configuration);
-
   // Mounts. `userdata` is what the operations get.
   std::string mount(const std::string& point, const std::string& options,
                     const fuse_lowlevel_ops& operations, void* userdata);

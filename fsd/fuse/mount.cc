@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "fsd/fuse/mount_point.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -45,7 +46,15 @@ Mount::~Mount() = default;
 std::string Mount::mount() {
   std::string options = "fsname=zabfs,subtype=zabfs,default_permissions,nosuid,nodev,noatime";
   if (config_.allow_other) options += ",allow_other";
-  return kernel_.mount(config_.point, options, mount_operations(), this);
+  MountPoint point(config_.point);
+  std::string error = kernel_.mount(config_.point, options, mount_operations(), this);
+  if (!error.empty()) return error;
+  if (config_.protects_point) {
+    point.protect();
+  } else if (std::string problem = point.unprotect(); !problem.empty()) {
+    spdlog::warn(problem);
+  }
+  return {};
 }
 
 void Mount::start(std::function<void()> on_end) {

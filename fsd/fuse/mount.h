@@ -5,10 +5,10 @@
 // Commits reach the kernel's caches through `before_publish`: first the kernel forgets, then the
 // tree changes (node_table.h), so a program never sees old after new.
 // Files: mount.cc (life, commits), mount_names.cc (lookup, attributes, directories),
-// mount_files.cc (open, read, write, commit), mount_pages.cc (contents through the page cache),
-// mount_changes.cc (mkdir, unlink, rename, setattr),
-// mount_control.cc (the control room), mount_locks.cc, mount_replay.cc (inotify for what others
-// do), operations.cc (the table for libfuse).
+// mount_files.cc (open, read, write), mount_commit.cc (close, fsync), mount_pages.cc (contents
+// through the page cache), mount_changes.cc (mkdir, unlink, rename, setattr), mount_control.cc (the
+// control room), mount_locks.cc, mount_replay.cc (inotify for what others do), operations.cc (the
+// table for libfuse).
 #pragma once
 
 #include <atomic>
@@ -176,9 +176,12 @@ class Mount : public consensus::ReplicaListener {
                     const tree::ZNode& znode, bool is_new);
   void write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
                 int flags);
+  void refuse_write(fuse_req_t req, const FilePtr& file, int flags, int error);
+  void fail_contents(const FilePtr& file, int error);
   std::string current_data(const std::string& path) const;
   std::string own_image(const OpenFile& file, const std::string& path) const;
   void commit_file(const FilePtr& file, std::function<void(int)> done);
+  void commit_and_tell(const FilePtr& file, std::function<void(int)> tell);
   void send_commit(const FilePtr& file, const std::string& path);
   void commit_answered(const FilePtr& file, const tree::Outcome& outcome, bool was_append);
   void mark_dirty(const FilePtr& file);

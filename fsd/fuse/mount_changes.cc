@@ -174,8 +174,15 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
   }
   uint64_t handle = info != nullptr ? info->fh : 0;
   struct stat wanted = *attributes;
-  when_writable(
-      req, [this, req, id, wanted, set, handle] { set_attributes(req, id, wanted, set, handle); });
+  auto refuse = [this, req, set, handle](int error) {
+    FilePtr file = (set & FUSE_SET_ATTR_SIZE) != 0 ? find_file(handle) : nullptr;
+    if (file && file->writable) return refuse_write(req, file, 0, error);
+    fuse_reply_err(req, error);
+  };
+  auto body = [this, req, id, wanted, set, handle] {
+    set_attributes(req, id, wanted, set, handle);
+  };
+  on_strand([this, body, refuse] { writer_.when_writable(body, refuse); });
 }
 
 void Mount::set_attributes(fuse_req_t req, fuse_ino_t id, struct stat wanted, int set,
@@ -207,17 +214,16 @@ void Mount::set_size(fuse_req_t req, fuse_ino_t id, off_t size, uint64_t handle,
                      std::function<void()> then) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  if (size < 0 || static_cast<size_t>(size) > tree::kMaxDataBytes) {
-    return static_cast<void>(fuse_reply_err(req, EFBIG));
+  bool too_large = size < 0 || static_cast<size_t>(size) > tree::kMaxDataBytes;
+  FilePtr file = find_file(handle);
+  if (!file || !file->writable) {
+    if (too_large) return static_cast<void>(fuse_reply_err(req, EFBIG));
+    return truncate_path(req, id, size, kTruncateTries, then);
   }
-  FilePtr file;
-  {
-    std::lock_guard lock(handles_mutex_);
-    auto place = files_.find(handle);
-    if (handle != 0 && place != files_.end()) file = place->second;
-  }
-  if (!file || !file->writable) return truncate_path(req, id, size, kTruncateTries, then);
   // ftruncate: one more write of this handle's.
+  if (file->stale || file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (file->failed != 0) return static_cast<void>(fuse_reply_err(req, file->failed));
+  if (too_large) return refuse_write(req, file, 0, EFBIG);
   if (!file->content || !file->appended.empty()) {
     file->content = own_image(*file, node->path);
     file->appended.clear();

@@ -259,19 +259,22 @@ void Mount::read_control(fuse_req_t req, const ControlPtr& file, size_t size, of
 
 void Mount::write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,
                           off_t offset, int flags) {
-  when_writable(req, [this, req, handle = file->handle, copy = std::string(bytes, size), offset,
-                      append = (flags & O_APPEND) != 0] {
+  auto answer = [req, handle = file->handle, size](int error) {
+    if (error != 0) {
+      handle->refused(error);
+      fuse_reply_err(req, error);
+    } else {
+      handle->note_written();
+      fuse_reply_write(req, size);
+    }
+  };
+  auto body = [this, handle = file->handle, copy = std::string(bytes, size), offset,
+               append = (flags & O_APPEND) != 0, answer] {
     session_.check_deadline();
-    if (handle->is_lost()) return static_cast<void>(fuse_reply_err(req, ESTALE));
-    handle->write(copy, offset, append, [req, handle, size = copy.size()](int error) {
-      if (error == 0) handle->note_written();
-      if (error != 0) {
-        fuse_reply_err(req, error);
-      } else {
-        fuse_reply_write(req, size);
-      }
-    });
-  });
+    if (handle->is_lost()) return answer(ESTALE);
+    handle->write(copy, offset, append, answer);
+  };
+  on_strand([this, body = std::move(body), answer] { writer_.when_writable(body, answer); });
 }
 
 void Mount::setattr_control(fuse_req_t req, const Node& node, const struct stat& wanted, int set,

@@ -1,10 +1,9 @@
-// Contents: open, read, write, commit (DESIGN.md, "Reads and writes"; FUSE.md, "Shell writes").
+// Contents: open, read, write (DESIGN.md, "Reads and writes"; FUSE.md, "Shell writes").
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "fsd/fuse/mount.h"
@@ -19,16 +18,6 @@ using tree::Outcome;
 namespace {
 
 constexpr int64_t kAppendFlushMs = 800;  // appended data is committed unasked within a second
-constexpr uint32_t kFuseRelease = 18;
-
-// The head of a request as the kernel writes it (linux/fuse.h: fuse_in_header, fuse_release_in).
-struct ReleaseRequest {
-  uint32_t length, opcode;
-  uint64_t unique, node;
-  uint32_t uid, gid, pid, padding;
-  uint64_t handle;
-};
-
 }  // namespace
 
 uint64_t Mount::add_file(FilePtr file) {
@@ -182,6 +171,7 @@ std::string Mount::current_data(const std::string& path) const {
 
 // What a writing handle itself sees.
 std::string Mount::own_image(const OpenFile& file, const std::string& path) const {
+  if (file.failed != 0) return current_data(path);
   if (file.dirty_content) return *file.content;
   if (!file.appended.empty()) return current_data(path) + file.appended;
   if (file.content && !file.bare_truncation) return *file.content;
@@ -256,13 +246,36 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
   FilePtr file = find_file(info->fh);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   bool by_root = fuse_req_ctx(req)->uid == 0;
-  when_writable(req, [this, req, file, id, by_root, copy = std::string(bytes, size), offset,
-                      flags = info->flags] {
+  auto refuse = [this, req, file, flags = info->flags](int error) {
+    refuse_write(req, file, flags, error);
+  };
+  auto body = [this, req, file, id, by_root, copy = std::string(bytes, size), offset,
+               flags = info->flags] {
     std::optional<Node> node = by_root ? std::nullopt : nodes_.find(id);
     if (node && !node->gone) drop_setuid(node->path);
     apart_from_reads(
         id, [this, req, file, copy, offset, flags] { write_to(req, file, copy, offset, flags); });
-  });
+  };
+  on_strand([this, body = std::move(body), refuse] { writer_.when_writable(body, refuse); });
+}
+
+// A line that is appended stands alone: if it is refused, those before it and after it are not.
+// Whatever else is written is a part of the whole contents, which are worth nothing without it.
+void Mount::refuse_write(fuse_req_t req, const FilePtr& file, int flags, int error) {
+  bool stands_alone = (flags & O_APPEND) != 0 && !file->dirty_content && !file->bare_truncation;
+  if (!stands_alone) fail_contents(file, error);
+  fuse_reply_err(req, error);
+}
+
+void Mount::fail_contents(const FilePtr& file, int error) {
+  if (file->failed == 0) file->failed = error;
+  file->dropped |= file->is_dirty();
+  file->dirty_content = file->bare_truncation = false;
+  file->content.reset();
+  file->appended.clear();
+  file->set_mtime.reset();
+  mark_dirty(file);
+  kernel_.forget_attributes(file->node);  // it took the size of what was written
 }
 
 void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
@@ -273,6 +286,7 @@ void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& byt
     file->stale = true;
     return static_cast<void>(fuse_reply_err(req, ESTALE));
   }
+  if (file->failed != 0) return static_cast<void>(fuse_reply_err(req, file->failed));
   bool appends = (flags & O_APPEND) != 0;
   bool own = file->dirty_content || file->bare_truncation;
   if (appends && !own) {
@@ -280,7 +294,7 @@ void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& byt
                         ? host_.replica().tree().find(node->path)->data.size()
                         : 0;
     if (before + file->appended.size() + bytes.size() > tree::kMaxDataBytes) {
-      return static_cast<void>(fuse_reply_err(req, EFBIG));
+      return refuse_write(req, file, flags, EFBIG);
     }
     file->appended += bytes;
     if (!std::exchange(file->flush_timer, true)) {
@@ -298,9 +312,7 @@ void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& byt
       }
     }
     size_t at = appends ? file->content->size() : static_cast<size_t>(offset);
-    if (at + bytes.size() > tree::kMaxDataBytes) {
-      return static_cast<void>(fuse_reply_err(req, EFBIG));
-    }
+    if (at + bytes.size() > tree::kMaxDataBytes) return refuse_write(req, file, flags, EFBIG);
     if (file->content->size() < at + bytes.size()) file->content->resize(at + bytes.size(), '\0');
     file->content->replace(at, bytes.size(), bytes);
     file->dirty_content = true;
@@ -312,216 +324,13 @@ void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& byt
     fuse_reply_write(req, bytes.size());
     return kernel_wrote(file->node);
   }
-  commit_file(file, [this, req, file, size = bytes.size()](int error) {
+  commit_and_tell(file, [this, req, file, size = bytes.size()](int error) {
     if (error != 0) {
       fuse_reply_err(req, error);
     } else {
       fuse_reply_write(req, size);
       kernel_wrote(file->node);
     }
-  });
-}
-
-// ---- commit
-
-void Mount::commit_file(const FilePtr& file, std::function<void(int)> done) {
-  if (file->committing) {
-    // What is under way first; then what was written since, if anything.
-    auto answered = std::make_shared<bool>(false);
-    uint64_t number = writer_.expect([done, answered] {
-      *answered = true;
-      done(EIO);
-    });
-    file->after_commit.push_back([this, file, done, answered, number](int error) {
-      writer_.settled(number);
-      if (std::exchange(*answered, true)) return;
-      if (error == 0 && file->is_dirty()) return commit_file(file, done);
-      done(error);
-    });
-    return;
-  }
-  if (!file->is_dirty() && !file->bare_truncation)
-    return done(file->stale || file->lost ? ESTALE : 0);
-  std::optional<Node> node = nodes_.find(file->node);
-  if (file->stale || file->lost || !node || node->gone) {
-    file->stale = true;
-    file->dirty_content = file->bare_truncation = false;
-    file->appended.clear();
-    mark_dirty(file);
-    return done(ESTALE);
-  }
-  file->committing = true;
-  file->after_commit.push_back(std::move(done));
-  send_commit(file, node->path);
-}
-
-void Mount::send_commit(const FilePtr& file, const std::string& path) {
-  std::optional<Node> node = nodes_.find(file->node);
-  tree::Zxid czxid = node->control == Control::kData ? file->czxid : node->czxid;
-  bool append = !file->dirty_content && !file->bare_truncation;
-  OpCode type = append ? OpCode::kExtAppend : OpCode::kExtWrite;
-  std::string body;
-  if (append) {
-    body = encode(tree::ExtAppend{path, czxid, std::exchange(file->appended, {})});
-  } else {
-    tree::ExtWrite write;
-    write.path = path;
-    write.czxid = czxid;
-    write.version = file->unconditional ? tree::kAnyVersion : file->base_version;
-    write.data = *file->content + std::exchange(file->appended, {});
-    if (file->content->size() != write.data.size()) file->content = write.data;
-    const tree::Tree& tree = host_.replica().tree();
-    const tree::ZNode* znode = tree.find(path);
-    bool lacks_posix = znode != nullptr && node->control == Control::kData &&
-                       !tree::find_posix(tree.acl_of(*znode));
-    if (znode != nullptr && (file->set_mtime || lacks_posix)) {
-      tree::PosixChange change;
-      change.base = posix_of(view(tree, *znode, path));
-      change.mtime = std::exchange(file->set_mtime, std::nullopt);
-      write.posix = change;
-    }
-    body = encode(write);
-    file->dirty_content = false;
-    file->bare_truncation = false;
-  }
-  commit(
-      type, std::move(body),
-      [this, file, append](const Outcome& outcome) {
-        if (outcome.error != Error::kOperationTimeout) {
-          return commit_answered(file, outcome, append);
-        }
-        // Unknown so far. Who waits is told so; the commit itself goes on, and the next fsync or
-        // close waits for it again.
-        for (auto& waiter : std::exchange(file->after_commit, {})) waiter(EIO);
-      },
-      [this, file, append](const Outcome& outcome) { commit_answered(file, outcome, append); }, {},
-      file->lock_session);
-}
-
-void Mount::commit_answered(const FilePtr& file, const Outcome& outcome, bool was_append) {
-  file->committing = false;
-  int error = to_errno(outcome.error);
-  if (outcome.error == Error::kOk) {
-    file->base_version = outcome.stat.version;
-    if (was_append && !file->dirty_content) {
-      file->content.reset();
-      std::optional<Node> node = nodes_.find(file->node);
-      const tree::ZNode* znode = node ? host_.replica().tree().find(node->path) : nullptr;
-      if (znode != nullptr) file->base = znode->data;
-    }
-  } else if (outcome.error == Error::kStale || outcome.error == Error::kNoNode ||
-             outcome.error == Error::kSessionExpired) {
-    file->stale = true;
-    file->dirty_content = false;
-    file->appended.clear();
-    error = ESTALE;
-  }
-  mark_dirty(file);
-  for (auto& waiter : std::exchange(file->after_commit, {})) waiter(error);
-}
-
-void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
-  pid_t pid = fuse_req_ctx(req)->pid;
-  LockKey owner{LockOwner::kProcess, info->lock_owner, id};
-  if (ControlPtr control = find_control(info)) {
-    return on_strand([this, req, control, owner] {
-      unlock(owner, [] {});  // POSIX locks end with any close by their owner
-      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
-    });
-  }
-  FilePtr file = find_file(info->fh);
-  on_strand([this, req, file, pid, owner] {
-    auto reply = [this, req, owner](int error) {
-      unlock(owner, [req, error] { fuse_reply_err(req, error); });
-    };
-    if (!file) return reply(0);
-    // The first FLUSH of a redirection is the shell's dup2, before anything is written: a lone
-    // truncation waits for the second.
-    bool waits = file->bare_truncation && !(pid == file->opener && ++file->opener_flushes >= 2);
-    if (waits) return reply(0);
-    commit_file(file, reply);
-  });
-}
-
-void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
-  static_cast<void>(id);
-  if (ControlPtr control = find_control(info)) {
-    return on_strand([req, control] {
-      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
-    });
-  }
-  FilePtr file = find_file(info->fh);
-  if (!file || !file->writable) return barrier(req);
-  on_strand(
-      [this, req, file] { commit_file(file, [req](int error) { fuse_reply_err(req, error); }); });
-}
-
-// ---- release
-
-void Mount::note_release(const void* request, size_t size) {
-  ReleaseRequest release;
-  if (size < sizeof(release)) return;
-  std::memcpy(&release, request, sizeof(release));
-  if (release.opcode != kFuseRelease) return;
-  FilePtr file;
-  {
-    std::lock_guard lock(handles_mutex_);
-    auto place = files_.find(release.handle);
-    if (place != files_.end()) file = place->second;
-  }
-  if (!file || !file->bare_truncation) return;
-  std::optional<Node> node = nodes_.find(file->node);
-  if (!node) return;
-  std::lock_guard lock(releasing_mutex_);
-  file->release_noted = node->path;  // its RELEASE, which alone reads this, comes after
-  releasing_[node->path];
-  ++releasing_count_[node->path];
-}
-
-bool Mount::waits_for_release(const std::string& path, std::function<void()> again) {
-  std::lock_guard lock(releasing_mutex_);
-  auto place = releasing_.find(path);
-  if (place == releasing_.end()) return false;
-  place->second.push_back(std::move(again));
-  return true;
-}
-
-void Mount::release_done(const std::string& path) {
-  std::vector<std::function<void()>> waiting;
-  {
-    std::lock_guard lock(releasing_mutex_);
-    auto count = releasing_count_.find(path);
-    if (count == releasing_count_.end() || --count->second > 0) return;
-    releasing_count_.erase(count);
-    waiting = std::move(releasing_[path]);
-    releasing_.erase(path);
-  }
-  for (const std::function<void()>& again : waiting) again();
-}
-
-void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
-  uint64_t number = info->fh;
-  on_strand([this, req, id, number] {
-    release_control(number);
-    FilePtr file;
-    {
-      std::lock_guard lock(handles_mutex_);
-      auto place = files_.find(number);
-      if (place != files_.end()) {
-        file = place->second;
-        files_.erase(place);
-      }
-    }
-    auto unlock = [this, id, number] { unlock_released(number, id); };
-    if (file) {
-      commit_file(file, [this, file, unlock](int) {
-        if (!file->release_noted.empty()) release_done(file->release_noted);
-        unlock();
-      });
-    } else {
-      unlock();
-    }
-    fuse_reply_err(req, 0);
   });
 }
 

@@ -49,6 +49,11 @@ struct OpenFile {
   bool dirty_content = false;
   std::optional<tree::Time> set_mtime;  // by utimens, while data was uncommitted
   bool stale = false;                   // lost a compare-and-set, for good
+  // The error of the first change of its contents that was refused. From there on all are, and
+  // nothing is committed: neither half of the new contents, nor their truncation alone.
+  int failed = 0;
+  bool dropped = false;  // what had been taken before was dropped with it: close and fsync say so
+  int append_error = 0;  // of an append that was refused while nobody waited for it
   // A truncation by open, alone so far.
   std::atomic<bool> bare_truncation{false};
   int opener_flushes = 0;

@@ -32,6 +32,7 @@ class AclHandle : public Handle {
   }
 
   void write(std::string_view bytes, off_t offset, bool append, Done done) override {
+    if (refused_ != 0) return done(refused_);
     std::string& target = append ? appended_ : written_;
     size_t at = append ? appended_.size() : static_cast<size_t>(offset);
     if (at + bytes.size() > kMaxAclBytes) return done(EFBIG);
@@ -51,7 +52,13 @@ class AclHandle : public Handle {
     written_.resize(std::min(static_cast<size_t>(size), written_.size()));
   }
 
+  void refused(int error) override {
+    refused_ = error;
+    dropped_ |= std::exchange(dirty_, false);
+  }
+
   void flush(Done done) override {
+    if (dropped_) return done(refused_);
     if (!std::exchange(dirty_, false)) return done(0);
     room_.writer().when_writable([self = shared_from_this(), this, done] { commit(done, kTries); },
                                  done);
@@ -125,6 +132,8 @@ class AclHandle : public Handle {
   std::string written_;   // the whole, as this handle edits it
   std::string appended_;  // lines to be added to what is there then
   bool dirty_ = false;
+  int refused_ = 0;  // the error of a write; what had been written before was dropped with it
+  bool dropped_ = false;
   int32_t base_version_ = tree::kAnyVersion;  // what an edit in place was made of
 };
 

@@ -48,6 +48,7 @@ class ChildHandle : public Handle {
 
   void write(std::string_view bytes, off_t offset, bool, Done done) override {
     if (is_lost()) return done(ESTALE);
+    if (refused_ != 0) return done(refused_);
     size_t at = offset == 0 ? 0 : written_at_;
     if (at + bytes.size() > tree::kMaxDataBytes) return done(EFBIG);
     if (written_.size() < at + bytes.size()) written_.resize(at + bytes.size(), '\0');
@@ -57,8 +58,14 @@ class ChildHandle : public Handle {
     done(0);
   }
 
+  void refused(int error) override {
+    refused_ = error;
+    dropped_ |= std::exchange(dirty_, false);
+  }
+
   void flush(Done done) override {
     if (is_lost()) return done(ESTALE);
+    if (dropped_) return done(refused_);
     if (!std::exchange(dirty_, false)) return done(0);
     tree::ExtWrite write;
     write.path = path_;
@@ -107,6 +114,8 @@ class ChildHandle : public Handle {
   std::string written_;
   size_t read_at_ = 0, written_at_ = 0;
   bool dirty_ = false, holds_ = false, lose_at_once_ = false;
+  int refused_ = 0;  // the error of a write; what had been written before was dropped with it
+  bool dropped_ = false;
 };
 
 }  // namespace

@@ -50,6 +50,9 @@ class Handle : public std::enable_shared_from_this<Handle> {
   virtual void read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer);
   void cancel_read(uint64_t number);
   virtual void write(std::string_view bytes, off_t offset, bool append, Done done);
+  // A write was refused. Who commits at flush commits nothing of what was written then: neither
+  // half of it nor nothing in the place of what there was.
+  virtual void refused(int /*error*/) {}
   // Reads and writes of a program share one offset: the read after a write asks anew.
   void note_written() { written_ = true; }
   virtual void truncate(off_t) {}

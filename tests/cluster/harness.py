@@ -82,6 +82,10 @@ def sh(script, **options):
     return result.stdout
 
 
+def unprotect(mount):
+    run(ZABFSD, "--unprotect", mount)
+
+
 class Node:
     def __init__(self, cluster, number):
         self.cluster = cluster
@@ -139,10 +143,12 @@ class Node:
             self.process.wait()
 
     def unmount(self):
+        """The directory under the mount can be removed then, too."""
         for place in (self.mount, self.data):
             for _ in range(3):
                 if subprocess.run(["umount", "-l", place], capture_output=True).returncode != 0:
                     break
+        unprotect(self.mount)
 
     def log_text(self):
         with open(self.log, errors="replace") as f:
@@ -165,6 +171,7 @@ class Node:
 # Cleans up after a test that was killed: it waits for the end of its standard input, which is ours.
 _JANITOR = """read -r _
 for mount in "$1"/node*/mnt "$1"/node*/data; do umount -l "$mount" 2>/dev/null; done
+for mount in "$1"/node*/mnt; do "$2" --unprotect "$mount"; done
 rm -rf "$1" """
 
 
@@ -174,7 +181,7 @@ class Cluster:
     def __init__(self, nodes=3, tick_ms=500, observers=0, extra=""):
         self.directory = tempfile.mkdtemp(prefix="zabfs-test-")
         os.chmod(self.directory, 0o755)  # tests act as other users, too
-        self.janitor = subprocess.Popen(["bash", "-c", _JANITOR, "janitor", self.directory],
+        self.janitor = subprocess.Popen(["bash", "-c", _JANITOR, "janitor", self.directory, ZABFSD],
                                         stdin=subprocess.PIPE, start_new_session=True,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.nodes = [self.node_class(self, i + 1) for i in range(nodes + observers)]

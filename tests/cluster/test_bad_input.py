@@ -11,7 +11,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from harness import (Cluster, ZABFSD, die_with_parent, free_ports, run, sh,
-                     wait_for)  # noqa: E402
+                     unprotect, wait_for)  # noqa: E402
 
 
 class OneDaemon(unittest.TestCase):
@@ -28,6 +28,7 @@ class OneDaemon(unittest.TestCase):
             process.kill()
             process.wait()
         subprocess.run(["umount", "-l", self.mount], capture_output=True)
+        unprotect(self.mount)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def config(self, text):
@@ -44,10 +45,13 @@ class OneDaemon(unittest.TestCase):
         self.assertRegex(errors[0], pattern)
         self.assertFalse(os.path.exists(os.path.join(self.data, "zabfs", "identity")))
 
-    def start(self, data):
-        process = subprocess.Popen([ZABFSD, "--data-dir", data, "--mount", self.mount],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    def start(self, data, **options):
+        return self.start_with("--data-dir", data, "--mount", self.mount, **options)
+
+    def start_with(self, *arguments, stderr=subprocess.DEVNULL):
+        process = subprocess.Popen([ZABFSD, *arguments], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=stderr,
+                                   preexec_fn=die_with_parent)
         self.processes.append(process)
         wait_for(lambda: os.path.exists(os.path.join(self.mount, "@", "cluster")), 10, "the mount")
         return process
@@ -89,9 +93,50 @@ class Configuration(OneDaemon):
         full = os.path.join(self.directory, "full")
         os.makedirs(os.path.join(full, "x"))
         self.expect(2, "not empty", "--data-dir", self.data, "--mount", full)
+        self.expect(2, "not empty: x. These are on the disk of this machine alone.* Move them",
+                    "--data-dir", self.data, "--mount", full)
+        for name in ("a", "b", "c", "d", "e\nf"):
+            os.mkdir(os.path.join(full, name))
+        self.expect(2, r"not empty: .*and 1 more\. ", "--data-dir", self.data, "--mount", full)
         plain = os.path.join(self.directory, "plain")
         open(plain, "w").close()
         self.expect(2, "not a directory", "--data-dir", self.data, "--mount", plain)
+
+    def test_a_stopped_nodes_mount_point_takes_no_writes(self):
+        sh(f"ln -s {self.mount} {self.directory}/link")
+        for end in ("terminate", "kill"):
+            process = self.start(self.data)
+            getattr(process, end)()
+            process.wait()
+            subprocess.run(["umount", "-l", self.mount], capture_output=True)
+            for attempt in ("echo x > {}/f", "mkdir {}/d", "rmdir {}", "echo x > {}/../link/f"):
+                self.assertNotEqual(run("bash", "-c", attempt.format(self.mount)).returncode, 0)
+            self.assertEqual(os.listdir(self.mount), [])
+        self.stop(self.start(self.data))
+        unprotect(self.mount)
+        os.rmdir(self.mount)
+        os.mkdir(self.mount)
+
+    def test_a_mount_point_that_is_not_protected(self):
+        path = self.config(f"dataDir={self.data}\nzabfs.mount={self.mount}\n")
+        self.stop(self.start_with(path))
+        with open(path, "a") as f:
+            f.write("zabfs.protectMountPoint=false\n")
+        self.stop(self.start_with(path))
+        sh(f"echo stray > {self.mount}/f")
+        self.assertIn("not empty: f.", run(ZABFSD, path).stderr)
+
+    def test_a_mount_point_where_nothing_can_be_immutable(self):
+        sh(f"mount -t ramfs ramfs {self.directory} && mkdir {self.data} {self.mount}")
+        self.addCleanup(sh, f"umount {self.directory}")
+        log = os.path.join(self.directory, "log")
+        with open(log, "w") as f:
+            self.stop(self.start(self.data, stderr=f))
+        self.assertIn("its mode is 0000", sh(f"cat {log}"))
+        self.assertEqual(os.stat(self.mount).st_mode & 0o7777, 0)
+        self.stop(self.start(self.data))
+        unprotect(self.mount)
+        self.assertEqual(os.stat(self.mount).st_mode & 0o7777, 0o755)
 
     def test_in_use(self):
         process = self.start(self.data)

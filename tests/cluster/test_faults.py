@@ -1,5 +1,6 @@
 """Faults under write load: nothing acknowledged is lost, and writes go on."""
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -114,6 +115,69 @@ class WithoutQuorum(ClusterTest):
         sh(f"echo after > {self.dir(self.n1, 'f')}")
         self.cluster.sync_all()
         self.assertEqual(sh(f"cat {self.dir(self.n3, 'f')}"), "after\n")
+
+    def open_old(self, name, flags=0):
+        path = self.dir(self.n1, name)
+        with open(path, "w") as f:
+            f.write("old\n")
+        return os.open(path, os.O_RDWR | flags)
+
+    def refused(self, call, *arguments):
+        with self.assertRaises(OSError) as caught:
+            call(*arguments)
+        self.assertEqual(caught.exception.errno, errno.EROFS)
+
+    def test_a_refused_write_leaves_the_file_as_it_was(self):
+        old_acl = sh(f"cat {self.dir(self.n2, '@/acl')}")
+        later, soon, half, second = (self.open_old(name, os.O_TRUNC)
+                                     for name in ("later", "soon", "half", "second"))
+        fsynced, only_truncated = (self.open_old(name, os.O_TRUNC) for name in ("fsynced", "only"))
+        shortened, unshortened, log = (self.open_old(name) for name in ("short", "unshort", "log"))
+        fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
+        # From here on no process is started: it would close what is open here, and so commit it.
+        os.write(half, b"the first half and ")
+        os.ftruncate(shortened, 0)
+        with open(self.dir(self.n1, "second"), "w") as f:
+            f.write("another's\n")
+        os.write(fsynced, b"committed\n")
+        os.fsync(fsynced)
+        os.write(log, b"one\n")
+        os.fsync(log)
+        acl = os.open(self.dir(self.n1, "@/acl"), os.O_WRONLY | os.O_TRUNC)
+        os.write(acl, b"world:anyone:cdrwa\n")
+        for node in (self.n2, self.n3):
+            node.kill()
+        wait_for(lambda: os.getxattr(self.n1.mount, "user.zabfs.quorum") == b"no", 15, "no quorum")
+        time.sleep(1.5)  # and the grace
+        for fd in (later, soon, half, second, fsynced, shortened, log, acl):
+            self.refused(os.write, fd, b"the second half\n")
+        self.refused(os.ftruncate, unshortened, 0)
+        os.close(soon)
+        for node in (self.n2, self.n3):
+            node.start()
+        for node in self.cluster.nodes:
+            node.wait_ready()
+        for fd in (half, fsynced, unshortened):
+            self.refused(os.write, fd, b"the third half\n")
+        os.write(log, b"two\n")  # lines stand alone
+        for fd in (half, shortened):  # what they took is dropped, and they say so
+            self.refused(os.fsync, fd)
+            self.refused(os.close, fd)
+        self.refused(os.close, acl)
+        for fd in (later, second, fsynced, only_truncated, unshortened, log):
+            os.close(fd)
+        self.cluster.sync_all()
+        wanted = {"second": "another's\n", "fsynced": "committed\n", "only": "",
+                  "log": "old\none\ntwo\n"}
+        for node in self.cluster.nodes:
+            for name in ("later", "soon", "half", "second", "fsynced", "only", "short", "unshort",
+                         "log"):
+                with self.subTest(node=node.number, name=name):
+                    with open(self.dir(node, name)) as f:
+                        text = f.read()
+                    self.assertEqual(text, wanted.get(name, "old\n"))
+                    self.assertEqual(os.stat(self.dir(node, name)).st_size, len(text))
+            self.assertEqual(sh(f"cat {self.dir(node, '@/acl')}"), old_acl)
 
 
 class Restart(ClusterTest):

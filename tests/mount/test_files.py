@@ -166,6 +166,25 @@ class Files(ClusterTest):
         os.close(fd)
         self.assertEqual(os.stat(self.p("small")).st_size, 5)
 
+    def test_a_write_that_is_too_large_leaves_the_file_as_it_was(self):
+        for name, flags in (("truncated", os.O_TRUNC), ("edited", 0)):
+            self.write(name, "old")
+            fd = os.open(self.p(name), os.O_WRONLY | flags)
+            os.write(fd, b"some")
+            self.assertErrno(errno.EFBIG, os.pwrite, fd, b"y", MAX_BYTES)
+            self.assertErrno(errno.EFBIG, os.pwrite, fd, b"y", 0)
+            self.assertErrno(errno.EFBIG, os.close, fd)
+            self.assertEqual((self.read(name), os.stat(self.p(name)).st_size), ("old", 3))
+        fd = os.open(self.p("edited"), os.O_WRONLY | os.O_TRUNC)
+        self.assertErrno(errno.EFBIG, os.ftruncate, fd, MAX_BYTES + 1)
+        os.close(fd)
+        self.assertEqual(self.read("edited"), "old")
+
+    def test_a_bad_line_leaves_the_acl_as_it_was(self):
+        before = sh(f"cat {self.p('@/acl')}")
+        run("bash", "-c", f"{{ echo world:anyone:cdrwa; echo bad; }} > {self.p('@/acl')}")
+        self.assertEqual(sh(f"cat {self.p('@/acl')}"), before)
+
     def test_attributes(self):
         self.write("a", "x")
         os.chown(self.p("a"), 12, 34)

@@ -1,0 +1,246 @@
+// How what was written through a handle is committed: by the first close, fsync or O_SYNC write
+// after it (DESIGN.md, "Reads and writes"; FUSE.md, "Shell writes").
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "fsd/fuse/mount.h"
+
+namespace zabfs::fsd {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+constexpr uint32_t kFuseRelease = 18;
+
+// The head of a request as the kernel writes it (linux/fuse.h: fuse_in_header, fuse_release_in).
+struct ReleaseRequest {
+  uint32_t length, opcode;
+  uint64_t unique, node;
+  uint32_t uid, gid, pid, padding;
+  uint64_t handle;
+};
+
+}  // namespace
+
+void Mount::commit_file(const FilePtr& file, std::function<void(int)> done) {
+  if (file->committing) {
+    // What is under way first; then what was written since, if anything.
+    auto answered = std::make_shared<bool>(false);
+    uint64_t number = writer_.expect([done, answered] {
+      *answered = true;
+      done(EIO);
+    });
+    file->after_commit.push_back([this, file, done, answered, number](int error) {
+      writer_.settled(number);
+      if (std::exchange(*answered, true)) return;
+      if (error == 0 && file->is_dirty()) return commit_file(file, done);
+      done(error == 0 && file->dropped ? file->failed : error);
+    });
+    return;
+  }
+  if (!file->is_dirty() && !file->bare_truncation) {
+    if (file->stale || file->lost) return done(ESTALE);
+    return done(file->dropped ? file->failed : 0);
+  }
+  std::optional<Node> node = nodes_.find(file->node);
+  if (file->stale || file->lost || !node || node->gone) {
+    file->stale = true;
+    file->dirty_content = file->bare_truncation = false;
+    file->appended.clear();
+    mark_dirty(file);
+    return done(ESTALE);
+  }
+  file->committing = true;
+  file->after_commit.push_back(std::move(done));
+  send_commit(file, node->path);
+}
+
+void Mount::send_commit(const FilePtr& file, const std::string& path) {
+  std::optional<Node> node = nodes_.find(file->node);
+  tree::Zxid czxid = node->control == Control::kData ? file->czxid : node->czxid;
+  bool append = !file->dirty_content && !file->bare_truncation;
+  OpCode type = append ? OpCode::kExtAppend : OpCode::kExtWrite;
+  std::string body;
+  if (append) {
+    body = encode(tree::ExtAppend{path, czxid, std::exchange(file->appended, {})});
+  } else {
+    tree::ExtWrite write;
+    write.path = path;
+    write.czxid = czxid;
+    write.version = file->unconditional ? tree::kAnyVersion : file->base_version;
+    write.data = *file->content + std::exchange(file->appended, {});
+    if (file->content->size() != write.data.size()) file->content = write.data;
+    const tree::Tree& tree = host_.replica().tree();
+    const tree::ZNode* znode = tree.find(path);
+    bool lacks_posix = znode != nullptr && node->control == Control::kData &&
+                       !tree::find_posix(tree.acl_of(*znode));
+    if (znode != nullptr && (file->set_mtime || lacks_posix)) {
+      tree::PosixChange change;
+      change.base = posix_of(view(tree, *znode, path));
+      change.mtime = std::exchange(file->set_mtime, std::nullopt);
+      write.posix = change;
+    }
+    body = encode(write);
+    file->dirty_content = false;
+    file->bare_truncation = false;
+  }
+  commit(
+      type, std::move(body),
+      [this, file, append](const Outcome& outcome) {
+        if (outcome.error != Error::kOperationTimeout) {
+          return commit_answered(file, outcome, append);
+        }
+        // Unknown so far. Who waits is told so; the commit itself goes on, and the next fsync or
+        // close waits for it again.
+        for (auto& waiter : std::exchange(file->after_commit, {})) waiter(EIO);
+      },
+      [this, file, append](const Outcome& outcome) { commit_answered(file, outcome, append); }, {},
+      file->lock_session);
+}
+
+void Mount::commit_answered(const FilePtr& file, const Outcome& outcome, bool was_append) {
+  file->committing = false;
+  int error = to_errno(outcome.error);
+  if (outcome.error == Error::kOk) {
+    file->base_version = outcome.stat.version;
+    if (was_append && !file->dirty_content) {
+      file->content.reset();
+      std::optional<Node> node = nodes_.find(file->node);
+      const tree::ZNode* znode = node ? host_.replica().tree().find(node->path) : nullptr;
+      if (znode != nullptr) file->base = znode->data;
+    }
+  } else if (outcome.error == Error::kStale || outcome.error == Error::kNoNode ||
+             outcome.error == Error::kSessionExpired) {
+    file->stale = true;
+    file->dirty_content = false;
+    file->appended.clear();
+    error = ESTALE;
+  } else if (was_append) {
+    file->append_error = error;
+  } else {
+    fail_contents(file, error);
+    file->dropped = true;
+  }
+  mark_dirty(file);
+  for (auto& waiter : std::exchange(file->after_commit, {})) waiter(error);
+}
+
+// An append may have been refused since, when nobody waited for its commit.
+void Mount::commit_and_tell(const FilePtr& file, std::function<void(int)> tell) {
+  commit_file(file, [file, tell = std::move(tell)](int error) {
+    int earlier = std::exchange(file->append_error, 0);
+    tell(error != 0 ? error : earlier);
+  });
+}
+
+void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  pid_t pid = fuse_req_ctx(req)->pid;
+  LockKey owner{LockOwner::kProcess, info->lock_owner, id};
+  if (ControlPtr control = find_control(info)) {
+    return on_strand([this, req, control, owner] {
+      unlock(owner, [] {});  // POSIX locks end with any close by their owner
+      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
+    });
+  }
+  FilePtr file = find_file(info->fh);
+  on_strand([this, req, file, pid, owner] {
+    auto reply = [this, req, owner](int error) {
+      unlock(owner, [req, error] { fuse_reply_err(req, error); });
+    };
+    if (!file) return reply(0);
+    // The first FLUSH of a redirection is the shell's dup2, before anything is written: a lone
+    // truncation waits for the second.
+    bool waits = file->bare_truncation && !(pid == file->opener && ++file->opener_flushes >= 2);
+    if (waits) return reply(0);
+    commit_and_tell(file, reply);
+  });
+}
+
+void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  static_cast<void>(id);
+  if (ControlPtr control = find_control(info)) {
+    return on_strand([req, control] {
+      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
+    });
+  }
+  FilePtr file = find_file(info->fh);
+  if (!file || !file->writable) return barrier(req);
+  on_strand([this, req, file] {
+    commit_and_tell(file, [req](int error) { fuse_reply_err(req, error); });
+  });
+}
+
+// ---- release
+
+void Mount::note_release(const void* request, size_t size) {
+  ReleaseRequest release;
+  if (size < sizeof(release)) return;
+  std::memcpy(&release, request, sizeof(release));
+  if (release.opcode != kFuseRelease) return;
+  FilePtr file;
+  {
+    std::lock_guard lock(handles_mutex_);
+    auto place = files_.find(release.handle);
+    if (place != files_.end()) file = place->second;
+  }
+  if (!file || !file->bare_truncation) return;
+  std::optional<Node> node = nodes_.find(file->node);
+  if (!node) return;
+  std::lock_guard lock(releasing_mutex_);
+  file->release_noted = node->path;  // its RELEASE, which alone reads this, comes after
+  releasing_[node->path];
+  ++releasing_count_[node->path];
+}
+
+bool Mount::waits_for_release(const std::string& path, std::function<void()> again) {
+  std::lock_guard lock(releasing_mutex_);
+  auto place = releasing_.find(path);
+  if (place == releasing_.end()) return false;
+  place->second.push_back(std::move(again));
+  return true;
+}
+
+void Mount::release_done(const std::string& path) {
+  std::vector<std::function<void()>> waiting;
+  {
+    std::lock_guard lock(releasing_mutex_);
+    auto count = releasing_count_.find(path);
+    if (count == releasing_count_.end() || --count->second > 0) return;
+    releasing_count_.erase(count);
+    waiting = std::move(releasing_[path]);
+    releasing_.erase(path);
+  }
+  for (const std::function<void()>& again : waiting) again();
+}
+
+void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
+  uint64_t number = info->fh;
+  on_strand([this, req, id, number] {
+    release_control(number);
+    FilePtr file;
+    {
+      std::lock_guard lock(handles_mutex_);
+      auto place = files_.find(number);
+      if (place != files_.end()) {
+        file = place->second;
+        files_.erase(place);
+      }
+    }
+    auto unlock = [this, id, number] { unlock_released(number, id); };
+    if (file) {
+      commit_file(file, [this, file, unlock](int) {
+        if (!file->release_noted.empty()) release_done(file->release_noted);
+        unlock();
+      });
+    } else {
+      unlock();
+    }
+    fuse_reply_err(req, 0);
+  });
+}
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,173 @@
+#include "fsd/fuse/mount_point.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace zabfs::fsd {
+namespace {
+
+constexpr size_t kStraysNamed = 5;
+constexpr size_t kStrayBytes = 60;  // of a name
+constexpr mode_t kModeBits = 07777;
+constexpr mode_t kUsualMode = 0755;
+
+bool is_mount_point(const std::string& point) {
+  std::ifstream in("/proc/self/mountinfo");
+  std::string line;
+  while (std::getline(in, line)) {
+    std::istringstream fields(line);
+    std::string skipped, path;
+    fields >> skipped >> skipped >> skipped >> skipped >> path;
+    if (path == point) return true;
+  }
+  return false;
+}
+
+std::string canonical(const std::string& point) {
+  std::error_code error;
+  return std::filesystem::canonical(point, error).string();
+}
+
+// The names are anybody's: one line, of what can be printed.
+std::string shown(std::string name) {
+  if (name.size() > kStrayBytes) name = name.substr(0, kStrayBytes) + "...";
+  for (char& c : name) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  }
+  return name;
+}
+
+// What lies in the directory: some names, and how many there are beside them. Empty: nothing.
+std::string strays_in(const std::string& directory) {
+  std::error_code error;
+  std::string names;
+  size_t count = 0;
+  for (std::filesystem::directory_iterator at(directory, error), end; !error && at != end;
+       at.increment(error)) {
+    if (++count > kStraysNamed) continue;
+    if (!names.empty()) names += ", ";
+    names += shown(at->path().filename().string());
+  }
+  if (error) return fmt::format("(it can't be read: {})", error.message());
+  if (count > kStraysNamed) names += fmt::format(" and {} more", count - kStraysNamed);
+  return names;
+}
+
+Descriptor open_without_links(const std::string& directory) {
+  open_how how = {};
+  how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  long fd = ::syscall(SYS_openat2, AT_FDCWD, directory.c_str(), &how, sizeof(how));
+  return Descriptor(static_cast<int>(fd));
+}
+
+// An empty string, or why not.
+std::string set_immutable(int fd, bool immutable, bool& changed) {
+  int flags = 0;  // the kernel writes an int, whatever the ioctl's number says
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return std::strerror(errno);
+  if (((flags & FS_IMMUTABLE_FL) != 0) == immutable) return {};
+  flags ^= FS_IMMUTABLE_FL;
+  if (::ioctl(fd, FS_IOC_SETFLAGS, &flags) != 0) return std::strerror(errno);
+  changed = true;
+  return {};
+}
+
+}  // namespace
+
+std::string MountPoint::check(const std::string& point, bool& is_configuration) {
+  is_configuration = true;
+  struct stat st;
+  struct statvfs unused;
+  // The attributes of a dead mount may still be in the kernel's cache; statvfs asks the daemon.
+  if (::stat(point.c_str(), &st) != 0 || ::statvfs(point.c_str(), &unused) != 0) {
+    if (errno == ENOTCONN || errno == ECONNABORTED) {
+      if (::umount2(point.c_str(), MNT_DETACH) != 0) {
+        return fmt::format("{} is a dead mount and can't be cleared: {}; run umount -l {}", point,
+                           std::strerror(errno), point);
+      }
+      spdlog::warn("cleared a dead mount at {}", point);
+      return check(point, is_configuration);
+    }
+    return fmt::format("the mount point {}: {}; create the directory", point, std::strerror(errno));
+  }
+  if (!S_ISDIR(st.st_mode)) return fmt::format("the mount point {} is not a directory", point);
+  std::string directory = canonical(point);
+  if (is_mount_point(directory)) {
+    return fmt::format("{} is a mount point already; unmount it or name another", point);
+  }
+  // A user who is not root is kept out by mode 0000 as well, and has it back for the start.
+  if (::geteuid() != 0 && st.st_uid == ::geteuid() && (st.st_mode & kModeBits) == 0) {
+    ::chmod(directory.c_str(), kUsualMode);
+  }
+  if (std::string strays = strays_in(directory); !strays.empty()) {
+    return fmt::format(
+        "the mount point {} is not empty: {}. These are on the disk of this machine alone, as if "
+        "written while nothing was mounted here. Move them elsewhere, start zabfsd, and copy into "
+        "the mount what you want to keep; or name an empty directory",
+        point, strays);
+  }
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
+    is_configuration = false;
+    return fmt::format("/dev/fuse: {}; load the fuse module and run as root", std::strerror(errno));
+  }
+  return {};
+}
+
+MountPoint::MountPoint(const std::string& point)
+    : point_(canonical(point)), directory_(open_without_links(point_)) {
+  if (!directory_) error_ = errno;
+}
+
+void MountPoint::protect() {
+  if (!directory_) {
+    return spdlog::warn("the directory {} under the mount is not protected: {}", point_,
+                        std::strerror(error_));
+  }
+  bool changed = false;
+  std::string problem = set_immutable(directory_.get(), true, changed);
+  if (problem.empty()) {
+    if (changed) {
+      spdlog::info(
+          "the directory {} under the mount is immutable, so that nothing is written to it while "
+          "it is not mounted; `zabfsd --unprotect {}` before you remove it",
+          point_, point_);
+    }
+    return;
+  }
+  if (::fchmod(directory_.get(), 0) != 0) {
+    return spdlog::warn("the directory {} under the mount is not protected: {}", point_,
+                        std::strerror(errno));
+  }
+  spdlog::warn(
+      "the directory {} under the mount can't be made immutable ({}): its mode is 0000, and only "
+      "root can write to it while it is not mounted",
+      point_, problem);
+}
+
+std::string MountPoint::unprotect() {
+  if (!directory_) return fmt::format("{}: {}", point_, std::strerror(error_));
+  bool changed = false;
+  set_immutable(directory_.get(), false, changed);  // where there is no such flag, it isn't set
+  struct stat st;
+  bool failed = ::fstat(directory_.get(), &st) != 0;
+  if (!failed && (st.st_mode & kModeBits) == 0)
+    failed = ::fchmod(directory_.get(), kUsualMode) != 0;
+  return failed ? fmt::format("{}: {}", point_, std::strerror(errno)) : std::string();
+}
+
+}  // namespace zabfs::fsd
