@@ -144,7 +144,12 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
     return drop(link, "a learner with this node's own id", out);
   }
   // It learns from LEADERINFO that it is at the wrong place, and counts for nothing here.
-  if (state_.is_foreign(info->ensemble)) return send_leader_info(link, out);
+  if (state_.is_foreign(info->ensemble)) {
+    out.push_back(action::Send{
+        {link},
+        Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(state_.ensemble, ""))});
+    return;
+  }
   // A follower that no configuration has as a voter follows, too: it is to become one, and its ACKs
   // count from then on.
   // One link a node: a new one ends the old, with what it had not prepared yet and what the node
@@ -163,6 +168,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   learner.known = true;
   learner.observer = packet.type == PacketType::kObserverInfo;
   learner.is_zabfs = info->is_zabfs;
+  learner.has_secret = info->has_secret;
   learner.phase = LearnerPhase::kInfo;
   learner.last = packet.zxid;  // its accepted epoch, until ACKEPOCH says where its log ends
   if (phase_ == Phase::kDiscovery) return try_choose_epoch(out);
@@ -200,12 +206,14 @@ void Leader::try_choose_epoch(Actions& out) {
   if (is_mutant(Mutant::kEnsembleRenumbered)) begins = state_.settled_ensemble() == 0;
   std::optional<int64_t> number;
   if (begins) number = state_.nonce;
-  out.push_back(action::SaveAcceptedEpoch{epoch_, true, number});
+  std::string secret = state_.secret.empty() ? state_.fresh_secret : std::string();
+  out.push_back(action::SaveAcceptedEpoch{epoch_, true, number, std::move(secret)});
 }
 
 void Leader::send_leader_info(LinkId link, Actions& out) const {
-  out.push_back(action::Send{
-      {link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(state_.ensemble))});
+  out.push_back(action::Send{{link},
+                             Packet(PacketType::kLeaderInfo, epoch_start(),
+                                    encode_leader_info(state_.ensemble, state_.secret))});
 }
 
 void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
@@ -291,6 +299,8 @@ void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions
   if (packet.zxid != epoch_start()) return drop(link, "ACK of another epoch's NEWLEADER", out);
   if (learner.phase != LearnerPhase::kSyncing) return;  // the second ACK, after UPTODATE
   learner.phase = LearnerPhase::kSynced;
+  state_.note_passwords(member_of(learner.id),
+                        learner.has_secret ? Passwords::kSecret : Passwords::kPublic);
   out.push_back(action::Notice{"server " + std::to_string(learner.id.value) +
                                (learner.observer ? " observes" : " follows")});
   if (phase_ == Phase::kBroadcast) {
@@ -494,19 +504,22 @@ std::vector<MemberStatus> Leader::member_status() const {
     if (id == config_.me) {
       status.role = Role::kLeading;
       status.zxid = state_.durable;
+      status.passwords = Passwords::kSecret;
     }
+    if (state_.public_passwords.contains(id)) status.passwords = Passwords::kPublic;
     for (const auto& [link, learner] : learners_) {
       if (!learner.known || learner.phase != LearnerPhase::kSynced) continue;
       if (member_of(learner.id) != id) continue;
       status.role = learner.observer ? Role::kObserving : Role::kFollowing;
       status.zxid = learner.observer ? committed_ : std::max(learner.last, own_last_);
+      if (learner.has_secret) status.passwords = Passwords::kSecret;
     }
     members.push_back(status);
   }
   return members;
 }
 
-// One `ID ROLE ZXID` a member, for zabfs learners' `@/cluster`.
+// For zabfs learners: of each member its number, role and zxid; then of each its passwords.
 std::string Leader::status_text() const {
   std::string text;
   tree::jute::Writer out(text);
@@ -517,6 +530,7 @@ std::string Leader::status_text() const {
     out.i32(static_cast<int32_t>(status.role));
     out.i64(status.zxid.value);
   }
+  for (const MemberStatus& status : members) out.i32(static_cast<int32_t>(status.passwords));
   return text;
 }
 

@@ -114,8 +114,13 @@ class Replica {
   // A barrier: `done` runs once this node has applied everything committed before the call, with a
   // quorum's word for it. It renews `session` (if not 0) as of the call, too.
   void sync(SessionId session, Completion done);
-  // A fresh session id of this node's.
+  // A fresh session id of this node's, for a client, and for the mount (tree/types.h).
   SessionId new_session_id();
+  SessionId new_mount_session_id();
+  // What passwords of sessions are made with, here and at the other servers; empty: not known.
+  const std::string& secret() const { return zab_->state().secret; }
+  // Some member gives its sessions passwords that are ZooKeeper's.
+  bool has_public_passwords() const;
   // A session of this node's clients was heard of.
   void touch_session(SessionId session, int32_t timeout_ms);
   // The session's client has connected to this node. kOk: the session lives, is renewed, and is
@@ -403,6 +408,7 @@ class Replica {
   std::map<SessionId, Zxid> attached_here_;            // the newest attachment that this node made
   int32_t next_attach_cxid_ = 0;                       // from there down
   int64_t next_session_ = 0;
+  int64_t next_mount_session_ = 0;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
   std::map<LinkId, Supply> supplies_;

@@ -181,6 +181,11 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   state.votes = votes;
   state.empty = is_empty;
   state.nonce = kFirstNonce | static_cast<int64_t>(environment_.random() >> 2);
+  while (state.fresh_secret.size() < kSecretBytes) {
+    uint64_t word = environment_.random();
+    state.fresh_secret.append(reinterpret_cast<const char*>(&word), sizeof(word));
+  }
+  state.secret = epochs_.promise().secret;
   state.accepted_epoch = accepted;
   state.ensemble = epochs_.promise().ensemble.value_or(0);
   state.ensemble_holds = history.last() != Zxid{};

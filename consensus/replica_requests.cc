@@ -297,7 +297,9 @@ void Replica::answer_revalidate(LinkId link, SessionId session, int32_t timeout_
     out.boolean(valid);
     send_packet(link, Packet(PacketType::kRevalidate, Zxid{-1}, std::move(data)));
   };
-  if (!tracker_.touch(session, environment_.now_ms())) return answer(false);
+  // No connection is given the session of a mount.
+  bool lives = !tree::is_mounts(session) && tracker_.touch(session, environment_.now_ms());
+  if (!lives) return answer(false);
   tree::Request attach;
   attach.session = session;
   attach.type = OpCode::kExtAttach;
@@ -479,17 +481,7 @@ void Replica::answer_ping(const action::AnswerPing& ping) {
     out.i32(touched.mapped());
   }
   send_packet(zab_->link_to_leader(), Packet(PacketType::kPing, ping.zxid, std::move(data)));
-  if (!ping.status || ping.status->empty()) return;
-  tree::jute::Reader in(*ping.status);
-  std::vector<MemberStatus> members(in.count(20));
-  for (MemberStatus& member : members) {
-    member.id.value = in.i64();
-    int32_t role = in.i32();
-    if (role < 0 || role > static_cast<int32_t>(Role::kLeading)) in.fail();
-    member.role = static_cast<Role>(role);
-    member.zxid.value = in.i64();
-  }
-  if (in.ok()) reported_members_ = std::move(members);
+  if (!ping.members.empty()) reported_members_ = ping.members;
 }
 
 std::vector<MemberStatus> Replica::member_status() const {

@@ -145,6 +145,7 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
   } else if (const auto* accepted = std::get_if<event::AcceptedEpochSaved>(&event)) {
     state_.accepted_epoch = std::max(state_.accepted_epoch, accepted->epoch);
     if (accepted->ensemble) state_.ensemble = *accepted->ensemble;
+    if (!accepted->secret.empty()) state_.secret = accepted->secret;
     if (accepted->votes && !state_.votes && !state_.diverged) {
       state_.votes = true;
       gaining_vote_ = false;

@@ -40,6 +40,17 @@ struct SessionId {
   auto operator<=>(const SessionId&) const = default;
 };
 
+// The top byte of a session is the number of the server that made it, as in ZooKeeper. In that of a
+// mount it is 0, and the byte below is the number: every server sees whose session it is, and gives
+// no connection the session of a mount.
+constexpr uint8_t server_byte(ServerId id) {
+  auto byte = static_cast<uint8_t>(id.value);
+  return byte != 0 ? byte : 0xfe;
+}
+constexpr bool is_mounts(SessionId session) {
+  return static_cast<uint64_t>(session.value) >> 56 == 0;
+}
+
 // A session's requests come through one server at a time. Each time that its client connects anew,
 // the server asks for an attach txn (OpCode::kExtAttach), whose zxid is the session's attachment
 // from then on; it is 0 from the session's creation until then. Requests name the attachment that

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fsd/wire/passwords.h"
 #include "fsd/wire/server.h"
 #include "tree/snapshot.h"
 
@@ -56,7 +57,7 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
   }
   const consensus::ReplicaConfig& limits = replica.config();
   int32_t timeout_ms = std::clamp(request.timeout_ms, limits.min_session_ms, limits.max_session_ms);
-  bool password_fits = request.password == session_password(request.session);
+  bool password_fits = proves(request);
   if (read_only) {
     bool known = password_fits && replica.tree().sessions().contains(request.session);
     {
@@ -113,10 +114,30 @@ void WireServer::open(const ConnectionPtr& connection, const ConnectRequest& req
     connection->phase = Phase::kOpen;
     std::optional<bool> read_only;
     if (request.read_only) read_only = connection->read_only;
-    append_connect_response(connection->out, timeout_ms, session, read_only);
+    append_connect_response(connection->out, timeout_ms, session, password_of(session), read_only);
   }
   sessions_[session] = connection;
   mark_dirty(connection);
+}
+
+// Whether it is the client of the session that it names.
+bool WireServer::proves(const ConnectRequest& request) const {
+  const consensus::Replica& replica = host_.replica();
+  if (tree::is_mounts(request.session)) return false;
+  const std::string& secret = replica.secret();
+  if (!secret.empty() &&
+      is_same_password(request.password, secret_password(request.session, secret))) {
+    return true;
+  }
+  return replica.has_public_passwords() &&
+         is_same_password(request.password, public_password(request.session));
+}
+
+// One that every member accepts.
+std::string WireServer::password_of(SessionId session) const {
+  const consensus::Replica& replica = host_.replica();
+  return replica.has_public_passwords() ? public_password(session)
+                                        : secret_password(session, replica.secret());
 }
 
 // Java: ReadOnlyZooKeeperServer, which takes the place of one that has had no leader for a while.
@@ -133,7 +154,7 @@ void WireServer::turn_away(const ConnectionPtr& connection, const ConnectRequest
     std::lock_guard lock(connection->mutex);
     std::optional<bool> read_only;
     if (request.read_only) read_only = false;
-    append_connect_response(connection->out, 0, SessionId{}, read_only);
+    append_connect_response(connection->out, 0, SessionId{}, "", read_only);
   }
   finish(connection);
 }

@@ -250,7 +250,7 @@ class Observes : public ReplicaTest {
     link_ = dials_.back();
     sent_[link_].clear();
     on_strand([&] { replica_->on_link_up(link_); });
-    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(0)));
+    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(0, "")));
     run();
   }
   // Its end, but for UPTODATE.

@@ -57,8 +57,28 @@ TEST_F(LeaderTest, GivesANumberToAnEnsembleThatHadNoEpochYet) {
   EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, std::nullopt);
 }
 
+TEST_F(LeaderTest, TakesASecretOnceAndGivesItToItsLearners) {
+  const std::string fresh(kSecretBytes, 'f'), old(kSecretBytes, 'o');
+  for (const std::string& had : {std::string(), old}) {
+    ZabState state = state_with(1, 0);
+    state.secret = had;
+    state.fresh_secret = fresh;
+    make(config(3), state);
+    for (int64_t peer : {1, 2}) vote(peer, PeerState::kLooking, {ServerId{3}, Zxid{}, 1}, 1);
+    connect(11, 1, 1);
+    ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+    std::string taken = all<action::SaveAcceptedEpoch>()[0].secret;
+    EXPECT_EQ(taken, had.empty() ? fresh : "");
+    step(event::AcceptedEpochSaved{2, true, std::nullopt, taken});
+    ASSERT_EQ(sent(), "LEADERINFO");
+    EXPECT_EQ(decode_leader_info(all<action::Send>()[0].packet.bytes()).secret,
+              had.empty() ? fresh : old);
+  }
+}
+
 TEST_F(LeaderTest, TellsALearnerOfAnotherEnsembleAndDoesNotCountIt) {
   ZabState state = state_with(1, 2);
+  state.secret = std::string(kSecretBytes, 's');
   state.ensemble = 77;
   state.ensemble_holds = true;
   make(config(3), state);
@@ -70,6 +90,7 @@ TEST_F(LeaderTest, TellsALearnerOfAnotherEnsembleAndDoesNotCountIt) {
                      encode_learner_info({ServerId{1}, 0, true, 78})));
   ASSERT_EQ(sent(), "LEADERINFO");
   EXPECT_EQ(decode_leader_info(all<action::Send>()[0].packet.bytes()).ensemble, 77);
+  EXPECT_EQ(decode_leader_info(all<action::Send>()[0].packet.bytes()).secret, "");
   EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
   connect(12, 2);
   ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
@@ -255,9 +276,9 @@ class FollowerTest : public ZabFixture {
     step(event::LinkUp{link_});
     ASSERT_EQ(sent(), "FOLLOWERINFO");
   }
-  void leader_info(uint32_t epoch, int64_t ensemble = 0) {
-    receive(link_,
-            Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(ensemble)));
+  void leader_info(uint32_t epoch, int64_t ensemble = 0, std::string_view secret = "") {
+    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0),
+                          encode_leader_info(ensemble, secret)));
   }
   void follow() {
     leader_info(2);
@@ -302,6 +323,27 @@ TEST_F(FollowerTest, LeavesALeaderOfAnotherEnsemble) {
   leader_info(2, 78);
   EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
   EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(FollowerTest, SavesTheSecretOfItsLeaderBeforeItEndsTheSync) {
+  const std::string secret(kSecretBytes, 's');
+  leader_info(2, 0, secret);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].secret, "");
+  step(event::AcceptedEpochSaved{2, true});
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].secret, secret);
+  EXPECT_TRUE(all<action::EndSync>().empty());
+  step(event::AcceptedEpochSaved{2, true, std::nullopt, secret});
+  EXPECT_EQ(zab_->state().secret, secret);
+  EXPECT_EQ(all<action::EndSync>().size(), 1u);
+  EXPECT_TRUE(zab_->state().public_passwords.empty());
+}
+
+TEST_F(FollowerTest, KnowsWhoseSessionsHavePublicPasswords) {
+  leader_info(2);  // Java's leader has no secret, nor has one of an earlier zabfsd
+  EXPECT_EQ(zab_->state().public_passwords, std::set<ServerId>{ServerId{3}});
 }
 
 // No txn may be on the disk before the number that it depends on, so NEWLEADER's ACK waits for it.
