@@ -68,7 +68,6 @@ Learner::Learner(const ZabConfig& config, ZabState& state, Zxid committed, Serve
       observes_(observes),
       known_committed_(std::min(committed, state.history.last())),
       committed_(committed),
-      started_ms_(now_ms),
       heard_ms_(now_ms) {
   link_ = state_.next_link++;
   out.push_back(action::Dial{leader_, link_});
@@ -226,6 +225,7 @@ void Learner::on_leader_info(const Packet& packet, Actions& out) {
   if (info.secret != state_.secret) new_secret_ = info.secret;
   state_.note_passwords(leader_, info.secret.empty() ? Passwords::kPublic : Passwords::kSecret);
   epoch_ = packet.zxid.epoch();
+  if (!expect(epoch_ <= kMaxEpoch, packet)) return;
   if (epoch_ > state_.accepted_epoch) {
     phase_ = Phase::kSavingAccepted;
     out.push_back(action::SaveAcceptedEpoch{epoch_, state_.votes});

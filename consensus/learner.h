@@ -83,7 +83,6 @@ class Learner {
   Zxid committed_;
   std::deque<Zxid> uncommitted_;  // proposals without a COMMIT yet
   std::deque<Zxid> unacknowledged_;
-  int64_t started_ms_;
   int64_t heard_ms_;
   int64_t redial_at_ms_ = 0;
   std::optional<int64_t> turned_away_ms_;  // first, by the leader

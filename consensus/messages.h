@@ -39,8 +39,8 @@ enum class PacketType : int32_t {
   kAckEpoch = 18,
   kInformAndActivate = 19,
   // zabfs only: asks any member, whatever its role, for txns that this node's log lost. Data:
-  // count, then (i64 after, i64 through] each. Answered by PROPOSALs and one kFetchTxns, i32 1 if
-  // that member serves.
+  // count, then (i64 after, i64 through] each; then who asks, a LearnerInfo. Answered by PROPOSALs,
+  // not necessarily all at once, and one kFetchTxns, i32 1 if that member serves.
   kFetchTxns = 20,
   // zabfs only, from the leader: a request will not be prepared. Zxid: its attachment. Data:
   // session, cxid, error.

@@ -222,6 +222,8 @@ struct ZabConfig {
   Ensemble ensemble;  // as configured; what counts is Membership
   // A new ensemble, once all voters have been seen empty; Java: db.autocreate.
   bool begins_by_itself = true;
+  // Who is in no configuration may follow, for it may come to be in one.
+  bool admits_strangers = false;
   bool wants_vote = true;  // where no configuration has this node: it follows, and isn't counted
   int32_t tick_ms = 2000;
   int32_t init_limit = 10;  // ticks
@@ -232,6 +234,9 @@ struct ZabConfig {
   int64_t init_ms() const { return int64_t{tick_ms} * init_limit; }
   int64_t sync_ms() const { return int64_t{tick_ms} * sync_limit; }
 };
+
+// Epochs above it are refused, whoever names them: they come one by one, and must not run out.
+inline constexpr uint32_t kMaxEpoch = 0x7ff00000;
 
 // Rounds of an election are counted up from 1; what is larger than this is a nonce instead.
 constexpr int64_t kFirstNonce = int64_t{1} << 62;
@@ -259,7 +264,7 @@ struct ZabState {
   // none.
   int64_t ensemble = 0;
   bool ensemble_holds = false;
-  // What passwords of sessions are made with (fsd/wire/passwords.h); empty: none is known. A leader
+  // What passwords of sessions are made with (fsd/wire/auth.h); empty: none is known. A leader
   // without one takes `fresh_secret` and saves it with its epoch; a learner takes over and saves
   // its leader's before it acknowledges NEWLEADER. So whoever is elected later has it.
   std::string secret, fresh_secret;
@@ -286,6 +291,11 @@ struct ZabState {
 // configuration, or so that it can become one.
 inline bool is_to_vote(const ZabConfig& config, const Membership& membership) {
   return membership.is_voter(config.me) || (config.wants_vote && !membership.is_member(config.me));
+}
+
+// Whether that server, which says so itself, may have what members have: our history.
+inline bool may_learn(const ZabConfig& config, const Membership& membership, ServerId id) {
+  return config.admits_strangers || membership.knows(member_of(id));
 }
 
 // Whether it has a vote now. Who does not understand a configuration can't tell what its vote does.

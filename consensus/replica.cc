@@ -37,6 +37,7 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       tree_(std::make_shared<tree::Tree>()),
       tracker_(config_.zab.tick_ms) {
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
+  config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
 }
 
@@ -58,6 +59,7 @@ void Replica::start() {
       static_cast<int64_t>(((time << 24) >> 8) | (environment_.random() & 0x7fff) | (me << 56));
   next_mount_session_ =
       static_cast<int64_t>(((time << 24) >> 16) | (environment_.random() & 0x7f) | (me << 48));
+  next_attach_ = static_cast<uint32_t>(environment_.random());
   if (mending_) {
     ask_next_member();
   } else {
@@ -181,14 +183,7 @@ void Replica::carry_out(Action& any) {
   } else if (auto* ping = std::get_if<action::AnswerPing>(&any)) {
     answer_ping(*ping);
   } else if (auto* touched = std::get_if<action::SessionsTouched>(&any)) {
-    tree::jute::Reader in(*touched->data);
-    while (!in.at_end()) {
-      SessionId session{in.i64()};
-      int32_t timeout_ms = in.i32();
-      if (in.ok() && tracker_.contains(session)) {
-        tracker_.touch(session, timeout_ms, environment_.now_ms());
-      }
-    }
+    on_touched(*touched);
   } else if (auto* confirmed = std::get_if<action::Confirmed>(&any)) {
     auto place = confirmations_.find(confirmed->token);
     if (place != confirmations_.end()) {
@@ -449,7 +444,7 @@ void Replica::apply_committed() {
     const tree::TxnHeader& header = txns[i].header;
     if (header.type == OpCode::kCloseSession) {
       tracker_.remove(header.session);
-      session_owners_.erase(header.session);
+      proven_.erase(header.session);
       attached_here_.erase(header.session);
       closed.push_back(header.session);
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "fsd/wire/passwords.h"
+#include "fsd/wire/auth.h"
 #include "fsd/wire/server.h"
 #include "tree/snapshot.h"
 
@@ -67,6 +67,7 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
     return open(connection, request, known ? request.session : replica.new_session_id(),
                 timeout_ms);
   }
+  tree::Identities identities = identities_of(*connection);
   if (request.session == SessionId{}) {
     SessionId session = replica.new_session_id();
     if (config_.local_sessions) {
@@ -77,6 +78,7 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
     create.session = session;
     create.type = OpCode::kCreateSession;
     create.body = tree::create_session_body(timeout_ms);
+    create.identities = std::move(identities);
     return replica.submit(std::move(create), [=, this](const Outcome& outcome) {
       if (outcome.error != Error::kOk) return refuse(connection, "its session can't be opened now");
       open(connection, request, session, timeout_ms);
@@ -94,13 +96,16 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
     local->second = {timeout_ms, host_.now_ms()};
     return open(connection, request, request.session, timeout_ms);
   }
-  replica.attach(request.session, timeout_ms, [=, this](const Outcome& outcome) {
-    if (outcome.error == Error::kSessionExpired) return turn_away(connection, request);
-    if (outcome.error != Error::kOk) {
-      return refuse(connection, "the leader went while it was asked for its session");
-    }
-    open(connection, request, request.session, timeout_ms, outcome.zxid);
-  });
+  replica.attach(
+      request.session, timeout_ms,
+      [=, this](const Outcome& outcome) {
+        if (outcome.error == Error::kSessionExpired) return turn_away(connection, request);
+        if (outcome.error != Error::kOk) {
+          return refuse(connection, "the leader went while it was asked for its session");
+        }
+        open(connection, request, request.session, timeout_ms, outcome.zxid);
+      },
+      std::move(identities));
 }
 
 void WireServer::open(const ConnectionPtr& connection, const ConnectRequest& request,
@@ -118,6 +123,11 @@ void WireServer::open(const ConnectionPtr& connection, const ConnectRequest& req
   }
   sessions_[session] = connection;
   mark_dirty(connection);
+}
+
+tree::Identities WireServer::identities_of(Connection& connection) {
+  std::lock_guard lock(connection.mutex);
+  return connection.identities;
 }
 
 // Whether it is the client of the session that it names.

@@ -2,7 +2,6 @@
 
 #include "fsd/wire/auth.h"
 #include "fsd/wire/messages.h"
-#include "fsd/wire/passwords.h"
 #include "fsd/wire/reads.h"
 #include "fsd/wire/sasl.h"
 #include "unit/tree_fixture.h"

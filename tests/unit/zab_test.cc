@@ -57,6 +57,42 @@ TEST_F(LeaderTest, GivesANumberToAnEnsembleThatHadNoEpochYet) {
   EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, std::nullopt);
 }
 
+TEST_F(LeaderTest, NoStrangersEpochMovesItsOwn) {
+  make(config(3), state_with(1, 2));
+  for (int64_t peer : {1, 2}) {
+    vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 1}, 1);
+  }
+  connect(20, 77, 900);  // no member
+  EXPECT_EQ(all<action::Close>().size(), 1u);
+  connect(21, 2, 0x7fffff00);
+  EXPECT_EQ(all<action::Close>().size(), 1u);
+  connect(11, 1);
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 2u);
+  // Where servers may come to be members they are let in, and count for as little.
+  ZabConfig open = config(3);
+  open.admits_strangers = true;
+  make(open, state_with(1, 2));
+  for (int64_t peer : {1, 2}) {
+    vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 1}, 1);
+  }
+  connect(20, 77, 900);
+  EXPECT_TRUE(all<action::Close>().empty());
+  connect(11, 1);
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 2u);
+}
+
+TEST_F(LeaderTest, NoStrangerSaysWhoTheMembersAre) {
+  make(config(3), state_with(1, 2));
+  Notification notification;
+  notification.config = "server.9=h:1:2:participant\nversion=77";
+  notification.proposed = "server.8=h:1:2:participant\nversion=78";
+  step(event::VoteReceived{ServerId{9}, notification});
+  EXPECT_EQ(zab_->membership().in_force().version(), 0);
+  EXPECT_FALSE(zab_->membership().knows(ServerId{8}));
+}
+
 TEST_F(LeaderTest, TakesASecretOnceAndGivesItToItsLearners) {
   const std::string fresh(kSecretBytes, 'f'), old(kSecretBytes, 'o');
   for (const std::string& had : {std::string(), old}) {
@@ -257,7 +293,7 @@ TEST_F(LeaderTest, RefusesNonsenseFromALearnerAlone) {
   receive(50, Packet(PacketType::kAck, Zxid::make(2, 1)));
   EXPECT_EQ(all<action::Close>().size(), 1u);
   connect(51, 9);
-  EXPECT_TRUE(all<action::Close>().empty());  // no member yet, and perhaps to become one
+  EXPECT_EQ(all<action::Close>().size(), 1u);  // of a stranger
   receive(11, Packet(PacketType::kCommit, Zxid::make(2, 1)));
   EXPECT_EQ(all<action::Close>().size(), 1u);
   EXPECT_EQ(zab_->role(), Role::kLeading);
@@ -576,7 +612,7 @@ TEST_F(WithoutVote, ObservesUnderAnotherIdUntilAMajorityOfTheOthersAgrees) {
   auto info = decode_learner_info(all<action::Send>()[0].packet.bytes());
   EXPECT_EQ(sent(), "OBSERVERINFO");
   EXPECT_EQ(info->id, without_vote(ServerId{1}));
-  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(0)));
+  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(0, "")));
   EXPECT_FALSE(all<action::SaveAcceptedEpoch>()[0].votes);
   step(event::AcceptedEpochSaved{2, false});
   receive(link, Packet(PacketType::kDiff, Zxid{}));
