@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "consensus/log_format.h"
+#include "consensus/messages.h"
 
 namespace zabfs::consensus {
 
@@ -15,11 +16,15 @@ using log_format::put;
 
 namespace {
 
-// u64 magic, u64 sequence, u32 accepted epoch, u32 votes (0 or 1), i64 ensemble, u32 CRC-32C of all
-// before
-constexpr uint64_t kMagic = 0x434F50454642415A;  // "ZABFEPOC"
-constexpr size_t kSumOffset = 32;
-constexpr size_t kBytes = 36;
+// u64 magic, u64 sequence, u32 accepted epoch, u32 votes (0 or 1), i64 ensemble, 32 bytes of secret
+// (all 0: none), u32 CRC-32C of all before. Earlier records have no secret.
+constexpr uint64_t kMagic = 0x324F50454642415A;     // "ZABFEPO2"
+constexpr uint64_t kOldMagic = 0x434F50454642415A;  // "ZABFEPOC"
+constexpr size_t kSecretOffset = 32;
+constexpr size_t kSumOffset = kSecretOffset + kSecretBytes;
+constexpr size_t kBytes = kSumOffset + 4;
+constexpr size_t kOldBytes = kSecretOffset + 4;
+const std::string kNoSecret(kSecretBytes, '\0');
 
 std::string slot_name(int number) { return fmt::format("accepted.{}", number); }
 
@@ -32,16 +37,19 @@ EpochStore::Slot EpochStore::read(int number) {
   DiskStatus status = disk_.open(slot_name(number), false, file);
   slot.present = status.error != ENOENT;
   if (!status.ok() || !file->read_at(0, kBytes, bytes).ok()) return slot;
-  slot.cut_short = bytes.size() < kBytes;
-  if (slot.cut_short) return slot;
-  uint32_t sum = crc32c(0, std::string_view(bytes).substr(0, kSumOffset));
-  if (get<uint64_t>(bytes.data()) != kMagic || get<uint32_t>(&bytes[kSumOffset]) != sum) {
-    return slot;
-  }
+  uint64_t magic = bytes.size() < kOldBytes ? kMagic : get<uint64_t>(bytes.data());
+  bool is_old = magic == kOldMagic;
+  slot.cut_short = bytes.size() < (magic == kMagic ? kBytes : kOldBytes);
+  if (slot.cut_short || (magic != kMagic && !is_old)) return slot;
+  size_t sum_offset = is_old ? kSecretOffset : kSumOffset;
+  uint32_t sum = crc32c(0, std::string_view(bytes).substr(0, sum_offset));
+  if (get<uint32_t>(&bytes[sum_offset]) != sum) return slot;
   slot.whole = true;
   slot.sequence = get<uint64_t>(&bytes[8]);
   slot.promise = {get<uint32_t>(&bytes[16]), get<uint32_t>(&bytes[20]) == 1,
                   get<int64_t>(&bytes[24])};
+  if (!is_old) slot.promise.secret = bytes.substr(kSecretOffset, kSecretBytes);
+  if (slot.promise.secret == kNoSecret) slot.promise.secret.clear();
   return slot;
 }
 
@@ -72,12 +80,14 @@ EpochStore::State EpochStore::open(std::string& problem) {
 DiskStatus EpochStore::save(Promise promise) {
   promise.accepted_epoch = std::max(promise.accepted_epoch, promise_.accepted_epoch);
   if (!promise.ensemble) promise.ensemble = promise_.ensemble;
+  if (promise.secret.size() != kSecretBytes) promise.secret = promise_.secret;
   std::string bytes(kBytes, '\0');
   put(&bytes[0], kMagic);
   put(&bytes[8], sequence_ + 1);
   put(&bytes[16], promise.accepted_epoch);
   put(&bytes[20], uint32_t{promise.votes});
   put(&bytes[24], promise.ensemble.value_or(0));
+  promise.secret.copy(&bytes[kSecretOffset], kSecretBytes);
   put(&bytes[kSumOffset], crc32c(0, std::string_view(bytes).substr(0, kSumOffset)));
   DiskStatus status;
   for (int number : {0, 1}) {

@@ -20,6 +20,8 @@ struct Promise {
   bool votes = false;
   // ZabState::ensemble; none keeps what was saved before.
   std::optional<int64_t> ensemble = std::nullopt;
+  // ZabState::secret; empty keeps what was saved before.
+  std::string secret = {};
 };
 
 class EpochStore {

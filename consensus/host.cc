@@ -51,6 +51,11 @@ HostError Host::open() {
       [this](LogLevel level, const std::string& line) { log(level, line); });
   error = transport_->listen(config_.listen_on_all);
   if (!error.empty()) return {error, false};
+  if (!config_.replica.is_standalone() && !tls_) {
+    log(LogLevel::kWarning,
+        "whoever reaches the quorum or election port can take part as any member, and read and "
+        "change everything: keep them unreachable for others, or set sslQuorum=true");
+  }
   error = data_directory_.open(config_.data_dir, me, wrong_owner);
   if (error.empty() && split) error = log_directory_.open(config_.data_log_dir, me, wrong_owner);
   if (!error.empty()) return {error, wrong_owner};

@@ -115,6 +115,9 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
       return on_ping(learner, packet, out);
     case PacketType::kRequest:
     case PacketType::kRevalidate:
+      if (learner.phase != LearnerPhase::kSynced) {
+        return drop(link, "it asks before it is synchronised", out);
+      }
       out.push_back(action::Forwarded{link, learner.id, packet});
       return;
     case PacketType::kProposal:
@@ -143,8 +146,21 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   if (member_of(info->id) == config_.me) {
     return drop(link, "a learner with this node's own id", out);
   }
+  if (!may_learn(config_, state_.membership, info->id)) {
+    return drop(
+        link,
+        "server " + std::to_string(info->id.value) +
+            " is in no configuration: list it in every zoo.cfg, or set reconfigEnabled=true",
+        out);
+  }
+  if (packet.zxid.epoch() > kMaxEpoch) return drop(link, "its epoch is impossible", out);
   // It learns from LEADERINFO that it is at the wrong place, and counts for nothing here.
-  if (state_.is_foreign(info->ensemble)) return send_leader_info(link, out);
+  if (state_.is_foreign(info->ensemble)) {
+    out.push_back(action::Send{
+        {link},
+        Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(state_.ensemble, ""))});
+    return;
+  }
   // A follower that no configuration has as a voter follows, too: it is to become one, and its ACKs
   // count from then on.
   // One link a node: a new one ends the old, with what it had not prepared yet and what the node
@@ -163,6 +179,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   learner.known = true;
   learner.observer = packet.type == PacketType::kObserverInfo;
   learner.is_zabfs = info->is_zabfs;
+  learner.has_secret = info->has_secret;
   learner.phase = LearnerPhase::kInfo;
   learner.last = packet.zxid;  // its accepted epoch, until ACKEPOCH says where its log ends
   if (phase_ == Phase::kDiscovery) return try_choose_epoch(out);
@@ -190,9 +207,15 @@ void Leader::try_choose_epoch(Actions& out) {
   for (const auto& [link, learner] : learners_) {
     if (!learner.known) continue;
     if (!learner.observer) heard.insert(learner.id);
-    highest = std::max(highest, learner.last.epoch());
+    if (state_.membership.knows(member_of(learner.id))) {
+      highest = std::max(highest, learner.last.epoch());
+    }
   }
   if (!state_.membership.is_quorum(heard)) return;
+  if (highest >= kMaxEpoch) {
+    failure_ = "the epochs are used up";
+    return;
+  }
   epoch_ = highest + 1;
   phase_ = Phase::kSavingAccepted;
   // The first epoch of all: the ensemble begins, and has a number from now on.
@@ -200,12 +223,14 @@ void Leader::try_choose_epoch(Actions& out) {
   if (is_mutant(Mutant::kEnsembleRenumbered)) begins = state_.settled_ensemble() == 0;
   std::optional<int64_t> number;
   if (begins) number = state_.nonce;
-  out.push_back(action::SaveAcceptedEpoch{epoch_, true, number});
+  std::string secret = state_.secret.empty() ? state_.fresh_secret : std::string();
+  out.push_back(action::SaveAcceptedEpoch{epoch_, true, number, std::move(secret)});
 }
 
 void Leader::send_leader_info(LinkId link, Actions& out) const {
-  out.push_back(action::Send{
-      {link}, Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(state_.ensemble))});
+  out.push_back(action::Send{{link},
+                             Packet(PacketType::kLeaderInfo, epoch_start(),
+                                    encode_leader_info(state_.ensemble, state_.secret))});
 }
 
 void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
@@ -291,6 +316,8 @@ void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions
   if (packet.zxid != epoch_start()) return drop(link, "ACK of another epoch's NEWLEADER", out);
   if (learner.phase != LearnerPhase::kSyncing) return;  // the second ACK, after UPTODATE
   learner.phase = LearnerPhase::kSynced;
+  state_.note_passwords(member_of(learner.id),
+                        learner.has_secret ? Passwords::kSecret : Passwords::kPublic);
   out.push_back(action::Notice{"server " + std::to_string(learner.id.value) +
                                (learner.observer ? " observes" : " follows")});
   if (phase_ == Phase::kBroadcast) {
@@ -389,7 +416,9 @@ ServerId Leader::leader_under(const Ensemble& next, const std::map<ServerId, Zxi
 
 void Leader::on_ping(Learner& learner, const Packet& packet, Actions& out) {
   ++learner.pings_answered;
-  if (!packet.bytes().empty()) out.push_back(action::SessionsTouched{learner.id, packet.data});
+  bool serves = learner.phase == LearnerPhase::kSynced;
+  if (serves && !packet.bytes().empty())
+    out.push_back(action::SessionsTouched{learner.id, packet.data});
   check_confirmation(out);
 }
 
@@ -398,13 +427,6 @@ void Leader::send_ping(LinkId link, Learner& learner, Actions& out) {
   if (learner.is_zabfs) ping.data = make_payload(status_text());
   ++learner.pings_sent;
   out.push_back(action::Send{{link}, std::move(ping)});
-}
-
-// Tells zabfs learners at once who is here; others learn nothing from it.
-void Leader::announce(Actions& out) {
-  for (auto& [link, learner] : learners_) {
-    if (learner.is_zabfs && learner.phase == LearnerPhase::kSynced) send_ping(link, learner, out);
-  }
 }
 
 void Leader::on_tick(int64_t now_ms, Actions& out) {
@@ -485,39 +507,5 @@ std::set<ServerId> Leader::voters_at(LearnerPhase at_least) const {
 }
 
 std::set<ServerId> Leader::synced_followers() const { return voters_at(LearnerPhase::kSynced); }
-
-std::vector<MemberStatus> Leader::member_status() const {
-  std::vector<MemberStatus> members;
-  for (const auto& [id, member] : state_.membership.in_force().members()) {
-    MemberStatus status;
-    status.id = id;
-    if (id == config_.me) {
-      status.role = Role::kLeading;
-      status.zxid = state_.durable;
-    }
-    for (const auto& [link, learner] : learners_) {
-      if (!learner.known || learner.phase != LearnerPhase::kSynced) continue;
-      if (member_of(learner.id) != id) continue;
-      status.role = learner.observer ? Role::kObserving : Role::kFollowing;
-      status.zxid = learner.observer ? committed_ : std::max(learner.last, own_last_);
-    }
-    members.push_back(status);
-  }
-  return members;
-}
-
-// One `ID ROLE ZXID` a member, for zabfs learners' `@/cluster`.
-std::string Leader::status_text() const {
-  std::string text;
-  tree::jute::Writer out(text);
-  std::vector<MemberStatus> members = member_status();
-  out.count(members.size());
-  for (const MemberStatus& status : members) {
-    out.i64(status.id.value);
-    out.i32(static_cast<int32_t>(status.role));
-    out.i64(status.zxid.value);
-  }
-  return text;
-}
 
 }  // namespace zabfs::consensus

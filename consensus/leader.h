@@ -44,6 +44,7 @@ class Leader {
     bool known = false;  // has said who it is
     bool observer = false;
     bool is_zabfs = false;
+    bool has_secret = false;
     bool epoch_acked = false;  // its ACKEPOCH counts
     LearnerPhase phase = LearnerPhase::kConnected;
     Zxid last;  // where its log ends, then what it has acknowledged

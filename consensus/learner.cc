@@ -21,6 +21,30 @@ std::string to_hex(Zxid zxid) {
   return std::string(digits, end);
 }
 
+// Leader::status_text; empty: it says nothing.
+std::vector<MemberStatus> decode_status(std::string_view text) {
+  if (text.empty()) return {};
+  tree::jute::Reader in(text);
+  std::vector<MemberStatus> members(in.count(20));
+  for (MemberStatus& member : members) {
+    member.id.value = in.i64();
+    int32_t role = in.i32();
+    if (role < 0 || role > static_cast<int32_t>(Role::kLeading)) in.fail();
+    member.role = static_cast<Role>(role);
+    member.zxid.value = in.i64();
+  }
+  if (!in.ok()) return {};
+  for (MemberStatus& member : members) {  // which older leaders don't say
+    if (in.rest().size() < 4) break;
+    int32_t passwords = in.i32();
+    if (passwords == static_cast<int32_t>(Passwords::kPublic) ||
+        passwords == static_cast<int32_t>(Passwords::kSecret)) {
+      member.passwords = static_cast<Passwords>(passwords);
+    }
+  }
+  return members;
+}
+
 std::string lost_history(Zxid theirs, Zxid known) {
   return "the leader lacks txns that were committed, those after zxid 0x" + to_hex(theirs) +
          " up to 0x" + to_hex(known) +
@@ -44,7 +68,6 @@ Learner::Learner(const ZabConfig& config, ZabState& state, Zxid committed, Serve
       observes_(observes),
       known_committed_(std::min(committed, state.history.last())),
       committed_(committed),
-      started_ms_(now_ms),
       heard_ms_(now_ms) {
   link_ = state_.next_link++;
   out.push_back(action::Dial{leader_, link_});
@@ -90,7 +113,8 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     state_.membership.adopt(snapshot->configuration);
     if (new_leader_waits_) take_over_ensemble(out);
   } else if (const auto* saved = std::get_if<event::AcceptedEpochSaved>(&event)) {
-    if (phase_ == Phase::kSavingEnsemble && saved->ensemble == new_ensemble_) return end_sync(out);
+    bool is_taken_over = saved->ensemble == new_ensemble_ && saved->secret == new_secret_;
+    if (phase_ == Phase::kSavingEnsemble && is_taken_over) return end_sync(out);
     if (phase_ != Phase::kSavingAccepted || saved->epoch != epoch_) return;
     promise(out);
   } else if (std::holds_alternative<event::EpochSaved>(event)) {
@@ -164,8 +188,7 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
       if (expect(phase_ == Phase::kWaitingUpToDate, packet)) on_up_to_date(out);
       return;
     case PacketType::kPing:
-      out.push_back(action::AnswerPing{packet.zxid, packet.data});
-      return;
+      return on_ping(packet, out);
     case PacketType::kSync:
     case PacketType::kRevalidate:
     case PacketType::kRefused:
@@ -182,6 +205,12 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
   }
 }
 
+void Learner::on_ping(const Packet& packet, Actions& out) {
+  std::vector<MemberStatus> members = decode_status(packet.bytes());
+  for (const MemberStatus& member : members) state_.note_passwords(member.id, member.passwords);
+  out.push_back(action::AnswerPing{packet.zxid, std::move(members)});
+}
+
 void Learner::on_leader_info(const Packet& packet, Actions& out) {
   if (!expect(phase_ == Phase::kInfoSent, packet)) return;
   LeaderInfo info = decode_leader_info(packet.bytes());
@@ -193,7 +222,10 @@ void Learner::on_leader_info(const Packet& packet, Actions& out) {
   if (state_.settled_ensemble() == 0 && state_.ensemble != info.ensemble) {
     new_ensemble_ = info.ensemble;
   }
+  if (info.secret != state_.secret) new_secret_ = info.secret;
+  state_.note_passwords(leader_, info.secret.empty() ? Passwords::kPublic : Passwords::kSecret);
   epoch_ = packet.zxid.epoch();
+  if (!expect(epoch_ <= kMaxEpoch, packet)) return;
   if (epoch_ > state_.accepted_epoch) {
     phase_ = Phase::kSavingAccepted;
     out.push_back(action::SaveAcceptedEpoch{epoch_, state_.votes});
@@ -319,9 +351,10 @@ void Learner::on_new_leader(const Packet& packet, Actions& out) {
 }
 
 void Learner::take_over_ensemble(Actions& out) {
-  if (!new_ensemble_) return end_sync(out);
+  if (!new_ensemble_ && new_secret_.empty()) return end_sync(out);
   phase_ = Phase::kSavingEnsemble;
-  out.push_back(action::SaveAcceptedEpoch{state_.accepted_epoch, state_.votes, new_ensemble_});
+  out.push_back(
+      action::SaveAcceptedEpoch{state_.accepted_epoch, state_.votes, new_ensemble_, new_secret_});
 }
 
 void Learner::end_sync(Actions& out) {

@@ -45,6 +45,7 @@ class Learner {
   };
 
   void on_packet(const Packet& packet, Actions& out);
+  void on_ping(const Packet& packet, Actions& out);
   void on_leader_info(const Packet& packet, Actions& out);
   void promise(Actions& out);
   void on_sync_mode(const Packet& packet, Actions& out);
@@ -75,13 +76,13 @@ class Learner {
   bool leader_is_zabfs_ = false;
   uint32_t epoch_ = 0;
   std::optional<int64_t> new_ensemble_;  // to be saved before NEWLEADER is acknowledged
+  std::string new_secret_;               // the same; empty: as it was
   SyncMode mode_ = SyncMode::kDiff;
   bool new_leader_waits_ = false;  // for the snapshot to be on disk
   const Zxid known_committed_;     // before this membership
   Zxid committed_;
   std::deque<Zxid> uncommitted_;  // proposals without a COMMIT yet
   std::deque<Zxid> unacknowledged_;
-  int64_t started_ms_;
   int64_t heard_ms_;
   int64_t redial_at_ms_ = 0;
   std::optional<int64_t> turned_away_ms_;  // first, by the leader

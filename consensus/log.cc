@@ -464,16 +464,25 @@ bool Log::read(Disk& disk, const History& history, Zxid after, Zxid through, siz
   return next > through || next == Zxid{} || bytes > max_bytes;
 }
 
-std::map<Zxid, Payload> Log::find(Disk& disk, const std::vector<Range>& wanted) {
+std::map<Zxid, Payload> Log::find(Disk& disk, std::vector<Range> wanted, size_t max_bytes) {
+  auto begins_earlier = [](const Range& a, const Range& b) { return a.after < b.after; };
+  std::sort(wanted.begin(), wanted.end(), begins_earlier);
+  for (size_t i = 1; i < wanted.size(); ++i) {  // so that the last to begin before a zxid tells
+    wanted[i].through = std::max(wanted[i].through, wanted[i - 1].through);
+  }
   std::map<Zxid, Payload> found_txns;
+  size_t bytes = 0;
   LogHandlers handlers;
   handlers.record = [&](const FoundRecord& found, bool) {
+    if (bytes >= max_bytes) return Taken::kEnough;
+    if (found.header.type != RecordType::kTxn) return Taken::kYes;
     Zxid zxid = found.header.zxid;
-    bool is_wanted = found.header.type == RecordType::kTxn &&
-                     std::any_of(wanted.begin(), wanted.end(), [zxid](const Range& range) {
-                       return zxid > range.after && zxid <= range.through;
-                     });
-    if (is_wanted) found_txns[zxid] = std::make_shared<const std::string>(found.body);
+    auto next = std::partition_point(wanted.begin(), wanted.end(),
+                                     [zxid](const Range& range) { return range.after < zxid; });
+    if (next == wanted.begin() || zxid > std::prev(next)->through) return Taken::kYes;
+    Payload& txn = found_txns[zxid];
+    if (!txn) bytes += found.body.size();
+    txn = std::make_shared<const std::string>(found.body);
     return Taken::kYes;
   };
   read_log(disk, handlers);

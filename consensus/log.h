@@ -103,8 +103,8 @@ class Log {
   static bool read(Disk& disk, const History& history, Zxid after, Zxid through, size_t max_bytes,
                    std::deque<LogTxn>& txns);
   // Those of the txns wanted that are intact here, whatever else is damaged or was cut off: a zxid
-  // names one txn for good.
-  static std::map<Zxid, Payload> find(Disk& disk, const std::vector<Range>& wanted);
+  // names one txn for good. No more than `max_bytes` of them and one.
+  static std::map<Zxid, Payload> find(Disk& disk, std::vector<Range> wanted, size_t max_bytes);
   // Removes segments all of whose txns are at or before `zxid`; the new base.
   Zxid purge(Zxid zxid);
 

@@ -46,6 +46,8 @@ class Membership {
   // A voter that has no weight wherever it is one: it must not lead.
   bool is_weightless(ServerId id) const;
   bool is_member(ServerId id) const;
+  // Of one that was only heard of, too.
+  bool knows(ServerId id) const { return is_member(id) || heard_of_.find(id) != nullptr; }
   // Where everybody is who may be dialled; hearsay included.
   std::map<ServerId, Member> addresses() const;
   std::set<ServerId> voters() const;

@@ -23,13 +23,15 @@ constexpr size_t kMaxPacketBytes =
 static_assert(tree::kMaxIdentities <= kMaxPacketIdentities &&
               tree::kMaxIdentityBytes <= kMaxPacketIdentityBytes);
 
-// The capability bytes: a magic, then a bit set (bit 0: zabfs's own requests are understood).
+// The capability bytes: a magic, then a bit set.
 constexpr int32_t kCapabilityMagic = 0x5A414246;  // "ZABF"
-constexpr int32_t kCapabilities = 1;
+constexpr int32_t kRequests = 1;                  // zabfs's own requests are understood
+constexpr int32_t kSecret = 2;                    // passwords are made with the ensemble's secret
+constexpr int32_t kCapabilities = kRequests | kSecret;
 
-bool read_capabilities(Reader& in) {
-  if (in.rest().size() < 8) return false;
-  return in.i32() == kCapabilityMagic && (in.i32() & kCapabilities) != 0;
+int32_t read_capabilities(Reader& in) {
+  if (in.rest().size() < 8) return 0;
+  return in.i32() == kCapabilityMagic ? in.i32() : 0;
 }
 
 }  // namespace
@@ -83,18 +85,21 @@ std::optional<LearnerInfo> decode_learner_info(std::string_view data) {
   if (!in.at_end()) in.i32();
   if (!in.at_end()) info.config_version = in.i64();
   if (!in.ok()) return std::nullopt;
-  info.is_zabfs = read_capabilities(in);
+  int32_t capabilities = read_capabilities(in);
+  info.is_zabfs = (capabilities & kRequests) != 0;
+  info.has_secret = (capabilities & kSecret) != 0;
   if (info.is_zabfs && in.rest().size() >= 8) info.ensemble = in.i64();
   return info;
 }
 
-std::string encode_leader_info(int64_t ensemble) {
+std::string encode_leader_info(int64_t ensemble, std::string_view secret) {
   std::string bytes;
   Writer out(bytes);
   out.i32(kProtocolVersion);
   out.i32(kCapabilityMagic);
   out.i32(kCapabilities);
   out.i64(ensemble);
+  out.raw(secret);
   return bytes;
 }
 
@@ -102,8 +107,11 @@ LeaderInfo decode_leader_info(std::string_view data) {
   Reader in(data);
   LeaderInfo info;
   in.i32();
-  info.is_zabfs = read_capabilities(in);
+  int32_t capabilities = read_capabilities(in);
+  info.is_zabfs = (capabilities & kRequests) != 0;
   if (info.is_zabfs && in.rest().size() >= 8) info.ensemble = in.i64();
+  bool has_secret = (capabilities & kSecret) != 0 && in.rest().size() >= kSecretBytes;
+  if (has_secret) info.secret = in.rest().substr(0, kSecretBytes);
   return info;
 }
 

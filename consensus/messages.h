@@ -39,8 +39,8 @@ enum class PacketType : int32_t {
   kAckEpoch = 18,
   kInformAndActivate = 19,
   // zabfs only: asks any member, whatever its role, for txns that this node's log lost. Data:
-  // count, then (i64 after, i64 through] each. Answered by PROPOSALs and one kFetchTxns, i32 1 if
-  // that member serves.
+  // count, then (i64 after, i64 through] each; then who asks, a LearnerInfo. Answered by PROPOSALs,
+  // not necessarily all at once, and one kFetchTxns, i32 1 if that member serves.
   kFetchTxns = 20,
   // zabfs only, from the leader: a request will not be prepared. Zxid: its attachment. Data:
   // session, cxid, error.
@@ -83,20 +83,23 @@ void encode_packet(const Packet& packet, std::string& out);
 
 // LearnerInfo and LEADERINFO's data, with zabfs's capability bytes trailing, which Java ignores,
 // and behind them the ensemble that the sender belongs to (ZabState::ensemble; 0: none, or
-// unknown).
+// unknown); in LEADERINFO also its secret (ZabState::secret; empty: none).
 struct LearnerInfo {
   ServerId id;
   int64_t config_version = 0;
   bool is_zabfs = false;
   int64_t ensemble = 0;
+  bool has_secret = true;  // it makes passwords with the ensemble's secret
 };
 struct LeaderInfo {
   bool is_zabfs = false;
   int64_t ensemble = 0;
+  std::string secret = {};
 };
+inline constexpr size_t kSecretBytes = 32;
 std::string encode_learner_info(const LearnerInfo& info);
 std::optional<LearnerInfo> decode_learner_info(std::string_view data);
-std::string encode_leader_info(int64_t ensemble);
+std::string encode_leader_info(int64_t ensemble, std::string_view secret);
 LeaderInfo decode_leader_info(std::string_view data);
 
 // The votes of fast leader election.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -21,6 +22,18 @@ enum class Role { kSettling, kLooking, kFollowing, kObserving, kLeading };
 const char* role_name(Role role);
 
 enum class SyncMode { kDiff, kTrunc, kSnap };
+
+// Who knows a session's password: the servers of the ensemble alone, or, at Java's servers and
+// older ones of ours, everybody who knows the session.
+enum class Passwords : int32_t { kUnknown, kSecret, kPublic };
+
+// One member's standing, as the leader knows it.
+struct MemberStatus {
+  ServerId id;
+  Role role = Role::kLooking;
+  Zxid zxid;
+  Passwords passwords = Passwords::kUnknown;
+};
 
 namespace event {
 struct Tick {};
@@ -55,6 +68,7 @@ struct AcceptedEpochSaved {
   uint32_t epoch;
   bool votes;
   std::optional<int64_t> ensemble = std::nullopt;  // none: as it was
+  std::string secret = {};                         // empty: as it was
 };
 struct EpochSaved {  // current epoch, and all that was appended before its EndSync, are durable
   uint32_t epoch;
@@ -149,6 +163,7 @@ struct SaveAcceptedEpoch {
   uint32_t epoch;
   bool votes;  // and this node has a vote from now on; false: as it was
   std::optional<int64_t> ensemble = std::nullopt;  // none: as it was
+  std::string secret = {};                         // empty: as it was
 };
 struct Commit {
   Zxid through;
@@ -175,7 +190,7 @@ struct SessionsTouched {  // from a learner's answer to PING
 };
 struct AnswerPing {
   Zxid zxid;
-  Payload status;  // the leader's word on the members, if it is zabfs
+  std::vector<MemberStatus> members;  // the leader's word on them, if it is zabfs
 };
 struct Answered {  // SYNC, REVALIDATE or REFUSED from the leader, at a learner
   Packet packet;
@@ -207,6 +222,8 @@ struct ZabConfig {
   Ensemble ensemble;  // as configured; what counts is Membership
   // A new ensemble, once all voters have been seen empty; Java: db.autocreate.
   bool begins_by_itself = true;
+  // Who is in no configuration may follow, for it may come to be in one.
+  bool admits_strangers = false;
   bool wants_vote = true;  // where no configuration has this node: it follows, and isn't counted
   int32_t tick_ms = 2000;
   int32_t init_limit = 10;  // ticks
@@ -217,6 +234,9 @@ struct ZabConfig {
   int64_t init_ms() const { return int64_t{tick_ms} * init_limit; }
   int64_t sync_ms() const { return int64_t{tick_ms} * sync_limit; }
 };
+
+// Epochs above it are refused, whoever names them: they come one by one, and must not run out.
+inline constexpr uint32_t kMaxEpoch = 0x7ff00000;
 
 // Rounds of an election are counted up from 1; what is larger than this is a nonce instead.
 constexpr int64_t kFirstNonce = int64_t{1} << 62;
@@ -244,6 +264,11 @@ struct ZabState {
   // none.
   int64_t ensemble = 0;
   bool ensemble_holds = false;
+  // What passwords of sessions are made with (fsd/wire/auth.h); empty: none is known. A leader
+  // without one takes `fresh_secret` and saves it with its epoch; a learner takes over and saves
+  // its leader's before it acknowledges NEWLEADER. So whoever is elected later has it.
+  std::string secret, fresh_secret;
+  std::set<ServerId> public_passwords;  // whose are, as last heard
   uint32_t accepted_epoch = 0;
   uint32_t current_epoch = 0;
   History history;  // appended, not necessarily durable
@@ -252,6 +277,10 @@ struct ZabState {
   Zxid diff_from;   // a learner whose log ends before this gets a snapshot: it is shorter
   uint64_t next_link = 1;
 
+  void note_passwords(ServerId id, Passwords passwords) {
+    if (passwords == Passwords::kPublic) public_passwords.insert(id);
+    if (passwords == Passwords::kSecret) public_passwords.erase(id);
+  }
   int64_t settled_ensemble() const { return ensemble_holds ? ensemble : 0; }
   bool is_foreign(int64_t other) const {
     return other != 0 && settled_ensemble() != 0 && other != ensemble;
@@ -264,16 +293,14 @@ inline bool is_to_vote(const ZabConfig& config, const Membership& membership) {
   return membership.is_voter(config.me) || (config.wants_vote && !membership.is_member(config.me));
 }
 
+// Whether that server, which says so itself, may have what members have: our history.
+inline bool may_learn(const ZabConfig& config, const Membership& membership, ServerId id) {
+  return config.admits_strangers || membership.knows(member_of(id));
+}
+
 // Whether it has a vote now. Who does not understand a configuration can't tell what its vote does.
 inline bool may_vote(const ZabConfig& config, const ZabState& state) {
   return state.votes && state.membership.is_understood() && is_to_vote(config, state.membership);
 }
-
-// One member's standing, as the leader knows it.
-struct MemberStatus {
-  ServerId id;
-  Role role = Role::kLooking;
-  Zxid zxid;
-};
 
 }  // namespace zabfs::consensus

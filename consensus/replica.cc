@@ -37,6 +37,7 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       tree_(std::make_shared<tree::Tree>()),
       tracker_(config_.zab.tick_ms) {
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
+  config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
 }
 
@@ -53,8 +54,12 @@ void Replica::start() {
   // zookeeper-formats.md 1.3: the server's number on top, then the time, then a counter. It begins
   // anywhere, so that ids don't come again when the wall clock goes back.
   auto time = static_cast<uint64_t>(environment_.wall_ms());
-  next_session_ = static_cast<int64_t>(((time << 24) >> 8) | (environment_.random() & 0x7fff) |
-                                       (static_cast<uint64_t>(config_.zab.me.value) << 56));
+  uint64_t me = tree::server_byte(config_.zab.me);
+  next_session_ =
+      static_cast<int64_t>(((time << 24) >> 8) | (environment_.random() & 0x7fff) | (me << 56));
+  next_mount_session_ =
+      static_cast<int64_t>(((time << 24) >> 16) | (environment_.random() & 0x7f) | (me << 48));
+  next_attach_ = static_cast<uint32_t>(environment_.random());
   if (mending_) {
     ask_next_member();
   } else {
@@ -70,6 +75,14 @@ void Replica::start_core() {
 }
 
 SessionId Replica::new_session_id() { return SessionId{++next_session_}; }
+
+SessionId Replica::new_mount_session_id() { return SessionId{++next_mount_session_}; }
+
+bool Replica::has_public_passwords() const {
+  const ZabState& state = zab_->state();
+  return std::any_of(state.public_passwords.begin(), state.public_passwords.end(),
+                     [&](ServerId id) { return state.membership.is_member(id); });
+}
 
 void Replica::step(const Event& event) {
   Actions actions;
@@ -170,14 +183,7 @@ void Replica::carry_out(Action& any) {
   } else if (auto* ping = std::get_if<action::AnswerPing>(&any)) {
     answer_ping(*ping);
   } else if (auto* touched = std::get_if<action::SessionsTouched>(&any)) {
-    tree::jute::Reader in(*touched->data);
-    while (!in.at_end()) {
-      SessionId session{in.i64()};
-      int32_t timeout_ms = in.i32();
-      if (in.ok() && tracker_.contains(session)) {
-        tracker_.touch(session, timeout_ms, environment_.now_ms());
-      }
-    }
+    on_touched(*touched);
   } else if (auto* confirmed = std::get_if<action::Confirmed>(&any)) {
     auto place = confirmations_.find(confirmed->token);
     if (place != confirmations_.end()) {
@@ -202,7 +208,8 @@ void Replica::carry_out(Action& any) {
     queue_for_log({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
   } else if (auto* save = std::get_if<action::SaveAcceptedEpoch>(&any)) {
     auto status = std::make_shared<DiskStatus>();
-    auto promise = std::make_shared<Promise>(Promise{save->epoch, save->votes, save->ensemble});
+    auto promise =
+        std::make_shared<Promise>(Promise{save->epoch, save->votes, save->ensemble, save->secret});
     environment_.run_io(
         [this, status, promise] {
           // One that is on its way to the disk gives this node its vote.
@@ -374,7 +381,8 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
   if (status.is_full()) return on_disk_full(status, kPromiseBytes);
   if (!status.ok()) return environment_.die(status.message());
   bool gains_vote = promise.votes && !zab_->state().votes;
-  step(event::AcceptedEpochSaved{promise.accepted_epoch, promise.votes, promise.ensemble});
+  step(event::AcceptedEpochSaved{promise.accepted_epoch, promise.votes, promise.ensemble,
+                                 promise.secret});
   if (!gains_vote || !zab_->state().votes) return;
   environment_.log(LogLevel::kInfo, fmt::format("{}: this node votes now", place()));
   log_.forget_damaged();
@@ -436,7 +444,7 @@ void Replica::apply_committed() {
     const tree::TxnHeader& header = txns[i].header;
     if (header.type == OpCode::kCloseSession) {
       tracker_.remove(header.session);
-      session_owners_.erase(header.session);
+      proven_.erase(header.session);
       attached_here_.erase(header.session);
       closed.push_back(header.session);
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),

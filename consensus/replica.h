@@ -81,6 +81,9 @@ struct ReplicaConfig {
   tree::PrepareOptions prepare;
   int64_t reap_interval_ms = 60'000;  // of empty containers and TTL nodes
   bool reconfig_enabled = false;
+  // Who is the superuser at other members' client ports, too: as zoo.cfg has them.
+  std::string super_digest, x509_super;
+  size_t max_fetch_bytes = 16u << 20;  // of txns that another member's log lost, sent at once
   bool readdress = false;          // the addresses in zoo.cfg count, not those that were committed
   bool standalone_enabled = true;  // one configured member is no ensemble, and can't become one
   // The simulator's: before it is established, a leader's snapshots hold all of its log, as Java's.
@@ -114,15 +117,22 @@ class Replica {
   // A barrier: `done` runs once this node has applied everything committed before the call, with a
   // quorum's word for it. It renews `session` (if not 0) as of the call, too.
   void sync(SessionId session, Completion done);
-  // A fresh session id of this node's.
+  // A fresh session id of this node's, for a client, and for the mount (tree/types.h).
   SessionId new_session_id();
+  SessionId new_mount_session_id();
+  // What passwords of sessions are made with, here and at the other servers; empty: not known.
+  const std::string& secret() const { return zab_->state().secret; }
+  // Some member gives its sessions passwords that are ZooKeeper's.
+  bool has_public_passwords() const;
   // A session of this node's clients was heard of.
   void touch_session(SessionId session, int32_t timeout_ms);
   // The session's client has connected to this node. kOk: the session lives, is renewed, and is
   // this node's; its requests name the outcome's zxid as their attachment, and no request that came
   // by an older one can take effect any more. kSessionExpired: it is over. kConnectionLoss: the
   // leader is gone, nobody knows.
-  void attach(SessionId session, int32_t timeout_ms, Completion done);
+  // `identities` are those of its new connection.
+  void attach(SessionId session, int32_t timeout_ms, Completion done,
+              tree::Identities identities = {});
 
   template <class Read>
   auto read(const Read& body) const {
@@ -204,6 +214,7 @@ class Replica {
     ServerId member;  // being asked
     LinkId link = 0;
     std::set<ServerId> refused;  // don't have them all
+    size_t had = 0;              // found, when the last question was asked
     int64_t next_step_ms = 0;
   };
 
@@ -269,12 +280,14 @@ class Replica {
   bool set_old_damage_aside();
   void report_damage(const std::string& what);
   void ask_next_member();
+  std::vector<Log::Range> still_missing() const;
   void ask_for_missing();
   void on_mending_packet(const Packet& packet);
   void on_mending_link_down();
   void finish_mending();
   void give_up_mending();
   void answer_fetch(LinkId link, const Packet& packet);
+  void send_fetched(LinkId link, const std::map<Zxid, Payload>& found);
   // `of_snapshots`: a file of about so many bytes did not fit on the snapshots' disk.
   void on_disk_full(const DiskStatus& status, size_t of_snapshots = 0);
   void probe_for_room();
@@ -285,7 +298,12 @@ class Replica {
   void process_own(tree::Request request);
   tree::Error send_on(Pending& pending);
   void propose(tree::PreparedTxn txn);
+  // What other members forward (replica_forwarded.cc).
   void on_forwarded(const action::Forwarded& forwarded);
+  bool lives_at(SessionId session, ServerId server) const;
+  [[nodiscard]] tree::Error check_origin(tree::Request& request, ServerId from);
+  void take_off_unproven(tree::Request& request, ServerId from);
+  void on_touched(const action::SessionsTouched& touched);
   void on_answered(const Packet& packet);
   void on_refused(const Packet& packet);
   bool is_still_attached(SessionId session, int32_t timeout_ms);
@@ -295,7 +313,7 @@ class Replica {
   void become_ready();
   void resend_pending();
   void lose_track_of_pending();
-  static void fail(const tree::Request& request, const Completion& done, tree::Error error);
+  static void fail(const Completion& done, tree::Error error);
   void fail_pending(uint64_t number, tree::Error error);
   void fail_attaching();
   void confirm(std::function<void()> proven);
@@ -363,6 +381,7 @@ class Replica {
 
   std::optional<Mending> mending_;
   bool mending_given_up_ = false;
+  bool fetching_ = false;  // for another member
   bool disk_full_ = false;
   int64_t next_probe_ms_ = INT64_MAX;
   size_t room_for_snapshots_ = 0;  // that was missing
@@ -383,7 +402,9 @@ class Replica {
   uint64_t role_number_ = 0;
   std::optional<tree::Preparer> preparer_;
   tree::SessionTracker tracker_;
-  std::map<SessionId, ServerId> session_owners_;  // the member that a session's client is at
+  // Of sessions at other members: who their clients are since their connections began.
+  std::map<SessionId, tree::Identities> proven_;
+  int64_t tell_unproven_ms_ = 0;
   Zxid last_proposed_;
   int64_t next_reap_ms_ = 0;
 
@@ -401,8 +422,9 @@ class Replica {
   std::map<SessionId, int32_t> touched_;               // since the last PING, ms
   std::multimap<SessionId, Completion> revalidating_;  // where a Java server leads
   std::map<SessionId, Zxid> attached_here_;            // the newest attachment that this node made
-  int32_t next_attach_cxid_ = 0;                       // from there down
+  uint32_t next_attach_ = 0;
   int64_t next_session_ = 0;
+  int64_t next_mount_session_ = 0;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
   std::map<LinkId, Supply> supplies_;

@@ -21,10 +21,7 @@ namespace zabfs::consensus {
 
 namespace {
 
-constexpr int64_t kNextPeerMs = 300;        // between one member that could not help and the next
-constexpr int64_t kFetchTimeoutMs = 5'000;  // a member that does not answer
 constexpr int64_t kRoomProbeMs = 1'000;
-constexpr size_t kMaxFetchRanges = 10'000;
 
 }  // namespace
 
@@ -181,6 +178,11 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   state.votes = votes;
   state.empty = is_empty;
   state.nonce = kFirstNonce | static_cast<int64_t>(environment_.random() >> 2);
+  while (state.fresh_secret.size() < kSecretBytes) {
+    uint64_t word = environment_.random();
+    state.fresh_secret.append(reinterpret_cast<const char*>(&word), sizeof(word));
+  }
+  state.secret = epochs_.promise().secret;
   state.accepted_epoch = accepted;
   state.ensemble = epochs_.promise().ensemble.value_or(0);
   state.ensemble_holds = history.last() != Zxid{};
@@ -253,125 +255,6 @@ bool Replica::is_alone() const {
 void Replica::report_damage(const std::string& what) {
   environment_.log(LogLevel::kError,
                    fmt::format("node {}: DAMAGE: {}", config_.zab.me.value, what));
-}
-
-// ---- mending the log with what other members have
-
-void Replica::ask_next_member() {
-  std::map<ServerId, Member> members = zab_->membership().addresses();
-  auto next = members.upper_bound(mending_->member);
-  if (next != members.end() && next->first == config_.zab.me) ++next;
-  if (next == members.end()) next = members.begin();
-  if (next->first == config_.zab.me) ++next;
-  mending_->member = next->first;
-  if (mending_->link != 0) {
-    forget_link(mending_->link);
-    transport_.close(mending_->link, "it does not answer");
-  }
-  mending_->link = new_link_id();
-  mending_->next_step_ms = environment_.now_ms() + kFetchTimeoutMs;
-  transport_.dial(mending_->member, mending_->link);
-}
-
-void Replica::ask_for_missing() {
-  std::string data;
-  tree::jute::Writer out(data);
-  out.count(mending_->missing.size());
-  for (const Log::Range& range : mending_->missing) {
-    out.i64(range.after.value);
-    out.i64(range.through.value);
-  }
-  send_packet(mending_->link, Packet(PacketType::kFetchTxns, Zxid{}, std::move(data)));
-}
-
-void Replica::on_mending_packet(const Packet& packet) {
-  mending_->next_step_ms = environment_.now_ms() + kFetchTimeoutMs;
-  if (packet.type == PacketType::kProposal && packet.data) {
-    mending_->found[packet.zxid] = packet.data;
-    return;
-  }
-  if (packet.type != PacketType::kFetchTxns) return;
-  bool serves = tree::jute::Reader(packet.bytes()).i32() == 1;
-  forget_link(mending_->link);
-  transport_.close(std::exchange(mending_->link, 0), "the fetch is over");
-  // Members may each have a part of it.
-  bool complete = true;
-  for (const Log::Range& range : mending_->missing) {
-    for (Zxid zxid = range.after.next(); complete && zxid <= range.through; zxid = zxid.next()) {
-      complete = mending_->found.contains(zxid);
-    }
-  }
-  if (complete) return finish_mending();
-  mending_->refused.insert(mending_->member);
-  // With a leader among the others this node can do without its vote; without one, it holds on to
-  // what it has until every other member was asked.
-  size_t others = zab_->membership().addresses().size() - 1;
-  if (serves || mending_->refused.size() == others) return give_up_mending();
-  mending_->next_step_ms = environment_.now_ms() + kNextPeerMs;
-}
-
-void Replica::on_mending_link_down() {
-  mending_->link = 0;
-  mending_->next_step_ms = environment_.now_ms() + kNextPeerMs;
-}
-
-void Replica::finish_mending() {
-  size_t count = mending_->found.size();
-  DiskStatus status = log_.mend(mending_->found);
-  disk_full_ = status.is_full();
-  if (disk_full_) {
-    report_damage(status.message() + "; the log can't be mended until there is room");
-    mending_->next_step_ms = environment_.now_ms() + kRoomProbeMs;
-    return;
-  }
-  if (!status.ok()) return environment_.die(status.message());
-  environment_.log(LogLevel::kWarning,
-                   fmt::format("node {}: mended the log with {} txns from server {}",
-                               config_.zab.me.value, count, mending_->member.value));
-  recover_again();
-}
-
-void Replica::give_up_mending() {
-  mending_given_up_ = true;
-  // What was served from the intact beginning is where this node goes on.
-  std::unique_ptr<tree::SnapshotCursor> cursor = tree_->begin_snapshot();
-  DiskStatus status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
-    return cursor->next(out, chunk_bytes());
-  });
-  cursor.reset();  // before the tree that it walks goes
-  if (!status.ok() && !status.is_full()) return environment_.die(status.message());
-  recover_again();
-}
-
-void Replica::recover_again() {
-  mending_.reset();
-  std::string error = recover();
-  if (!error.empty()) return environment_.die(error);
-  if (mending_) return ask_next_member();  // the disk did it again
-  start_core();
-}
-
-// Another member asks for txns by their zxids; whatever this node's role, its log has them or not.
-void Replica::answer_fetch(LinkId link, const Packet& packet) {
-  tree::jute::Reader in(packet.bytes());
-  std::vector<Log::Range> ranges(std::min(in.count(16), kMaxFetchRanges));
-  for (Log::Range& range : ranges) {
-    range.after.value = in.i64();
-    range.through.value = in.i64();
-  }
-  if (!in.ok()) ranges.clear();
-  auto found = std::make_shared<std::map<Zxid, Payload>>();
-  environment_.run_background([this, ranges, found] { *found = Log::find(log_disk_, ranges); },
-                              [this, link, found] {
-                                if (!links_.contains(link)) return;
-                                for (const auto& [zxid, txn] : *found) {
-                                  send_packet(link, Packet(PacketType::kProposal, zxid, txn));
-                                }
-                                std::string data;
-                                tree::jute::Writer(data).i32(ready_ ? 1 : 0);
-                                send_packet(
-                                    link, Packet(PacketType::kFetchTxns, Zxid{}, std::move(data)));
-                              });
 }
 
 // ---- a full disk

@@ -20,7 +20,6 @@ namespace {
 constexpr int kMaxSends = 8;
 constexpr size_t kMaxTouchedInPing = 100'000;  // the rest goes with the next
 static_assert(kMaxTouchedInPing * 12 <= kMaxPacketData);
-constexpr int32_t kFirstAttachCxid = -2;  // and down from there
 
 // REQUEST's data (zookeeper-formats.md 3.8). Its zxid, which Java does not read, is the attachment.
 Packet request_packet(const tree::Request& request) {
@@ -50,9 +49,9 @@ bool is_conditional(const tree::Request& request) {
 void Replica::submit(tree::Request request, Completion done, bool at_once) {
   bool is_too_much = pending_.size() >= config_.max_pending ||
                      pending_bytes_ + request.body.size() > config_.max_pending_bytes;
-  if (is_too_much) return fail(request, done, Error::kBadLimit);
+  if (is_too_much) return fail(done, Error::kBadLimit);
   if (!is_sendable(request.body.size() + kPacketMarginBytes, request.identities)) {
-    return fail(request, done, Error::kBadArguments);
+    return fail(done, Error::kBadArguments);
   }
   pending_bytes_ += request.body.size();
   uint64_t number = next_pending_++;
@@ -72,9 +71,9 @@ Error Replica::send_on(Pending& pending) {
   return Error::kOk;
 }
 
-void Replica::fail(const tree::Request& request, const Completion& done, Error error) {
+void Replica::fail(const Completion& done, Error error) {
   Outcome outcome;
-  outcome.type = request.type;
+  outcome.type = OpCode::kError;
   outcome.error = error;
   if (done) done(outcome);
 }
@@ -85,7 +84,7 @@ void Replica::fail_pending(uint64_t number, Error error) {
   pending_bytes_ -= pending.request.body.size();
   pending_.erase(place);
   pending_by_key_.erase({pending.request.session, pending.request.cxid});
-  fail(pending.request, pending.done, error);
+  fail(pending.done, error);
 }
 
 // Whoever waits for them does better to ask another server.
@@ -96,7 +95,7 @@ void Replica::fail_attaching() {
   }
   for (uint64_t number : attaching) fail_pending(number, Error::kConnectionLoss);
   for (auto& [session, done] : std::exchange(revalidating_, {})) {
-    fail(tree::Request{}, done, Error::kConnectionLoss);
+    fail(done, Error::kConnectionLoss);
   }
 }
 
@@ -155,7 +154,7 @@ void Replica::become_ready() {
     preparer_->reset();
     last_proposed_ = Zxid::make(zab_->epoch(), 0);
     tracker_.clear();
-    session_owners_.clear();
+    proven_.clear();
     for (const auto& [id, session] : tree_->sessions()) {
       tracker_.touch(id, session.timeout_ms, now_ms);
     }
@@ -214,20 +213,18 @@ void Replica::resend_pending() {
 // ---- as the leader
 
 Error Replica::process(tree::Request request, ServerId from) {
-  Error error = preparer_->admit(request);
-  if (error != Error::kOk && !is_mutant(Mutant::kLateRequestsPrepared)) return error;
+  Error error = from == config_.zab.me ? Error::kOk : check_origin(request, from);
+  if (error == Error::kOk) error = preparer_->admit(request);
+  bool is_late = error == Error::kSessionMoved || error == Error::kConnectionLoss;
+  if (is_late && is_mutant(Mutant::kLateRequestsPrepared)) error = Error::kOk;
+  if (error != Error::kOk) return error;
   int64_t now_ms = environment_.now_ms();
   bool attaches = request.type == OpCode::kExtAttach && tracker_.contains(request.session);
   if (request.type == OpCode::kCreateSession || attaches) {
     int32_t timeout_ms = tree::jute::Reader(request.body).i32();
-    tracker_.touch(request.session, timeout_ms, now_ms);
-    session_owners_[request.session] = from;
-  } else if (tracker_.touch(request.session, now_ms) && request.type != OpCode::kCloseSession) {
-    // Who keeps no attachments has a session if it is the first who writes in it after a change of
-    // leaders (Java: checkSession).
-    ServerId& owner = session_owners_.try_emplace(request.session, from).first->second;
-    if (request.attachment != tree::kNoAttachment) owner = from;
-    request.session_moved = owner != from;
+    tracker_.touch(request.session, std::max(timeout_ms, config_.zab.tick_ms), now_ms);
+  } else {
+    tracker_.touch(request.session, now_ms);
   }
   for (tree::PreparedTxn& txn :
        preparer_->prepare(request, last_proposed_.next(), environment_.wall_ms())) {
@@ -287,67 +284,9 @@ size_t Replica::synced_voter_count() const {
   return count;
 }
 
-// From a Java server. What other servers still hold of the session is late from here on.
-void Replica::answer_revalidate(LinkId link, SessionId session, int32_t timeout_ms, ServerId from) {
-  auto answer = [this, link, session](bool valid) {
-    if (!links_.contains(link)) return;
-    std::string data;
-    tree::jute::Writer out(data);
-    out.i64(session.value);
-    out.boolean(valid);
-    send_packet(link, Packet(PacketType::kRevalidate, Zxid{-1}, std::move(data)));
-  };
-  if (!tracker_.touch(session, environment_.now_ms())) return answer(false);
-  tree::Request attach;
-  attach.session = session;
-  attach.type = OpCode::kExtAttach;
-  attach.body = tree::create_session_body(timeout_ms);
-  attach.attachment = tree::kNoAttachment;
-  if (process(std::move(attach), from) != Error::kOk) return answer(false);
-  after_committed_.emplace(last_proposed_, [answer] { answer(true); });
-}
-
 void Replica::propose(tree::PreparedTxn txn) {
   last_proposed_ = txn.zxid;
   step(event::Propose{txn.zxid, make_payload(std::move(txn.bytes))});
-}
-
-void Replica::on_forwarded(const action::Forwarded& forwarded) {
-  if (!ready_) return;  // resent by the learner once we serve it
-  tree::jute::Reader in(forwarded.packet.bytes());
-  if (forwarded.packet.type == PacketType::kRevalidate) {
-    SessionId session{in.i64()};
-    int32_t timeout_ms = in.i32();
-    if (!in.ok()) return cut_off(forwarded.link, "malformed REVALIDATE");
-    return answer_revalidate(forwarded.link, session, timeout_ms, member_of(forwarded.from));
-  }
-  tree::Request request;
-  request.session.value = in.i64();
-  request.cxid = in.i32();
-  request.type = static_cast<OpCode>(in.i32());
-  if (!in.ok()) {
-    return cut_off(forwarded.link, "malformed REQUEST");
-  }
-  request.body = in.rest();
-  request.identities = forwarded.packet.identities;
-  request.attachment = forwarded.packet.zxid;
-  if (request.type != OpCode::kSync) {
-    Error error = process(request, member_of(forwarded.from));
-    if (error == Error::kOk) return;
-    std::string data;
-    tree::jute::Writer out(data);
-    out.i64(request.session.value);
-    out.i32(request.cxid);
-    out.i32(static_cast<int32_t>(error));
-    return send_packet(forwarded.link,
-                       Packet(PacketType::kRefused, request.attachment, std::move(data)));
-  }
-  tracker_.touch(request.session, environment_.now_ms());
-  confirm([this, link = forwarded.link] {
-    after_committed_.emplace(last_txn(), [this, link] {
-      if (links_.contains(link)) send_packet(link, Packet(PacketType::kSync, Zxid{}));
-    });
-  });
 }
 
 void Replica::expire_sessions() {
@@ -395,13 +334,13 @@ void Replica::touch_session(SessionId session, int32_t timeout_ms) {
   }
 }
 
-void Replica::attach(SessionId session, int32_t timeout_ms, Completion done) {
+void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
+                     tree::Identities identities) {
   tree::Request request;
   request.session = session;
   request.type = OpCode::kExtAttach;
-  if (!ready_) return fail(request, done, Error::kConnectionLoss);
+  if (!ready_) return fail(done, Error::kConnectionLoss);
   if (is_still_attached(session, timeout_ms)) {
-    session_owners_[session] = config_.zab.me;
     Outcome outcome;
     outcome.zxid = attached_here_[session];
     return done(outcome);
@@ -417,12 +356,8 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done) {
     return send_packet(zab_->link_to_leader(),
                        Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
   }
-  // Begins anywhere: no two servers that attach one session at once may take each other's txn for
-  // their own.
-  if (next_attach_cxid_ >= 0 || next_attach_cxid_ == INT32_MIN) {
-    next_attach_cxid_ = kFirstAttachCxid - static_cast<int32_t>(environment_.random() & 0x3fffffff);
-  }
-  request.cxid = next_attach_cxid_--;
+  request.cxid = tree::attach_cxid(next_attach_++, tree::server_byte(config_.zab.me));
+  request.identities = std::move(identities);
   submit(std::move(request), [this, session, done = std::move(done)](const Outcome& outcome) {
     if (outcome.error == Error::kOk) attached_here_[session] = outcome.zxid;
     done(outcome);
@@ -446,7 +381,7 @@ void Replica::on_revalidated(const Packet& packet) {
   if (!in.ok() || place == revalidating_.end()) return;
   Completion done = std::move(place->second);
   revalidating_.erase(place);
-  fail(tree::Request{}, done, valid ? Error::kOk : Error::kSessionExpired);
+  fail(done, valid ? Error::kOk : Error::kSessionExpired);
 }
 
 void Replica::on_refused(const Packet& packet) {
@@ -479,17 +414,7 @@ void Replica::answer_ping(const action::AnswerPing& ping) {
     out.i32(touched.mapped());
   }
   send_packet(zab_->link_to_leader(), Packet(PacketType::kPing, ping.zxid, std::move(data)));
-  if (!ping.status || ping.status->empty()) return;
-  tree::jute::Reader in(*ping.status);
-  std::vector<MemberStatus> members(in.count(20));
-  for (MemberStatus& member : members) {
-    member.id.value = in.i64();
-    int32_t role = in.i32();
-    if (role < 0 || role > static_cast<int32_t>(Role::kLeading)) in.fail();
-    member.role = static_cast<Role>(role);
-    member.zxid.value = in.i64();
-  }
-  if (in.ok()) reported_members_ = std::move(members);
+  if (!ping.members.empty()) reported_members_ = ping.members;
 }
 
 std::vector<MemberStatus> Replica::member_status() const {

@@ -145,6 +145,7 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
   } else if (const auto* accepted = std::get_if<event::AcceptedEpochSaved>(&event)) {
     state_.accepted_epoch = std::max(state_.accepted_epoch, accepted->epoch);
     if (accepted->ensemble) state_.ensemble = *accepted->ensemble;
+    if (!accepted->secret.empty()) state_.secret = accepted->secret;
     if (accepted->votes && !state_.votes && !state_.diverged) {
       state_.votes = true;
       gaining_vote_ = false;
@@ -249,8 +250,10 @@ void Zab::step_role(int64_t now_ms, const Event& event, Actions& out) {
     std::optional<ServerId> leader;
     if (vote != nullptr) {
       note_word(now_ms, *vote);
-      bool is_newer = state_.membership.adopt(vote->notification.config);
-      if (state_.membership.hear_of(vote->notification.proposed) || is_newer) {
+      bool counts = may_learn(config_, state_.membership, vote->from);
+      bool is_newer = counts && state_.membership.adopt(vote->notification.config);
+      bool is_news = counts && state_.membership.hear_of(vote->notification.proposed);
+      if (is_news || is_newer) {
         out.push_back(action::MembershipChanged{});
         return look(now_ms, out);
       }

@@ -239,13 +239,13 @@ class Reader {
     } else if (key == "DigestAuthenticationProvider.superDigest") {
       if (line.value.find(':') == std::string::npos)
         fail(line, "it is not of the form user:digest");
-      wire.super_digest = line.value;
+      wire.super_digest = config_.host.replica.super_digest = line.value;
     } else if (key == "secureClientPort") {
       number(line, wire.secure_port.emplace(), 0, UINT16_MAX);
     } else if (key == "secureClientPortAddress") {
       wire.secure_address = line.value;
     } else if (key == "X509AuthenticationProvider.superUser") {
-      wire.x509_super = line.value;
+      wire.x509_super = config_.host.replica.x509_super = line.value;
     } else if (key == "zabfs.clientSocket") {
       wire.unix_socket = line.value;
     } else if (key == "enforce.auth.enabled") {

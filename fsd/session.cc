@@ -26,7 +26,7 @@ void ClientSession::start() {
 void ClientSession::open() {
   if (open_ || opening_ || closed_) return;
   opening_ = true;
-  SessionId session = host_.replica().new_session_id();
+  SessionId session = host_.replica().new_mount_session_id();
   int64_t sent_ms = host_.now_ms();
   host_.replica().submit(tree::superuser_request(session, 0, OpCode::kCreateSession,
                                                  tree::create_session_body(timeout_ms_)),

@@ -75,6 +75,12 @@ bool Preparer::is_attached(SessionId id, Zxid attachment) const {
   return session && session->attachment == attachment;
 }
 
+int16_t Preparer::home_of(SessionId id) const {
+  std::optional<Session> session = find_session(id);
+  bool moved = session && session->home != kWhereItWasMade;
+  return moved ? session->home : maker_of(id);
+}
+
 Error Preparer::admit(const Request& request) const {
   if (request.session == SessionId{} || request.attachment == kNoAttachment) return Error::kOk;
   std::optional<Session> session = find_session(request.session);
@@ -98,9 +104,8 @@ void Preparer::note_request(const Request& request) {
 
 Error Preparer::check_session(const Request& request) const {
   if (request.session == SessionId{}) return Error::kOk;
-  if (!find_session(request.session))
-    return options_.local_sessions ? Error::kOk : Error::kSessionExpired;
-  return request.session_moved ? Error::kSessionMoved : Error::kOk;
+  bool known = find_session(request.session) || options_.local_sessions;
+  return known ? Error::kOk : Error::kSessionExpired;
 }
 
 // Against what is applied, as Java does (ZooKeeperServer.checkQuota).
@@ -405,6 +410,7 @@ Error Preparer::prepare_attach(const Request& request, Txn& txn) {
   if (!session) return Error::kSessionExpired;
   session->attachment = zxid_;
   session->last_cxid = 0;
+  session->home = attached_to(request.cxid);
   session_changes_[request.session] = {zxid_, session};
   txn.header.type = OpCode::kError;
   txn.body = ErrorTxn{Error::kOk};

@@ -49,6 +49,10 @@ class Preparer {
   // same, was prepared before. Neither becomes a txn: under its session and cxid the log may hold
   // another's.
   Error admit(const Request& request) const;
+  bool knows(SessionId session) const { return find_session(session).has_value(); }
+  // The server that the session's client is at, and else its requests come from: server_byte, or
+  // kAnywhere. Of a session that nobody knows, the one that made its id.
+  int16_t home_of(SessionId session) const;
   // Whether that is the session's attachment, once all that is outstanding is applied.
   bool is_attached(SessionId session, Zxid attachment) const;
   // Prepares one request; its first txn gets the zxid `first`, at the leader's wall clock

@@ -62,7 +62,7 @@ PosixChange read_change(jute::Reader& in) {
 }  // namespace
 
 Request superuser_request(SessionId session, int32_t cxid, OpCode type, std::string body) {
-  return Request{session, cxid, type, std::move(body), superuser(), false};
+  return Request{session, cxid, type, std::move(body), superuser()};
 }
 
 std::string create_body(std::string_view path, std::optional<std::string_view> data,

@@ -24,7 +24,6 @@ struct Request {
   std::string body;
   Identities identities;
   Zxid attachment = kFirstAttachment;  // of the session, as the server that sends it knows it
-  bool session_moved = false;          // the leader's word: this session is another server's by now
 };
 
 // Whether some operation of it makes an ephemeral znode.

@@ -43,7 +43,7 @@ NodeStat read_node_stat(jute::Reader& in) {
 
 // ZooKeeper's stream has no room for the attachments of sessions. They travel as ACLs that no znode
 // has, under ids that no ACL has: Java drops those after loading (ReferenceCountedACLCache). An
-// entry is a session and its attachment, in hexadecimal.
+// entry is a session, its attachment and, if that is known, where it is, in hexadecimal.
 constexpr std::string_view kAttachmentScheme = "zabfs-attachment";
 constexpr int64_t kFirstAttachmentsId = -2;  // and down from there
 constexpr size_t kAttachmentsInList = 1'000;
@@ -56,7 +56,12 @@ std::vector<AclList> write_attachments(const std::map<SessionId, Session>& sessi
     char text[40];
     std::snprintf(text, sizeof(text), "%" PRIx64 ":%" PRIx64, static_cast<uint64_t>(id.value),
                   static_cast<uint64_t>(session.attachment.value));
-    lists.back().push_back({0, {std::string(kAttachmentScheme), text}});
+    std::string entry = text;
+    if (session.home != kAnywhere) {
+      std::snprintf(text, sizeof(text), ":%x", static_cast<unsigned int>(session.home));
+      entry += text;
+    }
+    lists.back().push_back({0, {std::string(kAttachmentScheme), std::move(entry)}});
   }
   return lists;
 }
@@ -67,9 +72,15 @@ void read_attachments(const AclList& list, std::map<SessionId, Session>& session
     const char* end = entry.who.id.data() + entry.who.id.size();
     auto [colon, no_session] = std::from_chars(entry.who.id.data(), end, session, 16);
     if (no_session != std::errc() || colon == end || *colon != ':') continue;
-    if (std::from_chars(colon + 1, end, attachment, 16).ec != std::errc()) continue;
+    auto [next, no_attachment] = std::from_chars(colon + 1, end, attachment, 16);
+    if (no_attachment != std::errc()) continue;
+    uint8_t home = 0;
+    bool has_home = next != end && *next == ':' &&
+                    std::from_chars(next + 1, end, home, 16).ec == std::errc() && home != 0;
     auto place = sessions.find(SessionId{static_cast<int64_t>(session)});
-    if (place != sessions.end()) place->second.attachment.value = static_cast<int64_t>(attachment);
+    if (place == sessions.end()) continue;
+    place->second.attachment.value = static_cast<int64_t>(attachment);
+    place->second.home = has_home ? home : kAnywhere;
   }
 }
 

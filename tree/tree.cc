@@ -285,7 +285,8 @@ void Tree::note_request(const Txn& txn) {
   if (place == sessions_.end()) return;
   Session& session = place->second;
   if (txn.header.cxid > 0) session.last_cxid = txn.header.cxid;
-  if (is_attach(txn)) session = Session{session.timeout_ms, txn.header.zxid, 0};
+  if (!is_attach(txn)) return;
+  session = Session{session.timeout_ms, txn.header.zxid, 0, attached_to(txn.header.cxid)};
 }
 
 void Tree::apply_op(const TxnHeader& header, OpCode type, const OpBody& body, OpOutcome& outcome,

@@ -51,6 +51,7 @@ struct Session {
   int32_t timeout_ms = 0;
   Zxid attachment = kFirstAttachment;
   int32_t last_cxid = 0;  // of its requests, as far as this node has seen them pass; 0: none
+  int16_t home = kWhereItWasMade;  // the server that its client is at: server_byte
   bool operator==(const Session&) const = default;
 };
 

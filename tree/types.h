@@ -40,12 +40,39 @@ struct SessionId {
   auto operator<=>(const SessionId&) const = default;
 };
 
+// The top byte of a session is the number of the server that made it, as in ZooKeeper. In that of a
+// mount it is 0, and the byte below is the number: every server sees whose session it is, and gives
+// no connection the session of a mount.
+constexpr uint8_t server_byte(ServerId id) {
+  auto byte = static_cast<uint8_t>(id.value);
+  return byte != 0 ? byte : 0xfe;
+}
+constexpr bool is_mounts(SessionId session) {
+  return static_cast<uint64_t>(session.value) >> 56 == 0;
+}
+constexpr int16_t maker_of(SessionId session) {
+  return static_cast<uint64_t>(session.value) >> (is_mounts(session) ? 48 : 56) & 0xff;
+}
+
 // A session's requests come through one server at a time. Each time that its client connects anew,
 // the server asks for an attach txn (OpCode::kExtAttach), whose zxid is the session's attachment
 // from then on; it is 0 from the session's creation until then. Requests name the attachment that
 // they came by, so that what a former server still holds of the session is known to be late.
 inline constexpr Zxid kFirstAttachment{0};
 inline constexpr Zxid kNoAttachment{-1};  // of those who keep none: Apache ZooKeeper's servers
+
+// The cxid of an attach txn says at which server the session is from then on: server_byte. Others
+// were given to attach txns before that, and tell nothing.
+inline constexpr int32_t kFirstAttachCxid = -0x50000000;  // and down from there
+constexpr int32_t attach_cxid(uint32_t number, uint8_t server) {
+  return kFirstAttachCxid - static_cast<int32_t>((number & 0xfffff) << 8 | server);
+}
+inline constexpr int16_t kWhereItWasMade = 0;
+inline constexpr int16_t kAnywhere = -1;
+constexpr int16_t attached_to(int32_t cxid) {
+  bool says_so = cxid <= kFirstAttachCxid && cxid >= attach_cxid(0xfffff, 0xff);
+  return says_so ? static_cast<int16_t>((kFirstAttachCxid - cxid) & 0xff) : kAnywhere;
+}
 
 // Whether `a` comes after `b` in the numbers that a server gives to requests: from 1 up, and from
 // the largest back to 1.

@@ -19,4 +19,17 @@ std::optional<tree::Identities> authenticate(std::string_view scheme, std::strin
                                              std::string_view address,
                                              std::string_view super_digest);
 
+// The passwords of clients' sessions: who shows one is the session's client, at whichever server.
+//
+// Every id is seen by others (an ephemeral's owner), so a password is a keyed MAC of it. Its key is
+// the ensemble's secret (consensus::ZabState), which members alone have. Apache ZooKeeper's servers
+// compute passwords from ids; while one of them is a member, so do we, and accept what they gave.
+
+// HMAC-SHA256, cut to the length of ZooKeeper's.
+std::string secret_password(tree::SessionId session, std::string_view secret);
+// ZooKeeper's, which needs no secret.
+std::string public_password(tree::SessionId session);
+// Takes the same time whatever they are, if they are as long.
+bool is_same_password(std::string_view shown, std::string_view right);
+
 }  // namespace zabfs::fsd::wire

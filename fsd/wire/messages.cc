@@ -15,9 +15,6 @@ using tree::Zxid;
 
 namespace {
 
-constexpr size_t kPasswordBytes = 16;
-constexpr int64_t kPasswordSalt = 0xB3415C00;
-
 void write_multi_header(tree::jute::Writer& out, OpCode type, bool done, int32_t error) {
   out.i32(static_cast<int32_t>(type));
   out.boolean(done);
@@ -74,14 +71,13 @@ Frame::~Frame() {
 }
 
 void append_connect_response(std::string& out, int32_t timeout_ms, SessionId session,
-                             std::optional<bool> read_only) {
+                             std::string_view password, std::optional<bool> read_only) {
   Frame frame(out);
   tree::jute::Writer writer(out);
   writer.i32(0);
   writer.i32(timeout_ms);
   writer.i64(session.value);
-  writer.string(session == SessionId{} ? std::string(kPasswordBytes, '\0')
-                                       : session_password(session));
+  writer.string(session == SessionId{} ? std::string(kPasswordBytes, '\0') : password);
   if (read_only) writer.boolean(*read_only);
 }
 
@@ -114,19 +110,6 @@ void append_event(std::string& out, tree::EventType type, std::string_view path)
   writer.i32(static_cast<int32_t>(type));
   writer.i32(kSyncConnected);
   writer.string(path);
-}
-
-// java.util.Random, seeded with the session (zookeeper-formats.md 1.3).
-std::string session_password(SessionId session) {
-  constexpr uint64_t kMultiplier = 0x5DEECE66D, kMask = (uint64_t{1} << 48) - 1;
-  uint64_t state = (static_cast<uint64_t>(session.value ^ kPasswordSalt) ^ kMultiplier) & kMask;
-  std::string password;
-  while (password.size() < kPasswordBytes) {
-    state = (state * kMultiplier + 0xB) & kMask;
-    auto word = static_cast<uint32_t>(state >> 16);
-    for (int i = 0; i < 4; ++i, word >>= 8) password.push_back(static_cast<char>(word & 0xff));
-  }
-  return password;
 }
 
 bool is_read(OpCode type) {

@@ -35,18 +35,16 @@ class Frame {
   size_t start_;
 };
 
+inline constexpr size_t kPasswordBytes = 16;
 // A refusal is timeout 0, session 0.
 void append_connect_response(std::string& out, int32_t timeout_ms, tree::SessionId session,
-                             std::optional<bool> read_only);
+                             std::string_view password, std::optional<bool> read_only);
 void write_reply_header(tree::jute::Writer& out, int32_t xid, tree::Zxid zxid, tree::Error error);
 // A reply without a body.
 void append_reply(std::string& out, int32_t xid, tree::Zxid zxid, tree::Error error);
 // The reply to a write, from what came of it.
 void append_outcome(std::string& out, int32_t xid, tree::OpCode type, const tree::Outcome& outcome);
 void append_event(std::string& out, tree::EventType type, std::string_view path);
-
-// The password of a session: the same on every server, Java's too.
-std::string session_password(tree::SessionId session);
 
 // What a request needs: these are answered from this node's tree, ...
 bool is_read(tree::OpCode type);

@@ -139,6 +139,9 @@ class WireServer : public consensus::ReplicaListener {
   bool finish_locally(Submission& submission);
   void upgrade(tree::SessionId session);
   void end_local_sessions();
+  static tree::Identities identities_of(Connection& connection);
+  bool proves(const ConnectRequest& request) const;
+  std::string password_of(tree::SessionId session) const;
   bool may_open_read_only(const ConnectRequest& request) const;
   void turn_away(const ConnectionPtr& connection, const ConnectRequest& request);
   void submit(Submission submission);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fsd/wire/auth.h"
 #include "fsd/wire/server.h"
 #include "tree/snapshot.h"
 
@@ -56,7 +57,7 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
   }
   const consensus::ReplicaConfig& limits = replica.config();
   int32_t timeout_ms = std::clamp(request.timeout_ms, limits.min_session_ms, limits.max_session_ms);
-  bool password_fits = request.password == session_password(request.session);
+  bool password_fits = proves(request);
   if (read_only) {
     bool known = password_fits && replica.tree().sessions().contains(request.session);
     {
@@ -66,6 +67,7 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
     return open(connection, request, known ? request.session : replica.new_session_id(),
                 timeout_ms);
   }
+  tree::Identities identities = identities_of(*connection);
   if (request.session == SessionId{}) {
     SessionId session = replica.new_session_id();
     if (config_.local_sessions) {
@@ -76,6 +78,7 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
     create.session = session;
     create.type = OpCode::kCreateSession;
     create.body = tree::create_session_body(timeout_ms);
+    create.identities = std::move(identities);
     return replica.submit(std::move(create), [=, this](const Outcome& outcome) {
       if (outcome.error != Error::kOk) return refuse(connection, "its session can't be opened now");
       open(connection, request, session, timeout_ms);
@@ -93,13 +96,16 @@ void WireServer::connect(const ConnectionPtr& connection, const ConnectRequest& 
     local->second = {timeout_ms, host_.now_ms()};
     return open(connection, request, request.session, timeout_ms);
   }
-  replica.attach(request.session, timeout_ms, [=, this](const Outcome& outcome) {
-    if (outcome.error == Error::kSessionExpired) return turn_away(connection, request);
-    if (outcome.error != Error::kOk) {
-      return refuse(connection, "the leader went while it was asked for its session");
-    }
-    open(connection, request, request.session, timeout_ms, outcome.zxid);
-  });
+  replica.attach(
+      request.session, timeout_ms,
+      [=, this](const Outcome& outcome) {
+        if (outcome.error == Error::kSessionExpired) return turn_away(connection, request);
+        if (outcome.error != Error::kOk) {
+          return refuse(connection, "the leader went while it was asked for its session");
+        }
+        open(connection, request, request.session, timeout_ms, outcome.zxid);
+      },
+      std::move(identities));
 }
 
 void WireServer::open(const ConnectionPtr& connection, const ConnectRequest& request,
@@ -113,10 +119,35 @@ void WireServer::open(const ConnectionPtr& connection, const ConnectRequest& req
     connection->phase = Phase::kOpen;
     std::optional<bool> read_only;
     if (request.read_only) read_only = connection->read_only;
-    append_connect_response(connection->out, timeout_ms, session, read_only);
+    append_connect_response(connection->out, timeout_ms, session, password_of(session), read_only);
   }
   sessions_[session] = connection;
   mark_dirty(connection);
+}
+
+tree::Identities WireServer::identities_of(Connection& connection) {
+  std::lock_guard lock(connection.mutex);
+  return connection.identities;
+}
+
+// Whether it is the client of the session that it names.
+bool WireServer::proves(const ConnectRequest& request) const {
+  const consensus::Replica& replica = host_.replica();
+  if (tree::is_mounts(request.session)) return false;
+  const std::string& secret = replica.secret();
+  if (!secret.empty() &&
+      is_same_password(request.password, secret_password(request.session, secret))) {
+    return true;
+  }
+  return replica.has_public_passwords() &&
+         is_same_password(request.password, public_password(request.session));
+}
+
+// One that every member accepts.
+std::string WireServer::password_of(SessionId session) const {
+  const consensus::Replica& replica = host_.replica();
+  return replica.has_public_passwords() ? public_password(session)
+                                        : secret_password(session, replica.secret());
 }
 
 // Java: ReadOnlyZooKeeperServer, which takes the place of one that has had no leader for a while.
@@ -133,7 +164,7 @@ void WireServer::turn_away(const ConnectionPtr& connection, const ConnectRequest
     std::lock_guard lock(connection->mutex);
     std::optional<bool> read_only;
     if (request.read_only) read_only = false;
-    append_connect_response(connection->out, 0, SessionId{}, read_only);
+    append_connect_response(connection->out, 0, SessionId{}, "", read_only);
   }
   finish(connection);
 }

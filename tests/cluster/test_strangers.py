@@ -7,11 +7,16 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
+import raw  # noqa: E402
 from harness import Cluster, free_ports, wait_for  # noqa: E402
 
 SILENT = 200
 MOST = 100  # a node's connections on one port: 64 that are no member's, and the members'
-FOLLOWERINFO, PING = 11, 5
+REQUEST, PROPOSAL, ACK, PING, NEWLEADER, FOLLOWERINFO, UPTODATE = 1, 2, 3, 5, 10, 11, 12
+OBSERVERINFO, LEADERINFO, ACKEPOCH, FETCHTXNS = 16, 17, 18, 20
+CREATE_SESSION = -10
+SUPER = [("super", "")]
 
 
 def connect(port):
@@ -34,6 +39,143 @@ def open_ones(connections):
 
 def hello(number, address):
     return struct.pack(">qqi", -65536, number, len(address)) + address.encode()
+
+
+class Peer:
+    """What says at a quorum port that it is a server."""
+
+    def __init__(self, port):
+        self.socket = connect(port)
+        self.data = b""
+
+    def send(self, kind, zxid=0, data=None, identities=()):
+        ids = raw.i32(-1)
+        if identities:
+            ids = raw.vector(identities, lambda one: raw.buf(one[0]) + raw.buf(one[1]))
+        self.socket.sendall(raw.i32(kind) + raw.i64(zxid) + raw.buf(data) + ids)
+
+    def packet(self):
+        """(kind, zxid, data) of the next; raises if there is none any more."""
+        kind, zxid, size = struct.unpack(">iqi", raw.exactly(self.socket, 16))
+        data = raw.exactly(self.socket, size) if size > 0 else b""
+        raw.exactly(self.socket, 4)  # no identities
+        return kind, zxid, data
+
+    def wait(self, *wanted):
+        while True:
+            packet = self.packet()
+            if packet[0] in wanted:
+                return packet
+
+    def is_refused(self):
+        try:
+            self.wait(LEADERINFO, PROPOSAL)
+            return False
+        except (raw.Closed, OSError):
+            return True
+
+    @staticmethod
+    def info(number):  # as zabfs has it
+        return struct.pack(">qiqiiq", number, 0x10000, 0, 0x5A414246, 3, 0)
+
+    def join(self, number, epoch=0):
+        self.send(OBSERVERINFO, epoch << 32, self.info(number))
+        _, zxid, _ = self.wait(LEADERINFO)
+        self.send(ACKEPOCH, 0, raw.i32(0))
+        self.wait(NEWLEADER)
+        self.send(ACK, zxid)
+        self.wait(UPTODATE)
+        self.send(ACK, zxid)
+
+    def request(self, session, kind, body=b"", identities=SUPER, attachment=0, cxid=1):
+        data = raw.i64(session) + raw.i32(cxid) + raw.i32(kind) + body
+        self.send(REQUEST, attachment, data, identities)
+
+
+# An observer is configured, and somebody else comes in its stead.
+class Impostors(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(3, tick_ms=500, observers=1)
+        cls.addClassCleanup(cls.cluster.stop)
+        nodes = cls.cluster.nodes[:3]
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            node.wait_ready()
+        cls.cluster.nodes.pop()
+        cls.leader = cls.cluster.leader()
+        with open(cls.leader.config) as f:
+            lines = [line.split("=")[1].split(":") for line in f if line.startswith("server.")]
+        cls.port = int(lines[cls.leader.number - 1][1])
+
+    def peer(self):
+        peer = Peer(self.port)
+        self.addCleanup(peer.socket.close)
+        return peer
+
+    def test_who_is_in_no_configuration_learns_nothing(self):
+        for kind in (OBSERVERINFO, FOLLOWERINFO):
+            peer = self.peer()
+            peer.send(kind, 0, peer.info(1000))
+            self.assertTrue(peer.is_refused())
+        self.assertIn("server 1000 is in no configuration", self.leader.log_text())
+
+    def test_the_log_is_for_members(self):
+        everything = raw.i32(1) + raw.i64(0) + raw.i64(2**62)
+        for who in (b"", Peer.info(1000)):
+            peer = self.peer()
+            peer.send(FETCHTXNS, 0, everything + who)
+            self.assertTrue(peer.wait(FETCHTXNS, PROPOSAL)[0] == FETCHTXNS)
+        peer = self.peer()
+        peer.send(FETCHTXNS, 0, everything + Peer.info(4))
+        peer.wait(PROPOSAL)
+
+    def test_an_epoch_near_its_end_is_refused(self):
+        peer = self.peer()
+        peer.send(OBSERVERINFO, 0x7ffffffe << 32, peer.info(4))
+        self.assertTrue(peer.is_refused())
+
+    def test_a_member_speaks_for_its_own_sessions_and_not_as_the_superuser(self):
+        node = next(node for node in self.cluster.nodes if node is not self.leader)
+        secret = node.path("secret")
+        with open(secret, "w") as f:
+            f.write("kept")
+        os.chmod(secret, 0o600)
+        handle = os.open(node.path("@", "ephemeral", "mine"), os.O_CREAT | os.O_WRONLY)
+        self.addCleanup(os.close, handle)
+        client = raw.Session(("127.0.0.1", node.client_port))
+        self.addCleanup(client.close)
+        mounts = client.request(raw.EXISTS, raw.buf("/mine") + b"\0")[3].stat()["owner"]
+        peer = self.peer()
+        peer.join(4)
+        own = (4 << 56) | 12345
+        peer.request(own, CREATE_SESSION, raw.i32(5000), [], cxid=0)
+        # Of another's making.
+        peer.request((1 << 56) | 12345, CREATE_SESSION, raw.i32(5000), [], cxid=0)
+        write = raw.buf("/secret") + raw.buf("taken") + raw.i32(-1)
+        attempt = 0
+        for session in (client.id, mounts, own, 0, (1 << 56) | 12345):
+            for identities in (SUPER, SUPER + [("digest", "")], SUPER + [("ip", "127.0.0.1")]):
+                for attachment in (0, -1) if session == own else (0, 2**62):
+                    attempt += 1
+                    peer.request(session, raw.SET_DATA, write, identities, attachment, attempt)
+        for session in (client.id, mounts):
+            peer.request(session, raw.CLOSE, b"", SUPER, 2**62, attempt + 1)
+        peer.request(own, 20, b"/secret", SUPER)  # deleteContainer, the leader's own
+        # What its clients may it may: behind this all of the above is done, or refused.
+        os.mkdir(node.path("open"))
+        os.chmod(node.path("open"), 0o777)
+        peer.request(own, raw.CREATE, raw.create("/open/here", b""), [("ip", "127.0.0.1")], cxid=500)
+        wait_for(lambda: os.path.exists(node.path("open", "here")), 20, "what it may make")
+        with open(secret) as f:
+            self.assertEqual(f.read(), "kept")
+        self.assertEqual(client.request(raw.EXISTS, raw.buf("/mine") + b"\0")[2], 0)
+
+    def test_the_log_says_that_the_ports_are_open(self):
+        said = [line for line in self.leader.log_text().splitlines()
+                if "set sslQuorum=true" in line]
+        self.assertEqual(len(said), 1)
 
 
 class Strangers(unittest.TestCase):

@@ -87,6 +87,25 @@ void link() {
   seed(bytes);
 }
 
+// A member joins, opens a session, and asks for something in it and in another's (fuzz_peers.cc).
+void peers() {
+  auto step = [](char kind, std::string bytes) {
+    return std::string{kind, 0, static_cast<char>(bytes.size())} + bytes;
+  };
+  std::string joined = step(0, "") + step(2, std::string("\x02\x00", 2)) + step(6, "");
+  joined += step(4, std::string(4, '\0')) + step(6, "");
+  for (char type = 1; type < 12; ++type) {
+    std::string request{type, 1, 0, 0};
+    seed(joined + step(4, request) + step(3, request) + step(6, ""));
+  }
+  std::string bytes;
+  encode_packet(consensus::Packet(consensus::PacketType::kFetchTxns, tree::Zxid{},
+                                  std::string("\0\0\0\0", 4) +
+                                      consensus::encode_learner_info({tree::ServerId{2}, 0, true})),
+                bytes);
+  seed(joined + step(1, bytes) + step(6, ""));
+}
+
 void storage() {
   using namespace consensus::log_format;
   std::string log(1, '\0');
@@ -113,6 +132,7 @@ int main(int argc, char** argv) {
   directory = argv[2];
   std::filesystem::create_directories(directory);
   if (name == "link") link();
+  if (name == "peers") peers();
   if (name == "storage") storage();
   if (name == "txn") {
     for (const std::string& txn : txns()) seed(txn);

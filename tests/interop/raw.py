@@ -105,6 +105,16 @@ def exactly(connection, size):
     return data
 
 
+def public_password(session):
+    """Apache ZooKeeper's, which follows from the session's id: java.util.Random, seeded with it."""
+    state = (session ^ 0xB3415C00 ^ 0x5DEECE66D) & (2**48 - 1)
+    words = []
+    for _ in range(4):
+        state = (state * 0x5DEECE66D + 0xB) & (2**48 - 1)
+        words.append(state >> 16)
+    return struct.pack("<4I", *words)
+
+
 class Session:
     """One connection; one request at a time, events are kept apart in their order. `address` may be
     a socket that is connected already."""

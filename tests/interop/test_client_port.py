@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -367,6 +368,48 @@ class ThreeServers(ClusterTest):
             self.assertTrue(is_closed(old))
             self.assertEqual(new.request(raw.GET_DATA, buf(path) + b"\0")[3].buf(), b"new")
             new.request(raw.CLOSE)
+
+    def test_nobody_takes_over_a_session_by_its_id(self):
+        lock = self.dir(self.n1, "@", "lock")
+        holder = subprocess.Popen(["flock", lock, "cat"], stdin=subprocess.PIPE)
+        self.addCleanup(holder.wait)
+        self.addCleanup(holder.stdin.close)
+        wait_for(lambda: "state held" in read_file(lock), 10, "the lock")
+        contender, = (name for name in os.listdir(self.dir(self.n1)) if "-lock-" in name)
+        client = self.open(self.n1)
+        _, _, error, r = client.request(raw.EXISTS, buf(f"/{self.name}/{contender}") + b"\0")
+        self.assertEqual(error, 0)
+        mounts = r.stat()["owner"]
+        for node in self.cluster.nodes:
+            for session in (mounts, client.id):
+                for password in (raw.public_password(session), b"\0" * 16, b"", client.password[:8]):
+                    self.assertEqual(self.open(node, session, password).id, 0)
+            self.assertEqual(self.open(node, mounts, client.password).id, 0)
+        self.assertIn("state held", read_file(lock))
+        self.assertEqual(client.request(raw.EXISTS, buf("/") + b"\0")[2], 0)
+
+    def test_a_password_is_good_at_every_server_and_after_restarts(self):
+        client = self.open(self.n1)
+        client.request(raw.CREATE, raw.create(f"/mine{client.id}", flags=1))
+
+        def comes_again(node):
+            again = self.open(node, client.id, client.password)
+            self.assertEqual((again.id, again.password), (client.id, client.password))
+            self.assertEqual(again.request(raw.EXISTS, buf(f"/mine{client.id}") + b"\0")[2], 0)
+
+        for node in self.cluster.nodes:
+            comes_again(node)
+        leader = self.cluster.leader()
+        leader.kill()
+        wait_for(self.cluster.leader, 30, "another leader")
+        for node in self.cluster.nodes:
+            if node is not leader:
+                node.wait_ready()
+                comes_again(node)
+        for node in self.cluster.nodes:
+            node.kill()
+        self.cluster.start()
+        comes_again(leader)
 
     def test_sessions_live_through_a_change_of_leaders(self):
         sessions = [self.open(node) for node in self.cluster.followers()]

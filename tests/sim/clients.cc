@@ -77,7 +77,8 @@ void Client::detach() {
 }
 
 void Client::open_session() {
-  session_ = node_->replica().new_session_id();
+  consensus::Replica& replica = node_->replica();
+  session_ = is_mount_ ? replica.new_mount_session_id() : replica.new_session_id();
   owned_ = attachment_;
   attached_at_ = tree::kFirstAttachment;
   cxid_ = 0;
@@ -421,6 +422,19 @@ void Client::act() {
   });
 }
 
+bool Client::can_write() const {
+  return node_ != nullptr && node_->is_up() && life_ == node_->life() && !node_->is_paused() &&
+         !retired_ && open_ && owned_ == attachment_;
+}
+
+void Client::reconfigure(const consensus::Ensemble& next) {
+  node_->on_strand([&] {
+    submit(OpCode::kReconfig, consensus::reconfig_body(next), [this](const Outcome& outcome) {
+      if (outcome.error == Error::kOk) world_.trace("RECONFIGURED");
+    });
+  });
+}
+
 void Client::probe(SimNode& node, const std::shared_ptr<bool>& answered) {
   node.on_strand([&] {
     if (node_ != &node || life_ != node.life()) {
@@ -470,8 +484,9 @@ void Clients::reconfigure(int64_t until_us) {
   world_.after(wait_us, [this, until_us] {
     reconfigure(until_us);
     auto& nodes = world_.nodes();
-    SimNode& node = *nodes[world_.random(nodes.size())];
-    if (!node.is_up() || node.is_paused()) return;
+    Client& client = *clients_[world_.random(clients_.size())];
+    if (!client.can_write()) return;
+    SimNode& node = client.node();
     std::map<ServerId, consensus::Member> members = node.replica().zab().ensemble().members();
     // Several at once, so that majorities before and after need not meet.
     for (uint64_t i = 0; i <= world_.random(nodes.size()); ++i) {
@@ -482,14 +497,8 @@ void Clients::reconfigure(int64_t until_us) {
     consensus::Hierarchy hierarchy;
     if (world_.options().grouped && world_.chance(2)) hierarchy = SimNode::groups_of(members);
     consensus::Ensemble next(std::move(members), 0, std::move(hierarchy));
-    tree::Request request = tree::superuser_request({}, next_reconfig_++, OpCode::kReconfig,
-                                                    consensus::reconfig_body(next));
     world_.reconfigures();
-    node.on_strand([&] {
-      node.replica().submit(std::move(request), [this](const Outcome& outcome) {
-        if (outcome.error == Error::kOk) world_.trace("RECONFIGURED");
-      });
-    });
+    client.reconfigure(next);
   });
 }
 

@@ -23,6 +23,9 @@ namespace zabfs::sim {
 
 class Clients;
 
+// Sessions that move about are no mount's: they prove what the configuration says.
+inline tree::Identities superuser() { return {{"super", ""}, {"digest", kSimSuperDigest}}; }
+
 class Client {
  public:
   Client(Clients& clients, World& world, int number);
@@ -31,6 +34,11 @@ class Client {
   void act();
   // One append, through `node`; the healed ensemble must answer it.
   void probe(SimNode& node, const std::shared_ptr<bool>& answered);
+  // Its session is open, and its node may be asked.
+  bool can_write() const;
+  SimNode& node() const { return *node_; }
+  // Asks for that configuration.
+  void reconfigure(const consensus::Ensemble& next);
   // From now on it does nothing; its session is to expire.
   void retire() { retired_ = true; }
 
@@ -54,7 +62,7 @@ class Client {
   void do_again();
   // `done` runs with the answer, if the client is still at that node then.
   void submit(tree::OpCode type, std::string body, Done done,
-              tree::Identities identities = tree::superuser());
+              tree::Identities identities = superuser());
   void make_directories();
   void append();
   bool wants_ballast() const;
@@ -144,7 +152,6 @@ class Clients {
   std::set<std::string> sequences_;
   tree::Zxid last_lock_;
   uint64_t locks_granted_ = 0;
-  int32_t next_reconfig_ = 1;
 };
 
 }  // namespace zabfs::sim

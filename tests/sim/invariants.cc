@@ -26,6 +26,9 @@ void Invariants::check_node(ServerId id, const consensus::Replica& replica) {
       throw Violation(fmt::format("node {} is of another ensemble than others", id.value));
     }
   }
+  if (zab.is_serving() && state.secret.empty()) {
+    throw Violation(fmt::format("node {} serves without the ensemble's secret", id.value));
+  }
   if (state.current_epoch > state.accepted_epoch && state.votes) {
     throw Violation(fmt::format("node {}: current epoch {} above accepted {}", id.value,
                                 state.current_epoch, state.accepted_epoch));

@@ -171,6 +171,9 @@ void SimNode::check_prefix() {
   const consensus::Zab& theirs = leader.replica_->zab();
   if (theirs.role() != Role::kLeading || !theirs.is_serving()) return;
   if (theirs.epoch() != zab.epoch()) return;
+  if (theirs.state().secret != zab.state().secret) {
+    throw Violation(fmt::format("node {} has another secret than its leader", id_.value));
+  }
   Zxid last = zab.state().history.last();
   const History& history = theirs.state().history;
   if (last <= history.base() || history.contains(last)) return;

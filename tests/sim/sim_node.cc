@@ -81,6 +81,8 @@ consensus::ReplicaConfig SimNode::make_config() const {
   config.zab.ensemble = world_.ensemble();
   config.zab.wants_vote = is_voter();
   config.reconfig_enabled = options.reconfigures;
+  config.super_digest = kSimSuperDigest;
+  config.max_fetch_bytes = 2u << 10;
   config.zab.tick_ms = kTickMs;
   config.zab.init_limit = 10;
   config.zab.sync_limit = 5;

@@ -29,6 +29,9 @@ inline constexpr int64_t kSecondUs = 1'000'000;
 inline constexpr int64_t kMillisecondUs = 1'000;
 inline constexpr size_t kMaxUnsentBytes = 256u << 10;  // of a link; one that waits for more is cut
 
+// As every node's zoo.cfg has it (ReplicaConfig::super_digest).
+inline constexpr const char* kSimSuperDigest = "super:secret";
+
 struct WorldOptions {
   uint64_t seed = 1;
   size_t voters = 3;

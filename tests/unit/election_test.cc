@@ -214,7 +214,7 @@ TEST_F(ElectionTest, AFollowerThatIsSentWhatItDoesNotUnderstandAcknowledgesNothi
   ASSERT_EQ(zab_->role(), Role::kFollowing);
   LinkId link = all<action::Dial>()[0].link;
   step(event::LinkUp{link});
-  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(0)));
+  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(0, "")));
   step(event::AcceptedEpochSaved{2, true});
   receive(link, Packet(PacketType::kDiff, Zxid::make(1, 3)));
   receive(link, Packet(PacketType::kNewLeader, Zxid::make(2, 0),

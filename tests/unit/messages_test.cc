@@ -33,7 +33,7 @@ TEST(Messages, PacketsHaveJavasBytes) {
             "0000000cffffffffffffffffffffffffffffffff");
   std::string info = encode_learner_info({ServerId{1}, 0, true});
   EXPECT_EQ(hex(info.substr(0, 20)), "0000000000000001000100000000000000000000");
-  EXPECT_EQ(hex(encode_leader_info(0).substr(0, 4)), "00010000");
+  EXPECT_EQ(hex(encode_leader_info(0, "").substr(0, 4)), "00010000");
 }
 
 TEST(Messages, CapabilitiesTrailAndAreOptional) {
@@ -43,8 +43,11 @@ TEST(Messages, CapabilitiesTrailAndAreOptional) {
   EXPECT_EQ(decode_learner_info(java)->config_version, 7);
   EXPECT_EQ(decode_learner_info(java.substr(0, 8))->id, ServerId{3});
   EXPECT_FALSE(decode_learner_info("abc"));
-  EXPECT_TRUE(decode_leader_info(encode_leader_info(0)).is_zabfs);
-  EXPECT_FALSE(decode_leader_info(encode_leader_info(0).substr(0, 4)).is_zabfs);
+  EXPECT_TRUE(decode_leader_info(encode_leader_info(0, "")).is_zabfs);
+  const std::string secret(kSecretBytes, 's');
+  EXPECT_EQ(decode_leader_info(encode_leader_info(5, secret)).secret, secret);
+  EXPECT_EQ(decode_leader_info(encode_leader_info(5, "")).secret, "");
+  EXPECT_FALSE(decode_leader_info(encode_leader_info(0, "").substr(0, 4)).is_zabfs);
 }
 
 TEST(Messages, NotificationsComeBackAndShortFormsAreRead) {

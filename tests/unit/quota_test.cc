@@ -53,7 +53,7 @@ TEST_F(Quota, OnlyHardLimitsRefuse) {
   limit("count=2,bytes=1=;byteHardLimit=10;countHardLimit=3");
   strict.reset();
   auto error_of = [&](OpCode type, std::string body) {
-    Request request{SessionId{}, 1, type, std::move(body), superuser(), false};
+    Request request{SessionId{}, 1, type, std::move(body), superuser()};
     std::vector<PreparedTxn> txns = strict.prepare(request, zxid_.next(), time_ms_);
     std::optional<Txn> txn = decode_txn(txns.back().bytes);
     const auto* error = std::get_if<ErrorTxn>(&txn->body);

@@ -2,6 +2,8 @@
 
 #include "consensus/crc32c.h"
 #include "consensus/epoch_store.h"
+#include "consensus/log_format.h"
+#include "consensus/messages.h"
 #include "consensus/snapshot_store.h"
 #include "sim/sim_disk.h"
 #include "tree/snapshot.h"
@@ -19,12 +21,44 @@ TEST(EpochStore, KeepsTheEnsembleUntilAnotherIsSaved) {
   std::string problem;
   EpochStore store(disk);
   store.open(problem);
-  EXPECT_TRUE(store.save({1, true, 7}).ok());
+  std::string secret(kSecretBytes, 's');
+  EXPECT_TRUE(store.save({1, true, 7, secret}).ok());
   EXPECT_TRUE(store.save({2, false}).ok());
   EpochStore again(disk);
   EXPECT_EQ(again.open(problem), EpochStore::State::kIntact);
   EXPECT_EQ(again.promise().ensemble, 7);
+  EXPECT_EQ(again.promise().secret, secret);
   EXPECT_FALSE(again.promise().votes);
+}
+
+// As an earlier zabfsd wrote it.
+TEST(EpochStore, ARecordWithoutASecretIsOne) {
+  std::string record(36, '\0');
+  log_format::put(&record[0], uint64_t{0x434F50454642415A});
+  log_format::put(&record[8], uint64_t{3});
+  log_format::put(&record[16], uint32_t{5});
+  log_format::put(&record[20], uint32_t{1});
+  log_format::put(&record[24], int64_t{77});
+  log_format::put(&record[32], crc32c(0, std::string_view(record).substr(0, 32)));
+  sim::SimDisk disk(1);
+  for (const char* name : {"accepted.0", "accepted.1"}) {
+    std::unique_ptr<File> file;
+    ASSERT_TRUE(disk.open(name, true, file).ok());
+    ASSERT_TRUE(file->write_at(0, record).ok());
+  }
+  std::string problem;
+  EpochStore store(disk);
+  EXPECT_EQ(store.open(problem), EpochStore::State::kIntact);
+  EXPECT_EQ(problem, "");
+  EXPECT_EQ(store.promise().accepted_epoch, 5u);
+  EXPECT_EQ(store.promise().ensemble, 77);
+  EXPECT_EQ(store.promise().secret, "");
+  std::string secret(kSecretBytes, 's');
+  EXPECT_TRUE(store.save({6, true, std::nullopt, secret}).ok());
+  EpochStore again(disk);
+  EXPECT_EQ(again.open(problem), EpochStore::State::kIntact);
+  EXPECT_EQ(again.promise().ensemble, 77);
+  EXPECT_EQ(again.promise().secret, secret);
 }
 
 TEST(EpochStore, KeepsTheLastPromiseThroughCrashes) {

@@ -22,11 +22,22 @@ std::string hex(std::string_view bytes) {
   return text;
 }
 
-TEST(Messages, PasswordsAreJavas) {
-  EXPECT_EQ(hex(session_password(SessionId{0x01000017885b0000})),
+TEST(Passwords, PublicOnesAreJavas) {
+  EXPECT_EQ(hex(public_password(SessionId{0x01000017885b0000})),
             "07f8e69b88163769bd9313a811feefd4");
-  EXPECT_EQ(hex(session_password(SessionId{0x01000016c2810000})),
+  EXPECT_EQ(hex(public_password(SessionId{0x01000016c2810000})),
             "0528cba2aeb9a5ddeb2ecbfca764f0ce");
+}
+
+TEST(Passwords, SecretOnesNeedTheSecretAndTheSession) {
+  std::string right = secret_password(SessionId{7}, std::string(32, 's'));
+  EXPECT_EQ(right.size(), kPasswordBytes);
+  EXPECT_TRUE(is_same_password(secret_password(SessionId{7}, std::string(32, 's')), right));
+  EXPECT_FALSE(is_same_password(secret_password(SessionId{8}, std::string(32, 's')), right));
+  EXPECT_FALSE(is_same_password(secret_password(SessionId{7}, std::string(32, 't')), right));
+  EXPECT_FALSE(is_same_password(public_password(SessionId{7}), right));
+  EXPECT_FALSE(is_same_password(right.substr(1), right));
+  EXPECT_FALSE(is_same_password("", right));
 }
 
 TEST(Messages, AConnectRequestMayLackTheReadOnlyByte) {

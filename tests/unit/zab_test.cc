@@ -57,8 +57,64 @@ TEST_F(LeaderTest, GivesANumberToAnEnsembleThatHadNoEpochYet) {
   EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].ensemble, std::nullopt);
 }
 
+TEST_F(LeaderTest, NoStrangersEpochMovesItsOwn) {
+  make(config(3), state_with(1, 2));
+  for (int64_t peer : {1, 2}) {
+    vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 1}, 1);
+  }
+  connect(20, 77, 900);  // no member
+  EXPECT_EQ(all<action::Close>().size(), 1u);
+  connect(21, 2, 0x7fffff00);
+  EXPECT_EQ(all<action::Close>().size(), 1u);
+  connect(11, 1);
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 2u);
+  // Where servers may come to be members they are let in, and count for as little.
+  ZabConfig open = config(3);
+  open.admits_strangers = true;
+  make(open, state_with(1, 2));
+  for (int64_t peer : {1, 2}) {
+    vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 1}, 1);
+  }
+  connect(20, 77, 900);
+  EXPECT_TRUE(all<action::Close>().empty());
+  connect(11, 1);
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 2u);
+}
+
+TEST_F(LeaderTest, NoStrangerSaysWhoTheMembersAre) {
+  make(config(3), state_with(1, 2));
+  Notification notification;
+  notification.config = "server.9=h:1:2:participant\nversion=77";
+  notification.proposed = "server.8=h:1:2:participant\nversion=78";
+  step(event::VoteReceived{ServerId{9}, notification});
+  EXPECT_EQ(zab_->membership().in_force().version(), 0);
+  EXPECT_FALSE(zab_->membership().knows(ServerId{8}));
+}
+
+TEST_F(LeaderTest, TakesASecretOnceAndGivesItToItsLearners) {
+  const std::string fresh(kSecretBytes, 'f'), old(kSecretBytes, 'o');
+  for (const std::string& had : {std::string(), old}) {
+    ZabState state = state_with(1, 0);
+    state.secret = had;
+    state.fresh_secret = fresh;
+    make(config(3), state);
+    for (int64_t peer : {1, 2}) vote(peer, PeerState::kLooking, {ServerId{3}, Zxid{}, 1}, 1);
+    connect(11, 1, 1);
+    ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+    std::string taken = all<action::SaveAcceptedEpoch>()[0].secret;
+    EXPECT_EQ(taken, had.empty() ? fresh : "");
+    step(event::AcceptedEpochSaved{2, true, std::nullopt, taken});
+    ASSERT_EQ(sent(), "LEADERINFO");
+    EXPECT_EQ(decode_leader_info(all<action::Send>()[0].packet.bytes()).secret,
+              had.empty() ? fresh : old);
+  }
+}
+
 TEST_F(LeaderTest, TellsALearnerOfAnotherEnsembleAndDoesNotCountIt) {
   ZabState state = state_with(1, 2);
+  state.secret = std::string(kSecretBytes, 's');
   state.ensemble = 77;
   state.ensemble_holds = true;
   make(config(3), state);
@@ -70,6 +126,7 @@ TEST_F(LeaderTest, TellsALearnerOfAnotherEnsembleAndDoesNotCountIt) {
                      encode_learner_info({ServerId{1}, 0, true, 78})));
   ASSERT_EQ(sent(), "LEADERINFO");
   EXPECT_EQ(decode_leader_info(all<action::Send>()[0].packet.bytes()).ensemble, 77);
+  EXPECT_EQ(decode_leader_info(all<action::Send>()[0].packet.bytes()).secret, "");
   EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
   connect(12, 2);
   ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
@@ -236,7 +293,7 @@ TEST_F(LeaderTest, RefusesNonsenseFromALearnerAlone) {
   receive(50, Packet(PacketType::kAck, Zxid::make(2, 1)));
   EXPECT_EQ(all<action::Close>().size(), 1u);
   connect(51, 9);
-  EXPECT_TRUE(all<action::Close>().empty());  // no member yet, and perhaps to become one
+  EXPECT_EQ(all<action::Close>().size(), 1u);  // of a stranger
   receive(11, Packet(PacketType::kCommit, Zxid::make(2, 1)));
   EXPECT_EQ(all<action::Close>().size(), 1u);
   EXPECT_EQ(zab_->role(), Role::kLeading);
@@ -255,9 +312,9 @@ class FollowerTest : public ZabFixture {
     step(event::LinkUp{link_});
     ASSERT_EQ(sent(), "FOLLOWERINFO");
   }
-  void leader_info(uint32_t epoch, int64_t ensemble = 0) {
-    receive(link_,
-            Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(ensemble)));
+  void leader_info(uint32_t epoch, int64_t ensemble = 0, std::string_view secret = "") {
+    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0),
+                          encode_leader_info(ensemble, secret)));
   }
   void follow() {
     leader_info(2);
@@ -302,6 +359,27 @@ TEST_F(FollowerTest, LeavesALeaderOfAnotherEnsemble) {
   leader_info(2, 78);
   EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
   EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(FollowerTest, SavesTheSecretOfItsLeaderBeforeItEndsTheSync) {
+  const std::string secret(kSecretBytes, 's');
+  leader_info(2, 0, secret);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].secret, "");
+  step(event::AcceptedEpochSaved{2, true});
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  ASSERT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].secret, secret);
+  EXPECT_TRUE(all<action::EndSync>().empty());
+  step(event::AcceptedEpochSaved{2, true, std::nullopt, secret});
+  EXPECT_EQ(zab_->state().secret, secret);
+  EXPECT_EQ(all<action::EndSync>().size(), 1u);
+  EXPECT_TRUE(zab_->state().public_passwords.empty());
+}
+
+TEST_F(FollowerTest, KnowsWhoseSessionsHavePublicPasswords) {
+  leader_info(2);  // Java's leader has no secret, nor has one of an earlier zabfsd
+  EXPECT_EQ(zab_->state().public_passwords, std::set<ServerId>{ServerId{3}});
 }
 
 // No txn may be on the disk before the number that it depends on, so NEWLEADER's ACK waits for it.
@@ -534,7 +612,7 @@ TEST_F(WithoutVote, ObservesUnderAnotherIdUntilAMajorityOfTheOthersAgrees) {
   auto info = decode_learner_info(all<action::Send>()[0].packet.bytes());
   EXPECT_EQ(sent(), "OBSERVERINFO");
   EXPECT_EQ(info->id, without_vote(ServerId{1}));
-  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(0)));
+  receive(link, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), encode_leader_info(0, "")));
   EXPECT_FALSE(all<action::SaveAcceptedEpoch>()[0].votes);
   step(event::AcceptedEpochSaved{2, false});
   receive(link, Packet(PacketType::kDiff, Zxid{}));
