@@ -15,7 +15,6 @@
 #include "consensus/disk.h"
 #include "consensus/history.h"
 #include "consensus/log_reader.h"
-#include "consensus/mutants.h"
 #include "consensus/protocol.h"
 
 namespace zabfs::consensus {
@@ -83,9 +82,7 @@ class Log {
   Zxid committed() const { return committed_; }
   // As recovered: whether a snapshot that the log goes on from, at `base`, is known to hold nothing
   // but what was committed. A leader's snapshot is not, until it said UPTODATE.
-  bool knows_committed(Zxid base) const {
-    return base == first_base_ || base <= committed_ || is_mutant(Mutant::kSnapTakenForCommitted);
-  }
+  bool knows_committed(Zxid base) const { return base == first_base_ || base <= committed_; }
 
   // Appends a batch and syncs it. `committed` is noted with it. A txn longer than what can be read
   // back (log_format.h) is refused before anything is written. After ENOSPC the log is as before,

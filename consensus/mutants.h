@@ -39,9 +39,8 @@ enum class Mutant {
   kTxnUnbounded,            // 2101
   kSnapKeepsLog,            // 2832
   kEnsembleRenumbered,      // any leader without a number for its ensemble makes one up
-  kSnapTakenForCommitted,   // what a leader's snapshot holds is shown before UPTODATE
 };
-inline constexpr int kMutants = static_cast<int>(Mutant::kSnapTakenForCommitted) + 1;
+inline constexpr int kMutants = static_cast<int>(Mutant::kEnsembleRenumbered) + 1;
 
 #ifdef ZABFS_MUTANTS
 inline Mutant active_mutant = Mutant::kNone;  // set before anything runs

@@ -364,7 +364,6 @@ void Replica::finish_settling(const History& history, uint32_t epoch) {
   incoming_tree_.reset();
   incoming_link_ = 0;
   if (history.base() <= applied_) staged_tree_.reset();
-  if (staged_tree_ && is_mutant(Mutant::kSnapTakenForCommitted)) install_staged_tree();
   while (!window_.empty() && window_.back().zxid > history.last()) {
     window_bytes_ -= window_.back().txn->size();
     window_.pop_back();

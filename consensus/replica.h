@@ -86,8 +86,6 @@ struct ReplicaConfig {
   size_t max_fetch_bytes = 16u << 20;  // of txns that another member's log lost, sent at once
   bool readdress = false;          // the addresses in zoo.cfg count, not those that were committed
   bool standalone_enabled = true;  // one configured member is no ensemble, and can't become one
-  // The simulator's: before it is established, a leader's snapshots hold all of its log, as Java's.
-  bool snapshots_hold_all = false;
 
   bool is_standalone() const { return standalone_enabled && zab.ensemble.members().size() <= 1; }
 };
@@ -248,7 +246,6 @@ class Replica {
   void send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns);
   void read_history(const action::SendHistory& send);
   void history_read(const action::SendHistory& piece, bool whole, const std::deque<LogTxn>& txns);
-  bool send_all_as_snapshot(Supply& supply, const action::SendSnapshot& send);
   bool begin_snapshot(Supply& supply, const action::SendSnapshot& send);
   void read_snapshot(std::shared_ptr<SnapshotReader> reader, const action::SendSnapshot& send);
   void snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem);

@@ -185,27 +185,8 @@ void Replica::history_read(const action::SendHistory& piece, bool whole,
   cut_off(piece.link, "the log for this learner is damaged");
 }
 
-// SNAP, with all of the log in it.
-bool Replica::send_all_as_snapshot(Supply& supply, const action::SendSnapshot& send) {
-  const History& history = zab_->state().history;
-  std::unique_ptr<tree::Tree> tree = load_snapshot(&history);
-  if (!tree) tree = std::make_unique<tree::Tree>();
-  std::deque<LogTxn> txns;
-  if (!Log::read(log_disk_, history, tree->last_zxid(), send.through, SIZE_MAX, txns)) return false;
-  for (const LogTxn& txn : txns) tree->apply(*tree::decode_txn(*txn.txn), nullptr);
-  std::string bytes;
-  encode_packet(Packet(PacketType::kSnap, send.through), bytes);
-  std::unique_ptr<tree::SnapshotCursor> cursor = tree->begin_snapshot();
-  while (cursor->next(bytes, chunk_bytes())) {
-  }
-  send_to(send.link, bytes + snapshot_signature());
-  supply.queue.pop_front();
-  return true;
-}
-
 // SNAP, and what follows it once the stream has ended. False: the learner was cut off.
 bool Replica::begin_snapshot(Supply& supply, const action::SendSnapshot& send) {
-  if (config_.snapshots_hold_all && !ready_ && send_all_as_snapshot(supply, send)) return true;
   const History& history = zab_->state().history;
   std::vector<Zxid> stored = snapshots_.list();
   std::erase_if(stored,

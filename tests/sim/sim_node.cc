@@ -96,7 +96,6 @@ consensus::ReplicaConfig SimNode::make_config() const {
   config.prepare.extended_types = true;
   config.prepare.max_txn_bytes = 32u << 10;
   config.prepare.enforce_quota = world_.options().enforces_quota;
-  config.snapshots_hold_all = options.seed % 3 == 0;
   config.reap_interval_ms = kReapMs;
   config.min_diff_bytes = 6u << 10;
   // With ballast, txns are large.

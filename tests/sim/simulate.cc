@@ -221,7 +221,6 @@ constexpr MutantName kMutantNames[consensus::kMutants] = {
     {"txn-unbounded", "2101: what is proposed can be logged and sent"},
     {"snap-keeps-log", "2832: a SNAP replaces the log, too"},
     {"ensemble-renumbered", "the first epoch's leader numbers the ensemble"},
-    {"snap-taken-for-committed", "a snapshot of a leader's is shown after UPTODATE"},
 };
 
 // Rules that no run can miss, and why.
@@ -234,6 +233,8 @@ constexpr Argument kArguments[] = {
      "a zabfs learner sends none before it; for Java's see AnAckBeforeNewLeadersDoesNotCountAsOne"},
     {"a leader that lacks committed txns is not followed",
      "only a quorum that has lost its disks elects one; see test_lost_history.py"},
+    {"a leader's snapshot is shown after UPTODATE",
+     "ours hold what is committed; for Java's see ShowsNothingOfASnapshotBeforeItIsKnown..."},
     {"one link a server",
      "ACKs and proofs that come late by a former link were true when they were sent; its requests"
      " are refused as all late ones are"},
