@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kMaxSteps = 200;
 constexpr LinkId kLinks = 4;
+constexpr const char* kSecret = "/closed/secret";
 
 class Node : public LoneReplica {
  public:
@@ -20,10 +21,14 @@ class Node : public LoneReplica {
     config_.super_digest = "super:secret";
     start();
     tree::AclList nobody{{tree::kPermAll, {"digest", "nobody:x"}}};
-    std::string body = tree::create_body("/secret", "kept", nobody, tree::kCreatePersistent);
-    on_strand([&] {
-      replica_->submit(tree::superuser_request({}, ++cxid_, tree::OpCode::kCreate, body), nullptr);
-    });
+    // Nobody may remove it, either: that is its parent's to say.
+    for (const char* path : {"/closed", kSecret}) {
+      std::string body = tree::create_body(path, "kept", nobody, tree::kCreatePersistent);
+      on_strand([&] {
+        replica_->submit(tree::superuser_request({}, ++cxid_, tree::OpCode::kCreate, body),
+                         nullptr);
+      });
+    }
     tree::Request session = tree::superuser_request(kOurs, 0, tree::OpCode::kCreateSession,
                                                     tree::create_session_body(1 << 30));
     on_strand([&] { replica_->submit(session, nullptr); });
@@ -40,7 +45,7 @@ class Node : public LoneReplica {
       step(kind % 8, LinkId{1} + link % kLinks, bytes);
     }
     run();
-    const tree::ZNode* secret = replica_->tree().find("/secret");
+    const tree::ZNode* secret = replica_->tree().find(kSecret);
     if (secret == nullptr || secret->data.view() != "kept") die("a secret was written to");
     if (!replica_->tree().sessions().contains(kOurs)) die("another's session was closed");
     if (!replica_->is_serving()) die("it does not lead any more");
@@ -135,15 +140,15 @@ class Node : public LoneReplica {
   }
 
   static std::string body_of(tree::OpCode type) {
-    if (type == tree::OpCode::kSetData) return tree::set_data_body("/secret", "taken", -1);
-    if (type == tree::OpCode::kDelete) return tree::delete_body("/secret", -1);
-    if (type == tree::OpCode::kDeleteContainer) return "/secret";
-    if (type == tree::OpCode::kSetAcl) return tree::set_acl_body("/secret", tree::open_acl(), -1);
+    if (type == tree::OpCode::kSetData) return tree::set_data_body(kSecret, "taken", -1);
+    if (type == tree::OpCode::kDelete) return tree::delete_body(kSecret, -1);
+    if (type == tree::OpCode::kDeleteContainer) return kSecret;
+    if (type == tree::OpCode::kSetAcl) return tree::set_acl_body(kSecret, tree::open_acl(), -1);
     if (type == tree::OpCode::kMulti) {
-      return tree::multi_body({{tree::OpCode::kDelete, tree::delete_body("/secret", -1)}});
+      return tree::multi_body({{tree::OpCode::kDelete, tree::delete_body(kSecret, -1)}});
     }
     tree::ExtWrite write;
-    write.path = "/secret";
+    write.path = kSecret;
     write.data = "taken";
     if (type == tree::OpCode::kExtWrite) return encode(write);
     return tree::create_session_body(5'000);
