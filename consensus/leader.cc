@@ -149,7 +149,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   if (!may_learn(config_, state_.membership, info->id)) {
     return drop(
         link,
-        "server " + std::to_string(info->id.value) +
+        "server " + std::to_string(member_of(info->id).value) +
             " is in no configuration: list it in every zoo.cfg, or set reconfigEnabled=true",
         out);
   }

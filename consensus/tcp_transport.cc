@@ -331,10 +331,16 @@ void TcpTransport::close(LinkId id, const std::string& reason) {
   std::shared_ptr<Link> link = place->second;
   links_.erase(place);
   link->closed = true;
-  if (!reason.empty()) {
-    log_(LogLevel::kInfo, fmt::format("quorum port: closed {}: {}", name_of(link->socket), reason));
-  }
-  asio::post(io_, [link] {
+  asio::post(io_, [this, link, reason] {
+    if (!reason.empty()) {
+      std::string text = fmt::format("quorum port: closed {}: {}", name_of(link->socket), reason);
+      // Who is no member may come again and again.
+      if (link->ticket != 0) {
+        guest_log_.warn(text);
+      } else {
+        log_(LogLevel::kInfo, text);
+      }
+    }
     error_code ignored;
     link->socket.close(ignored);
   });

@@ -188,13 +188,15 @@ class Names(NamedTest):
 class Wildcards(NamedTest):
     """As images for containers have it: a server's own line says 0.0.0.0."""
 
-    def configure(self, lines, extra=""):
-        """Each node has the lines of these servers, and its own says 0.0.0.0."""
+    def configure(self, lines, extra="", own="0.0.0.0"):
+        """Each node has the lines of these servers, and its own says 0.0.0.0, or `own`."""
         for node in self.cluster.nodes:
             with open(node.config) as f:
                 rest = [line for line in f if not line.startswith("server.")]
             for number in sorted({*lines, node.number}):
-                host = "0.0.0.0" if number == node.number else f"10.231.7.{number}"
+                host = f"10.231.7.{number}"
+                if number == node.number:
+                    host = own or host
                 rest.append(f"server.{number}={host}:{QUORUM_PORT}:{ELECTION_PORT}\n")
             with open(node.config, "w") as f:
                 f.writelines(rest)
@@ -213,7 +215,7 @@ class Wildcards(NamedTest):
             self.ready(*self.cluster.nodes)
 
     def test_one_that_is_no_member_yet_is_found_where_it_comes_from(self):
-        self.configure([2, 3])
+        self.configure([2, 3], "reconfigEnabled=true\n", own=None)
         self.start(self.n2, self.n3)
         self.ready(self.n2, self.n3)
         self.start(self.n1)  # the smallest: the others open the connections that stay
