@@ -68,6 +68,7 @@ void Mount::start(std::function<void()> on_end) {
   });
   // Who reads its own writes does so across a restart, too, if there is a leader to be had.
   settled.wait_for(kSettleWait);
+  if (config_.inotify) replayer_.expect();
   kernel_.serve(
       kWorkers, [this](const void* request, size_t size) { note_release(request, size); },
       std::move(on_end));

@@ -81,7 +81,9 @@ Replayer::~Replayer() { stop(); }
 std::string Replayer::start(const std::string& mount_point) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    return std::strerror(errno);
+    std::string error = std::strerror(errno);
+    forget();
+    return error;
   }
   socket_ = ends[0];
   int on = 1;
@@ -101,6 +103,7 @@ std::string Replayer::start(const std::string& mount_point) {
   }
   if (!error.empty()) {
     ::close(socket_);
+    forget();
     return error;
   }
   thread_ = std::thread([this] { run(); });
@@ -186,9 +189,9 @@ void Replayer::stop() {
 }
 
 void Replayer::queue(ReplayOp op) {
-  if (helper_ == 0) return;
+  if (!takes_) return;
   std::lock_guard lock(mutex_);
-  if (stopping_) return;
+  if (stopping_ || !takes_) return;
   auto place = last_.find(op.path);
   if (is_repeatable(op.type) && place != last_.end() && place->second->type == op.type &&
       place->second->self == op.self && place->second->parent == op.parent) {
@@ -278,12 +281,20 @@ void Replayer::run() {
 }
 
 void Replayer::give_up() {
-  std::lock_guard lock(mutex_);
-  if (!std::exchange(stopping_, true)) {
-    spdlog::error(
-        "the inotify helper ended: changes of other nodes are not told to inotify any "
-        "more, until zabfsd is started again");
+  {
+    std::lock_guard lock(mutex_);
+    if (!std::exchange(stopping_, true)) {
+      spdlog::error(
+          "the inotify helper ended: changes of other nodes are not told to inotify any "
+          "more, until zabfsd is started again");
+    }
   }
+  forget();
+}
+
+void Replayer::forget() {
+  takes_ = false;
+  std::lock_guard lock(mutex_);
   queue_.clear();
   last_.clear();
   pending_.clear();

@@ -51,7 +51,10 @@ class Replayer {
  public:
   ~Replayer();
 
-  // Starts helper and thread; an empty string, or what is wrong.
+  // From now on changes are queued. To be called before the mount answers anybody, who may watch it
+  // before `start` has a helper for him.
+  void expect() { takes_ = true; }
+  // Starts helper and thread; an empty string, or what is wrong, and nothing is queued any more.
   std::string start(const std::string& mount_point);
   void stop();
 
@@ -83,8 +86,10 @@ class Replayer {
   std::unordered_set<KernelNode> watched() const;
   void settle(const ReplayOp& op);
   void give_up();
+  void forget();  // what is queued, for good
   bool execute(const ReplayOp& op);
 
+  std::atomic<bool> takes_{false};
   std::atomic<pid_t> helper_{0};  // 0: there is none
   uid_t uid_ = 0;                 // these two are written before helper_, and not again
   gid_t gid_ = 0;
