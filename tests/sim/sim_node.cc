@@ -299,6 +299,8 @@ void SimNode::die(const std::string& why) {
 // However nodes answer each other, nobody is kept busy with it.
 void SimNode::count_vote(ServerId to) {
   std::deque<int64_t>& sent_us = votes_sent_us_[to];
+  // Who stood still answers at once all that came meanwhile.
+  if (world_.now_us() < held_until_us(true) + kSecondUs) return sent_us.clear();
   sent_us.push_back(world_.now_us());
   while (sent_us.front() < world_.now_us() - kSecondUs) sent_us.pop_front();
   if (sent_us.size() <= kMaxVotes) return;
