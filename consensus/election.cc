@@ -229,7 +229,8 @@ void Election::send(ServerId to, PeerState state, int64_t round, Actions& out) c
   notification.round = round;
   notification.ensemble = ensemble_;
   notification.config = membership_.in_force().text();
-  if (membership_.proposed() != nullptr) notification.proposed = membership_.proposed()->text();
+  const Ensemble* proposed = membership_.known_as_proposed();
+  if (proposed != nullptr) notification.proposed = proposed->text();
   out.push_back(action::SendVote{to, std::move(notification)});
 }
 

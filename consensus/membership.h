@@ -30,6 +30,12 @@ class Membership {
   const Ensemble& in_force() const { return in_force_; }
   const Ensemble* proposed() const { return proposed_ ? &*proposed_ : nullptr; }
   Zxid proposed_at() const { return proposed_at_; }
+  // What this node tells others is proposed: also what it has only heard of, so that all come to
+  // know the same of whom they may elect.
+  const Ensemble* known_as_proposed() const {
+    if (proposed_) return &*proposed_;
+    return heard_of_.version() > in_force_.version() ? &heard_of_ : nullptr;
+  }
   // Rises with every change.
   uint64_t changes() const { return changes_; }
 

@@ -172,7 +172,10 @@ TEST_F(MembershipTest, NothingButAddressesMayDifferWhereServersHaveMoved) {
 }
 
 TEST_F(MembershipTest, HearsayCountsForNoQuorum) {
+  EXPECT_EQ(membership_.known_as_proposed(), nullptr);
   EXPECT_TRUE(membership_.hear_of(of({3, 4}, 0x100000001).text()));
+  ASSERT_NE(membership_.known_as_proposed(), nullptr);  // and is passed on
+  EXPECT_EQ(membership_.known_as_proposed()->version(), 0x100000001);
   EXPECT_FALSE(membership_.hear_of(of({3, 4}, 0x100000001).text()));
   EXPECT_TRUE(membership_.is_voter(ServerId{4}));
   EXPECT_FALSE(membership_.is_quorum(ids({3, 4})));
