@@ -75,7 +75,7 @@ void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
   } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
     phase_ = Phase::kEpochAcks;
     for (const auto& [link, learner] : learners_) {
-      if (learner.known) send_leader_info(link, out);
+      if (learner.known) send_leader_info(link, state_.secret, out);
     }
     try_save_epoch(out);
   } else if (std::holds_alternative<event::EpochSaved>(event)) {
@@ -156,10 +156,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   if (packet.zxid.epoch() > kMaxEpoch) return drop(link, "its epoch is impossible", out);
   // It learns from LEADERINFO that it is at the wrong place, and counts for nothing here.
   if (state_.is_foreign(info->ensemble)) {
-    out.push_back(action::Send{
-        {link},
-        Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(state_.ensemble, ""))});
-    return;
+    return send_leader_info(link, "", out);
   }
   // A follower that no configuration has as a voter follows, too: it is to become one, and its ACKs
   // count from then on.
@@ -189,7 +186,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
                std::to_string(learner.last.epoch()) + ", and can follow a later leader only";
     return;
   }
-  if (phase_ != Phase::kSavingAccepted) send_leader_info(link, out);
+  if (phase_ != Phase::kSavingAccepted) send_leader_info(link, state_.secret, out);
 }
 
 // Once, a server may come back before its old connection is known to be gone. Two servers with one
@@ -227,10 +224,10 @@ void Leader::try_choose_epoch(Actions& out) {
   out.push_back(action::SaveAcceptedEpoch{epoch_, true, number, std::move(secret)});
 }
 
-void Leader::send_leader_info(LinkId link, Actions& out) const {
-  out.push_back(action::Send{{link},
-                             Packet(PacketType::kLeaderInfo, epoch_start(),
-                                    encode_leader_info(state_.ensemble, state_.secret))});
+void Leader::send_leader_info(LinkId link, std::string_view secret, Actions& out) const {
+  out.push_back(action::Send{
+      {link},
+      Packet(PacketType::kLeaderInfo, epoch_start(), encode_leader_info(state_.ensemble, secret))});
 }
 
 void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
@@ -417,8 +414,9 @@ ServerId Leader::leader_under(const Ensemble& next, const std::map<ServerId, Zxi
 void Leader::on_ping(Learner& learner, const Packet& packet, Actions& out) {
   ++learner.pings_answered;
   bool serves = learner.phase == LearnerPhase::kSynced;
-  if (serves && !packet.bytes().empty())
+  if (serves && !packet.bytes().empty()) {
     out.push_back(action::SessionsTouched{learner.id, packet.data});
+  }
   check_confirmation(out);
 }
 

@@ -72,7 +72,7 @@ class Leader {
   void try_establish(Actions& out);
   void try_commit(Actions& out);
   ServerId leader_under(const Ensemble& next, const std::map<ServerId, Zxid>& reached) const;
-  void send_leader_info(LinkId link, Actions& out) const;
+  void send_leader_info(LinkId link, std::string_view secret, Actions& out) const;
   // Brings a learner's log to ours and puts it into the forwarding set, in one step.
   void synchronise(LinkId link, Learner& learner, Actions& out);
   void send_ping(LinkId link, Learner& learner, Actions& out);

@@ -36,8 +36,8 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       epochs_(snapshot_disk),
       tree_(std::make_shared<tree::Tree>()),
       tracker_(config_.zab.tick_ms) {
-  if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   config_.zab.admits_strangers = config_.reconfig_enabled;
+  if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
 }
 

@@ -179,6 +179,8 @@ class Replica {
   void take_snapshot();
 
  private:
+  static constexpr int64_t kRoomProbeMs = 1'000;  // between two looks at a full disk
+
   struct Pending {
     tree::Request request;
     Completion done;

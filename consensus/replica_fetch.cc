@@ -14,7 +14,6 @@ namespace {
 
 constexpr int64_t kNextPeerMs = 300;        // between one member that could not help and the next
 constexpr int64_t kFetchTimeoutMs = 5'000;  // a member that does not answer
-constexpr int64_t kRoomProbeMs = 1'000;
 constexpr size_t kMaxFetchRanges = 10'000;
 
 }  // namespace

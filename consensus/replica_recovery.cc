@@ -19,12 +19,6 @@
 
 namespace zabfs::consensus {
 
-namespace {
-
-constexpr int64_t kRoomProbeMs = 1'000;
-
-}  // namespace
-
 std::string Replica::recover() {
   std::string epoch_problem;
   EpochStore::State epochs = epochs_.open(epoch_problem);

@@ -21,17 +21,31 @@ bool Descriptor::close() {
   return true;
 }
 
-Descriptor open_beneath(int directory, std::string_view path, int flags, mode_t mode) {
+namespace {
+
+Descriptor open_resolved(int directory, std::string_view path, int flags, mode_t mode,
+                         uint64_t resolve) {
   open_how how = {};
   how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
   how.mode = (flags & O_CREAT) != 0 ? mode : 0;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  how.resolve = resolve;
   std::string text(path);
   long fd = 0;
   do {
     fd = ::syscall(SYS_openat2, directory, text.c_str(), &how, sizeof(how));
   } while (fd < 0 && errno == EINTR);
   return Descriptor(static_cast<int>(fd));
+}
+
+}  // namespace
+
+Descriptor open_beneath(int directory, std::string_view path, int flags, mode_t mode) {
+  return open_resolved(directory, path, flags, mode,
+                       RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+}
+
+Descriptor open_without_links(std::string_view path, int flags) {
+  return open_resolved(AT_FDCWD, path, flags, 0, RESOLVE_NO_SYMLINKS);
 }
 
 Place place_beneath(int directory, std::string_view path) {

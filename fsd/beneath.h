@@ -37,6 +37,8 @@ class Descriptor {
 // openat2(2) with a path below `directory`, or "." for the directory itself. No descriptor, and
 // errno: EXDEV at another mount, ELOOP at a symlink. O_PATH | O_NOFOLLOW opens a symlink itself.
 Descriptor open_beneath(int directory, std::string_view path, int flags, mode_t mode = 0);
+// openat2(2) with a path from anywhere in which no symlink is followed.
+Descriptor open_without_links(std::string_view path, int flags);
 
 // The directory that holds a path, and the name in it: for the *at() calls, none of which follows
 // that name.

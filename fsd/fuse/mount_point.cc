@@ -3,13 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
-#include <linux/openat2.h>
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -43,13 +41,9 @@ std::string canonical(const std::string& point) {
   return std::filesystem::canonical(point, error).string();
 }
 
-// The names are anybody's: one line, of what can be printed.
-std::string shown(std::string name) {
-  if (name.size() > kStrayBytes) name = name.substr(0, kStrayBytes) + "...";
-  for (char& c : name) {
-    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
-  }
-  return name;
+// The names are anybody's; what can't be printed the log escapes (log_line.h).
+std::string shown(const std::string& name) {
+  return name.size() > kStrayBytes ? name.substr(0, kStrayBytes) + "..." : name;
 }
 
 // What lies in the directory: some names, and how many there are beside them. Empty: nothing.
@@ -66,14 +60,6 @@ std::string strays_in(const std::string& directory) {
   if (error) return fmt::format("(it can't be read: {})", error.message());
   if (count > kStraysNamed) names += fmt::format(" and {} more", count - kStraysNamed);
   return names;
-}
-
-Descriptor open_without_links(const std::string& directory) {
-  open_how how = {};
-  how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_SYMLINKS;
-  long fd = ::syscall(SYS_openat2, AT_FDCWD, directory.c_str(), &how, sizeof(how));
-  return Descriptor(static_cast<int>(fd));
 }
 
 // An empty string, or why not.
@@ -129,7 +115,8 @@ std::string MountPoint::check(const std::string& point, bool& is_configuration) 
 }
 
 MountPoint::MountPoint(const std::string& point)
-    : point_(canonical(point)), directory_(open_without_links(point_)) {
+    : point_(canonical(point)),
+      directory_(open_without_links(point_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)) {
   if (!directory_) error_ = errno;
 }
 

@@ -52,11 +52,6 @@ class AclHandle : public Handle {
     written_.resize(std::min(static_cast<size_t>(size), written_.size()));
   }
 
-  void refused(int error) override {
-    refused_ = error;
-    dropped_ |= std::exchange(dirty_, false);
-  }
-
   void flush(Done done) override {
     if (dropped_) return done(refused_);
     if (!std::exchange(dirty_, false)) return done(0);
@@ -65,6 +60,7 @@ class AclHandle : public Handle {
   }
 
  protected:
+  bool drop_written() override { return std::exchange(dirty_, false); }
   void take(size_t, Answer answer) override { answer(0, dirty_ ? written_ + appended_ : text()); }
 
  private:
@@ -132,8 +128,6 @@ class AclHandle : public Handle {
   std::string written_;   // the whole, as this handle edits it
   std::string appended_;  // lines to be added to what is there then
   bool dirty_ = false;
-  int refused_ = 0;  // the error of a write; what had been written before was dropped with it
-  bool dropped_ = false;
   int32_t base_version_ = tree::kAnyVersion;  // what an edit in place was made of
 };
 

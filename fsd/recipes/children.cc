@@ -58,11 +58,6 @@ class ChildHandle : public Handle {
     done(0);
   }
 
-  void refused(int error) override {
-    refused_ = error;
-    dropped_ |= std::exchange(dirty_, false);
-  }
-
   void flush(Done done) override {
     if (is_lost()) return done(ESTALE);
     if (dropped_) return done(refused_);
@@ -87,6 +82,7 @@ class ChildHandle : public Handle {
   }
 
  protected:
+  bool drop_written() override { return std::exchange(dirty_, false); }
   void take(size_t, Answer answer) override {
     answer(0, std::string(tree::base_name(path_)) + "\n");
   }
@@ -114,8 +110,6 @@ class ChildHandle : public Handle {
   std::string written_;
   size_t read_at_ = 0, written_at_ = 0;
   bool dirty_ = false, holds_ = false, lose_at_once_ = false;
-  int refused_ = 0;  // the error of a write; what had been written before was dropped with it
-  bool dropped_ = false;
 };
 
 }  // namespace

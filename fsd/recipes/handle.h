@@ -52,7 +52,10 @@ class Handle : public std::enable_shared_from_this<Handle> {
   virtual void write(std::string_view bytes, off_t offset, bool append, Done done);
   // A write was refused. Who commits at flush commits nothing of what was written then: neither
   // half of it nor nothing in the place of what there was.
-  virtual void refused(int /*error*/) {}
+  void refused(int error) {
+    refused_ = error;
+    dropped_ |= drop_written();
+  }
   // Reads and writes of a program share one offset: the read after a write asks anew.
   void note_written() { written_ = true; }
   virtual void truncate(off_t) {}
@@ -86,6 +89,8 @@ class Handle : public std::enable_shared_from_this<Handle> {
   bool answer_first();
 
  protected:
+  // Forgets what was written and is not committed; whether there was anything.
+  virtual bool drop_written() { return false; }
   virtual bool is_ready() const { return true; }
   // The directory it was opened in is no more; what has its name by now may be another user's.
   virtual bool is_orphan() const;
@@ -96,6 +101,8 @@ class Handle : public std::enable_shared_from_this<Handle> {
   std::string held_line(std::string_view kind, std::string_view name) const;
 
   Room& room_;
+  int refused_ = 0;       // the error of a write
+  bool dropped_ = false;  // what had been written before was dropped with it
 
  private:
   struct Parked {

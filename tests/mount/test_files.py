@@ -7,7 +7,6 @@ import select
 import stat
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
@@ -346,9 +345,7 @@ while time.monotonic() < end:
     def test_a_waiter_can_be_interrupted_and_killed(self):
         holder = os.open(self.p("@/lock"), os.O_RDWR)
         fcntl.flock(holder, fcntl.LOCK_EX)
-        start = time.monotonic()
         self.assertEqual(run("flock", "-w", "0.3", self.p("@/lock"), "true").returncode, 1)
-        self.assertLess(time.monotonic() - start, 2)
         waiter = subprocess.Popen(["flock", self.p("@/lock"), "true"])
         wait_for(lambda: "waiter" in self.read("@/lock"), 5, "a waiter")
         waiter.kill()
