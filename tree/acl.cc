@@ -205,12 +205,46 @@ std::optional<AclList> parse_acl_text(std::string_view text) {
   return acl;
 }
 
-AclTable::AclTable() { intern(open_acl()); }
+AclTable::AclTable() { hold(open_acl()); }
 
 AclTable::Number AclTable::intern(const AclList& acl) {
-  auto [place, added] = numbers_.try_emplace(encode_acl(acl), static_cast<Number>(lists_.size()));
-  if (added) lists_.push_back(std::make_unique<AclList>(acl));
-  return place->second;
+  auto next = free_.empty() ? static_cast<Number>(entries_.size()) : free_.back();
+  auto [place, added] = numbers_.try_emplace(encode_acl(acl), next);
+  if (!added) return place->second;
+  if (free_.empty()) {
+    entries_.emplace_back();
+  } else {
+    free_.pop_back();
+  }
+  entries_[next].list = std::make_shared<const AclList>(acl);
+  unused_.push_back(next);
+  return next;
+}
+
+AclTable::Number AclTable::hold(Number number) {
+  ++entries_[number].uses;
+  return number;
+}
+
+void AclTable::let_go(Number number) {
+  if (--entries_[number].uses == 0) unused_.push_back(number);
+}
+
+void AclTable::forget_unused() {
+  for (Number number : unused_) {
+    Entry& entry = entries_[number];
+    if (entry.uses > 0 || !entry.list) continue;
+    numbers_.erase(encode_acl(*entry.list));
+    entry.list.reset();
+    free_.push_back(number);
+  }
+  unused_.clear();
+}
+
+size_t AclTable::size() const {
+  size_t count = 0;
+  for_each([&count](Number, const AclList&) { ++count; });
+  return count;
 }
 
 }  // namespace zabfs::tree

@@ -65,18 +65,43 @@ Result<AclList> fix_acl(const AclList& wanted, const Identities& identities,
 std::string acl_text(const AclList& acl);
 std::optional<AclList> parse_acl_text(std::string_view text);
 
-// Interns ACL lists: a million znodes with one ACL hold one copy. Number 0 is world:anyone ALL, for
-// ZooKeeper's built-in -1. Not thread-safe; the tree's owner guards it.
+// Interns ACL lists: a million znodes with one ACL hold one copy. A list goes when no znode has it
+// any more; its number may mean another one then. Number 0 is world:anyone ALL, for ZooKeeper's
+// built-in -1, and stays. Not thread-safe; the tree's owner guards it.
 class AclTable {
  public:
   using Number = uint32_t;
   AclTable();
+  // The number of a list; it goes at the next `forget_unused` if nobody holds it by then.
   Number intern(const AclList& acl);
-  const AclList& list(Number number) const { return *lists_[number]; }
-  size_t size() const { return lists_.size(); }
+  // One znode more, or one fewer, has it.
+  Number hold(const AclList& acl) { return hold(intern(acl)); }
+  Number hold(Number number);
+  void let_go(Number number);
+  // Until here a list that was let go of can be read by its number.
+  void forget_unused();
+
+  const AclList& list(Number number) const { return *entries_[number].list; }
+  // For who still reads it when the tree has forgotten it.
+  std::shared_ptr<const AclList> shared(Number number) const { return entries_[number].list; }
+  // How many lists znodes have, number 0 among them.
+  size_t size() const;
+  // Visits these as (number, list), number 0 first.
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    for (Number number = 0; number < entries_.size(); ++number) {
+      if (entries_[number].uses > 0) visit(number, *entries_[number].list);
+    }
+  }
 
  private:
-  std::vector<std::unique_ptr<AclList>> lists_;
+  struct Entry {
+    std::shared_ptr<const AclList> list;
+    uint32_t uses = 0;
+  };
+  std::vector<Entry> entries_;
+  std::vector<Number> free_;    // without a list
+  std::vector<Number> unused_;  // nobody held it at some time since the last `forget_unused`
   std::unordered_map<std::string, Number> numbers_;  // by encoding; looked up, never iterated
 };
 

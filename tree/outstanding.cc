@@ -47,7 +47,7 @@ std::optional<Record> Outstanding::find(std::string_view path) const {
   record.children = static_cast<int32_t>(node->children.size());
   record.data = node->data;
   // The tree's ACL lists are interned for good, so a record may borrow one.
-  record.acl = std::shared_ptr<const AclList>(std::shared_ptr<void>(), &tree_.acl_of(*node));
+  record.acl = tree_.shared_acl_of(*node);
   return record;
 }
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cinttypes>
 #include <cstdio>
+#include <utility>
 
 #include "tree/path.h"
 
@@ -117,10 +118,12 @@ SnapshotCursor::SnapshotCursor(Tree& tree)
   }
   std::vector<AclList> attachments = write_attachments(tree_.sessions_);
   out.count(tree_.acls_.size() - 1 + attachments.size());
-  for (AclTable::Number number = 1; number < tree_.acls_.size(); ++number) {
+  // A znode that changes from here on is kept with its number of now, whatever that means by then.
+  tree_.acls_.for_each([&out](AclTable::Number number, const AclList& list) {
+    if (number == 0) return;
     out.i64(acl_id(number));
-    write_acl(out, tree_.acls_.list(number));
-  }
+    write_acl(out, list);
+  });
   int64_t id = kFirstAttachmentsId;
   for (const AclList& list : attachments) {
     out.i64(id--);
@@ -191,7 +194,9 @@ SnapshotLoader::SnapshotLoader() : tree_(std::make_unique<Tree>()) {
   tree_->node_count_ = 0;
   tree_->data_bytes_ = 0;
   tree_->digest_ = 0;
+  tree_->acls_ = AclTable();
   tree_->root_ = tree_->allocate();
+  tree_->acls_.hold(tree_->node(tree_->root_).acl);
   acl_numbers_[kOpenAclId] = 0;
 }
 
@@ -278,7 +283,7 @@ void SnapshotLoader::read_node(jute::Reader& in) {
     root.stat = stat;
     root.digest = 0;
     root.data = std::move(bytes);
-    root.acl = number->second;
+    tree_->acls_.let_go(std::exchange(root.acl, tree_->acls_.hold(number->second)));
     tree_->node_count_ = 1;
     saw_root_ = true;
     return;
@@ -301,7 +306,7 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   node.stat = stat;
   tree_->data_bytes_ += bytes.size();
   node.data = std::move(bytes);
-  node.acl = number->second;
+  node.acl = tree_->acls_.hold(number->second);
   children_.push_back(id);
   ++tree_->node_count_;
   tree_->enlist_owner(id, true);
@@ -321,6 +326,7 @@ void SnapshotLoader::adopt_children() {
 
 std::unique_ptr<Tree> SnapshotLoader::finish(Zxid zxid, const int64_t* digest) {
   tree_->last_zxid_ = zxid;
+  tree_->acls_.forget_unused();
   tree_->find_quotas();
   if (digest != nullptr) {
     tree_->digest_ = *digest;

@@ -3,6 +3,7 @@
 #include <libdeflate.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "tree/path.h"
 #include "tree/snapshot.h"
@@ -61,6 +62,7 @@ Tree::Tree() {
   root_ = allocate();
   mutable_node(root_).name = Name("");
   mutable_node(root_).data = Bytes("");
+  acls_.hold(mutable_node(root_).acl);
   node_count_ = 1;
   put_on_digest(root_, "/");
   NodeId zookeeper = attach(root_, "zookeeper", NodeStat{}, Bytes(""), 0);
@@ -102,7 +104,7 @@ NodeId Tree::attach(NodeId parent, std::string_view name, const NodeStat& stat, 
   child.parent = parent;
   child.stat = stat;
   child.data = std::move(data);
-  child.acl = acl;
+  child.acl = acls_.hold(acl);
   mutable_node(parent).children.insert(id, name_of());
   ++node_count_;
   data_bytes_ += child.data.size();
@@ -115,6 +117,7 @@ void Tree::detach(NodeId id) {
   take_off_digest(id);
   enlist_owner(id, false);
   ZNode& child = mutable_node(id);
+  acls_.let_go(child.acl);
   data_bytes_ -= child.data.size();
   --node_count_;
   mutable_node(child.parent).children.erase(id, name_of());
@@ -256,6 +259,7 @@ std::unique_ptr<SnapshotCursor> Tree::begin_snapshot() {
 
 Outcome Tree::apply(const Txn& txn, std::vector<Change>* changes) {
   const TxnHeader& header = txn.header;
+  acls_.forget_unused();
   Outcome outcome;
   outcome.type = header.type;
   outcome.zxid = header.zxid;
@@ -394,7 +398,8 @@ Error Tree::apply_set_acl(const TxnHeader& header, const SetAclTxn& txn, OpOutco
   ZNode& subject = mutable_node(id);
   take_off_digest(id);
   subject.stat.aversion = txn.version;
-  subject.acl = acls_.intern(txn.acl);
+  AclTable::Number before = std::exchange(subject.acl, acls_.hold(txn.acl));
+  acls_.let_go(before);
   put_on_digest(id, txn.path);
   outcome.stat = stat_of(subject);
   append_change(changes, ChangeType::kAclChanged, txn.path, header.zxid, subject.acl, 0);

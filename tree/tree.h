@@ -80,6 +80,11 @@ class Tree {
   std::string path_of(const ZNode& node) const;
   Stat stat_of(const ZNode& node) const;
   const AclList& acl_of(const ZNode& node) const { return acls_.list(node.acl); }
+  // The same for who keeps it past the next apply.
+  std::shared_ptr<const AclList> shared_acl_of(const ZNode& node) const {
+    return acls_.shared(node.acl);
+  }
+  // Also of what a deleted znode had, until the next apply.
   const AclList& acl_list(AclTable::Number number) const { return acls_.list(number); }
   // Visits children as (const ZNode&), in no particular but a repeatable order.
   template <class Visit>
@@ -120,8 +125,8 @@ class Tree {
   }
   NodeId allocate();
   void release(NodeId id);
-  // Links a new znode under `parent` and into the owner sets. Everything but linking is the
-  // caller's.
+  // Links a new znode under `parent` and into the owner sets, and lets it hold its ACL. Everything
+  // but that is the caller's.
   NodeId attach(NodeId parent, std::string_view name, const NodeStat& stat, Bytes data,
                 AclTable::Number acl);
   void detach(NodeId id);

@@ -41,9 +41,35 @@ TEST(Acl, TextGoesBothWays) {
 TEST(Acl, TheTableKeepsOneCopyOfEach) {
   AclTable table;
   AclList acl{{kPermRead, {"world", "anyone"}}};
-  EXPECT_EQ(table.intern(open_acl()), 0u);
-  EXPECT_EQ(table.intern(acl), table.intern(acl));
+  EXPECT_EQ(table.hold(open_acl()), 0u);
+  EXPECT_EQ(table.hold(acl), table.hold(acl));
   EXPECT_EQ(table.size(), 2u);
+}
+
+TEST(Acl, TheTableForgetsWhatNobodyHolds) {
+  AclTable table;
+  AclList acl{{kPermRead, {"world", "anyone"}}}, other{{kPermWrite, {"world", "anyone"}}};
+  AclTable::Number number = table.hold(acl);
+  table.hold(acl);
+  table.let_go(number);
+  table.forget_unused();
+  EXPECT_EQ(table.list(number), acl);
+  table.let_go(number);
+  EXPECT_EQ(table.list(number), acl);  // until it is forgotten
+  EXPECT_EQ(table.size(), 1u);
+  EXPECT_EQ(table.hold(acl), number);  // somebody came back in time
+  table.forget_unused();
+  EXPECT_EQ(table.list(number), acl);
+  table.let_go(number);
+  std::shared_ptr<const AclList> kept = table.shared(number);
+  table.forget_unused();
+  EXPECT_EQ(table.hold(other), number);  // room is used again
+  EXPECT_EQ(*kept, acl);
+  EXPECT_EQ(table.list(number), other);
+  EXPECT_EQ(table.hold(open_acl()), 0u);
+  table.let_go(0);
+  table.let_go(0);
+  EXPECT_EQ(table.list(0), open_acl());
 }
 
 TEST(Acl, AListHasAThousandEntriesAtTheMost) {

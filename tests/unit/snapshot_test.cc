@@ -84,6 +84,46 @@ TEST_F(SnapshotTest, IsExactWhileTheTreeChanges) {
   EXPECT_NE(tree_.find("/after"), nullptr);
 }
 
+TEST_F(SnapshotTest, HoldsTheAclsThatZnodesHaveAndNoOthers) {
+  auto acl_of_round = [](int round) -> AclList {
+    return {{kPermAll, {"digest", "user" + std::to_string(round) + ":" + std::string(100, 'x')}}};
+  };
+  for (const char* path : {"/a", "/b", "/gone"}) create(path);
+  auto whole = [this] {
+    std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
+    std::string bytes;
+    while (cursor->next(bytes, 1 << 20)) {
+    }
+    return bytes;
+  };
+  size_t before = whole().size();
+  for (int round = 0; round < 2'000; ++round) {
+    for (const char* path : {"/a", "/gone"}) {
+      run(OpCode::kSetAcl, set_acl_body(path, acl_of_round(round), -1));
+    }
+  }
+  remove("/gone");
+  EXPECT_LT(whole().size(), before + 500);
+  // Numbers that are used again meanwhile mean what they meant when the snapshot began.
+  run(OpCode::kSetAcl, set_acl_body("/b", acl_of_round(-1), -1));
+  std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
+  for (int round = 3'000; round < 3'010; ++round) {
+    for (const char* path : {"/a", "/b"}) {
+      run(OpCode::kSetAcl, set_acl_body(path, acl_of_round(round), -1));
+    }
+    create("/late" + std::to_string(round));
+  }
+  std::string bytes;
+  while (cursor->next(bytes, 50)) {
+  }
+  std::unique_ptr<Tree> copy = load(bytes, cursor->zxid(), 1'000);
+  ASSERT_NE(copy, nullptr);
+  EXPECT_EQ(copy->acl_of(*copy->find("/a")), acl_of_round(1'999));
+  EXPECT_EQ(copy->acl_of(*copy->find("/b")), acl_of_round(-1));
+  EXPECT_EQ(tree_.acl_of(*tree_.find("/b")), acl_of_round(3'009));
+  EXPECT_EQ(copy->find("/late3000"), nullptr);
+}
+
 TEST_F(SnapshotTest, DamagedBytesAreRefused) {
   populate();
   std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
