@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "consensus/replica.h"
+#include "tree/access.h"
 #include "tree/jute.h"
 
 namespace zabfs::consensus {
@@ -24,7 +25,8 @@ constexpr int64_t kTellAgainMs = 60'000;
 
 // What a client can't become later: it is so from the beginning of its connection.
 bool is_of_connection(const tree::Id& id) {
-  return id.scheme == "ip" || id.scheme == "x509" || id.scheme == tree::kUidScheme;
+  return id.scheme == "ip" || id.scheme == "x509" || id.scheme == tree::kUidScheme ||
+         id.scheme == tree::kGidScheme;
 }
 
 tree::Identities of_connection(const tree::Identities& identities) {

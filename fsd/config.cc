@@ -10,6 +10,8 @@
 #include <sstream>
 #include <variant>
 
+#include "tree/posix.h"
+
 namespace zabfs::fsd {
 
 using consensus::Member;
@@ -105,6 +107,14 @@ class Reader {
     out = static_cast<T>(value);
   }
 
+  void mode(const Line& line, uint32_t& out) {
+    const char* end = line.value.data() + line.value.size();
+    auto [stop, error] = std::from_chars(line.value.data(), end, out, 8);
+    if (error != std::errc() || stop != end || out > tree::kModeBits) {
+      fail(line, fmt::format("\"{}\" is not an octal mode like 0755", line.value));
+    }
+  }
+
   void boolean(const Line& line, bool& out) {
     if (line.value != "true" && line.value != "false") {
       return fail(line, fmt::format("\"{}\" is neither true nor false", line.value));
@@ -147,8 +157,9 @@ class Reader {
     if (key == "admin.forceHttps") return boolean(line, config_.admin.only_tls);
     if (key.starts_with("admin.")) return;
     if (take_wire(line)) return;
-    if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, UINT32_MAX);
-    if (key == "zabfs.gid") return number(line, config_.mount.gid, 0, UINT32_MAX);
+    if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, tree::kNoId - 1);
+    if (key == "zabfs.gid") return number(line, config_.mount.gid, 0, tree::kNoId - 1);
+    if (key == "zabfs.rootMode") return mode(line, config_.mount.root_mode);
     if (key == "zabfs.inotify") return boolean(line, config_.mount.inotify);
     if (key == "zabfs.protectMountPoint") return boolean(line, config_.mount.protects_point);
     if (key == "zabfs.cacheAfter") {

@@ -18,6 +18,7 @@ namespace zabfs::fsd {
 struct MountConfig {
   std::string point;          // empty: nothing is mounted
   uint32_t uid = 0, gid = 0;  // of znodes without a posix entry
+  uint32_t root_mode = 0755;  // of a new tree's root, which is root's
   int64_t quorum_grace_ms = 5'000;
   int64_t commit_timeout_ms = 30'000;
   int32_t session_timeout_ms = 6'000;

@@ -102,6 +102,7 @@ int run(Config& config) {
     if (!error.empty()) return fail(error, kFailed);
   }
   host.start();
+  if (mount) mount->attach();  // before any client: it says whose a new tree's root is
   if (clients) {
     clients->start();
     spdlog::info("serves ZooKeeper clients on{}", clients->doors());

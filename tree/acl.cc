@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "tree/access.h"
 #include "tree/posix.h"
 
 namespace zabfs::tree {
@@ -121,15 +122,22 @@ constexpr std::string_view kPermLetters = "rwcda";  // by bit, READ first
 }  // namespace
 
 bool acl_allows(const AclList& acl, int32_t wanted, const Identities& identities) {
-  if (acl.empty()) return true;
-  for (const Id& identity : identities) {
-    if (identity.scheme == "super") return true;
-    bool owns = identity.scheme == kUidScheme && (owner_perms(acl, identity.id) & wanted) != 0;
-    if (owns) return true;
+  if (acl.empty() || is_superuser(identities)) return true;
+  int32_t of_world = wanted;
+  std::optional<User> user = user_of(identities);
+  std::optional<PosixEntry> posix = user ? find_posix(acl) : std::nullopt;
+  if (posix) {
+    // As on a mount: the first class that fits decides, and only the owner changes a mode.
+    std::optional<int32_t> perms = posix_perms(*posix, *user);
+    if (perms && (*perms & wanted) != 0) return true;
+    of_world = perms ? 0 : wanted & ~kPermAdmin;
   }
   for (const Acl& entry : acl) {
     if ((entry.perms & wanted) == 0) continue;
-    if (entry.who.scheme == "world" && entry.who.id == "anyone") return true;
+    if (entry.who.scheme == "world" && entry.who.id == "anyone") {
+      if ((entry.perms & of_world) != 0) return true;
+      continue;
+    }
     for (const Id& identity : identities) {
       if (id_matches(entry.who, identity)) return true;
     }
@@ -153,7 +161,8 @@ Result<AclList> fix_acl(const AclList& wanted, const Identities& identities,
       if (!expanded.insert(entry.perms).second) continue;
       bool any = false;
       for (const Id& identity : identities) {
-        if (identity.scheme == "ip" || identity.scheme == "super") continue;
+        bool is_own = identity.scheme != "ip" && identity.scheme != "super";
+        if (!is_own || identity.scheme == kGidScheme) continue;
         add({entry.perms, identity});
         any = true;
       }
@@ -164,7 +173,7 @@ Result<AclList> fix_acl(const AclList& wanted, const Identities& identities,
       add(entry);
     }
   }
-  if (fixed.size() > kMaxAclEntries) return Error::kInvalidAcl;
+  if (fixed.size() > kMaxAclEntries || !is_valid_posix(fixed)) return Error::kInvalidAcl;
   return fixed;
 }
 

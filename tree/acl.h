@@ -56,7 +56,8 @@ Identities read_identities(jute::Reader& in);
 bool acl_allows(const AclList& acl, int32_t wanted, const Identities& identities);
 
 // The list as it is stored: duplicates dropped, `auth` expanded, every entry valid. InvalidACL if
-// it is empty or an entry's scheme or id is not acceptable.
+// it is empty or an entry's scheme or id is not acceptable. Whose posix entry it may be is for
+// access.h to say.
 // `schemes` are acceptable beside world, ip and digest.
 Result<AclList> fix_acl(const AclList& wanted, const Identities& identities,
                         const std::set<std::string>& schemes = {});

@@ -13,15 +13,17 @@ int64_t add(int64_t a, int64_t b) {
 
 }  // namespace
 
-Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, bool has_data,
+Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, size_t data_bytes,
                 bool is_ephemeral) {
   if (has_children) return Kind::kDirectory;
-  if (posix) return posix->kind;
-  return has_data || is_ephemeral ? Kind::kFile : Kind::kDirectory;
+  // No kernel follows what is too long for a symlink: it can be read and removed as a file.
+  bool is_too_long = posix && posix->kind == Kind::kSymlink && data_bytes > kMaxTargetBytes;
+  if (posix) return is_too_long ? Kind::kFile : posix->kind;
+  return data_bytes > 0 || is_ephemeral ? Kind::kFile : Kind::kDirectory;
 }
 
 Kind shown_kind(const Record& record) {
-  return shown_kind(find_posix(*record.acl), record.children > 0, record.data.size() > 0,
+  return shown_kind(find_posix(*record.acl), record.children > 0, record.data.size(),
                     is_ephemeral(record));
 }
 
@@ -46,7 +48,6 @@ std::optional<Record> Outstanding::find(std::string_view path) const {
   record.stat = node->stat;
   record.children = static_cast<int32_t>(node->children.size());
   record.data = node->data;
-  // The tree's ACL lists are interned for good, so a record may borrow one.
   record.acl = tree_.shared_acl_of(*node);
   return record;
 }

@@ -29,7 +29,7 @@ struct Record {
 };
 
 // How a mount shows a znode (DESIGN.md, "Znodes as files").
-Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, bool has_data,
+Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, size_t data_bytes,
                 bool is_ephemeral);
 Kind shown_kind(const Record& record);
 // The time of the last data, with nanoseconds from the zxid: every version's mtime differs.

@@ -64,16 +64,16 @@ std::optional<PosixEntry> parse(std::string_view id) {
       !take_number(id, ',', 10, posix.gid)) {
     return std::nullopt;
   }
-  posix.mode &= 07777;
   if (!id.empty()) {
     Time time;
     if (!take_number(id, '.', 10, time.seconds) || !take_number(id, '@', 10, time.nanoseconds) ||
-        !take_number(id, ',', 10, posix.mtime_version) || time.nanoseconds < 0 ||
+        !take_number(id, ',', 10, posix.mtime_version) || !id.empty() || time.nanoseconds < 0 ||
         time.nanoseconds > 999'999'999) {
       return std::nullopt;
     }
     posix.mtime = time;
   }
+  if (!is_valid(posix)) return std::nullopt;
   return posix;
 }
 
@@ -99,6 +99,15 @@ Acl entry_of(const PosixEntry& posix) {
 }
 
 }  // namespace
+
+bool is_valid(const PosixEntry& posix) {
+  return posix.mode <= kModeBits && posix.uid != kNoId && posix.gid != kNoId;
+}
+
+bool is_valid_posix(const AclList& acl) {
+  auto entries = std::count_if(acl.begin(), acl.end(), is_posix);
+  return entries == 0 || (entries == 1 && find_posix(acl).has_value());
+}
 
 uint32_t world_mode(const AclList& acl) {
   int32_t perms = 0;
@@ -134,15 +143,6 @@ AclList with_posix(const AclList& acl, const PosixEntry& posix) {
   if (!agrees && perms != 0) result.insert(result.begin(), Acl{perms, {"world", "anyone"}});
   result.push_back(entry_of(posix));
   return result;
-}
-
-int32_t owner_perms(const AclList& acl, std::string_view uid) {
-  std::optional<PosixEntry> posix = find_posix(acl);
-  if (!posix || std::to_string(posix->uid) != uid) return 0;
-  int32_t perms = kPermAdmin;
-  if ((posix->mode & 0400) != 0) perms |= kPermRead;
-  if ((posix->mode & 0200) != 0) perms |= kPermWrite | kPermCreate | kPermDelete;
-  return perms;
 }
 
 }  // namespace zabfs::tree

@@ -7,6 +7,7 @@
 // Java stores the entry and grants nothing by it: no password hashes to it. DESIGN.md section 1.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -33,15 +34,20 @@ struct PosixEntry {
   bool operator==(const PosixEntry&) const = default;
 };
 
+inline constexpr uint32_t kModeBits = 07777;
+inline constexpr uint32_t kNoId = UINT32_MAX;     // chown(2)'s -1, which nobody is
+inline constexpr size_t kMaxTargetBytes = 4'095;  // of a symlink
 inline constexpr uint32_t kOthersRead = 04;
 inline constexpr uint32_t kOthersWrite = 02;
 
 // The r and w bits of others that an ACL's world entry stands for.
 uint32_t world_mode(const AclList& acl);
-// The posix entry with its mode completed by the world entry; nullopt if there is none.
+// The posix entry with its mode completed by the world entry; nullopt if there is none, or one that
+// no mount makes (leaders that don't know it store anything).
 std::optional<PosixEntry> find_posix(const AclList& acl);
-// What the owner may by the mode, if `uid` (decimal) is the owner.
-int32_t owner_perms(const AclList& acl, std::string_view uid);
+// Whether a list may be stored: it has no posix entry, or a single one that `find_posix` takes.
+bool is_valid_posix(const AclList& acl);
+bool is_valid(const PosixEntry& posix);
 // `acl` with the posix entry put in or replaced, and the world entry brought into line with its
 // mode. The world entry is left as it is when it agrees already, and goes when it grants nothing.
 AclList with_posix(const AclList& acl, const PosixEntry& posix);

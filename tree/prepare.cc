@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "tree/access.h"
 #include "tree/identities.h"
 #include "tree/path.h"
 #include "tree/prepare_decode.h"
@@ -10,7 +11,6 @@
 namespace zabfs::tree {
 namespace {
 
-constexpr size_t kMaxClosedPathBytes = 512u << 10;
 constexpr size_t kAclEntryBytes = 12;  // beside scheme and id
 
 bool is_protected(std::string_view path) {
@@ -35,6 +35,13 @@ size_t payload_bytes(const Op& op) {
   }
   if (const auto* set = std::get_if<SetDataTxn>(&op.body)) return set->data ? set->data->size() : 0;
   return 0;
+}
+
+// Whether data of that size may go with the list's posix entry.
+bool fits_posix(const AclList& acl, size_t bytes) {
+  if (bytes <= kMaxTargetBytes) return true;
+  std::optional<PosixEntry> posix = find_posix(acl);
+  return !posix || posix->kind != Kind::kSymlink;
 }
 
 bool has_nul(std::string_view path) { return path.find('\0') != std::string_view::npos; }
@@ -62,52 +69,6 @@ void Preparer::applied(Zxid zxid) {
   std::erase_if(session_changes_, [zxid](const auto& entry) { return entry.second.zxid <= zxid; });
 }
 
-std::optional<Session> Preparer::find_session(SessionId id) const {
-  auto change = session_changes_.find(id);
-  if (change != session_changes_.end()) return change->second.session;
-  auto place = tree_.sessions().find(id);
-  if (place == tree_.sessions().end()) return std::nullopt;
-  return place->second;
-}
-
-bool Preparer::is_attached(SessionId id, Zxid attachment) const {
-  std::optional<Session> session = find_session(id);
-  return session && session->attachment == attachment;
-}
-
-int16_t Preparer::home_of(SessionId id) const {
-  std::optional<Session> session = find_session(id);
-  bool moved = session && session->home != kWhereItWasMade;
-  return moved ? session->home : maker_of(id);
-}
-
-Error Preparer::admit(const Request& request) const {
-  if (request.session == SessionId{} || request.attachment == kNoAttachment) return Error::kOk;
-  std::optional<Session> session = find_session(request.session);
-  if (!session) return Error::kOk;  // `prepare` has an answer to that
-  if (request.attachment < session->attachment) return Error::kSessionMoved;
-  bool is_numbered = request.cxid > 0 && session->last_cxid > 0;
-  if (is_numbered && !is_later_cxid(request.cxid, session->last_cxid)) {
-    return Error::kConnectionLoss;
-  }
-  return Error::kOk;
-}
-
-void Preparer::note_request(const Request& request) {
-  if (request.cxid <= 0 || request.session == SessionId{}) return;
-  if (request.attachment == kNoAttachment || request.type == OpCode::kExtAttach) return;
-  std::optional<Session> session = find_session(request.session);
-  if (!session) return;
-  session->last_cxid = request.cxid;
-  session_changes_[request.session] = {zxid_, session};
-}
-
-Error Preparer::check_session(const Request& request) const {
-  if (request.session == SessionId{}) return Error::kOk;
-  bool known = find_session(request.session) || options_.local_sessions;
-  return known ? Error::kOk : Error::kSessionExpired;
-}
-
 // Against what is applied, as Java does (ZooKeeperServer.checkQuota).
 Error Preparer::check_quota(std::string_view path, int64_t count, int64_t bytes) const {
   if (!options_.enforce_quota) return Error::kOk;
@@ -125,6 +86,15 @@ Error Preparer::check_quota(std::string_view path, int64_t count, int64_t bytes)
 
 bool Preparer::allows(const Record& record, int32_t wanted, const Request& request) const {
   return options_.skip_acl || acl_allows(*record.acl, wanted, request.identities);
+}
+
+bool Preparer::may_reach(std::string_view path, const Request& request) const {
+  if (options_.skip_acl) return true;
+  std::optional<Record> record;  // keeps the list that was found last
+  return tree::may_reach(path, request.identities, [&](std::string_view above) {
+    record = outstanding_.find(above);
+    return record ? record->acl.get() : nullptr;
+  });
 }
 
 std::vector<PreparedTxn> Preparer::prepare(const Request& request, Zxid first, int64_t time_ms) {
@@ -246,7 +216,12 @@ Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader
   if (path.find('/') == std::string_view::npos || has_nul(path)) return Error::kBadArguments;
   Result<AclList> acl = fix_wanted_acl(wanted_acl, request.identities, options_.acl_schemes);
   if (!acl.ok()) return acl.error();
+  if (!fits_posix(*acl, data ? data->size() : 0)) return Error::kInvalidAcl;
   std::optional<Record> parent = outstanding_.find(parent_path(path));
+  if (!may_make(*acl, parent ? *parent->acl : open_acl(), request.identities)) {
+    return Error::kInvalidAcl;
+  }
+  if (!may_reach(path, request)) return Error::kNoAuth;
   if (!parent) return Error::kNoNode;
   if (!allows(*parent, kPermCreate, request)) return Error::kNoAuth;
   if (is_sequential(flags)) {
@@ -281,11 +256,15 @@ Error Preparer::prepare_delete(const Request& request, jute::Reader& in, Op& op)
   if (path.find('/') == std::string_view::npos || has_nul(path) || is_protected(path)) {
     return Error::kBadArguments;
   }
+  if (!may_reach(path, request)) return Error::kNoAuth;
   std::optional<Record> parent = outstanding_.find(parent_path(path));
   if (!parent) return Error::kNoNode;
   if (!allows(*parent, kPermDelete, request)) return Error::kNoAuth;
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
+  bool is_own = record->stat.owner != 0 && record->stat.owner == request.session.value;
+  bool may = is_own || may_remove(*parent->acl, *record->acl, request.identities);
+  if (!may && !options_.skip_acl) return Error::kNoAuth;
   if (version != kAnyVersion && version != record->stat.version) return Error::kBadVersion;
   if (record->children > 0) return Error::kNotEmpty;
   op = make_delete(path);
@@ -312,9 +291,11 @@ Error Preparer::prepare_set_data(const Request& request, jute::Reader& in, Op& o
   if (!in.ok()) return Error::kMarshallingError;
   if (Error error = check_session(request); error != Error::kOk) return error;
   if (!is_valid_path(path)) return Error::kBadArguments;
+  if (!may_reach(path, request)) return Error::kNoAuth;
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
   if (!allows(*record, kPermWrite, request)) return Error::kNoAuth;
+  if (data && !fits_posix(*record->acl, data->size())) return Error::kBadArguments;
   auto growth =
       static_cast<int64_t>(data ? data->size() : 0) - static_cast<int64_t>(record->data.size());
   if (Error error = check_quota(path, 0, growth); error != Error::kOk) return error;
@@ -333,6 +314,9 @@ Error Preparer::prepare_set_acl(const Request& request, jute::Reader& in, Op& op
   Result<AclList> acl = fix_wanted_acl(wanted_acl, request.identities, options_.acl_schemes);
   if (!acl.ok()) return acl.error();
   std::optional<Record> record = outstanding_.find(path);
+  bool may_have = may_change(record ? *record->acl : open_acl(), *acl, request.identities);
+  if (!may_have || (record && !fits_posix(*acl, record->data.size()))) return Error::kInvalidAcl;
+  if (!may_reach(path, request)) return Error::kNoAuth;
   if (!record) return Error::kNoNode;
   if (!allows(*record, kPermAdmin, request)) return Error::kNoAuth;
   if (version != kAnyVersion && version != record->stat.aversion) return Error::kBadVersion;
@@ -346,6 +330,7 @@ Error Preparer::prepare_check(const Request& request, jute::Reader& in, Op& op) 
   if (!in.ok()) return Error::kMarshallingError;
   if (Error error = check_session(request); error != Error::kOk) return error;
   if (!is_valid_path(path)) return Error::kBadArguments;
+  if (!may_reach(path, request)) return Error::kNoAuth;
   std::optional<Record> record = outstanding_.find(path);
   if (!record) return Error::kNoNode;
   if (!allows(*record, kPermRead, request)) return Error::kNoAuth;
@@ -402,37 +387,6 @@ Error Preparer::prepare_multi(const Request& request, Txn& txn) {
   }
   if (failure != Error::kOk) outstanding_.roll_back();
   txn.body = std::move(multi);
-  return Error::kOk;
-}
-
-Error Preparer::prepare_attach(const Request& request, Txn& txn) {
-  std::optional<Session> session = find_session(request.session);
-  if (!session) return Error::kSessionExpired;
-  session->attachment = zxid_;
-  session->last_cxid = 0;
-  session->home = attached_to(request.cxid);
-  session_changes_[request.session] = {zxid_, session};
-  txn.header.type = OpCode::kError;
-  txn.body = ErrorTxn{Error::kOk};
-  return Error::kOk;
-}
-
-Error Preparer::prepare_close_session(const Request& request, Txn& txn) {
-  CloseSessionTxn body;
-  size_t bytes = 0;
-  for (std::string& path : outstanding_.ephemerals(request.session)) {
-    bytes += path.size() + sizeof(int32_t);
-    std::string_view kept = keep(std::move(path));
-    // One txn names so many at most, for it must fit a packet: the rest goes before it.
-    if (bytes > kMaxClosedPathBytes) {
-      emit_first(make_delete(kept));
-    } else {
-      body.paths.push_back(kept);
-    }
-  }
-  for (std::string_view path : body.paths) make_delete(path);
-  session_changes_[request.session] = {zxid_, std::nullopt};
-  txn.body = std::move(body);
   return Error::kOk;
 }
 

@@ -100,6 +100,7 @@ class Preparer {
   void emit_first(Op op);
   Error copy_subtree(std::string_view from, std::string_view to, MultiTxn& multi, size_t& size);
   Error delete_subtree(std::string_view top, MultiTxn& multi, size_t& size);
+  void settle_kind(std::string_view path, std::optional<Record>& record);
   AclList moved_acl(const Record& record, int32_t new_version) const;
 
   Error prepare_attach(const Request& request, Txn& txn);
@@ -110,6 +111,8 @@ class Preparer {
   Error check_session(const Request& request) const;
   Error check_quota(std::string_view path, int64_t count, int64_t bytes) const;
   bool allows(const Record& record, int32_t wanted, const Request& request) const;
+  // A user who may not search the directories above `path` is not to learn what is there.
+  bool may_reach(std::string_view path, const Request& request) const;
   std::string_view keep(std::string text) { return arena_.emplace_back(std::move(text)); }
 
   Outstanding outstanding_;

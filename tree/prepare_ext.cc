@@ -32,6 +32,14 @@ PosixEntry changed_posix(const AclList& acl, const PosixChange& change, int32_t 
   return posix;
 }
 
+bool is_valid(const PosixChange& change) {
+  PosixEntry posix = change.base;
+  posix.mode = change.mode.value_or(posix.mode);
+  posix.uid = change.uid.value_or(posix.uid);
+  posix.gid = change.gid.value_or(posix.gid);
+  return is_valid(posix) && is_valid(change.base);
+}
+
 void set_body(Txn& txn, Op op) {
   txn.header.type = op.type;
   std::visit([&txn](auto& body) { txn.body = std::move(body); }, op.body);
@@ -69,13 +77,25 @@ Error Preparer::prepare_ext(const Request& request, Txn& txn) {
   return Error::kUnimplemented;
 }
 
+// What is too long for a symlink is shown as a file. Whoever changes it on a mount means that file,
+// and it is one from then on.
+void Preparer::settle_kind(std::string_view path, std::optional<Record>& record) {
+  std::optional<PosixEntry> posix = find_posix(*record->acl);
+  if (!posix || posix->kind != Kind::kSymlink || shown_kind(*record) != Kind::kFile) return;
+  posix->kind = Kind::kFile;
+  emit_first(make_set_acl(path, *record, with_posix(*record->acl, *posix)));
+  record = outstanding_.find(path);
+}
+
 Error Preparer::prepare_ext_write(const ExtWrite& ext, Txn& txn) {
   std::optional<Record> record = outstanding_.find(ext.path);
   Error identity = check_identity(record, ext.czxid);
   if (identity != Error::kOk) return identity;
   if (ext.version != kAnyVersion && ext.version != record->stat.version) return Error::kStale;
   if (ext.data.size() > kMaxDataBytes) return Error::kTooLarge;
+  if (ext.posix && !is_valid(*ext.posix)) return Error::kBadArguments;
   std::string_view path = keep(ext.path);
+  settle_kind(path, record);
   if (ext.posix) {
     PosixEntry posix = changed_posix(*record->acl, *ext.posix, record->stat.version + 1);
     emit_first(make_set_acl(path, *record, with_posix(*record->acl, posix)));
@@ -91,7 +111,9 @@ Error Preparer::prepare_ext_append(const ExtAppend& ext, Txn& txn) {
   if (identity != Error::kOk) return identity;
   if (record->data.size() + ext.data.size() > kMaxDataBytes) return Error::kTooLarge;
   std::string_view whole = keep(std::string(record->data.view()) + ext.data);
-  set_body(txn, make_set_data(keep(ext.path), std::move(*record), whole));
+  std::string_view path = keep(ext.path);
+  settle_kind(path, record);
+  set_body(txn, make_set_data(path, std::move(*record), whole));
   return Error::kOk;
 }
 
@@ -99,6 +121,8 @@ Error Preparer::prepare_ext_set_posix(const ExtSetPosix& ext, Txn& txn) {
   std::optional<Record> record = outstanding_.find(ext.path);
   Error identity = check_identity(record, ext.czxid);
   if (identity != Error::kOk) return identity;
+  if (!is_valid(ext.change)) return Error::kBadArguments;
+  settle_kind(keep(ext.path), record);
   PosixEntry posix = changed_posix(*record->acl, ext.change, record->stat.version);
   AclList acl = with_posix(*record->acl, posix);
   set_body(txn, make_set_acl(keep(ext.path), std::move(*record), std::move(acl)));

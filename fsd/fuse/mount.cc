@@ -24,7 +24,14 @@ namespace {
 constexpr int kWorkers = 3;
 constexpr int64_t kCalmMs = 1'000;  // for listings, where contents are not cached
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
+constexpr int64_t kRootAgainMs = 500;
 constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
+
+// Nothing was ever made in it, and its root is as ZooKeeper makes it.
+bool is_untouched(const tree::Tree& tree) {
+  const tree::NodeStat& root = tree.root().stat;
+  return root.cversion == 0 && root.aversion == 0 && root.version == 0;
+}
 
 }  // namespace
 
@@ -57,15 +64,23 @@ std::string Mount::mount() {
   return {};
 }
 
-void Mount::start(std::function<void()> on_end) {
-  std::future<void> settled = settled_.get_future();
+void Mount::attach() {
   on_strand([this] {
     host_.replica().add_listener(this);
     note_published();
     session_.start();
     writer_.start();
-    if (!host_.replica().has_unsettled_txns()) note_settled();
+    const consensus::Replica& replica = host_.replica();
+    if (replica.is_serving()) {
+      settle_root();
+    } else if (!replica.has_unsettled_txns() && !is_untouched(replica.tree())) {
+      note_settled();
+    }
   });
+}
+
+void Mount::start(std::function<void()> on_end) {
+  std::future<void> settled = settled_.get_future();
   // Who reads its own writes does so across a restart, too, if there is a leader to be had.
   settled.wait_for(kSettleWait);
   if (config_.inotify) replayer_.expect();
@@ -191,8 +206,30 @@ void Mount::tree_replaced() {
 }
 
 void Mount::standing_changed() {
-  if (host_.replica().is_serving()) note_settled();
+  if (host_.replica().is_serving()) settle_root();
   writer_.standing_changed();
+}
+
+// ZooKeeper gives everybody all permissions on the root. A tree that nothing was made in yet gets a
+// root as a filesystem has it; what a client or another mount has set by then stays.
+void Mount::settle_root() {
+  if (!is_untouched(host_.replica().tree())) return note_settled();
+  if (std::exchange(is_making_root_, true)) return;
+  tree::AclList acl = acl_for_new(tree::Kind::kDirectory, config_.root_mode, 0, 0);
+  session_.submit(OpCode::kSetAcl, tree::set_acl_body("/", acl, 0), [this](const Outcome& outcome) {
+    is_making_root_ = false;
+    if (outcome.error == Error::kOk) {
+      spdlog::info(
+          "the root of this new tree is root's, mode {:04o} (zabfs.rootMode). Clients that do not "
+          "authenticate write where others may: chmod o+rwx a directory for them",
+          config_.root_mode);
+    }
+    bool is_over = outcome.error == Error::kOk || outcome.error == Error::kBadVersion;
+    if (is_over) return note_settled();  // somebody else was faster, perhaps
+    host_.post_after(kRootAgainMs, [this] {
+      if (host_.replica().is_serving()) settle_root();
+    });
+  });
 }
 
 void Mount::note_settled() {

@@ -49,8 +49,11 @@ class Mount : public consensus::ReplicaListener {
   ~Mount() override;
 
   std::string mount();
+  // Follows the replica from here on, and gives a new tree's root its mode.
+  void attach();
   // Starts to serve; `on_end` runs when somebody unmounts it. Before that it waits, for seconds at
-  // most, until it is known which of the txns in a crashed node's log were committed.
+  // most, until it is known which of the txns in a crashed node's log were committed, and a new
+  // tree's root has its mode.
   void start(std::function<void()> on_end);
   // Closes the session (so that locks and ephemerals go at once), unmounts, joins.
   void stop();
@@ -165,6 +168,7 @@ class Mount : public consensus::ReplicaListener {
   double name_timeout();
   std::vector<std::pair<off_t, std::string>> list(const Node& node) const;
   void forget_caches(const NodeTable::Forget& forget);
+  void settle_root();
   void note_settled();
 
   // -- files
@@ -239,6 +243,7 @@ class Mount : public consensus::ReplicaListener {
   // `parent` is the directory, or one of its room's.
   bool fill_control_entry(const Node& parent, Control control, const std::string& name,
                           fuse_entry_param& entry);
+  std::optional<View> control_view(const Node& node) const;
   bool control_attributes(const Node& node, struct stat& st) const;
   void open_control(fuse_req_t req, const Node& node, fuse_file_info info);
   void create_control(fuse_req_t req, const Node& parent, const std::string& name,
@@ -309,6 +314,7 @@ class Mount : public consensus::ReplicaListener {
 
   // On the strand:
   bool is_settled_ = false;
+  bool is_making_root_ = false;
   std::unordered_map<uint64_t, std::function<void()>> cancels_;  // of requests that wait
   uint64_t next_waiter_ = 1;
   std::unordered_map<int32_t, std::vector<std::string>> local_names_;  // by cxid of our session

@@ -41,7 +41,7 @@ std::string program_name(pid_t pid) {
 
 Caller Mount::caller_of(fuse_req_t req) {
   const fuse_ctx* context = fuse_req_ctx(req);
-  Caller caller{context->uid, context->gid, {}};
+  Caller caller{{context->uid, {context->gid}}, context->gid};
   if (caller.uid == 0) return caller;  // may do everything
   caller.groups.resize(kSomeGroups);
   int count = fuse_req_getgroups(req, kSomeGroups, caller.groups.data());
@@ -49,7 +49,10 @@ Caller Mount::caller_of(fuse_req_t req) {
     caller.groups.resize(static_cast<size_t>(count));
     count = std::min(count, fuse_req_getgroups(req, count, caller.groups.data()));
   }
-  caller.groups.resize(static_cast<size_t>(std::max(count, 0)));  // none if the process is gone
+  // /proc has nothing of a process that is gone, or in another PID namespace.
+  caller.knows_groups = count >= 0;
+  caller.groups.resize(static_cast<size_t>(std::max(count, 0)));
+  caller.groups.push_back(caller.gid);
   return caller;
 }
 
@@ -67,7 +70,7 @@ Opener Mount::opener_of(fuse_req_t req, int flags) {
 
 // ---- names and attributes
 
-bool Mount::control_attributes(const Node& node, struct stat& st) const {
+std::optional<View> Mount::control_view(const Node& node) const {
   std::optional<View> shown =
       host_.replica().read([&](const tree::Tree& tree) -> std::optional<View> {
         const tree::ZNode* znode = tree.find(node.path);
@@ -76,14 +79,19 @@ bool Mount::control_attributes(const Node& node, struct stat& st) const {
         directory.size = node.control == Control::kData ? znode->data.size() : 0;
         return directory;
       });
-  if (!shown) return false;
+  if (!shown) return std::nullopt;
   View own = *shown;
   own.kind = is_control_directory(node.control) ? tree::Kind::kDirectory : tree::Kind::kFile;
   own.mode = control_mode(node.control, shown->mode);
   own.ino = inode_number(tree::Zxid{-1 - static_cast<int64_t>(node.control)},
                          node.path + "/@/" + node.name);
-  st = stat_of(own);
-  return true;
+  return own;
+}
+
+bool Mount::control_attributes(const Node& node, struct stat& st) const {
+  std::optional<View> shown = control_view(node);
+  if (shown) st = stat_of(*shown);
+  return shown.has_value();
 }
 
 bool Mount::fill_control_entry(const Node& parent, Control control, const std::string& name,

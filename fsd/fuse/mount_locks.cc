@@ -31,11 +31,10 @@ void Mount::flock(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info, int
   if ((operation & LOCK_SH) != 0) mode = LockMode::kShared;
   if (mode && is_lock(node->control) && fuse_req_ctx(req)->uid != 0) {
     // Taking the lock needs the directory's w, whatever the handle was opened for.
-    struct stat st = {};
-    const fuse_ctx* context = fuse_req_ctx(req);
-    if (!control_attributes(*node, st)) return static_cast<void>(fuse_reply_err(req, ESTALE));
-    uint32_t bit = context->uid == st.st_uid ? 0200 : context->gid == st.st_gid ? 0020 : 0002;
-    if ((st.st_mode & bit) == 0) return static_cast<void>(fuse_reply_err(req, EACCES));
+    std::optional<View> shown = control_view(*node);
+    if (!shown) return static_cast<void>(fuse_reply_err(req, ESTALE));
+    bool may_write = may(*shown, caller_of(req), kMayWrite);
+    if (!may_write) return static_cast<void>(fuse_reply_err(req, EACCES));
   }
   lock(req, *node, key, info->fh, mode, wait);
 }

@@ -50,7 +50,7 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
   const tree::AclList& acl = tree.acl_of(node);
   std::optional<PosixEntry> posix = tree::find_posix(acl);
   View view;
-  view.kind = tree::shown_kind(posix, node.children.size() > 0, node.data.size() > 0,
+  view.kind = tree::shown_kind(posix, node.children.size() > 0, node.data.size(),
                                tree::owner_kind(node.stat.owner) == tree::OwnerKind::kEphemeral);
   if (posix) {
     view.mode = posix->mode;
@@ -81,20 +81,8 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
   return view;
 }
 
-bool in_group(const Caller& caller, gid_t group) {
-  const std::vector<gid_t>& others = caller.groups;
-  return caller.gid == group || std::find(others.begin(), others.end(), group) != others.end();
-}
-
 bool may(const View& view, const Caller& caller, uint32_t wanted) {
-  if (caller.uid == 0) return true;
-  uint32_t bits = view.mode;
-  if (caller.uid == view.uid) {
-    bits >>= 6;
-  } else if (in_group(caller, view.gid)) {
-    bits >>= 3;
-  }
-  return (bits & wanted) == wanted;
+  return caller.uid == 0 || (tree::mode_bits(posix_of(view), caller) & wanted) == wanted;
 }
 
 uint32_t wanted_by(int flags) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tree/access.h"
 #include "tree/outstanding.h"
 #include "tree/posix.h"
 #include "tree/request.h"
@@ -36,13 +37,9 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
              const ViewOptions& options);
 
 // Who asks, as the kernel knows them: for what the kernel can't check itself.
-struct Caller {
-  uid_t uid = 0;
-  gid_t gid = 0;
-  std::vector<gid_t> groups;  // the others
+struct Caller : tree::User {
+  gid_t gid = 0;  // the group of what it makes, one of its groups
 };
-
-bool in_group(const Caller& caller, gid_t group);
 
 inline constexpr uint32_t kMayRead = 04, kMayWrite = 02, kMaySearch = 01;
 // Whether the mode lets that caller do all of `wanted`; root may do everything.

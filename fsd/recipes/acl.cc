@@ -1,6 +1,4 @@
 // `@/acl`: the ACL as text. What is written replaces it as a whole at close, `>>` adds lines.
-#include "tree/acl.h"
-
 #include <fcntl.h>
 
 #include <algorithm>
@@ -8,6 +6,7 @@
 #include <utility>
 
 #include "fsd/recipes/handles.h"
+#include "tree/access.h"
 #include "tree/digests.h"
 
 namespace zabfs::fsd {
@@ -71,8 +70,8 @@ class AclHandle : public Handle {
     const tree::ZNode* node = room_.tree().find(directory());
     if (node == nullptr) return {};
     const tree::AclList& acl = room_.tree().acl_of(*node);
-    tree::Identities reader{{std::string(tree::kUidScheme), std::to_string(opener().uid)}};
-    bool is_admin = owns(*node) || tree::acl_allows(acl, tree::kPermAdmin, reader);
+    bool is_admin =
+        owns(*node) || tree::acl_allows(acl, tree::kPermAdmin, tree::identities_of(opener()));
     return tree::acl_text(is_admin ? acl : tree::without_digests(acl));
   }
 
@@ -80,12 +79,10 @@ class AclHandle : public Handle {
     return opener().uid == 0 || room_.view(node, directory()).uid == opener().uid;
   }
 
-  // What chown(2) and chmod(2) would say.
-  int may_become(const View& before, const tree::PosixEntry& wanted) const {
-    if (opener().uid == 0) return 0;
-    bool moves = wanted.uid != before.uid || wanted.gid != before.gid || wanted.kind != before.kind;
-    bool sets_group = (wanted.mode & ~before.mode & S_ISGID) != 0;
-    return moves || (sets_group && !in_group(opener(), before.gid)) ? EPERM : 0;
+  // As chown(2) and chmod(2) would let the writer.
+  bool may_become(const tree::PosixEntry& before, const tree::AclList& wanted) const {
+    tree::AclList acl = tree::with_posix({}, before);
+    return opener().uid == 0 || tree::may_change(acl, wanted, tree::identities_of(opener()));
   }
 
   void commit(Done done, int tries) {
@@ -98,11 +95,11 @@ class AclHandle : public Handle {
     if (!acl) return done(EINVAL);
     // Kind, owner and the owner's mode stay unless they are written, too; others' bits are the
     // world entry's.
-    View before = room_.view(*node, directory());
-    tree::PosixEntry posix = posix_of(before);
+    tree::PosixEntry posix = posix_of(room_.view(*node, directory()));
+    if (!tree::is_valid_posix(*acl)) return done(EINVAL);
     if (std::optional<tree::PosixEntry> named = tree::find_posix(*acl)) {
+      if (!may_become(posix, *acl)) return done(EPERM);
       posix = *named;
-      if (int error = may_become(before, posix); error != 0) return done(error);
     } else {
       posix.mode =
           (posix.mode & ~(tree::kOthersRead | tree::kOthersWrite)) | tree::world_mode(*acl);

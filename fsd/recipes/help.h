@@ -63,9 +63,10 @@ that is frozen, a holder that is stopped, contenders that others delete. Give th
 
 Who may: reading needs the directory's r; data, queue, counter, next, seq, ephemeral, txn and taking
 locks, leases, barriers or leadership its w; changing acl its owner. A txn checks every file as if
-its caller wrote, made or replaced it by hand. To share a directory with ZooKeeper clients that do
-not authenticate, chmod o+rwx it. A directory that Curator locks is good for nothing else: its mutex
-counts all children.
+its caller wrote, made or replaced it by hand. ZooKeeper clients that do not authenticate are others:
+to share a directory with them, chmod o+rwx it (the root of a new tree has mode 0755). They are held
+to the mode of the znode alone: they read all that has o+r, also below a directory that is closed to
+others. A directory that Curator locks is good for nothing else: its mutex counts all children.
 
 Where it is kept:
   recipe        path                          names                        data           ACL

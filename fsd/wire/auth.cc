@@ -1,10 +1,18 @@
 #include "fsd/wire/auth.h"
 
+#include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
 
 #include "fsd/wire/messages.h"
+#include "tree/access.h"
+#include "tree/identities.h"
 #include "tree/jute.h"
 
 namespace zabfs::fsd::wire {
@@ -63,6 +71,41 @@ std::string public_password(tree::SessionId session) {
 bool is_same_password(std::string_view shown, std::string_view right) {
   return shown.size() == right.size() &&
          CRYPTO_memcmp(shown.data(), right.data(), right.size()) == 0;
+}
+
+namespace {
+
+// All groups of the process that connected, as it had them then. Nullopt: the kernel won't say.
+std::optional<std::vector<uint32_t>> peer_groups(int fd) {
+  std::vector<uint32_t> groups(64);
+  while (true) {
+    auto size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+    int result = ::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
+    size_t count = size / sizeof(gid_t);
+    bool is_longer = result != 0 && errno == ERANGE && count > groups.size();
+    if (result != 0 && !is_longer) return std::nullopt;
+    groups.resize(count);
+    if (!is_longer) return groups;
+  }
+}
+
+}  // namespace
+
+std::variant<tree::Identities, std::string> identities_of_peer(int fd) {
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return fmt::format("the kernel does not say whose it is: {}", std::strerror(errno));
+  }
+  if (peer.uid == 0) return tree::Identities{{std::string(tree::kUidScheme), "0"}, {"super", ""}};
+  std::optional<std::vector<uint32_t>> groups = peer_groups(fd);
+  if (!groups) return fmt::format("the kernel does not say the groups of uid {}", peer.uid);
+  tree::User user{peer.uid, {peer.gid}};
+  user.groups.insert(user.groups.end(), groups->begin(), groups->end());
+  tree::Identities identities;
+  if (tree::add_identities(identities, tree::identities_of(user))) return identities;
+  return fmt::format("uid {} is in {} groups, which are more than a request can carry", peer.uid,
+                     user.groups.size());
 }
 
 }  // namespace zabfs::fsd::wire

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "tree/acl.h"
 
@@ -18,6 +19,10 @@ std::string digest_id(std::string_view credentials);
 std::optional<tree::Identities> authenticate(std::string_view scheme, std::string_view credentials,
                                              std::string_view address,
                                              std::string_view super_digest);
+
+// Who is at the other end of a Unix-domain socket, on the kernel's word: its user first. Root is
+// root here as on the mount. Or why that can't be said.
+std::variant<tree::Identities, std::string> identities_of_peer(int fd);
 
 // The passwords of clients' sessions: who shows one is the session's client, at whichever server.
 //

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "fsd/wire/messages.h"
+#include "tree/access.h"
 #include "tree/digests.h"
 #include "tree/jute.h"
 #include "tree/path.h"
@@ -75,6 +76,15 @@ class Read {
     return c_.skip_acl || tree::acl_allows(c_.tree.acl_of(node), wanted, c_.identities);
   }
 
+  bool may_reach(std::string_view path) const {
+    return c_.skip_acl || tree::may_reach(c_.tree, path, c_.identities);
+  }
+  // Whether what is below a znode is for this client to count.
+  bool may_look_into(const ZNode& node) const {
+    return c_.skip_acl || !tree::user_of(c_.identities) ||
+           (allows(node, tree::kPermRead) && tree::may_search(c_.tree.acl_of(node), c_.identities));
+  }
+
   // A path that must be one: Java's server fails at null, and finds the root by an empty one.
   std::string_view path_here() {
     std::optional<std::string_view> path = in_.buffer();
@@ -85,6 +95,7 @@ class Read {
   // The znode that a request asks for, which must be there and readable.
   Error find_readable(std::string_view path, int32_t wanted, const ZNode*& node) const {
     if (!in_.ok()) return Error::kMarshallingError;
+    if (!may_reach(path)) return Error::kNoAuth;
     node = find(path);
     if (node == nullptr) return Error::kNoNode;
     return allows(*node, wanted) ? Error::kOk : Error::kNoAuth;
@@ -112,6 +123,7 @@ class Read {
     bool watch = in_.boolean();
     if (!in_.ok()) return Error::kMarshallingError;
     if (path.find('\0') != std::string_view::npos) return Error::kBadArguments;
+    if (!may_reach(path)) return Error::kNoAuth;
     if (watch) watch_data(path);
     const ZNode* node = find(path);
     if (node == nullptr) return Error::kNoNode;
@@ -255,9 +267,12 @@ class Read {
         for (std::string_view path : list.paths) set(path);
         return list.is_whole;
       };
+      // Of what it can't reach, a client is told nothing.
       auto set_data = [&](std::string_view path) {
         const ZNode* node = find(path);
-        if (node == nullptr) {
+        if (!may_reach(path)) {
+          tables.add_data(c_.watcher, path);
+        } else if (node == nullptr) {
           append_event(events_, tree::EventType::kNodeDeleted, path);
         } else if (node->stat.mzxid > seen) {
           append_event(events_, tree::EventType::kNodeDataChanged, path);
@@ -266,7 +281,7 @@ class Read {
         }
       };
       auto set_exist = [&](std::string_view path) {
-        if (find(path) != nullptr) {
+        if (find(path) != nullptr && may_reach(path)) {
           append_event(events_, tree::EventType::kNodeCreated, path);
         } else {
           tables.add_data(c_.watcher, path);
@@ -274,7 +289,9 @@ class Read {
       };
       auto set_child = [&](std::string_view path) {
         const ZNode* node = find(path);
-        if (node == nullptr) {
+        if (!may_reach(path)) {
+          tables.add_child(c_.watcher, path);
+        } else if (node == nullptr) {
           append_event(events_, tree::EventType::kNodeDeleted, path);
         } else if (node->stat.pzxid > seen) {
           append_event(events_, tree::EventType::kNodeChildrenChanged, path);
@@ -310,7 +327,7 @@ class Read {
     const ZNode* node = nullptr;
     if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
     size_t total = 0;
-    if (node == &c_.tree.root()) {
+    if (node == &c_.tree.root() && !tree::user_of(c_.identities)) {
       total = c_.tree.node_count() - (path.empty() ? 0 : 1);  // as Java counts what is below ""
     } else {
       std::vector<const ZNode*> left{node};
@@ -318,8 +335,8 @@ class Read {
         const ZNode* next = left.back();
         left.pop_back();
         total += next->children.size();
-        c_.tree.for_each_child(*next, [&left](const ZNode& child) {
-          if (child.children.size() > 0) left.push_back(&child);
+        c_.tree.for_each_child(*next, [&](const ZNode& child) {
+          if (child.children.size() > 0 && may_look_into(child)) left.push_back(&child);
         });
       }
     }

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "consensus/tcp_listen.h"
 #include "fsd/wire/auth.h"
@@ -205,16 +206,15 @@ WireServer::Visitor WireServer::visitor_of(const tcp::socket& socket, bool secur
   return {address, peer.port(), secure, {{"ip", address}}};
 }
 
-// The kernel's word on who it is. Root is root here as on the mount.
 WireServer::Visitor WireServer::visitor_of(const Local::socket& socket) {
-  ucred peer = {};
-  socklen_t size = sizeof(peer);
-  int fd = const_cast<Local::socket&>(socket).native_handle();
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {};
-  std::string uid = std::to_string(peer.uid);
-  Visitor visitor{"uid " + uid, 0, false, {{std::string(tree::kUidScheme), uid}}};
-  if (peer.uid == 0) visitor.identities.push_back({"super", ""});
-  return visitor;
+  std::variant<tree::Identities, std::string> peer =
+      identities_of_peer(const_cast<Local::socket&>(socket).native_handle());
+  if (auto* why = std::get_if<std::string>(&peer)) {
+    spdlog::warn("client port: refused a connection to the Unix-domain socket: {}", *why);
+    return {};
+  }
+  auto& identities = std::get<tree::Identities>(peer);
+  return {"uid " + identities[0].id, 0, false, std::move(identities)};
 }
 
 void WireServer::admit(Connection::Socket socket, Visitor visitor) {

@@ -7,6 +7,7 @@
 
 #include "fsd/wire/auth.h"
 #include "fsd/wire/server.h"
+#include "tree/access.h"
 #include "tree/snapshot.h"
 
 namespace zabfs::fsd::wire {
@@ -393,13 +394,23 @@ void WireServer::publishing(std::span<const tree::Change> changes) {
     for (const tree::Change& change : changes) tables.fire(change, events);
   });
   const tree::Tree& tree = host_.replica().tree();
+  // Of what went with its directories, too.
+  auto find_acl = [&](std::string_view path) -> const tree::AclList* {
+    if (const tree::ZNode* node = tree.find(path)) return &tree.acl_of(*node);
+    auto gone = std::find_if(changes.begin(), changes.end(), [path](const tree::Change& change) {
+      return change.type == tree::ChangeType::kDeleted && change.path == path;
+    });
+    return gone == changes.end() ? nullptr : &tree.acl_list(gone->acl);
+  };
   for (const tree::WatchEvent& event : events) {
     ConnectionPtr connection = find(event.watcher);
     if (!connection) continue;
     {
       std::lock_guard lock(connection->mutex);
-      bool may_know = config_.skip_acl || tree::acl_allows(tree.acl_list(event.acl),
-                                                           tree::kPermRead, connection->identities);
+      const tree::Identities& who = connection->identities;
+      bool may_know =
+          config_.skip_acl || (tree::acl_allows(tree.acl_list(event.acl), tree::kPermRead, who) &&
+                               tree::may_reach(event.path, who, find_acl));
       if (connection->dead || !may_know) continue;
       append_event(connection->out, event.type, event.path);
       if (connection->unsent() > kMaxOutBytes) {

@@ -164,7 +164,7 @@ class Crowd:
 def main():
     znodes = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     sessions = int(sys.argv[2]) if len(sys.argv) > 2 else 9_000
-    cluster = Cluster(3, tick_ms=2000, extra="maxClientCnxns=0\n")
+    cluster = Cluster(3, tick_ms=2000, extra="maxClientCnxns=0\nzabfs.rootMode=0777\n")
     try:
         cluster.start()
         addresses = [("127.0.0.1", node.client_port) for node in cluster.nodes]

@@ -42,6 +42,24 @@ std::vector<std::pair<tree::OpCode, std::string>> requests() {
           {OpCode::kExtRemove, encode(remove)}};
 }
 
+// As fuzz_request.cc counts types and senders.
+void posix_requests() {
+  constexpr int kTypes = 18, kSenders = 3, kCreate = 0, kSetAcl = 3, kMulti = 5;
+  for (const char* id : {"zabfs-posix,f,644,1000,2000:x", "zabfs-posix,d,2755,1000,3000:x",
+                         "zabfs-posix,l,6777,0,0,1.000000002@3:x"}) {
+    tree::AclList acl{{31, {"world", "anyone"}}, {0, {"digest", id}}};
+    for (int sender = 0; sender < kSenders; ++sender) {
+      auto add = [sender](int type, const std::string& body) {
+        seed(std::string(1, static_cast<char>(type + sender * kTypes)) + body);
+      };
+      std::string create = tree::create_body("/s/b", "x", acl, 0);
+      add(kCreate, create);
+      add(kSetAcl, tree::set_acl_body("/u", acl, -1));
+      add(kMulti, tree::multi_body({{tree::OpCode::kCreate, create}}));
+    }
+  }
+}
+
 std::vector<std::string> txns() {
   tree::Tree tree;
   tree::Preparer preparer(tree);
@@ -140,6 +158,7 @@ int main(int argc, char** argv) {
   if (name == "request") {
     char type = 0;
     for (auto& [op, body] : requests()) seed(std::string(1, type++) + body);
+    posix_requests();
   }
   if (name == "notification") {
     consensus::Notification notification;
@@ -159,6 +178,7 @@ int main(int argc, char** argv) {
   }
   if (name == "text") {
     seed("world:anyone:cdrwa\ndigest:u:p=:rw\n");
+    seed("world:anyone:r\ndigest:zabfs-posix,f,2755,10,20,1600000000.000000005@3:x:\n");
     seed("[::1]:2888:3888:observer;0.0.0.0:2181");
   }
   return 0;

@@ -357,7 +357,7 @@ class Admin(unittest.TestCase):
 
 
 class ThreeServers(ClusterTest):
-    options = {"extra": "maxClientCnxns=0\n"}
+    options = {"extra": "maxClientCnxns=0\nzabfs.rootMode=0777\n"}
 
     def open(self, node, *arguments, **options):
         session = raw.Session(("127.0.0.1", node.client_port), *arguments, **options)

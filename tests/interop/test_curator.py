@@ -44,7 +44,7 @@ def must_end_well(case, process, seconds=300):
 
 class Curator(ClusterTest):
     options = {"extra": "extendedTypesEnabled=true\nznode.container.checkIntervalMs=500\n"
-                        "maxClientCnxns=0\n"}
+                        "maxClientCnxns=0\nzabfs.rootMode=0777\n"}
 
     def test_recipes(self):
         out = must_end_well(self, java("recipes", self.cluster.connect_string()))

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -232,13 +233,13 @@ class UnixSocket(unittest.TestCase):
         s.connect(self.path)
         return Session(s)
 
-    def as_user(self, uid, program):
+    def as_user(self, uid, program, groups=()):
         """Runs a program with a Session `s` in a process of that user's; gives what it prints."""
         with open(raw.__file__) as f:  # the user need not be able to read it
             source = (f.read() + f"\nc = socket.socket(socket.AF_UNIX); c.connect({self.path!r})\n"
                       "s = Session(c)\n" + program)
         result = subprocess.run(["/usr/bin/python3", "-c", source], user=uid, group=uid,
-                                extra_groups=[], capture_output=True, text=True, timeout=30,
+                                extra_groups=groups, capture_output=True, text=True, timeout=30,
                                 env={"PYTHONDONTWRITEBYTECODE": "1"})
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout.strip()
@@ -267,6 +268,149 @@ class UnixSocket(unittest.TestCase):
         self.assertEqual(self.as_user(1235, put), str(NO_AUTH))
         root.close()
 
+    def make(self, path, mode, uid, kind="f", gid=None, data=b"x"):
+        """As a mount would: others' r and w are the world entry's."""
+        world = (1 if mode & 4 else 0) | (14 if mode & 2 else 0)
+        acl = [(0, "digest", f"zabfs-posix,{kind},{mode & ~6:o},{uid},{uid if gid is None else gid}:x")]
+        if world:
+            acl.append((world, "world", "anyone"))
+        root = self.connect()
+        self.assertEqual(root.request(raw.CREATE, create(path, data, acl))[2], 0)
+        root.close()
+
+    def test_the_posix_entry_is_not_for_strangers_to_write(self):
+        entries = [(0, "digest", f"zabfs-posix,{text}:x") for text in
+                   ("f,644,0,0", "f,6755,1234,1234", "l,777,0,0", "d,755,1234,1234",
+                    "f,644,4294967295,0", "f,644,1234,4294967295", "p,644,1234,1234", "f,10644,0,0")]
+        plain = Session(self.server.address)
+        plain.auth("digest", "u:p")
+        self.assertEqual(plain.request(raw.CREATE, create("/own"))[2], 0)
+        for entry in entries:
+            acl = raw.OPEN_ACL + [entry]
+            for kind, body in ((raw.CREATE, create("/x", acl=acl)),
+                               (raw.CREATE2, create("/x", acl=acl, flags=1)),
+                               (raw.CREATE_CONTAINER, create("/x", acl=acl, flags=4)),
+                               (raw.SET_ACL, buf("/own") + raw.acl_list(acl) + i32(-1))):
+                self.assertEqual(plain.request(kind, body)[2], INVALID_ACL, entry)
+            answer = plain.request(raw.MULTI, raw.multi([(raw.CREATE, create("/x", acl=acl))]))[3]
+            self.assertEqual(struct.unpack(">i", answer.rest()[9:13])[0], INVALID_ACL, entry)
+        root = self.connect()
+        for entry in entries[4:]:  # what no mount can show is nobody's to write
+            self.assertEqual(root.request(raw.CREATE, create("/x", acl=[entry]))[2], INVALID_ACL)
+        link = [(0, "digest", "zabfs-posix,l,755,0,0:x")]
+        self.assertEqual(root.request(raw.CREATE, create("/x", b"t" * 4096, link))[2], INVALID_ACL)
+        self.assertEqual(root.request(raw.CREATE, create("/x", b"t" * 4095, link))[2], 0)
+        self.assertNotEqual(
+            root.request(raw.SET_DATA, buf("/x") + buf(b"t" * 4096) + i32(-1))[2], 0)
+        for session in (plain, root):
+            session.close()
+
+    def test_a_users_posix_entry_is_as_chown_and_chmod_would_let_it(self):
+        attempts = ("def t(*texts):\n"
+                    "    for text in texts:\n"
+                    "        acl = [(0, 'digest', f'zabfs-posix,{text}:x')]\n"
+                    "        print(s.request(CREATE, create('/y', b'x', acl))[2], end=' ')\n"
+                    "        s.request(DELETE, buf('/y') + i32(-1))\n")
+        texts = ("f,644,1234,1234", "f,6755,1234,77", "l,777,1234,1234", "f,644,1235,1234",
+                 "f,644,0,0", "f,644,1234,78", "f,2755,1234,0")
+        codes = self.as_user(1234, attempts + f"t(*{texts!r})", groups=[77])
+        self.assertEqual([int(code) for code in codes.split()], 3 * [0] + 4 * [INVALID_ACL])
+        self.make("/f", 0o644, 1234)
+        change = ("def c(text):\n"
+                  "    acl = OPEN_ACL + [(0, 'digest', f'zabfs-posix,{text}:x')]\n"
+                  "    print(s.request(SET_ACL, buf('/f') + acl_list(acl) + i32(-1))[2], end=' ')\n"
+                  "for text in TEXTS: c(text)\n")
+        mine = ("f,4750,1234,1234", "f,2750,1234,77", "f,644,1234,78", "f,644,0,77", "l,755,1234,77")
+        codes = self.as_user(1234, f"TEXTS = {mine!r}\n" + change, groups=[77])
+        self.assertEqual([int(code) for code in codes.split()], 2 * [0] + 3 * [INVALID_ACL])
+        codes = self.as_user(1235, f"TEXTS = {('f,2750,1234,77', 'f,644,1234,77')!r}\n" + change)
+        self.assertEqual([int(code) for code in codes.split()], [NO_AUTH, INVALID_ACL])
+
+    def test_directories_hide_from_users_what_they_hide_on_a_mount(self):
+        self.make("/p", 0o710, 1234, "d", 77)
+        self.make("/p/f", 0o666, 1234)
+        self.make("/p/d", 0o777, 1234, "d")
+        all_of_it = (
+            "acl = acl_list(OPEN_ACL)\n"
+            "for kind, body in ((EXISTS, buf('/p/f') + b'\\0'), (EXISTS, buf('/p/none') + b'\\0'),\n"
+            "    (GET_DATA, buf('/p/f') + b'\\0'), (GET_CHILDREN, buf('/p/d') + b'\\0'),\n"
+            "    (GET_ACL, buf('/p/f')), (GET_ALL_CHILDREN_NUMBER, buf('/p/d')),\n"
+            "    (SET_DATA, buf('/p/f') + buf('y') + i32(-1)), (CREATE, create('/p/d/x')),\n"
+            "    (DELETE, buf('/p/d/x') + i32(-1))):\n"
+            "    print(s.request(kind, body)[2], end=' ')\n")
+
+        def codes(uid, groups=()):
+            return [int(code) for code in self.as_user(uid, all_of_it, groups).split()]
+        self.assertEqual(codes(1235), 9 * [NO_AUTH])
+        allowed = [0, -101] + 7 * [0]
+        self.assertEqual(codes(1234), allowed)
+        self.assertEqual(codes(1235, [77]), allowed)
+        # ZooKeeper's clients are held to the ACL of the znode alone.
+        plain = Session(self.server.address)
+        self.assertEqual(plain.request(raw.GET_DATA, buf("/p/f") + b"\0")[2], 0)
+        plain.close()
+
+    def test_users_hear_nothing_of_what_is_hidden(self):
+        self.make("/p", 0o700, 1234, "d")
+        program = (
+            "s.request(ADD_WATCH, buf('/') + i32(1))\n"
+            "s.request(SET_WATCHES, i64(0) + 3 * vector(['/p/f', '/p/none'], buf))\n"
+            "print(s.request(GET_ALL_CHILDREN_NUMBER, buf('/'))[3].i32(), flush=True)\n"
+            "import sys; sys.stdin.readline()\n"
+            "s.request(SYNC, buf('/'))\n"
+            "print([path for _, _, path in s.events])\n")
+        self.make("/p/f", 0o644, 1234)
+        with open(raw.__file__) as f:
+            source = (f.read() + f"\nc = socket.socket(socket.AF_UNIX); c.connect({self.path!r})\n"
+                      "s = Session(c)\n" + program)
+        users = [subprocess.Popen(["/usr/bin/python3", "-c", source], user=uid, group=uid,
+                                  extra_groups=[], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  text=True) for uid in (1234, 1235)]
+        counts = [int(user.stdout.readline()) for user in users]
+        self.assertEqual(counts[0] - counts[1], 1)
+        root = self.connect()
+        for kind, body in ((raw.SET_DATA, buf("/p/f") + buf("y") + i32(-1)),
+                           (raw.MULTI, raw.multi([(raw.DELETE, buf("/p/f") + i32(-1)),
+                                                  (raw.DELETE, buf("/p") + i32(-1))])),
+                           (raw.CREATE, create("/seen"))):
+            self.assertEqual(root.request(kind, body)[2], 0)
+        heard = [user.communicate("\n", 30)[0] for user in users]
+        self.assertIn("/p/f", heard[0])
+        self.assertNotIn("/p/", heard[1])
+        self.assertIn("/seen", heard[1])
+        root.close()
+
+    def test_the_sticky_rule_holds(self):
+        self.make("/t", 0o1777, 0, "d")
+        for name in ("a", "b"):
+            self.make(f"/t/{name}", 0o666, 1234)
+        remove = "print(s.request(DELETE, buf('/t/{}') + i32(-1))[2])"
+        in_multi = ("print(s.request(MULTI, multi([(DELETE, buf('/t/a') + i32(-1))]))[3]"
+                    ".rest()[9:13].hex())")
+        self.assertEqual(self.as_user(1235, remove.format("a")), str(NO_AUTH))
+        self.assertEqual(self.as_user(1235, in_multi), struct.pack(">i", NO_AUTH).hex())
+        self.assertEqual(self.as_user(1234, remove.format("a")), "0")
+        own = "s.request(CREATE, create('/t/own', b'', [(31, 'auth', '')]));" + remove.format("own")
+        self.assertEqual(self.as_user(1235, own), "0")
+        plain = Session(self.server.address)  # of nobody in particular
+        self.assertEqual(plain.request(raw.DELETE, buf("/t/b") + i32(-1))[2], 0)
+        plain.close()
+
+    def test_all_groups_of_a_user_count(self):
+        self.make("/g", 0o640, 1234, gid=77)
+        self.make("/not-g", 0o604, 1234, gid=77)
+        get = "for p in ('/g', '/not-g'): print(s.request(GET_DATA, buf(p) + b'\\0')[2], end=' ')"
+        many = list(range(3000, 3100))
+        self.assertEqual(self.as_user(1235, get, many + [77]), f"0 {NO_AUTH}")
+        self.assertEqual(self.as_user(1235, get, many), f"{NO_AUTH} 0")
+        # More than a request can carry: refused with a reason, not cut short.
+        result = subprocess.run(
+            ["/usr/bin/python3", "-c", "import socket; c = socket.socket(socket.AF_UNIX); "
+             f"c.connect({self.path!r}); print(c.recv(1))"], user=1235, group=1235,
+            extra_groups=range(100_000, 102_000), capture_output=True, text=True, timeout=30)
+        self.assertEqual(result.stdout.strip(), "b''")
+        self.assertIn("uid 1235 is in 2001 groups", self.server.whole_log())
+
     def test_the_socket_goes_with_the_server_and_a_stale_one_is_replaced(self):
         self.server.process.kill()
         self.server.process.wait()
@@ -294,7 +438,8 @@ class EnforcedAuthentication(unittest.TestCase):
 
 class LocalSessions(unittest.TestCase):
     def start(self, extra):
-        cluster = Cluster(3, tick_ms=500, extra="localSessionsEnabled=true\n" + extra).start()
+        cluster = Cluster(3, tick_ms=500, extra="localSessionsEnabled=true\n"
+                          "zabfs.rootMode=0777\n" + extra).start()
         self.addCleanup(cluster.stop)
         return cluster
 

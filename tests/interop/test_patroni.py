@@ -173,7 +173,7 @@ class Watcher(threading.Thread):
 
 class Patroni(unittest.TestCase):
     def setUp(self):
-        self.store = Cluster(3, tick_ms=500).start()
+        self.store = Cluster(3, tick_ms=500, extra="zabfs.rootMode=0777\n").start()
         self.addCleanup(self.store.stop)
         self.directory = tempfile.mkdtemp(prefix="zabfs-patroni-")
         os.chmod(self.directory, 0o755)

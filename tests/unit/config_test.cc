@@ -28,7 +28,7 @@ TEST_F(ConfigTest, ReadsZooKeepersAndOurKeys) {
   std::ofstream(directory_ + "/myid") << "2\n";
   EXPECT_EQ(load("# comment\ntickTime = 500\ninitLimit=7\nclientPort=2181\n"
                  "server.1=a:1:2\nserver.2=b:3:4:participant;2181\nserver.3=c:5:6:observer\n"
-                 "zabfs.mount=/zab\nzabfs.uid=12\nzabfs.quorumGrace=100\n"),
+                 "zabfs.mount=/zab\nzabfs.uid=12\nzabfs.rootMode=1777\nzabfs.quorumGrace=100\n"),
             "");
   const consensus::ZabConfig& zab = config_.host.replica.zab;
   EXPECT_EQ(zab.tick_ms, 500);
@@ -37,6 +37,7 @@ TEST_F(ConfigTest, ReadsZooKeepersAndOurKeys) {
   EXPECT_EQ(zab.ensemble.voter_count(), 2u);
   EXPECT_EQ(config_.mount.point, "/zab");
   EXPECT_EQ(config_.mount.uid, 12u);
+  EXPECT_EQ(config_.mount.root_mode, 01777u);
   EXPECT_EQ(config_.mount.quorum_grace_ms, 100);
   EXPECT_TRUE(config_.warnings.empty());
 }
@@ -51,6 +52,11 @@ TEST_F(ConfigTest, ErrorsNameFileLineAndKey) {
   EXPECT_NE(load("\nzabfs.commitTimeout=never\n").find("zoo.cfg:3: zabfs.commitTimeout: "),
             std::string::npos);
   EXPECT_NE(load("server.1=a:1:2\nserver.1=b:1:2\n").find("listed twice"), std::string::npos);
+  for (const char* mode : {"0788", "rwx", "10755", "-1", ""}) {
+    EXPECT_NE(load(std::string("zabfs.rootMode=") + mode + "\n").find("is not an octal mode"),
+              std::string::npos);
+  }
+  EXPECT_NE(load("zabfs.uid=4294967295\n").find("is not a number"), std::string::npos);
 }
 
 constexpr const char* kThree =

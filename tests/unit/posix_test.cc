@@ -34,9 +34,15 @@ TEST(Posix, AgreeingWorldEntriesAreLeftAlone) {
 TEST(Posix, ForeignAndMalformedEntriesAreNotTaken) {
   EXPECT_FALSE(find_posix(open_acl()));
   for (const char* id : {"zabfs-posix,f:x", "zabfs-posix,q,644,0,0:x", "zabfs-posix,f,9,0,0:x",
-                         "zabfs-posix,f,644,0,0,1.2:x", "zabfs-posix,f,644,0,0,1.-2@3:x"}) {
+                         "zabfs-posix,f,644,0,0,1.2:x", "zabfs-posix,f,644,0,0,1.-2@3:x",
+                         "zabfs-posix,f,10644,0,0:x", "zabfs-posix,f,644,4294967295,0:x",
+                         "zabfs-posix,f,644,0,4294967295:x", "zabfs-posix,f,644,0,0,1.2@3,4:x"}) {
     EXPECT_FALSE(find_posix({{0, {"digest", id}}})) << id;
+    EXPECT_FALSE(is_valid_posix({{0, {"digest", id}}})) << id;
   }
+  Acl good{0, {"digest", "zabfs-posix,f,7777,4294967294,0:x"}};
+  EXPECT_TRUE(is_valid_posix({good}));
+  EXPECT_FALSE(is_valid_posix({good, {0, {"digest", "zabfs-posix,f,644,1,1:x"}}}));
   // With permissions it would be somebody's credential.
   EXPECT_FALSE(find_posix({{kPermRead, {"digest", "zabfs-posix,f,644,0,0:x"}}}));
 }

@@ -65,6 +65,24 @@ TEST_F(ViewTest, MountedZnodesAreWhatTheyWereMadeAs) {
   EXPECT_EQ(view("/link").size, 6u);
 }
 
+TEST_F(ViewTest, EntriesThatNoMountMakesAreNotBelieved) {
+  tree::AclList acl{{tree::kPermRead, {"world", "anyone"}}, {}};
+  int n = 0;
+  for (const char* id : {"zabfs-posix,f,6755,4294967295,0:x", "zabfs-posix,f,6755,0,4294967295:x",
+                         "zabfs-posix,b,6755,0,0:x", "zabfs-posix,f,106755,0,0:x"}) {
+    acl[1] = {0, {"digest", id}};
+    std::string path = "/" + std::to_string(n++);
+    create(path, "x", acl);
+    EXPECT_EQ(view(path).kind, Kind::kFile) << id;
+    EXPECT_EQ(view(path).mode, 0444u) << id;
+    EXPECT_EQ(view(path).uid, 100u) << id;
+    EXPECT_EQ(view(path).gid, 200u) << id;
+  }
+  create("/long", std::string(4'096, 't'), acl_for_new(Kind::kSymlink, 0755, 7, 8));
+  EXPECT_EQ(view("/long").kind, Kind::kFile);
+  EXPECT_EQ(view("/long").mode, 0755u);
+}
+
 TEST_F(ViewTest, TimesSetHoldForTheirVersionOnly) {
   tree::PosixEntry posix{Kind::kFile, 0644, 0, 0, tree::Time{9, 8}, 0};
   create("/now", "", tree::with_posix({}, posix));
@@ -81,16 +99,18 @@ TEST_F(ViewTest, NumbersFollowFromIdentity) {
   EXPECT_EQ(inode_number(tree::Zxid{5}, "/"), 1u);
 }
 
+Caller caller(uid_t uid, const std::vector<gid_t>& groups) { return {{uid, groups}, groups[0]}; }
+
 TEST_F(ViewTest, CallersAreWhatTheirFirstMatchingClassSays) {
   create("/f", "x", acl_for_new(Kind::kFile, 0046, 7, 8));
   View file = view("/f");
-  EXPECT_FALSE(may(file, Caller{7, 8, {}}, kMayRead));  // the owner, whatever the groups
-  EXPECT_TRUE(may(file, Caller{9, 8, {}}, kMayRead));
-  EXPECT_TRUE(may(file, Caller{9, 1, {2, 8}}, kMayRead));
-  EXPECT_FALSE(may(file, Caller{9, 1, {2, 8}}, kMayWrite));
-  EXPECT_TRUE(may(file, Caller{9, 1, {2}}, kMayRead | kMayWrite));
-  EXPECT_FALSE(may(file, Caller{9, 1, {2}}, kMaySearch));
-  EXPECT_TRUE(may(file, Caller{0, 0, {}}, kMayRead | kMayWrite | kMaySearch));
+  EXPECT_FALSE(may(file, caller(7, {8}), kMayRead));  // the owner, whatever the groups
+  EXPECT_TRUE(may(file, caller(9, {8}), kMayRead));
+  EXPECT_TRUE(may(file, caller(9, {1, 2, 8}), kMayRead));
+  EXPECT_FALSE(may(file, caller(9, {1, 2, 8}), kMayWrite));
+  EXPECT_TRUE(may(file, caller(9, {1, 2}), kMayRead | kMayWrite));
+  EXPECT_FALSE(may(file, caller(9, {1, 2}), kMaySearch));
+  EXPECT_TRUE(may(file, caller(0, {0}), kMayRead | kMayWrite | kMaySearch));
 }
 
 TEST_F(ViewTest, EntriesAreRemovedByWhoMayWriteTheDirectoryAndOfStickyOnesByTheirOwners) {
@@ -98,10 +118,10 @@ TEST_F(ViewTest, EntriesAreRemovedByWhoMayWriteTheDirectoryAndOfStickyOnesByThei
   create("/t", "", acl_for_new(Kind::kDirectory, 01777, 7, 8));
   create("/f", "x", acl_for_new(Kind::kFile, 0600, 5, 8));
   View file = view("/f");
-  EXPECT_EQ(may_remove(view("/d"), file, Caller{9, 9, {8}}), 0);
-  EXPECT_EQ(may_remove(view("/d"), file, Caller{5, 9, {}}), EACCES);
-  EXPECT_EQ(may_remove(view("/t"), file, Caller{9, 9, {8}}), EPERM);
-  for (uid_t uid : {0u, 5u, 7u}) EXPECT_EQ(may_remove(view("/t"), file, Caller{uid, 9, {}}), 0);
+  EXPECT_EQ(may_remove(view("/d"), file, caller(9, {9, 8})), 0);
+  EXPECT_EQ(may_remove(view("/d"), file, caller(5, {9})), EACCES);
+  EXPECT_EQ(may_remove(view("/t"), file, caller(9, {9, 8})), EPERM);
+  for (uid_t uid : {0u, 5u, 7u}) EXPECT_EQ(may_remove(view("/t"), file, caller(uid, {9})), 0);
 }
 
 }  // namespace
