@@ -1,6 +1,7 @@
 #include "fsd/config.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cctype>
@@ -87,6 +88,9 @@ class Reader {
     }
     if (config_.host.data_dir.empty()) return fmt::format("{}: dataDir is missing", file_);
     if (std::string wrong = check_client_doors(); !wrong.empty()) return wrong;
+    if (has_secret_) check_readers(file_, "a password");
+    check_readers(config_.wire.tls.key_store, "a private key");
+    check_readers(quorum_tls_.key_store, "a private key");
     return finish();
   }
 
@@ -122,10 +126,24 @@ class Reader {
     out = line.value == "true";
   }
 
+  // What every user of the machine can read is no secret.
+  void check_readers(const std::string& file, const std::string& what) {
+    struct stat st;
+    if (file.empty() || ::stat(file.c_str(), &st) != 0 || (st.st_mode & S_IROTH) == 0) return;
+    config_.warnings.push_back(fmt::format(
+        "{} holds {}, and every user of this machine can read it; chmod o-r {}", file, what, file));
+  }
+
+  static bool is_secret(const std::string& key) {
+    return key.ends_with(".password") || key.starts_with("zabfs.sasl.user.") ||
+           key == "DigestAuthenticationProvider.superDigest";
+  }
+
   void take(const Line& line) {
     consensus::ReplicaConfig& replica = config_.host.replica;
     consensus::ZabConfig& zab = replica.zab;
     const std::string& key = line.key;
+    has_secret_ = has_secret_ || is_secret(key);
     if (is_of_members(key)) {
       if (dynamic_) return fail(line, kElsewhere);
       return take_of_members(line);
@@ -160,6 +178,7 @@ class Reader {
     if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, tree::kNoId - 1);
     if (key == "zabfs.gid") return number(line, config_.mount.gid, 0, tree::kNoId - 1);
     if (key == "zabfs.rootMode") return mode(line, config_.mount.root_mode);
+    if (key == "zabfs.coreDumps") return boolean(line, config_.core_dumps);
     if (key == "zabfs.inotify") return boolean(line, config_.mount.inotify);
     if (key == "zabfs.protectMountPoint") return boolean(line, config_.mount.protects_point);
     if (key == "zabfs.cacheAfter") {
@@ -488,6 +507,7 @@ class Reader {
   std::optional<Line> dynamic_;  // the line that names another file for them
   std::optional<Line> peer_type_;
   bool enforce_auth_ = false;
+  bool has_secret_ = false;
   bool ssl_quorum_ = false;
   consensus::TlsConfig quorum_tls_;
   std::string error_;

@@ -34,6 +34,8 @@ struct Config {
   MountConfig mount;
   wire::WireConfig wire;
   admin::AdminConfig admin;
+  // A core dump would have the passwords and the data of everybody.
+  bool core_dumps = false;
   std::vector<std::string> warnings;
 };
 

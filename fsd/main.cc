@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -58,6 +59,7 @@ void raise_file_limit() {
 
 int run(Config& config) {
   raise_file_limit();
+  if (!config.core_dumps) ::prctl(PR_SET_DUMPABLE, 0);
   for (const std::string& warning : config.warnings) spdlog::warn(warning);
   bool is_configuration = false;
   if (!config.mount.point.empty()) {

@@ -173,6 +173,37 @@ class Configuration(OneDaemon):
         sh(f"umount {self.mount}")
         self.assertEqual(process.wait(10), 0)
 
+    def test_passwords_that_others_can_read(self):
+        key = os.path.join(self.directory, "key.pem")
+        open(key, "w").close()
+        path = self.config(f"dataDir={self.data}\nzabfs.sasl.user.alice=secret\n"
+                           f"ssl.keyStore.location={key}\nzabfs.mount={self.directory}\n")
+        for mode, warned in ((0o644, True), (0o640, False)):
+            os.chmod(path, mode)
+            os.chmod(key, mode)
+            log = run(ZABFSD, path).stderr  # it ends at the mount point, which is not empty
+            self.assertEqual(f"{path} holds a password" in log, warned)
+            self.assertEqual(f"{key} holds a private key" in log, warned)
+            self.assertNotIn("secret", log)
+
+    def test_core_dumps(self):
+        os.chmod(self.directory, 0o777)
+        os.chown(self.data, 65534, 65534)
+        port = free_ports(1)[0]
+        for setting, owner in (("", 0), ("zabfs.coreDumps=true", 65534)):
+            path = self.config(f"dataDir={self.data}\nclientPort={port}\n{setting}\n")
+            process = subprocess.Popen(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                        ZABFSD, path], preexec_fn=die_with_parent,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.processes.append(process)
+            def serves():
+                with socket.create_connection(("127.0.0.1", port), 1):
+                    return True
+            wait_for(serves, 10, "the client port")
+            # /proc gives a process that may not be dumped to root.
+            self.assertEqual(os.stat(f"/proc/{process.pid}/environ").st_uid, owner)
+            self.stop(process)
+
     def test_ports_in_use(self):
         ports = free_ports(4)
         taken = socket.socket()
