@@ -246,7 +246,7 @@ class Mount : public consensus::ReplicaListener {
   std::optional<View> control_view(const Node& node) const;
   bool control_attributes(const Node& node, struct stat& st) const;
   void open_control(fuse_req_t req, const Node& node, fuse_file_info info);
-  void create_control(fuse_req_t req, const Node& parent, const std::string& name,
+  void create_control(fuse_req_t req, const Node& parent, const std::string& name, mode_t mode,
                       fuse_file_info info);
   void read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset, bool wait);
   void write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,

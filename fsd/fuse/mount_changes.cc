@@ -55,8 +55,7 @@ std::optional<uint32_t> Mount::handed_down_group(const std::string& directory) c
   return host_.replica().read([&](const tree::Tree& tree) -> std::optional<uint32_t> {
     const tree::ZNode* znode = tree.find(directory);
     if (znode == nullptr) return std::nullopt;
-    View shown = view(tree, *znode, directory);
-    return (shown.mode & S_ISGID) != 0 ? std::optional(shown.gid) : std::nullopt;
+    return fsd::handed_down_group(view(tree, *znode, directory));
   });
 }
 

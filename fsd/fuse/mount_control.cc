@@ -61,7 +61,6 @@ Opener Mount::opener_of(fuse_req_t req, int flags) {
   Opener opener;
   static_cast<Caller&>(opener) = caller_of(req);
   opener.pid = context->pid;
-  opener.umask = context->umask;
   opener.program = program_name(context->pid);
   opener.flags = flags;
   opener.wait = (flags & O_NONBLOCK) == 0;
@@ -207,7 +206,7 @@ void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) 
   });
 }
 
-void Mount::create_control(fuse_req_t req, const Node& parent, const std::string& name,
+void Mount::create_control(fuse_req_t req, const Node& parent, const std::string& name, mode_t mode,
                            fuse_file_info info) {
   if (parent.gone) return static_cast<void>(fuse_reply_err(req, ESTALE));
   if (parent.control != Control::kSeq && parent.control != Control::kEphemeral) {
@@ -221,6 +220,7 @@ void Mount::create_control(fuse_req_t req, const Node& parent, const std::string
   }
   info.direct_io = 1;
   Opener opener = opener_of(req, info.flags);
+  opener.mode = mode & tree::kModeBits;
   when_writable(req, [this, req, parent, name, info, opener = std::move(opener)]() mutable {
     auto made = [this, req, parent, name, info](int error, std::shared_ptr<Handle> handle) mutable {
       if (error != 0) return static_cast<void>(fuse_reply_err(req, error));

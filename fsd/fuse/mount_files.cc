@@ -134,7 +134,7 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
   std::optional<Node> directory = find_node(parent);
   fuse_file_info info = *given;
   if (directory && directory->control != Control::kNone) {
-    return create_control(req, *directory, name, info);
+    return create_control(req, *directory, name, mode, info);
   }
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;

@@ -19,6 +19,20 @@ bool is_lock(Control control) {
   return control == Control::kLock || control == Control::kReadWriteLock;
 }
 
+// The lock that a node stands for: a directory's, or that of a file by its name.
+LockTable::Ask ask_for(const Node& node) {
+  LockTable::Ask ask;
+  if (is_lock(node.control)) {
+    ask.queue = node.control == Control::kLock ? Queue::kMutex : Queue::kReadWrite;
+    ask.directory = node.path;
+  } else {
+    ask.queue = Queue::kFile;
+    ask.directory = tree::parent_path(node.path);
+    ask.file = tree::base_name(node.path);
+  }
+  return ask;
+}
+
 }  // namespace
 
 void Mount::flock(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info, int operation) {
@@ -29,13 +43,6 @@ void Mount::flock(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info, int
   std::optional<LockMode> mode;
   if ((operation & LOCK_EX) != 0) mode = LockMode::kExclusive;
   if ((operation & LOCK_SH) != 0) mode = LockMode::kShared;
-  if (mode && is_lock(node->control) && fuse_req_ctx(req)->uid != 0) {
-    // Taking the lock needs the directory's w, whatever the handle was opened for.
-    std::optional<View> shown = control_view(*node);
-    if (!shown) return static_cast<void>(fuse_reply_err(req, ESTALE));
-    bool may_write = may(*shown, caller_of(req), kMayWrite);
-    if (!may_write) return static_cast<void>(fuse_reply_err(req, EACCES));
-  }
   lock(req, *node, key, info->fh, mode, wait);
 }
 
@@ -67,10 +74,7 @@ void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
   LockKey key{LockOwner::kProcess, info->lock_owner, id};
   on_strand([this, req, node = *node, key, answer = *wanted]() mutable {
     auto own = held_locks_.find(key);
-    LockTable::Ask ask;
-    ask.queue = Queue::kFile;
-    ask.directory = tree::parent_path(node.path);
-    ask.file = tree::base_name(node.path);
+    LockTable::Ask ask = ask_for(node);
     ask.mode = answer.l_type == F_RDLCK ? LockMode::kShared : LockMode::kExclusive;
     std::optional<LockTable::Conflict> conflict =
         room_.locks().conflict(ask, own == held_locks_.end() ? 0 : own->second.ticket);
@@ -94,6 +98,14 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
     return on_strand(
         [this, req, key, handle] { give_up(key, handle, [req] { fuse_reply_err(req, 0); }); });
   }
+  if (is_lock(node.control)) {
+    // Taking the lock needs the directory's w, whatever the handle was opened for.
+    std::optional<View> shown = control_view(node);
+    if (!shown) return static_cast<void>(fuse_reply_err(req, ESTALE));
+    if (!may(*shown, caller_of(req), kMayWrite)) {
+      return static_cast<void>(fuse_reply_err(req, EACCES));
+    }
+  }
   when_writable(req, [this, req, node, key, handle, mode = *mode, wait] {
     // A conversion gives up the old lock first, as flock(2) says it may.
     give_up(key, handle, [this, req, node, key, handle, mode, wait] {
@@ -104,20 +116,12 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
 
 void Mount::take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle, LockMode mode,
                       bool wait) {
-  LockTable::Ask ask;
+  LockTable::Ask ask = ask_for(node);
   ask.mode = mode;
   ask.wait = wait;
   ask.pid = fuse_req_ctx(req)->pid;
   ask.uid = fuse_req_ctx(req)->uid;
   ask.program = program_name(ask.pid);
-  if (is_lock(node.control)) {
-    ask.queue = node.control == Control::kLock ? Queue::kMutex : Queue::kReadWrite;
-    ask.directory = node.path;
-  } else {
-    ask.queue = Queue::kFile;
-    ask.directory = tree::parent_path(node.path);
-    ask.file = tree::base_name(node.path);
-  }
   ask.lost = [this, handle] { lock_lost(handle); };
   uint64_t waiter = interruptible(
       req, [this, key] { room_.locks().release(held_locks_[key].ticket, EINTR, [] {}); });

@@ -99,6 +99,10 @@ int may_remove(const View& directory, const View& entry, const Caller& caller) {
   return is_sticky && !owns ? EPERM : 0;
 }
 
+std::optional<uint32_t> handed_down_group(const View& directory) {
+  return (directory.mode & S_ISGID) != 0 ? std::optional(directory.gid) : std::nullopt;
+}
+
 struct stat stat_of(const View& view) {
   struct stat st = {};
   switch (view.kind) {

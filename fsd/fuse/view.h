@@ -53,6 +53,8 @@ int may_remove(const View& directory, const View& entry, const Caller& caller);
 struct stat stat_of(const View& view);
 // What the posix entry becomes for a znode that has none yet: what it shows.
 tree::PosixEntry posix_of(const View& view);
+// The group that a setgid directory gives to what is made in it.
+std::optional<uint32_t> handed_down_group(const View& directory);
 // The ACL of a znode made through a mount.
 tree::AclList acl_for_new(tree::Kind kind, uint32_t mode, uint32_t uid, uint32_t gid);
 // The ACL of a directory that a recipe makes below another: whoever may use that one may use it.

@@ -26,7 +26,7 @@ class Room;
 // Who opened it, and as what.
 struct Opener : Caller {
   pid_t pid = 0;
-  mode_t umask = 0;
+  mode_t mode = 0644;  // of the file that it makes, if any
   std::string program;
   int flags = 0;
   bool wait = true;  // no O_NONBLOCK

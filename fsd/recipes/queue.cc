@@ -26,8 +26,7 @@ class QueueHandle : public Handle {
 
   void write(std::string_view bytes, off_t, bool, Done done) override {
     if (bytes.size() > tree::kMaxDataBytes) return done(EFBIG);
-    const Opener& who = opener();
-    tree::AclList acl = acl_for_new(tree::Kind::kFile, 0644 & ~who.umask, who.uid, who.gid);
+    tree::AclList acl = room_.acl_for_made(directory(), opener());
     std::string body = tree::create_body(tree::join_path(directory(), kItemPrefix), bytes, acl,
                                          tree::kCreateSequential);
     room_.writer().when_writable(

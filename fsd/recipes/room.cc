@@ -85,7 +85,7 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
 void Room::make(Control control, const std::string& directory, const std::string& name,
                 Opener opener, Made made) {
   bool ephemeral = control == Control::kEphemeral;
-  tree::AclList acl = acl_for_new(tree::Kind::kFile, 0644 & ~opener.umask, opener.uid, opener.gid);
+  tree::AclList acl = acl_for_made(directory, opener);
   std::string path = tree::join_path(directory, name);
   int32_t flags = ephemeral ? tree::kCreateEphemeral : tree::kCreateSequential;
   auto done = [this, directory, ephemeral, opener = std::move(opener),
@@ -96,6 +96,12 @@ void Room::make(Control control, const std::string& directory, const std::string
                        tree::SessionId{outcome.stat.ephemeral_owner}, opener));
   };
   writer_.commit(OpCode::kCreate2, tree::create_body(path, "", acl, flags), std::move(done));
+}
+
+tree::AclList Room::acl_for_made(const std::string& directory, const Opener& by) const {
+  const tree::ZNode* node = tree().find(directory);
+  std::optional<uint32_t> group = node ? handed_down_group(view(*node, directory)) : std::nullopt;
+  return acl_for_new(tree::Kind::kFile, by.mode, by.uid, group.value_or(by.gid));
 }
 
 void Room::remove(Handle* handle) {

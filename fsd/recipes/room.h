@@ -70,6 +70,8 @@ class Room {
     return may(view(node, path), caller, wanted);
   }
   const ViewOptions& view_options() const { return view_options_; }
+  // The ACL of a file that somebody makes in a directory.
+  tree::AclList acl_for_made(const std::string& directory, const Opener& by) const;
   // What a contender writes about itself: NODE PID NAME.
   std::string owner_text(const Opener& opener) const;
   // A child of the directory's hidden `@`, made with it if it is new; kNodeExists is as good.

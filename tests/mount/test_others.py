@@ -3,6 +3,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import sys
 import unittest
 
@@ -264,6 +265,40 @@ class Rooms(Others):
         self.assertIn("holder - - x-lock-0000000001", shown)
         self.assertNotIn("secret", shown)
         self.assertIn("holder the secret text", read(self.room("lock")))
+
+    def test_whichever_call_takes_a_lock_needs_the_directorys_w(self):
+        def take(how):
+            fd = os.open(self.room("lock"), os.O_RDONLY)
+            how(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        for how in (fcntl.flock, fcntl.lockf):
+            os.chmod(self.p("d"), 0o755)
+            self.denied(errno.EACCES, ALICE, take, how)
+            os.chmod(self.p("d"), 0o777)
+            self.by(ALICE, take, how)
+
+    def test_getlk_tells_of_the_directorys_lock(self):
+        def kind():
+            fd = os.open(self.room("lock"), os.O_RDWR)
+            wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            return struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_GETLK, wanted))[0]
+        self.assertEqual(self.by(ALICE, kind), repr(fcntl.F_UNLCK))
+        holder = os.open(self.room("lock"), os.O_RDWR)
+        fcntl.lockf(holder, fcntl.LOCK_EX)
+        self.assertEqual(self.by(ALICE, kind), repr(fcntl.F_WRLCK))
+        os.close(holder)
+
+    def test_what_a_room_makes_has_the_mode_and_the_group_of_any_file(self):
+        os.chown(self.p("d"), 0, GROUP)
+        os.chmod(self.p("d"), 0o2777)
+        write(self.room("queue"), "item", os.O_WRONLY)
+        for name in ("seq", "ephemeral"):
+            fd = os.open(self.room(name, "x"), os.O_CREAT | os.O_WRONLY, 0o640)
+            self.addCleanup(os.close, fd)
+        modes = {name[:2]: stat.S_IMODE(os.stat(self.p("d", name)).st_mode)
+                 for name in os.listdir(self.p("d"))}
+        self.assertEqual(modes, {"qn": 0o644, "x": 0o640, "x0": 0o640})
+        for name in os.listdir(self.p("d")):
+            self.assertEqual(os.stat(self.p("d", name)).st_gid, GROUP, name)
 
     def test_a_barrier_removes_no_file_of_others(self):
         os.chmod(self.p("d"), 0o1777)
