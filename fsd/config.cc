@@ -264,6 +264,10 @@ class Reader {
       number(line, wire.backlog, -1, INT32_MAX);
     } else if (key == "jute.maxbuffer") {
       number(line, wire.max_frame_bytes, 1'024, tree::kJuteMaxBuffer);
+    } else if (key == "zabfs.clientMemory") {
+      size_t mib = 0;
+      number(line, mib, 16, 1 << 20);
+      wire.memory_bytes = mib << 20;
     } else if (key == "zabfs.clientThreads") {
       number(line, wire.threads, 1, 64);
     } else if (key == "DigestAuthenticationProvider.superDigest") {

@@ -6,6 +6,20 @@
 
 namespace zabfs::tree {
 
+// What one watch takes in one table: a node of each of its three maps, and its path twice over
+// where nobody else watches that.
+size_t WatchTables::cost(std::string_view path) {
+  constexpr size_t kNodes = 288;
+  constexpr size_t kInPlace = 16;  // a short string needs no allocation of its own
+  return kNodes + (path.size() < kInPlace ? 0 : path.size() + kInPlace);
+}
+
+bool WatchTables::has_room(Watcher watcher, size_t bytes) const {
+  auto own = bytes_of_.find(watcher);
+  size_t so_far = own == bytes_of_.end() ? 0 : own->second;
+  return so_far + bytes <= limits_.of_one && bytes_ + bytes <= limits_.of_all;
+}
+
 void WatchTables::add_to(Table& table, Watcher watcher, std::string_view path, WatchMode mode) {
   auto place = table.paths.find(path);
   if (place == table.paths.end()) place = table.paths.try_emplace(std::string(path)).first;
@@ -13,6 +27,8 @@ void WatchTables::add_to(Table& table, Watcher watcher, std::string_view path, W
   if (added) {
     ++table.count;
     table.by_watcher[watcher].insert(&place->first);
+    bytes_ += cost(path);
+    bytes_of_[watcher] += cost(path);
   } else if (entry->second == WatchMode::kPersistentRecursive) {
     --table.recursive;
   }
@@ -27,6 +43,10 @@ bool WatchTables::take_from(Table& table, Watcher watcher, std::string_view path
   if (entry == place->second.end()) return false;
   if (entry->second == WatchMode::kPersistentRecursive) --table.recursive;
   --table.count;
+  bytes_ -= cost(path);
+  auto bytes = bytes_of_.find(watcher);
+  bytes->second -= cost(path);
+  if (bytes->second == 0) bytes_of_.erase(bytes);
   place->second.erase(entry);
   auto own = table.by_watcher.find(watcher);
   own->second.erase(&place->first);
@@ -35,24 +55,37 @@ bool WatchTables::take_from(Table& table, Watcher watcher, std::string_view path
   return true;
 }
 
-void WatchTables::forget(Table& table, Watcher watcher) {
-  auto own = table.by_watcher.find(watcher);
-  if (own == table.by_watcher.end()) return;
-  std::set<const std::string*> paths = own->second;
-  for (const std::string* path : paths) take_from(table, watcher, *path);
+bool WatchTables::forget_some(Table& table, Watcher watcher, size_t& most) {
+  while (true) {
+    auto own = table.by_watcher.find(watcher);
+    if (own == table.by_watcher.end()) return false;
+    if (most == 0) return true;
+    --most;
+    std::string path = **own->second.begin();  // a copy: the key goes with the last watch on it
+    take_from(table, watcher, path);
+  }
 }
 
-void WatchTables::add_data(Watcher watcher, std::string_view path, WatchMode mode) {
+bool WatchTables::add_data(Watcher watcher, std::string_view path, WatchMode mode) {
+  if (!has_room(watcher, cost(path)) && !contains(watcher, path, WatcherType::kData)) return false;
   add_to(data_, watcher, path, mode);
+  return true;
 }
 
-void WatchTables::add_child(Watcher watcher, std::string_view path, WatchMode mode) {
+bool WatchTables::add_child(Watcher watcher, std::string_view path, WatchMode mode) {
+  bool has_one = contains(watcher, path, WatcherType::kChildren);
+  if (!has_room(watcher, cost(path)) && !has_one) return false;
   add_to(child_, watcher, path, mode);
+  return true;
 }
 
-void WatchTables::add(Watcher watcher, std::string_view path, WatchMode mode) {
-  add_data(watcher, path, mode);
-  add_child(watcher, path, mode);
+bool WatchTables::add(Watcher watcher, std::string_view path, WatchMode mode) {
+  bool has_both = contains(watcher, path, WatcherType::kData) &&
+                  contains(watcher, path, WatcherType::kChildren);
+  if (!has_room(watcher, 2 * cost(path)) && !has_both) return false;
+  add_to(data_, watcher, path, mode);
+  add_to(child_, watcher, path, mode);
+  return true;
 }
 
 bool WatchTables::contains(Watcher watcher, std::string_view path, WatcherType type) const {
@@ -77,9 +110,8 @@ bool WatchTables::remove(Watcher watcher, std::string_view path, WatcherType typ
   return removed;
 }
 
-void WatchTables::remove_all(Watcher watcher) {
-  forget(data_, watcher);
-  forget(child_, watcher);
+bool WatchTables::remove_some(Watcher watcher, size_t most) {
+  return forget_some(data_, watcher, most) || forget_some(child_, watcher, most);
 }
 
 void WatchTables::fire(const Change& change, std::vector<WatchEvent>& events) {
@@ -109,12 +141,15 @@ void WatchTables::fire(const Change& change, std::vector<WatchEvent>& events) {
 void WatchTables::fire_table(Table& table, std::string_view path, EventType type, size_t skip_from,
                              AclTable::Number acl, std::vector<WatchEvent>& events) {
   if (table.count == 0) return;
-  size_t told_end = events.size();
+  std::vector<Watcher> told;  // sorted; one event a watcher, though it watches at several heights
+  auto note_told = [&, from = skip_from]() mutable {
+    if (from == events.size()) return;
+    for (; from < events.size(); ++from) told.push_back(events[from].watcher);
+    std::sort(told.begin(), told.end());
+  };
+  note_told();
   auto tell = [&](Watcher watcher) {
-    auto told = [watcher](const WatchEvent& event) { return event.watcher == watcher; };
-    auto begin = events.begin() + static_cast<std::ptrdiff_t>(skip_from);
-    auto end = events.begin() + static_cast<std::ptrdiff_t>(told_end);
-    if (std::find_if(begin, end, told) != end) return;
+    if (std::binary_search(told.begin(), told.end(), watcher)) return;
     events.push_back({watcher, type, std::string(path), acl});
   };
   bool is_children_changed = type == EventType::kNodeChildrenChanged;
@@ -132,7 +167,7 @@ void WatchTables::fire_table(Table& table, std::string_view path, EventType type
       for (Watcher watcher : spent) take_from(table, watcher, at);
     }
     if (at == "/" || table.recursive == 0) return;
-    told_end = events.size();  // one event a watcher, though it watches at several heights
+    note_told();
     at = parent_path(at);
   }
 }

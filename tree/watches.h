@@ -3,6 +3,9 @@
 //
 // Two tables: data watches (getData, exists) and child watches (getChildren). addWatch writes both.
 // What a connection has is found without looking at anybody else's. Pure; guarded by its owner.
+//
+// Memory has bounds, for one connection and for all (WatchLimits). A watch beyond them is not set,
+// and whoever asked for it is told.
 #pragma once
 
 #include <cstdint>
@@ -36,23 +39,36 @@ struct WatchEvent {
   AclTable::Number acl;  // who can't read by this list is not told
 };
 
+// In bytes, as allocated.
+struct WatchLimits {
+  size_t of_one = SIZE_MAX;
+  size_t of_all = SIZE_MAX;
+};
+
 class WatchTables {
  public:
-  void add_data(Watcher watcher, std::string_view path, WatchMode mode = WatchMode::kOneShot);
-  void add_child(Watcher watcher, std::string_view path, WatchMode mode = WatchMode::kOneShot);
+  explicit WatchTables(WatchLimits limits = {}) : limits_(limits) {}
+
+  // False: there is no room, and nothing was changed.
+  [[nodiscard]] bool add_data(Watcher watcher, std::string_view path,
+                              WatchMode mode = WatchMode::kOneShot);
+  [[nodiscard]] bool add_child(Watcher watcher, std::string_view path,
+                               WatchMode mode = WatchMode::kOneShot);
   // addWatch: into both tables.
-  void add(Watcher watcher, std::string_view path, WatchMode mode);
+  [[nodiscard]] bool add(Watcher watcher, std::string_view path, WatchMode mode);
   bool contains(Watcher watcher, std::string_view path, WatcherType type) const;
   // Whether any watcher has one: what Java's checkWatches tells (WatchManager.containsWatcher).
   bool anyone(std::string_view path, WatcherType type) const;
   // False if there was none of that type at exactly this path.
   bool remove(Watcher watcher, std::string_view path, WatcherType type);
-  void remove_all(Watcher watcher);
+  // Up to `most` of its watches; false if there are none left. Somebody may have very many.
+  bool remove_some(Watcher watcher, size_t most);
 
   // The events of one change, in delivery order, appended to `events`; one-shot watches are spent.
   void fire(const Change& change, std::vector<WatchEvent>& events);
 
   size_t count() const { return data_.count + child_.count; }
+  size_t bytes() const { return bytes_; }
   size_t data_count() const { return data_.count; }
   size_t data_path_count() const { return data_.paths.size(); }
   // Paths that each watcher has data watches on, and the other way round; sorted.
@@ -73,13 +89,18 @@ class WatchTables {
     size_t count = 0;
   };
 
-  static void add_to(Table& table, Watcher watcher, std::string_view path, WatchMode mode);
-  static bool take_from(Table& table, Watcher watcher, std::string_view path);
-  static void forget(Table& table, Watcher watcher);
-  static void fire_table(Table& table, std::string_view path, EventType type, size_t skip_from,
-                         AclTable::Number acl, std::vector<WatchEvent>& events);
+  static size_t cost(std::string_view path);
+  bool has_room(Watcher watcher, size_t bytes) const;
+  void add_to(Table& table, Watcher watcher, std::string_view path, WatchMode mode);
+  bool take_from(Table& table, Watcher watcher, std::string_view path);
+  bool forget_some(Table& table, Watcher watcher, size_t& most);
+  void fire_table(Table& table, std::string_view path, EventType type, size_t skip_from,
+                  AclTable::Number acl, std::vector<WatchEvent>& events);
+  WatchLimits limits_;
   Table data_;
   Table child_;
+  size_t bytes_ = 0;
+  std::unordered_map<Watcher, size_t> bytes_of_;
 };
 
 }  // namespace zabfs::tree

@@ -17,7 +17,8 @@ struct WireConfig {
   std::optional<uint16_t> port;  // none: no client port
   std::string address;           // empty: all of them
   size_t max_per_address = 60;   // maxClientCnxns; 0: any number
-  size_t max_connections = 0;    // maxCnxns
+  size_t max_connections = 0;    // maxCnxns; 0: as many as there are file descriptors for
+  size_t memory_bytes = size_t{512} << 20;  // zabfs.clientMemory
   size_t max_frame_bytes = tree::kJuteMaxBuffer;
   std::set<std::string> commands{"srvr"};         // 4lw.commands.whitelist; "*" for all
   std::optional<uint16_t> secure_port;            // secureClientPort: TLS

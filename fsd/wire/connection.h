@@ -18,6 +18,7 @@
 #include <string>
 
 #include "consensus/tls.h"
+#include "fsd/wire/budget.h"
 #include "fsd/wire/messages.h"
 #include "fsd/wire/reads.h"
 #include "fsd/wire/sasl.h"
@@ -30,7 +31,7 @@ using Clock = std::chrono::steady_clock;
 inline constexpr size_t kMaxUnanswered = 4'096;           // requests; then no more are read
 inline constexpr size_t kMaxUnansweredBytes = 8u << 20;   // of them; the last may go beyond
 inline constexpr size_t kMaxOutBytes = size_t{64} << 20;  // waiting for a client that doesn't read
-inline constexpr size_t kPauseOutBytes = 1u << 20;        // then no more requests are read
+inline constexpr size_t kPauseOutBytes = 1u << 20;        // then no more is read or answered
 
 enum class Phase {
   kHello,       // nothing was understood yet
@@ -43,8 +44,8 @@ struct WaitingRequest {
   int32_t xid = 0;
   tree::OpCode type = tree::OpCode::kNotification;
   bool answered = false;
-  size_t asked_bytes = 0;
-  std::string bytes;  // a read's body, or a write's answer once there is one
+  size_t held_bytes = 0;  // by it, here and on its way to the tree
+  std::string bytes;      // a read's body, or a write's answer once there is one
   Clock::time_point since;
 };
 
@@ -88,7 +89,10 @@ struct Connection : std::enable_shared_from_this<Connection> {
   bool paused = false;  // reading goes on when there is room again
   bool waits_for_room = false;
   bool is_dirty = false;  // on the strand's list of those to send for
+  bool stalled = false;   // reads that are next wait until there is room for their answers
   int sweeps_over = 0;    // how long it has been kOver, and still has something to read
+  int sweeps_stuck = 0;   // for how long no byte and no whole request has passed
+  bool moved = false;     // one has since the last sweep
   std::unique_ptr<consensus::TlsSession> tls;
   std::string out;
   size_t out_begin = 0;
@@ -96,7 +100,8 @@ struct Connection : std::enable_shared_from_this<Connection> {
   size_t sealed_begin = 0;
   std::deque<WaitingRequest> waiting;
   uint64_t first_waiting = 0;  // the number of waiting.front()
-  size_t waiting_bytes = 0;    // asked_bytes of all that wait
+  size_t waiting_bytes = 0;    // held_bytes of all that wait
+  size_t in_bytes = 0;         // of `in`, when last looked at
   tree::SessionId session;
   int32_t timeout_ms = 0;
   bool read_only = false;  // no leader is known here: reads alone
@@ -104,10 +109,15 @@ struct Connection : std::enable_shared_from_this<Connection> {
   std::optional<DigestMd5> sasl;  // an exchange under way
   ConnectionStats stats;
 
+  // All of what it holds, as the budget was told it; written under the mutex.
+  std::atomic<size_t> counted_bytes{0};
+
   size_t unsent() const { return out.size() - out_begin + sealed.size() - sealed_begin; }
-  bool can_take_more() const {
+  size_t held() const { return out.capacity() + sealed.capacity() + in_bytes + waiting_bytes; }
+  bool can_take_more(const Budget& budget) const {
     return waiting.size() < kMaxUnanswered && waiting_bytes < kMaxUnansweredBytes &&
-           unsent() < kPauseOutBytes;
+           unsent() < kPauseOutBytes &&
+           budget.may_take_more({waiting.size(), waiting_bytes, waiting_bytes + unsent()});
   }
 };
 

@@ -21,15 +21,18 @@ using tree::jute::Writer;
 
 namespace {
 
-// Of a multiRead, which may ask for the largest znode over and over.
-constexpr size_t kMaxResultsBytes = 16u << 20;
+// Both are errors that clients know: the first says that asking again is no use, the second that
+// the server had no room and did nothing.
+constexpr Error kTooLong = Error::kBadArguments;
+constexpr Error kNoRoom = Error::kThrottledOp;
 
 // One read in the making. Each method reads its request and appends its answer's body; what was
-// appended before an error is cut off again by the caller.
+// appended before an error is cut off again by the caller. What has no bound of its own stops as
+// soon as the answer is too long.
 class Read {
  public:
   Read(const ReadContext& context, std::string_view body, std::string& out, std::string& events)
-      : c_(context), in_(body), out_(out), answer_(out), events_(events) {}
+      : c_(context), in_(body), out_(out), answer_(out), start_(out.size()), events_(events) {}
 
   Error run(OpCode type) {
     switch (static_cast<int>(type)) {
@@ -69,6 +72,8 @@ class Read {
   }
 
  private:
+  bool is_too_long() const { return answer_.size() - start_ > kMaxAnswerBytes; }
+
   const ZNode* find(std::string_view path) const {
     return c_.tree.find(path.empty() ? std::string_view("/") : path);
   }
@@ -111,11 +116,24 @@ class Read {
 
   void write_names(const ZNode& node) {
     out_.count(node.children.size());
-    c_.tree.for_each_child(node, [this](const ZNode& child) { out_.string(child.name.view()); });
+    c_.tree.for_each_child(node, [this](const ZNode& child) {
+      if (!is_too_long()) out_.string(child.name.view());
+    });
   }
 
-  void watch_data(std::string_view path) {
-    c_.watches.with([&](tree::WatchTables& tables) { tables.add_data(c_.watcher, path); });
+  // No znode will ever be at a path that is too long.
+  template <class Add>
+  Error watch(std::string_view path, const Add& add) {
+    if (path.size() > tree::kMaxPathBytes) return Error::kBadArguments;
+    return c_.watches.with(add) ? Error::kOk : kNoRoom;
+  }
+  Error watch_data(std::string_view path) {
+    return watch(path,
+                 [&](tree::WatchTables& tables) { return tables.add_data(c_.watcher, path); });
+  }
+  Error watch_children(std::string_view path) {
+    return watch(path,
+                 [&](tree::WatchTables& tables) { return tables.add_child(c_.watcher, path); });
   }
 
   Error exists() {
@@ -124,7 +142,7 @@ class Read {
     if (!in_.ok()) return Error::kMarshallingError;
     if (path.find('\0') != std::string_view::npos) return Error::kBadArguments;
     if (!may_reach(path)) return Error::kNoAuth;
-    if (watch) watch_data(path);
+    if (Error error = watch ? watch_data(path) : Error::kOk; error != Error::kOk) return error;
     const ZNode* node = find(path);
     if (node == nullptr) return Error::kNoNode;
     tree::write_stat(out_, c_.tree.stat_of(*node));
@@ -136,7 +154,7 @@ class Read {
     bool watch = in_.boolean();
     const ZNode* node = nullptr;
     if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
-    if (watch) watch_data(path);
+    if (Error error = watch ? watch_data(path) : Error::kOk; error != Error::kOk) return error;
     write_data(*node);
     tree::write_stat(out_, c_.tree.stat_of(*node));
     return Error::kOk;
@@ -159,19 +177,17 @@ class Read {
     bool watch = in_.boolean();
     const ZNode* node = nullptr;
     if (Error error = find_readable(path, tree::kPermRead, node); error != Error::kOk) return error;
-    if (watch) {
-      c_.watches.with([&](tree::WatchTables& tables) { tables.add_child(c_.watcher, path); });
-    }
+    // Nobody waits for news of what can't be answered.
     write_names(*node);
+    if (is_too_long()) return kTooLong;
     if (with_stat) tree::write_stat(out_, c_.tree.stat_of(*node));
-    return Error::kOk;
+    return watch ? watch_children(path) : Error::kOk;
   }
 
   // Each read stands for itself; the watch flags are ignored (zookeeper-formats.md 1.8).
   Error multi_read() {
-    size_t start = answer_.size();
     while (true) {
-      if (answer_.size() - start > kMaxResultsBytes) return Error::kBadArguments;
+      if (is_too_long()) return kTooLong;
       auto type = static_cast<OpCode>(in_.i32());
       bool done = in_.boolean();
       in_.i32();
@@ -225,12 +241,11 @@ class Read {
     std::string_view path = path_here();
     int32_t mode = in_.i32();
     if (!in_.ok() || mode < 0 || mode > 1) return Error::kMarshallingError;
-    c_.watches.with([&](tree::WatchTables& tables) {
-      tables.add(c_.watcher, path,
-                 mode == 0 ? WatchMode::kPersistent : WatchMode::kPersistentRecursive);
-    });
     out_.i32(0);
-    return Error::kOk;
+    return watch(path, [&](tree::WatchTables& tables) {
+      return tables.add(c_.watcher, path,
+                        mode == 0 ? WatchMode::kPersistent : WatchMode::kPersistentRecursive);
+    });
   }
 
   // Java counts a negative number of paths as none, and fails at a null list or path when it comes
@@ -238,6 +253,7 @@ class Read {
   struct Paths {
     std::vector<std::string_view> paths;
     bool is_whole = true;
+    bool has_impossible = false;  // one that is too long
   };
   Paths read_paths() {
     int32_t count = in_.i32();
@@ -247,6 +263,7 @@ class Read {
       std::optional<std::string_view> path = in_.buffer();
       if (!path) read.is_whole = false;
       if (read.is_whole) read.paths.push_back(*path);
+      read.has_impossible |= path && path->size() > tree::kMaxPathBytes;
     }
     return read;
   }
@@ -262,6 +279,11 @@ class Read {
       recursive = read_paths();
     }
     if (!in_.ok()) return Error::kMarshallingError;
+    if (data.has_impossible || exist.has_impossible || child.has_impossible ||
+        persistent.has_impossible || recursive.has_impossible) {
+      return Error::kBadArguments;
+    }
+    bool has_room = true;
     bool done = c_.watches.with([&](tree::WatchTables& tables) {
       auto each = [](const Paths& list, const auto& set) {
         for (std::string_view path : list.paths) set(path);
@@ -271,41 +293,44 @@ class Read {
       auto set_data = [&](std::string_view path) {
         const ZNode* node = find(path);
         if (!may_reach(path)) {
-          tables.add_data(c_.watcher, path);
+          has_room = has_room && tables.add_data(c_.watcher, path);
         } else if (node == nullptr) {
           append_event(events_, tree::EventType::kNodeDeleted, path);
         } else if (node->stat.mzxid > seen) {
           append_event(events_, tree::EventType::kNodeDataChanged, path);
         } else {
-          tables.add_data(c_.watcher, path);
+          has_room = has_room && tables.add_data(c_.watcher, path);
         }
       };
       auto set_exist = [&](std::string_view path) {
         if (find(path) != nullptr && may_reach(path)) {
           append_event(events_, tree::EventType::kNodeCreated, path);
         } else {
-          tables.add_data(c_.watcher, path);
+          has_room = has_room && tables.add_data(c_.watcher, path);
         }
       };
       auto set_child = [&](std::string_view path) {
         const ZNode* node = find(path);
         if (!may_reach(path)) {
-          tables.add_child(c_.watcher, path);
+          has_room = has_room && tables.add_child(c_.watcher, path);
         } else if (node == nullptr) {
           append_event(events_, tree::EventType::kNodeDeleted, path);
         } else if (node->stat.pzxid > seen) {
           append_event(events_, tree::EventType::kNodeChildrenChanged, path);
         } else {
-          tables.add_child(c_.watcher, path);
+          has_room = has_room && tables.add_child(c_.watcher, path);
         }
       };
       auto set_mode = [&](WatchMode mode) {
-        return [&tables, this, mode](std::string_view path) { tables.add(c_.watcher, path, mode); };
+        return [&tables, &has_room, this, mode](std::string_view path) {
+          has_room = has_room && tables.add(c_.watcher, path, mode);
+        };
       };
       return each(data, set_data) && each(exist, set_exist) && each(child, set_child) &&
              each(persistent, set_mode(WatchMode::kPersistent)) &&
              each(recursive, set_mode(WatchMode::kPersistentRecursive));
     });
+    if (!has_room) return kNoRoom;
     return done ? Error::kOk : Error::kMarshallingError;
   }
 
@@ -318,8 +343,10 @@ class Read {
       if (path.starts_with(prefix)) paths.push_back(std::move(path));
     }
     out_.count(paths.size());
-    for (const std::string& path : paths) out_.string(path);
-    return Error::kOk;
+    for (const std::string& path : paths) {
+      if (!is_too_long()) out_.string(path);
+    }
+    return is_too_long() ? kTooLong : Error::kOk;
   }
 
   Error get_all_children_number() {
@@ -357,28 +384,41 @@ class Read {
   Reader in_;
   Writer out_;
   const std::string& answer_;  // what out_ writes to
+  const size_t start_;         // of this answer's body
   std::string& events_;
 };
 
 }  // namespace
 
-void append_answer(const ReadContext& context, int32_t xid, OpCode type, std::string_view body,
-                   std::string& out) {
+Error append_answer(const ReadContext& context, int32_t xid, OpCode type, std::string_view body,
+                    std::string& out) {
   if (type == OpCode::kPing) xid = kPingXid;
   std::string events;
   size_t start = out.size();
+  Error error = Error::kOk;
   {
     Frame frame(out);
     Writer writer(out);
     write_reply_header(writer, xid, context.tree.last_zxid(), Error::kOk);
     size_t header_end = out.size();
-    Error error = Read(context, body, out, events).run(type);
+    error = Read(context, body, out, events).run(type);
     if (error != Error::kOk) {
       out.resize(header_end - sizeof(int32_t));
       writer.i32(static_cast<int32_t>(error));
     }
   }
   if (!events.empty()) out.insert(start, events);
+  return error;
+}
+
+bool is_long(OpCode type) {
+  return type == OpCode::kMultiRead || type == OpCode::kGetAllChildrenNumber ||
+         type == OpCode::kGetEphemerals || type == OpCode::kSetWatches ||
+         type == OpCode::kSetWatches2;
+}
+
+bool is_lost_without_watches(OpCode type, Error error) {
+  return error == kNoRoom && (type == OpCode::kSetWatches || type == OpCode::kSetWatches2);
 }
 
 }  // namespace zabfs::fsd::wire

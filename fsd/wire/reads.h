@@ -18,6 +18,8 @@ namespace zabfs::fsd::wire {
 // under a connection's, and nothing is locked under it.
 class WatchBoard {
  public:
+  explicit WatchBoard(tree::WatchLimits limits = {}) : tables_(limits) {}
+
   template <class Body>
   auto with(const Body& body) {
     std::lock_guard lock(mutex_);
@@ -38,8 +40,20 @@ struct ReadContext {
   bool skip_acl = false;
 };
 
+// An answer that would be longer is the error kBadArguments. Clients take 1 MiB, or what their
+// jute.maxbuffer says.
+inline constexpr size_t kMaxAnswerBytes = 16u << 20;
+
 // Answers one read: event frames that come before the answer, and the answer, appended to `out`.
-void append_answer(const ReadContext& context, int32_t xid, tree::OpCode type,
-                   std::string_view body, std::string& out);
+// Returns the error that it told, or kOk.
+tree::Error append_answer(const ReadContext& context, int32_t xid, tree::OpCode type,
+                          std::string_view body, std::string& out);
+
+// Whether one answer may take long, though it be short: nothing else is read under the same hold of
+// the tree's lock.
+bool is_long(tree::OpCode type);
+// A client that can't have its watches back after a reconnect does not look at the answer. Without
+// its connection it tries elsewhere.
+bool is_lost_without_watches(tree::OpCode type, tree::Error error);
 
 }  // namespace zabfs::fsd::wire

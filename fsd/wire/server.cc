@@ -32,13 +32,21 @@ using tree::OpCode;
 namespace {
 
 constexpr size_t kReadBytes = 64u << 10;
-constexpr size_t kMaxReadsAtOnce = 128;   // under one hold of the tree's lock
-constexpr size_t kKeptBytes = 64u << 10;  // by a connection that has nothing to send or to take
-constexpr size_t kLoggedScheme = 64;      // bytes of a scheme that nobody knows
+constexpr size_t kMaxReadsAtOnce = 128;      // under one hold of the tree's lock
+constexpr size_t kMaxHoldBytes = 64u << 10;  // of answers, and one, under one hold
+constexpr size_t kKeptBytes = 16u << 10;     // by a connection that has nothing to send or to take
+constexpr size_t kMaxHelloBytes = 4u << 10;  // of the first frame
+constexpr size_t kRequestBytes = 512;        // of a write on its way, beside its body
+constexpr size_t kLoggedScheme = 64;         // bytes of a scheme that nobody knows
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
-constexpr auto kHelloTime = std::chrono::seconds(10);
-constexpr auto kSweepInterval = std::chrono::seconds(1);
-constexpr int kMaxSweepsOver = 10;
+constexpr auto kFreshTime = std::chrono::seconds(1);  // not disturbed for so long
+constexpr size_t kMinFresh = 16;
+
+size_t bytes_of(const tree::Identities& identities) {
+  size_t bytes = 0;
+  for (const tree::Id& id : identities) bytes += sizeof(id) + id.scheme.size() + id.id.size();
+  return bytes;
+}
 
 std::string text_of(const asio::ip::address& address) {
   if (address.is_v6() && address.to_v6().is_v4_mapped()) {
@@ -77,7 +85,12 @@ WireServer::WireServer(consensus::Host& host, WireConfig config)
       acceptor_(io_),
       secure_acceptor_(io_),
       local_acceptor_(io_),
-      sweep_timer_(io_) {}
+      sweep_timer_(io_),
+      watches_({config_.memory_bytes / 8, config_.memory_bytes / 2}),
+      budget_(config_.memory_bytes * 2 / 5, {host.replica().config().max_pending / 2,
+                                             host.replica().config().max_pending_bytes / 2, 0}),
+      max_connections_(most_connections(config_.max_connections)),
+      log_([](consensus::LogLevel, const std::string& line) { spdlog::warn(line); }) {}
 
 WireServer::~WireServer() { stop(); }
 
@@ -192,7 +205,7 @@ void WireServer::accept(Acceptor& acceptor) {
       return accept(acceptor);
     }
     // Out of file descriptors, most likely: there may be some later.
-    spdlog::warn("client port: can't accept a connection: {}", error.message());
+    warn(fmt::format("client port: can't accept a connection: {}", error.message()));
     auto pause = std::make_shared<asio::steady_timer>(io_, kAcceptPause);
     pause->async_wait([this, pause, &acceptor](error_code) { accept(acceptor); });
   });
@@ -221,17 +234,27 @@ void WireServer::admit(Connection::Socket socket, Visitor visitor) {
   error_code error;
   socket.non_blocking(true, error);
   const std::string& address = visitor.address;
-  ConnectionPtr connection;
+  ConnectionPtr connection, silent;
   {
     std::lock_guard lock(connections_mutex_);
     size_t& here = per_address_[address];
     bool too_many = config_.max_per_address != 0 && here >= config_.max_per_address;
-    bool full = config_.max_connections != 0 && connections_.size() >= config_.max_connections;
+    bool full = connections_.size() >= max_connections_;
+    // Who has not said a word gives way to who comes.
+    bool crowded = full || fresh_.size() >= std::max(kMinFresh, max_connections_ / 4);
+    if (crowded && !fresh_.empty()) {
+      auto oldest = fresh_.begin();
+      bool is_late = Clock::now() - oldest->second->since_steady > kFreshTime;
+      if (!full || is_late) silent = fresh_.extract(oldest).mapped();
+    }
+    full = full && !silent;
     if (too_many || full) {
-      spdlog::warn("client port: too many connections {}{}: refused one (limit {}, {})",
-                   too_many ? "from " : "in all", too_many ? address : "",
-                   too_many ? config_.max_per_address : config_.max_connections,
-                   too_many ? "maxClientCnxns" : "maxCnxns");
+      warn(fmt::format("client port: too many connections {}{}: refused one (limit {}, {})",
+                       too_many ? "from " : "in all", too_many ? address : "",
+                       too_many ? config_.max_per_address : max_connections_,
+                       too_many                       ? "maxClientCnxns"
+                       : config_.max_connections == 0 ? "of open files"
+                                                      : "maxCnxns"));
       if (here == 0) per_address_.erase(address);
       return;
     }
@@ -239,35 +262,16 @@ void WireServer::admit(Connection::Socket socket, Visitor visitor) {
     uint64_t number = next_connection_++;
     connection = std::make_shared<Connection>(std::move(socket), number, address, visitor.port);
     connections_.emplace(number, connection);
+    fresh_.emplace(number, connection);
+  }
+  budget_.enter();
+  if (silent) {
+    std::lock_guard lock(silent->mutex);
+    cut(*silent, "it says nothing, and there are too many such connections");
   }
   connection->identities = std::move(visitor.identities);
   if (visitor.with_tls) connection->tls = std::make_unique<consensus::TlsSession>(*tls_);
   asio::post(connection->socket.get_executor(), [this, connection] { read(connection); });
-}
-
-void WireServer::sweep() {
-  sweep_timer_.expires_after(kSweepInterval);
-  sweep_timer_.async_wait([this](error_code error) {
-    if (error) return;
-    std::vector<ConnectionPtr> all;
-    {
-      std::lock_guard lock(connections_mutex_);
-      for (const auto& [number, connection] : connections_) all.push_back(connection);
-    }
-    auto now = Clock::now();
-    for (const ConnectionPtr& connection : all) {
-      Connection& c = *connection;
-      std::lock_guard lock(c.mutex);
-      bool silent = c.phase == Phase::kHello && now - c.since_steady > kHelloTime;
-      bool stuck = c.phase == Phase::kOver && ++c.sweeps_over > kMaxSweepsOver;
-      if (stuck && !c.dead) {
-        spdlog::warn("client port: closed {}:{}: it does not read its last answers", c.address,
-                     c.port);
-      }
-      if (silent || stuck) shut(c);
-    }
-    sweep();
-  });
 }
 
 // ---- bytes in
@@ -318,18 +322,19 @@ bool WireServer::unseal(const ConnectionPtr& connection, std::string_view bytes)
 void WireServer::go_on(const ConnectionPtr& connection) {
   Connection& c = *connection;
   while (true) {
-    size_t before = c.in.size();
-    take_frames(connection);
-    c.in.erase(0, std::exchange(c.in_begin, 0));
+    bool are_left = take_frames(connection);
+    if (c.in_begin > 0) c.in.erase(0, std::exchange(c.in_begin, 0));
     if (c.in.empty() && c.in.capacity() > kKeptBytes) c.in.shrink_to_fit();
     send(connection);
     std::lock_guard lock(c.mutex);
     if (c.dead || c.phase == Phase::kOver) return;
-    if (c.phase == Phase::kConnecting || !c.can_take_more()) {
+    c.in_bytes = c.in.capacity();
+    count(c);
+    if (c.phase == Phase::kConnecting || !c.can_take_more(budget_)) {
       c.paused = true;  // `send` goes on from here when there is room
       return;
     }
-    if (c.in.empty() || c.in.size() == before) break;
+    if (!are_left) break;
   }
   read(connection);
 }
@@ -340,22 +345,28 @@ void WireServer::gone(const ConnectionPtr& connection) {
     if (connections_.erase(connection->number) == 0) return;
     auto here = per_address_.find(connection->address);
     if (--here->second == 0) per_address_.erase(here);
+    fresh_.erase(connection->number);
   }
   {
-    std::lock_guard lock(connection->mutex);
-    connection->dead = true;
-    outstanding_ -= static_cast<int64_t>(connection->waiting.size());
-    connection->waiting.clear();
+    Connection& c = *connection;
+    std::lock_guard lock(c.mutex);
+    c.dead = true;
+    budget_.end_requests(c.waiting.size(), c.waiting_bytes);
+    budget_.hold(c.counted_bytes.exchange(0), 0);
+    budget_.leave();
+    c.waiting = {};
+    for (std::string* bytes : {&c.in, &c.out, &c.sealed}) *bytes = std::string();
+    c.out_begin = c.sealed_begin = 0;
     error_code ignored;
-    connection->socket.close(ignored);
+    c.socket.close(ignored);
   }
-  watches_.with([&](tree::WatchTables& tables) { tables.remove_all(connection->number); });
+  forget_watches(connection->number);
   host_.post([this, connection] {
     behind_sync_.erase(connection->number);
     auto place = sessions_.find(connection->session);
     if (place != sessions_.end() && place->second == connection) sessions_.erase(place);
     // A read on the strand may have set a watch after they were removed.
-    watches_.with([&](tree::WatchTables& tables) { tables.remove_all(connection->number); });
+    forget_watches(connection->number);
   });
 }
 
@@ -365,13 +376,15 @@ void WireServer::refuse(const ConnectionPtr& connection, const std::string& why)
   shut(*connection);
 }
 
-std::optional<std::string_view> WireServer::next_frame(const ConnectionPtr& connection) {
+std::optional<std::string_view> WireServer::next_frame(const ConnectionPtr& connection,
+                                                       size_t most_bytes) {
   std::string_view left = std::string_view(connection->in).substr(connection->in_begin);
   if (left.size() < 4) return std::nullopt;
   int32_t length = tree::jute::Reader(left).i32();
-  if (length < 0 || static_cast<size_t>(length) > config_.max_frame_bytes) {
-    refuse(connection, fmt::format("a frame of {} bytes; the limit is {} (jute.maxbuffer)", length,
-                                   config_.max_frame_bytes));
+  if (length < 0 || static_cast<size_t>(length) > most_bytes) {
+    refuse(connection,
+           fmt::format("a frame of {} bytes; the limit is {}{}", length, most_bytes,
+                       most_bytes == config_.max_frame_bytes ? " (jute.maxbuffer)" : " here"));
     return std::nullopt;
   }
   auto size = static_cast<size_t>(length);
@@ -384,8 +397,10 @@ void WireServer::take_hello(const ConnectionPtr& connection) {
   if (connection->in.size() < 4) return;
   std::string word = connection->in.substr(0, 4);
   if (is_word(word)) return take_word(connection, word);
-  std::optional<std::string_view> frame = next_frame(connection);
+  std::optional<std::string_view> frame =
+      next_frame(connection, std::min(kMaxHelloBytes, config_.max_frame_bytes));
   if (!frame) return;
+  no_longer_fresh(connection->number);
   std::optional<ConnectRequest> request = decode_connect_request(*frame);
   if (!request) return refuse(connection, "not a connect request");
   {
@@ -396,6 +411,7 @@ void WireServer::take_hello(const ConnectionPtr& connection) {
 }
 
 void WireServer::take_word(const ConnectionPtr& connection, const std::string& word) {
+  no_longer_fresh(connection->number);
   {
     std::lock_guard lock(connection->mutex);
     connection->phase = Phase::kConnecting;
@@ -405,86 +421,106 @@ void WireServer::take_word(const ConnectionPtr& connection, const std::string& w
     {
       std::lock_guard lock(connection->mutex);
       connection->out += text;
+      count(*connection);
     }
     finish(connection);
   });
 }
 
-void WireServer::take_frames(const ConnectionPtr& connection) {
+// True: there may be whole frames left, which must wait.
+bool WireServer::take_frames(const ConnectionPtr& connection) {
   Phase phase;
   {
     std::lock_guard lock(connection->mutex);
     phase = connection->phase;
   }
-  if (phase == Phase::kHello) return take_hello(connection);
-  if (phase != Phase::kOpen) return;
+  if (phase == Phase::kHello) take_hello(connection);
+  if (phase != Phase::kOpen) return false;
   std::vector<Read> reads;
   std::vector<Submission> batch;
-  while (std::optional<std::string_view> frame = next_frame(connection)) {
+  bool are_left = false;
+  while (!are_left) {
+    std::optional<std::string_view> frame = next_frame(connection, config_.max_frame_bytes);
+    if (!frame) break;
     connection->heard.store(true, std::memory_order_relaxed);
-    take_request(connection, *frame, reads, batch);
-    if (reads.size() >= kMaxReadsAtOnce) answer_reads(connection, reads);
+    are_left = !take_request(connection, *frame, reads, batch);
+    if (reads.size() >= kMaxReadsAtOnce) are_left = !answer_reads(connection, reads);
     std::lock_guard lock(connection->mutex);
+    connection->moved = true;
     if (connection->dead || connection->phase != Phase::kOpen) break;
-    if (!connection->can_take_more()) break;
+    are_left = are_left || !connection->can_take_more(budget_);
   }
-  answer_reads(connection, reads);
-  if (batch.empty()) return;
+  are_left = !answer_reads(connection, reads) || are_left;
+  if (batch.empty()) return are_left;
   host_.post([this, batch = std::move(batch)]() mutable {
     for (Submission& submission : batch) submit(std::move(submission));
   });
+  return are_left;
 }
 
-// A read with nothing waiting before it goes to `reads`; what goes to the leader to `batch`.
-void WireServer::take_request(const ConnectionPtr& connection, std::string_view frame,
+// A read with nothing waiting before it goes to `reads`; what goes to the leader to `batch`. False:
+// no room is left for answers, and it was not taken, nor were some before it.
+bool WireServer::take_request(const ConnectionPtr& connection, std::string_view frame,
                               std::vector<Read>& reads, std::vector<Submission>& batch) {
   tree::jute::Reader in(frame);
   int32_t xid = in.i32();
   auto type = static_cast<OpCode>(in.i32());
-  if (!in.ok()) return refuse(connection, "a frame without a request header");
+  if (!in.ok()) {
+    refuse(connection, "a frame without a request header");
+    return true;
+  }
   std::string_view body = in.rest();
-  ++stats_.received;
   Connection& c = *connection;
+  size_t begin = c.in_begin - frame.size() - sizeof(int32_t);
   bool reads_now = is_read(type);
   std::unique_lock lock(c.mutex);
+  if (!reads.empty() && !(reads_now && c.waiting.empty())) {
+    lock.unlock();  // what was read before this request is answered before it
+    if (!answer_reads(connection, reads)) return false;
+    lock.lock();
+  }
+  ++stats_.received;
   ++c.stats.received;
   c.stats.last_op = type;
   c.stats.last_cxid = xid;
   bool proves = type == OpCode::kAuth || type == OpCode::kSasl;
-  if (!proves && !may_ask(c, xid)) return;
+  if (!proves && !may_ask(c, xid)) return true;
   if (reads_now && c.waiting.empty()) {
-    reads.push_back({xid, type, body});
-    return;
+    reads.push_back({xid, type, body, begin});
+    return true;
   }
-  if (!reads.empty()) {  // what was read before this request is answered before it
-    lock.unlock();
-    answer_reads(connection, reads);
-    lock.lock();
+  if (type == OpCode::kAuth) {
+    authenticate(c, xid, body);
+    return true;
   }
-  if (type == OpCode::kAuth) return authenticate(c, xid, body);
-  if (type == OpCode::kSasl) return step_sasl(c, xid, body);
+  if (type == OpCode::kSasl) {
+    step_sasl(c, xid, body);
+    return true;
+  }
   if (!reads_now && !is_write(type)) {
     append_reply(c.out, xid, tree::Zxid{-1}, Error::kUnimplemented);
     c.phase = Phase::kOver;
     spdlog::warn("client port: closed {}:{}: unknown request type {}", c.address, c.port,
                  static_cast<int32_t>(type));
-    return;
+    return true;
   }
   if (c.read_only) {
     lock.unlock();
-    return refuse_write(connection, xid, type);
+    refuse_write(connection, xid, type);
+    return true;
   }
   uint64_t number = c.first_waiting + c.waiting.size();
   WaitingRequest& waiting = c.waiting.emplace_back();
-  ++outstanding_;
   waiting.xid = xid;
   waiting.type = type;
   waiting.since = Clock::now();
-  waiting.asked_bytes = body.size();
-  c.waiting_bytes += body.size();
+  waiting.held_bytes = sizeof(WaitingRequest) + body.size();
+  if (!reads_now) waiting.held_bytes += kRequestBytes + bytes_of(c.identities);
+  c.waiting_bytes += waiting.held_bytes;
+  budget_.begin_request(waiting.held_bytes);
   if (reads_now) {
     waiting.bytes = body;
-    return;
+    return true;
   }
   tree::Request request;
   request.session = c.session;
@@ -492,6 +528,7 @@ void WireServer::take_request(const ConnectionPtr& connection, std::string_view 
   request.body = body;
   request.identities = c.identities;
   batch.push_back({connection, number, xid, std::move(request)});
+  return true;
 }
 
 ReadContext WireServer::context_of(const Connection& connection, const tree::Tree& tree) {
@@ -503,20 +540,47 @@ ReadContext WireServer::context_of(const Connection& connection, const tree::Tre
           config_.skip_acl};
 }
 
-void WireServer::answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads) {
-  if (reads.empty()) return;
+// False: there is no room for the answers of the last of them, which are to be taken again.
+bool WireServer::answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads) {
   Connection& c = *connection;
-  host_.replica().read([&](const tree::Tree& tree) {
+  size_t next = 0;
+  bool is_full = false;
+  while (next < reads.size() && !is_full) {
+    host_.replica().read([&](const tree::Tree& tree) {
+      std::lock_guard lock(c.mutex);
+      size_t first = next, end = c.out.size() + kMaxHoldBytes;
+      bool is_enough = false;
+      while (next < reads.size() && !is_full && !is_enough) {
+        is_full = c.dead || c.unsent() >= kPauseOutBytes;
+        if (is_full) break;
+        const Read& read = reads[next++];
+        is_full = !answer_read(c, tree, read.xid, read.type, read.body);
+        is_enough = is_long(read.type) || c.out.size() > end;
+      }
+      stats_.sent += next - first;
+      c.stats.sent += next - first;
+      c.stats.last_answer = Clock::now();
+      c.stats.last_zxid = tree.last_zxid();
+    });
+  }
+  bool are_left = next < reads.size();
+  if (are_left) {
+    c.in_begin = reads[next].begin;
+    stats_.received -= reads.size() - next;
     std::lock_guard lock(c.mutex);
-    if (c.dead) return;
-    ReadContext context = context_of(c, tree);
-    for (const Read& read : reads) append_answer(context, read.xid, read.type, read.body, c.out);
-    c.stats.sent += reads.size();
-    c.stats.last_answer = Clock::now();
-    c.stats.last_zxid = tree.last_zxid();
-  });
-  stats_.sent += reads.size();
+    c.stats.received -= reads.size() - next;
+  }
   reads.clear();
+  return !are_left;
+}
+
+// False: the connection is over.
+bool WireServer::answer_read(Connection& c, const tree::Tree& tree, int32_t xid, OpCode type,
+                             std::string_view body) {
+  Error error = append_answer(context_of(c, tree), xid, type, body, c.out);
+  if (!is_lost_without_watches(type, error)) return true;
+  cut(c, "there is no room for its watches (zabfs.clientMemory)");
+  return false;
 }
 
 // Java answers at once, and before what waits (zookeeper-formats.md 1.4).
@@ -638,9 +702,11 @@ void WireServer::send(const ConnectionPtr& connection) {
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return shut(c);
     if (n < 0) break;
     begin += static_cast<size_t>(n);
+    c.moved = true;
   }
   if (begin < out.size()) {
-    out.erase(0, std::exchange(begin, 0));
+    // Moved to the front once in a while only: it may be long, and go in small pieces.
+    if (begin >= out.size() / 2) out.erase(0, std::exchange(begin, 0));
     c.waits_for_room = true;
     asio::post(c.socket.get_executor(), [this, connection] {
       connection->socket.async_wait(Connection::Socket::wait_write, [this, connection](error_code) {
@@ -657,7 +723,13 @@ void WireServer::send(const ConnectionPtr& connection) {
     if (out.capacity() > kKeptBytes) out.shrink_to_fit();
     if (c.phase == Phase::kOver) return shut(c);
   }
-  if (c.paused && c.phase == Phase::kOpen && c.can_take_more()) {
+  if (c.tls && c.out.capacity() > kKeptBytes) c.out.shrink_to_fit();
+  count(c);
+  if (c.stalled && c.unsent() < kPauseOutBytes) {
+    c.stalled = false;
+    asio::post(c.socket.get_executor(), [this, connection] { go_on_draining(connection); });
+  }
+  if (c.paused && c.phase == Phase::kOpen && c.can_take_more(budget_)) {
     c.paused = false;
     asio::post(c.socket.get_executor(), [this, connection] { go_on(connection); });
   }

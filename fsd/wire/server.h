@@ -26,6 +26,8 @@
 #include <vector>
 
 #include "consensus/host.h"
+#include "consensus/spare_log.h"
+#include "fsd/wire/budget.h"
 #include "fsd/wire/config.h"
 #include "fsd/wire/connection.h"
 #include "fsd/wire/facts.h"
@@ -85,6 +87,7 @@ class WireServer : public consensus::ReplicaListener {
     int32_t xid;
     tree::OpCode type;
     std::string_view body;
+    size_t begin;  // of its frame
   };
 
   // On the server's threads.
@@ -103,13 +106,15 @@ class WireServer : public consensus::ReplicaListener {
   bool unseal(const ConnectionPtr& connection, std::string_view bytes);
   void read(const ConnectionPtr& connection);
   void go_on(const ConnectionPtr& connection);
-  void take_frames(const ConnectionPtr& connection);
+  bool take_frames(const ConnectionPtr& connection);
   void take_hello(const ConnectionPtr& connection);
   void take_word(const ConnectionPtr& connection, const std::string& word);
-  std::optional<std::string_view> next_frame(const ConnectionPtr& connection);
-  void take_request(const ConnectionPtr& connection, std::string_view frame,
+  std::optional<std::string_view> next_frame(const ConnectionPtr& connection, size_t most_bytes);
+  bool take_request(const ConnectionPtr& connection, std::string_view frame,
                     std::vector<Read>& reads, std::vector<Submission>& batch);
-  void answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads);
+  bool answer_reads(const ConnectionPtr& connection, std::vector<Read>& reads);
+  bool answer_read(Connection& connection, const tree::Tree& tree, int32_t xid, tree::OpCode type,
+                   std::string_view body);
   void authenticate(Connection& connection, int32_t xid, std::string_view body);
   void step_sasl(Connection& connection, int32_t xid, std::string_view body);
   void fail_authentication(Connection& connection, int32_t xid, const std::string& why);
@@ -117,11 +122,24 @@ class WireServer : public consensus::ReplicaListener {
   void refuse_write(const ConnectionPtr& connection, int32_t xid, tree::OpCode type);
   void refuse(const ConnectionPtr& connection, const std::string& why);
   void gone(const ConnectionPtr& connection);
+  void no_longer_fresh(uint64_t number);
+  void forget_watches(uint64_t number);
   void sweep();
+  void look_at(Connection& connection, Clock::time_point now, bool short_for_long);
+  void relieve();
+  size_t least_to_cut() const;
+  static size_t most_connections(size_t configured);
+  // What strangers can cause.
+  void warn(const std::string& line);
 
   // On either.
   void send(const ConnectionPtr& connection);
-  void shut(Connection& connection);  // its mutex is held
+  // Its mutex is held for these.
+  void shut(Connection& connection);
+  void cut(Connection& connection, const std::string& why);
+  void count(Connection& connection);
+  void weigh(Connection& connection, WaitingRequest& request, size_t bytes);
+  void go_on_draining(const ConnectionPtr& connection);
   // Closed once all that it is owed is sent.
   void finish(const ConnectionPtr& connection);
   ReadContext context_of(const Connection& connection, const tree::Tree& tree);
@@ -165,12 +183,19 @@ class WireServer : public consensus::ReplicaListener {
   std::vector<std::thread> threads_;
   WatchBoard watches_;
   ServerStats stats_;
-  std::atomic<int64_t> outstanding_{0};
+  Budget budget_;
+  const size_t max_connections_;
+  std::atomic<bool> relieving_{false};
+  int sweeps_short_ = 0;  // for how long there has been no room; on the sweeping thread
+
+  std::mutex log_mutex_;  // guards log_
+  consensus::SpareLog log_;
   const Clock::time_point started_ = Clock::now();
 
-  mutable std::mutex connections_mutex_;  // guards the next two; nothing is locked under it
+  mutable std::mutex connections_mutex_;  // guards what follows; nothing is locked under it
   std::unordered_map<uint64_t, ConnectionPtr> connections_;
   std::map<std::string, size_t> per_address_;
+  std::map<uint64_t, ConnectionPtr> fresh_;  // have not said a word; the oldest first
   uint64_t next_connection_ = 1;
 
   // On the strand.

@@ -89,7 +89,7 @@ ServerFacts WireServer::facts() {
   facts.serving = replica.is_serving();
   facts.received = stats_.received;
   facts.sent = stats_.sent;
-  facts.outstanding = outstanding_;
+  facts.outstanding = static_cast<int64_t>(budget_.requests());
   if (uint64_t count = stats_.latency_count; count > 0) {
     facts.latency_ms_min = stats_.latency_ms_min;
     facts.latency_ms_max = stats_.latency_ms_max;

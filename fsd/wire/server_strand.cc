@@ -182,9 +182,11 @@ void WireServer::name_touched() {
   for (const auto& [session, connection] : sessions_) {
     bool heard = connection->heard.exchange(false, std::memory_order_relaxed);
     if (!heard) {
-      // Its pings may lie behind requests that this server is too slow for.
+      // Its pings may lie behind requests that this server is too slow for, or that wait until it
+      // has taken the answers before them.
       std::lock_guard lock(connection->mutex);
-      heard = connection->paused && !connection->waiting.empty();
+      bool takes = connection->moved || connection->sweeps_stuck == 0;
+      heard = connection->paused && (takes || !connection->waiting.empty());
     }
     if (!heard) continue;
     auto local = local_sessions_.find(session);
@@ -320,6 +322,7 @@ void WireServer::answered(const Submission& submission, const Outcome& outcome) 
     } else {
       append_outcome(waiting.bytes, submission.xid, type, outcome);
     }
+    weigh(*connection, waiting, sizeof(WaitingRequest) + waiting.bytes.capacity());
     connection->stats.last_zxid = outcome.zxid;
     drain(*connection);
   }
@@ -331,21 +334,36 @@ void WireServer::answered(const Submission& submission, const Outcome& outcome) 
 // the write before them made, whatever else is in the same batch.
 void WireServer::drain(Connection& c) {
   const tree::Tree& tree = host_.replica().tree();
-  while (!c.waiting.empty()) {
+  bool is_enough = false;
+  while (!c.waiting.empty() && !c.dead) {
     WaitingRequest& next = c.waiting.front();
     if (next.answered) {
       c.out += next.bytes;
     } else if (is_read(next.type)) {
-      append_answer(context_of(c, tree), next.xid, next.type, next.bytes, c.out);
+      c.stalled = is_enough || c.unsent() >= kPauseOutBytes;  // `send` goes on from here
+      if (c.stalled) break;
+      if (!answer_read(c, tree, next.xid, next.type, next.bytes)) break;
+      is_enough = is_long(next.type);
     } else {
-      return;
+      break;
     }
     note_answer(c, next);
-    c.waiting_bytes -= next.asked_bytes;
+    c.waiting_bytes -= next.held_bytes;
+    budget_.end_requests(1, next.held_bytes);
     c.waiting.pop_front();
     ++c.first_waiting;
-    --outstanding_;
   }
+  count(c);
+}
+
+void WireServer::go_on_draining(const ConnectionPtr& connection) {
+  host_.post([this, connection] {
+    {
+      std::lock_guard lock(connection->mutex);
+      drain(*connection);
+    }
+    mark_dirty(connection);
+  });
 }
 
 void WireServer::note_answer(Connection& c, const WaitingRequest& request) {
@@ -414,11 +432,10 @@ void WireServer::publishing(std::span<const tree::Change> changes) {
       if (connection->dead || !may_know) continue;
       append_event(connection->out, event.type, event.path);
       if (connection->unsent() > kMaxOutBytes) {
-        spdlog::warn("client port: closed {}:{}: it does not read its events", connection->address,
-                     connection->port);
-        shut(*connection);
+        cut(*connection, "it does not read its events");
         continue;
       }
+      count(*connection);
     }
     mark_dirty(connection);
   }

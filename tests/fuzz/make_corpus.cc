@@ -81,6 +81,13 @@ std::vector<std::string> txns() {
   return all;
 }
 
+// Of getData and getChildren: a path, and whether to watch it.
+std::string read_body(std::string_view path) {
+  std::string body;
+  tree::jute::Writer(body).string(path);
+  return body + '\0';
+}
+
 std::string snapshot_bytes() {
   tree::Tree tree;
   std::string bytes;
@@ -171,6 +178,17 @@ int main(int argc, char** argv) {
       seed(std::string(1, type) + tree::check_body("/zookeeper", 1));
       seed(std::string(1, type) +
            tree::multi_body({{tree::OpCode::kGetData, tree::check_body("/", 0)}}));
+    }
+    constexpr char kMultiRead = 6;  // of fuzz_client's list
+    for (size_t times : {size_t{3}, size_t{400}}) {
+      std::vector<tree::MultiOp> reads;
+      for (size_t i = 0; i < times; ++i) {
+        const char* paths[] = {"/a", "/a/b", "/s", "/nothing"};
+        reads.push_back({i % 2 == 0 ? tree::OpCode::kGetData : tree::OpCode::kGetChildren,
+                         read_body(paths[i % 4])});
+        reads.push_back({tree::OpCode::kGetData, read_body("/a")});
+      }
+      seed(std::string(1, kMultiRead) + tree::multi_body(reads));
     }
     seed(std::string(1, 15) + std::string(45, '\0'));
     seed(std::string(1, 16) + "username=\"u\",nonce=\"nonce\",nc=00000001,qop=auth,response=0");

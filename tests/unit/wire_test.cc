@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "fsd/wire/auth.h"
+#include "fsd/wire/budget.h"
 #include "fsd/wire/messages.h"
 #include "fsd/wire/reads.h"
 #include "fsd/wire/sasl.h"
@@ -158,6 +159,96 @@ TEST_F(Reads, MalformedBodiesAreRefused) {
                       OpCode::kMultiRead, OpCode::kAddWatch, OpCode::kSetWatches2}) {
     EXPECT_EQ(error_of(type, "\0\0\0\x09/a"), Error::kMarshallingError);
   }
+}
+
+TEST_F(Reads, AnAnswerHasABound) {
+  run(OpCode::kCreate,
+      tree::create_body("/large", std::string(1'000'000, 'x'), tree::open_acl(), 0));
+  auto times = [](size_t n) {
+    std::vector<tree::MultiOp> reads(n, {OpCode::kGetData, path_and_flag("/large", false)});
+    return tree::multi_body(reads);
+  };
+  EXPECT_EQ(error_of(OpCode::kMultiRead, times(10)), Error::kOk);
+  EXPECT_GT(answer_.size(), 10'000'000u);
+  size_t capacity = answer_.capacity();
+  EXPECT_EQ(error_of(OpCode::kMultiRead, times(10'000)), Error::kBadArguments);
+  EXPECT_EQ(answer_.size(), 20u);
+  EXPECT_LE(answer_.capacity(), std::max(capacity, 4 * kMaxAnswerBytes));
+}
+
+TEST_F(Reads, ADirectoryThatIsTooLargeIsNotListed) {
+  run(OpCode::kCreate, tree::create_body("/many", "", tree::open_acl(), 0));
+  std::string name(250, 'n');
+  size_t bytes = 0;
+  for (int i = 0; bytes <= kMaxAnswerBytes; ++i) {
+    std::string path = "/many/" + name + std::to_string(i);
+    bytes += path.size() - 2;
+    run(OpCode::kCreate, tree::create_body(path, "", tree::open_acl(), 0));
+  }
+  EXPECT_EQ(error_of(OpCode::kGetChildren2, path_and_flag("/many", true)), Error::kBadArguments);
+  EXPECT_EQ(board_.with([](tree::WatchTables& t) { return t.count(); }), 0u);
+  EXPECT_EQ(error_of(OpCode::kExists, path_and_flag("/many", false)), Error::kOk);
+}
+
+TEST_F(Reads, NobodyWatchesAPathThatCanNotBe) {
+  std::string path = "/" + std::string(tree::kMaxPathBytes, 'x');
+  EXPECT_EQ(error_of(OpCode::kExists, path_and_flag(path, true)), Error::kBadArguments);
+  EXPECT_EQ(error_of(OpCode::kExists, path_and_flag(path, false)), Error::kNoNode);
+  std::string body;
+  tree::jute::Writer out(body);
+  out.string(path);
+  out.i32(0);
+  EXPECT_EQ(error_of(OpCode::kAddWatch, body), Error::kBadArguments);
+  body.clear();
+  out.i64(0);
+  out.i32(0);  // data
+  out.i32(1);  // exist
+  out.string(path);
+  out.i32(0);  // child
+  EXPECT_EQ(error_of(OpCode::kSetWatches, body), Error::kBadArguments);
+  EXPECT_EQ(board_.with([](tree::WatchTables& t) { return t.count(); }), 0u);
+}
+
+TEST_F(Reads, AWatchWithoutRoomIsAnErrorAndASessionWithoutItsWatchesIsLost) {
+  WatchBoard full({0, 0});
+  auto error_there = [&](OpCode type, std::string_view body) {
+    std::string answer;
+    return append_answer({tree_, full, 1, SessionId{}, {}, false}, 9, type, body, answer);
+  };
+  EXPECT_EQ(error_there(OpCode::kGetData, path_and_flag("/zookeeper", false)), Error::kOk);
+  EXPECT_EQ(error_there(OpCode::kGetData, path_and_flag("/zookeeper", true)), Error::kThrottledOp);
+  EXPECT_EQ(error_there(OpCode::kGetChildren, path_and_flag("/", true)), Error::kThrottledOp);
+  std::string body;
+  tree::jute::Writer out(body);
+  out.i64(0);
+  out.i32(0);
+  out.i32(1);
+  out.string("/later");
+  out.i32(0);
+  Error error = error_there(OpCode::kSetWatches, body);
+  EXPECT_TRUE(is_lost_without_watches(OpCode::kSetWatches, error));
+  EXPECT_FALSE(is_lost_without_watches(OpCode::kGetData, error));
+}
+
+TEST(Budgets, WhoHasLittleUnderWayGoesOnWhileTheNodeIsShortOfRoom) {
+  Budget budget(1'000'000, {100, 50'000, 0});
+  for (int i = 0; i < 10; ++i) budget.enter();
+  EXPECT_TRUE(budget.may_take_more({0, 0, 900'000}));
+  budget.hold(0, 1'000'001);
+  EXPECT_TRUE(budget.is_short());
+  EXPECT_FALSE(budget.is_exceeded());
+  EXPECT_FALSE(budget.may_take_more({0, 0, 900'000}));
+  EXPECT_TRUE(budget.may_take_more({0, 0, 50'000}));
+  budget.hold(1'000'001, 2'000'000);
+  EXPECT_TRUE(budget.is_exceeded());
+  budget.hold(2'000'000, 0);
+  for (int i = 0; i < 101; ++i) budget.begin_request(10);
+  EXPECT_FALSE(budget.may_take_more({6, 60, 60}));
+  EXPECT_TRUE(budget.may_take_more({5, 50, 50}));
+  budget.end_requests(101, 1'010);
+  budget.begin_request(50'001);
+  EXPECT_FALSE(budget.may_take_more({1, 2'501, 2'501}));
+  EXPECT_TRUE(budget.may_take_more({1, 2'500, 2'500}));
 }
 
 }  // namespace
