@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 namespace zabfs::consensus {
 namespace {
@@ -14,6 +16,13 @@ namespace {
 DiskStatus failure(const std::string& operation, const std::string& path) {
   return DiskStatus{errno, operation + " " + path};
 }
+
+// The process, or the machine, has no file descriptor left.
+bool lacks_descriptor(int error) { return error == EMFILE || error == ENFILE; }
+
+// To whoever reads, what can't be read is damage, and a file that got its name must not be left
+// unsynced: they wait for a descriptor.
+void wait_for_descriptor() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
 
 class PosixFile : public File {
  public:
@@ -65,7 +74,14 @@ class PosixFile : public File {
 }  // namespace
 
 DiskStatus PosixDisk::open(const std::string& name, bool create, std::unique_ptr<File>& file) {
-  int fd = ::open(path(name).c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+  int fd = -1;
+  while (true) {
+    fd = ::open(path(name).c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+    if (fd >= 0 || !lacks_descriptor(errno)) break;
+    // Whoever writes steps aside, and comes back, as for want of room.
+    if (create) return DiskStatus{ENOSPC, "open " + path(name) + " (no file descriptor is free)"};
+    wait_for_descriptor();
+  }
   // Enough for who only reads (`zabfs check` of a copy, or as another user).
   if (fd < 0 && !create && (errno == EACCES || errno == EROFS)) {
     fd = ::open(path(name).c_str(), O_RDONLY | O_CLOEXEC);
@@ -78,9 +94,12 @@ DiskStatus PosixDisk::open(const std::string& name, bool create, std::unique_ptr
 std::vector<std::string> PosixDisk::list() {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
-    names.push_back(entry.path().filename().string());
+  std::filesystem::directory_iterator entries(directory_, error);
+  while (lacks_descriptor(error.value())) {
+    wait_for_descriptor();
+    entries = std::filesystem::directory_iterator(directory_, error);
   }
+  for (const auto& entry : entries) names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -95,8 +114,11 @@ DiskStatus PosixDisk::remove(const std::string& name) {
 }
 
 DiskStatus PosixDisk::sync_directory() {
-  int fd = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return failure("open", directory_);
+  int fd = -1;
+  while ((fd = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+    if (!lacks_descriptor(errno)) return failure("open", directory_);
+    wait_for_descriptor();
+  }
   DiskStatus status = ::fsync(fd) == 0 ? DiskStatus() : failure("fsync", directory_);
   status.of_sync = !status.ok();
   ::close(fd);

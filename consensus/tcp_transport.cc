@@ -27,6 +27,7 @@ using boost::system::error_code;
 namespace {
 
 constexpr size_t kReadBytes = 256u << 10;
+constexpr size_t kGuestReadBytes = 4u << 10;  // from who is no member
 // A learner that falls behind by so much is cut off; it comes back and is synchronised.
 constexpr size_t kMaxUnsentBytes = 256u << 20;
 constexpr int kBacklog = 128;
@@ -38,7 +39,7 @@ constexpr size_t kMaxIntroductionBytes = 256u << 10;
 }  // namespace
 
 struct TcpTransport::Link {
-  explicit Link(asio::io_context& io) : socket(io), buffer(kReadBytes, '\0'), limit(io) {}
+  explicit Link(asio::io_context& io) : socket(io), limit(io) {}
   LinkId id = 0;
   tcp::socket socket;
   // On the io thread:
@@ -184,6 +185,9 @@ void TcpTransport::start_link(std::shared_ptr<Link> link, const std::string* dia
 }
 
 void TcpTransport::read(std::shared_ptr<Link> link) {
+  bool is_guest = link->came && (!link->is_introduced || link->ticket != 0);
+  size_t most = is_guest ? kGuestReadBytes : kReadBytes;
+  if (link->buffer.size() < most) link->buffer.resize(most);
   link->socket.async_read_some(asio::buffer(link->buffer), [this, link](error_code error,
                                                                         size_t size) {
     std::vector<std::function<void()>> events;

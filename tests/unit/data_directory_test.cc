@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "consensus/posix_disk.h"
 
@@ -58,6 +62,48 @@ TEST_F(DirectoryTest, PosixDiskReadsWhatItWrote) {
   EXPECT_EQ(disk.list(), std::vector<std::string>{"b"});
   EXPECT_TRUE(disk.remove("b").ok());
   EXPECT_EQ(disk.remove("b").error, ENOENT);
+}
+
+// Takes every file descriptor that is left, until `release`.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    rlimit few = before_;
+    few.rlim_cur = 64;
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    for (int fd = ::dup(0); fd >= 0; fd = ::dup(0)) taken_.push_back(fd);
+  }
+  ~NoDescriptors() { release(); }
+  void release() {
+    for (int fd : taken_) ::close(fd);
+    taken_.clear();
+    ::setrlimit(RLIMIT_NOFILE, &before_);
+  }
+
+ private:
+  rlimit before_ = {};
+  std::vector<int> taken_;
+};
+
+TEST_F(DirectoryTest, WithoutADescriptorADiskIsFullToWritersAndReadersWait) {
+  PosixDisk disk(path_);
+  std::unique_ptr<File> file;
+  ASSERT_TRUE(disk.open("old", true, file).ok());
+  file.reset();
+  NoDescriptors none;
+  DiskStatus status = disk.open("new", true, file);
+  EXPECT_FALSE(status.ok());
+  EXPECT_TRUE(status.is_full());
+  std::thread later([&none] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    none.release();
+  });
+  EXPECT_EQ(disk.list(), std::vector<std::string>{"old"});
+  later.join();
+  EXPECT_TRUE(disk.open("old", false, file).ok());
+  EXPECT_TRUE(disk.sync_directory().ok());
+  EXPECT_TRUE(disk.open("new", true, file).ok());
 }
 
 }  // namespace
