@@ -22,7 +22,6 @@ constexpr auto kHelloLimit = std::chrono::seconds(2);
 constexpr int kVoteTimeoutMs = 2'000;
 constexpr size_t kMaxHelloAddress = 2'048;
 constexpr size_t kHelloHeadBytes = 20;
-constexpr size_t kMaxGuests = 64;
 
 std::string port_in(const std::string& address) { return address.substr(address.rfind(':') + 1); }
 
@@ -55,8 +54,8 @@ ElectionMesh::ElectionMesh(asio::io_context& io, Strand& strand, ServerId me,
       me_(me),
       self_(members[me]),
       members_(std::move(members)),
-      known_strangers_(kMaxGuests),
-      arrivals_(kMaxGuests),
+      known_strangers_(most_strangers()),
+      arrivals_(most_strangers()),
       dialler_(std::move(dialler)),
       tls_(tls),
       log_(std::move(log)),

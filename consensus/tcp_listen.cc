@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+
+#include <algorithm>
 
 namespace zabfs::consensus {
 
@@ -32,6 +35,13 @@ std::string listen_on(tcp::acceptor& acceptor, boost::asio::io_context& io, cons
   if (!error) return {};
   return fmt::format("can't listen on {}:{} ({}): {}; is another server running there?",
                      host.empty() ? "*" : host, port, what, error.message());
+}
+
+size_t most_strangers() {
+  constexpr size_t kMost = 64, kLeast = 4;
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMost;
+  return std::clamp(static_cast<size_t>(limit.rlim_cur) / 16, kLeast, kMost);
 }
 
 std::string name_of(const tcp::socket& socket) {

@@ -32,6 +32,10 @@ void accept_next(boost::asio::ip::tcp::acceptor& acceptor, boost::asio::ip::tcp:
   });
 }
 
+// How many there may be at one door of whom nobody knows who they are: 64, or fewer where files are
+// few. All these doors together take less than what clients leave to this process.
+size_t most_strangers();
+
 // "10.0.0.1:2888", for the log.
 std::string name_of(const boost::asio::ip::tcp::socket& socket);
 // "10.0.0.1"; empty if there is nobody any more.

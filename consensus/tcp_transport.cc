@@ -31,8 +31,6 @@ constexpr size_t kGuestReadBytes = 4u << 10;  // from who is no member
 // A learner that falls behind by so much is cut off; it comes back and is synchronised.
 constexpr size_t kMaxUnsentBytes = 256u << 20;
 constexpr int kBacklog = 128;
-// Links that came and are no member's; a second bound holds for those that have said nothing.
-constexpr size_t kMaxGuests = 64;
 constexpr auto kIntroductionLimit = std::chrono::seconds(5);
 constexpr size_t kMaxIntroductionBytes = 256u << 10;
 
@@ -76,7 +74,7 @@ TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
       tls_(tls),
       log_(log),
       guest_log_(log),
-      guests_(kMaxGuests),
+      guests_(most_strangers()),
       dialler_(std::make_shared<Dialler>(io, me, log)),
       quorum_acceptor_(io),
       pause_(io),

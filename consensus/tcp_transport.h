@@ -4,7 +4,8 @@
 // decoded to the strand. Learner links are written from the strand itself, without a hand-off;
 // only when the kernel's buffer is full does the io thread wait for room. A peer's malformed bytes
 // close its connection, with a line in the log. Bounds: kMaxUnsentBytes for a learner; of links
-// that came, a member's each and kMaxGuests others, which say in kIntroductionLimit who they are.
+// that came, a member's each and most_strangers() others, which say in kIntroductionLimit who they
+// are.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

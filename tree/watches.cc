@@ -16,8 +16,10 @@ size_t WatchTables::cost(std::string_view path) {
 
 bool WatchTables::has_room(Watcher watcher, size_t bytes) const {
   auto own = bytes_of_.find(watcher);
-  size_t so_far = own == bytes_of_.end() ? 0 : own->second;
-  return so_far + bytes <= limits_.of_one && bytes_ + bytes <= limits_.of_all;
+  size_t wanted = (own == bytes_of_.end() ? 0 : own->second) + bytes;
+  if (wanted > limits_.of_one || bytes_ + bytes > limits_.of_all) return false;
+  // Those who want all of it always leave something to who comes later.
+  return wanted <= (limits_.of_all - bytes_ - bytes) / 2;
 }
 
 void WatchTables::add_to(Table& table, Watcher watcher, std::string_view path, WatchMode mode) {

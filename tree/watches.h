@@ -4,8 +4,8 @@
 // Two tables: data watches (getData, exists) and child watches (getChildren). addWatch writes both.
 // What a connection has is found without looking at anybody else's. Pure; guarded by its owner.
 //
-// Memory has bounds, for one connection and for all (WatchLimits). A watch beyond them is not set,
-// and whoever asked for it is told.
+// Memory has bounds, for one connection and for all (WatchLimits), and nobody has more than half of
+// what is left to others. A watch beyond them is not set, and whoever asked for it is told.
 #pragma once
 
 #include <cstdint>

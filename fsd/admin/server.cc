@@ -25,7 +25,7 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr int kMaxConnections = 64;
+constexpr int kBacklog = 64;
 constexpr size_t kMaxRequestBytes = 8u << 10;
 constexpr auto kTimeLimit = std::chrono::seconds(10);
 
@@ -44,7 +44,12 @@ struct AdminServer::Exchange {
 };
 
 AdminServer::AdminServer(consensus::Host& host, wire::WireServer& clients, AdminConfig config)
-    : host_(host), clients_(clients), config_(std::move(config)), acceptor_(io_) {}
+    : host_(host),
+      clients_(clients),
+      config_(std::move(config)),
+      max_connections_(consensus::most_strangers()),
+      acceptor_(io_),
+      pause_(io_) {}
 
 AdminServer::~AdminServer() { stop(); }
 
@@ -53,7 +58,7 @@ std::string AdminServer::listen() {
     tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
     if (std::string problem = tls_->load(); !problem.empty()) return problem;
   }
-  return consensus::listen_on(acceptor_, io_, config_.address, *config_.port, kMaxConnections,
+  return consensus::listen_on(acceptor_, io_, config_.address, *config_.port, kBacklog,
                               "admin port");
 }
 
@@ -69,25 +74,27 @@ void AdminServer::stop() {
 }
 
 void AdminServer::accept() {
-  acceptor_.async_accept([this](error_code error, tcp::socket socket) {
-    if (error == asio::error::operation_aborted) return;
-    if (!error && open_ < kMaxConnections) {
-      ++open_;
-      // Its end counts it out, on whichever thread that is.
-      std::shared_ptr<Exchange> exchange(new Exchange(std::move(socket)), [this](Exchange* over) {
-        asio::post(io_, [this, over] {
-          delete over;
-          --open_;
-        });
-      });
-      exchange->deadline.expires_after(kTimeLimit);
-      exchange->deadline.async_wait([stream = exchange->stream](error_code cancelled) {
-        if (!cancelled) stream->close();
-      });
-      greet(exchange);
-    }
+  auto socket = std::make_shared<tcp::socket>(io_);
+  consensus::accept_next(acceptor_, *socket, pause_, [this, socket](bool came) {
+    if (came && open_ < max_connections_) admit(std::move(*socket));
     accept();
   });
+}
+
+void AdminServer::admit(tcp::socket socket) {
+  ++open_;
+  // Its end counts it out, on whichever thread that is.
+  std::shared_ptr<Exchange> exchange(new Exchange(std::move(socket)), [this](Exchange* over) {
+    asio::post(io_, [this, over] {
+      delete over;
+      --open_;
+    });
+  });
+  exchange->deadline.expires_after(kTimeLimit);
+  exchange->deadline.async_wait([stream = exchange->stream](error_code cancelled) {
+    if (!cancelled) stream->close();
+  });
+  greet(exchange);
 }
 
 // By its first byte a client says whether it speaks TLS.

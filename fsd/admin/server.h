@@ -33,6 +33,7 @@ class AdminServer {
   struct Exchange;
 
   void accept();
+  void admit(tcp::socket socket);
   void greet(const std::shared_ptr<Exchange>& exchange);
   void answer(const std::shared_ptr<Exchange>& exchange);
   void reply(const std::shared_ptr<Exchange>& exchange, unsigned status, const char* type,
@@ -41,10 +42,12 @@ class AdminServer {
   consensus::Host& host_;
   wire::WireServer& clients_;
   const AdminConfig config_;
+  const size_t max_connections_;
   boost::asio::io_context io_{1};
   tcp::acceptor acceptor_;
+  boost::asio::steady_timer pause_;
   std::optional<consensus::TlsContext> tls_;
-  int open_ = 0;
+  size_t open_ = 0;
   std::thread thread_;
 };
 

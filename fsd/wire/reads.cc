@@ -184,10 +184,17 @@ class Read {
     return watch ? watch_children(path) : Error::kOk;
   }
 
-  // Each read stands for itself; the watch flags are ignored (zookeeper-formats.md 1.8).
+  // Each read stands for itself; the watch flags are ignored (zookeeper-formats.md 1.8). Data that
+  // would be too long together are not even begun with.
   Error multi_read() {
+    struct Part {
+      OpCode type;
+      Error error;
+      const ZNode* node;
+    };
+    std::vector<Part> parts;
+    size_t data_bytes = 0;
     while (true) {
-      if (is_too_long()) return kTooLong;
       auto type = static_cast<OpCode>(in_.i32());
       bool done = in_.boolean();
       in_.i32();
@@ -201,15 +208,21 @@ class Read {
       const ZNode* node = nullptr;
       Error error = find_readable(path, tree::kPermRead, node);
       if (error == Error::kMarshallingError) return error;
-      multi_header(error == Error::kOk ? type : OpCode::kError, false, static_cast<int>(error));
-      if (error != Error::kOk) {
-        out_.i32(static_cast<int32_t>(error));
-      } else if (type == OpCode::kGetData) {
-        write_data(*node);
-        tree::write_stat(out_, c_.tree.stat_of(*node));
+      if (error == Error::kOk && type == OpCode::kGetData) data_bytes += node->data.view().size();
+      if (data_bytes > kMaxAnswerBytes) return kTooLong;
+      parts.push_back({error == Error::kOk ? type : OpCode::kError, error, node});
+    }
+    for (const Part& part : parts) {
+      multi_header(part.type, false, static_cast<int32_t>(part.error));
+      if (part.error != Error::kOk) {
+        out_.i32(static_cast<int32_t>(part.error));
+      } else if (part.type == OpCode::kGetData) {
+        write_data(*part.node);
+        tree::write_stat(out_, c_.tree.stat_of(*part.node));
       } else {
-        write_names(*node);
+        write_names(*part.node);
       }
+      if (is_too_long()) return kTooLong;
     }
     multi_header(OpCode::kError, true, -1);
     return Error::kOk;

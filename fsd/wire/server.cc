@@ -34,7 +34,6 @@ namespace {
 constexpr size_t kReadBytes = 64u << 10;
 constexpr size_t kMaxReadsAtOnce = 128;      // under one hold of the tree's lock
 constexpr size_t kMaxHoldBytes = 64u << 10;  // of answers, and one, under one hold
-constexpr size_t kKeptBytes = 16u << 10;     // by a connection that has nothing to send or to take
 constexpr size_t kMaxHelloBytes = 4u << 10;  // of the first frame
 constexpr size_t kRequestBytes = 512;        // of a write on its way, beside its body
 constexpr size_t kLoggedScheme = 64;         // bytes of a scheme that nobody knows
@@ -236,7 +235,7 @@ void WireServer::admit(Connection::Socket socket, Visitor visitor) {
   const std::string& address = visitor.address;
   ConnectionPtr connection, silent;
   {
-    std::lock_guard lock(connections_mutex_);
+    std::unique_lock lock(connections_mutex_);
     size_t& here = per_address_[address];
     bool too_many = config_.max_per_address != 0 && here >= config_.max_per_address;
     bool full = connections_.size() >= max_connections_;
@@ -249,14 +248,14 @@ void WireServer::admit(Connection::Socket socket, Visitor visitor) {
     }
     full = full && !silent;
     if (too_many || full) {
-      warn(fmt::format("client port: too many connections {}{}: refused one (limit {}, {})",
-                       too_many ? "from " : "in all", too_many ? address : "",
-                       too_many ? config_.max_per_address : max_connections_,
-                       too_many                       ? "maxClientCnxns"
-                       : config_.max_connections == 0 ? "of open files"
-                                                      : "maxCnxns"));
       if (here == 0) per_address_.erase(address);
-      return;
+      lock.unlock();
+      return warn(fmt::format("client port: too many connections {}{}: refused one (limit {}, {})",
+                              too_many ? "from " : "in all", too_many ? address : "",
+                              too_many ? config_.max_per_address : max_connections_,
+                              too_many                       ? "maxClientCnxns"
+                              : config_.max_connections == 0 ? "of open files"
+                                                             : "maxCnxns"));
     }
     ++here;
     uint64_t number = next_connection_++;
@@ -318,14 +317,15 @@ bool WireServer::unseal(const ConnectionPtr& connection, std::string_view bytes)
   return false;
 }
 
-// Takes what has arrived, and reads on unless there is reason to wait.
+// Takes what has arrived, and reads on unless there is reason to wait. What takes long goes in
+// turns with other connections.
 void WireServer::go_on(const ConnectionPtr& connection) {
   Connection& c = *connection;
-  while (true) {
-    bool are_left = take_frames(connection);
-    if (c.in_begin > 0) c.in.erase(0, std::exchange(c.in_begin, 0));
-    if (c.in.empty() && c.in.capacity() > kKeptBytes) c.in.shrink_to_fit();
-    send(connection);
+  bool are_left = take_frames(connection);
+  if (c.in_begin > 0) c.in.erase(0, std::exchange(c.in_begin, 0));
+  if (c.in.empty() && c.in.capacity() > kept_bytes()) c.in.shrink_to_fit();
+  send(connection);
+  {
     std::lock_guard lock(c.mutex);
     if (c.dead || c.phase == Phase::kOver) return;
     c.in_bytes = c.in.capacity();
@@ -334,9 +334,9 @@ void WireServer::go_on(const ConnectionPtr& connection) {
       c.paused = true;  // `send` goes on from here when there is room
       return;
     }
-    if (!are_left) break;
   }
-  read(connection);
+  if (!are_left) return read(connection);
+  asio::post(c.socket.get_executor(), [this, connection] { go_on(connection); });
 }
 
 void WireServer::gone(const ConnectionPtr& connection) {
@@ -371,7 +371,7 @@ void WireServer::gone(const ConnectionPtr& connection) {
 }
 
 void WireServer::refuse(const ConnectionPtr& connection, const std::string& why) {
-  spdlog::warn("client port: closed {}:{}: {}", connection->address, connection->port, why);
+  warn(fmt::format("client port: closed {}:{}: {}", connection->address, connection->port, why));
   std::lock_guard lock(connection->mutex);
   shut(*connection);
 }
@@ -444,6 +444,7 @@ bool WireServer::take_frames(const ConnectionPtr& connection) {
     if (!frame) break;
     connection->heard.store(true, std::memory_order_relaxed);
     are_left = !take_request(connection, *frame, reads, batch);
+    if (!reads.empty() && is_long(reads.back().type)) are_left = true;  // others take their turns
     if (reads.size() >= kMaxReadsAtOnce) are_left = !answer_reads(connection, reads);
     std::lock_guard lock(connection->mutex);
     connection->moved = true;
@@ -500,8 +501,8 @@ bool WireServer::take_request(const ConnectionPtr& connection, std::string_view 
   if (!reads_now && !is_write(type)) {
     append_reply(c.out, xid, tree::Zxid{-1}, Error::kUnimplemented);
     c.phase = Phase::kOver;
-    spdlog::warn("client port: closed {}:{}: unknown request type {}", c.address, c.port,
-                 static_cast<int32_t>(type));
+    warn(fmt::format("client port: closed {}:{}: unknown request type {}", c.address, c.port,
+                     static_cast<int32_t>(type)));
     return true;
   }
   if (c.read_only) {
@@ -590,7 +591,7 @@ void WireServer::authenticate(Connection& c, int32_t xid, std::string_view body)
   std::string_view scheme = in.string();
   std::optional<std::string_view> credentials = in.buffer();
   if (!in.ok()) {
-    spdlog::warn("client port: closed {}:{}: a malformed addAuth", c.address, c.port);
+    warn(fmt::format("client port: closed {}:{}: a malformed addAuth", c.address, c.port));
     c.phase = Phase::kOver;
     return;
   }
@@ -613,7 +614,7 @@ void WireServer::authenticate(Connection& c, int32_t xid, std::string_view body)
 // to those who use them.
 void WireServer::fail_authentication(Connection& c, int32_t xid, const std::string& why) {
   append_reply(c.out, xid, tree::Zxid{0}, Error::kAuthFailed);
-  spdlog::warn("client port: {}:{} failed to authenticate: {}", c.address, c.port, why);
+  warn(fmt::format("client port: {}:{} failed to authenticate: {}", c.address, c.port, why));
   c.phase = Phase::kOver;
 }
 
@@ -651,8 +652,8 @@ bool WireServer::may_ask(Connection& c, int32_t xid) {
     return std::find(schemes.begin(), schemes.end(), id.scheme) != schemes.end();
   });
   if (proven) return true;
-  spdlog::warn("client port: closed {}:{}: it has not authenticated by {}", c.address, c.port,
-               fmt::join(config_.enforced_auth, " or "));
+  warn(fmt::format("client port: closed {}:{}: it has not authenticated by {}", c.address, c.port,
+                   fmt::join(config_.enforced_auth, " or ")));
   append_reply(c.out, xid, tree::Zxid{0}, Error::kSessionClosedRequireSaslAuth);
   c.phase = Phase::kOver;
   return false;
@@ -670,6 +671,7 @@ void WireServer::refuse_write(const ConnectionPtr& connection, int32_t xid, OpCo
 
 void WireServer::shut(Connection& connection) {
   if (std::exchange(connection.dead, true)) return;
+  budget_.hold(connection.counted_bytes.exchange(0), 0);
   ::shutdown(connection.socket.native_handle(), SHUT_RDWR);
   asio::post(connection.socket.get_executor(),
              [this, self = connection.shared_from_this()] { gone(self); });
@@ -720,10 +722,10 @@ void WireServer::send(const ConnectionPtr& connection) {
   } else {
     out.clear();
     begin = 0;
-    if (out.capacity() > kKeptBytes) out.shrink_to_fit();
+    if (out.capacity() > kept_bytes()) out.shrink_to_fit();
     if (c.phase == Phase::kOver) return shut(c);
   }
-  if (c.tls && c.out.capacity() > kKeptBytes) c.out.shrink_to_fit();
+  if (c.tls && c.out.capacity() > kept_bytes()) c.out.shrink_to_fit();
   count(c);
   if (c.stalled && c.unsent() < kPauseOutBytes) {
     c.stalled = false;

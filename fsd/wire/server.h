@@ -128,6 +128,7 @@ class WireServer : public consensus::ReplicaListener {
   void look_at(Connection& connection, Clock::time_point now, bool short_for_long);
   void relieve();
   size_t least_to_cut() const;
+  size_t kept_bytes() const;
   static size_t most_connections(size_t configured);
   // What strangers can cause.
   void warn(const std::string& line);

@@ -22,9 +22,10 @@ constexpr auto kHelloTime = std::chrono::seconds(10);
 constexpr auto kSweepInterval = std::chrono::seconds(1);
 constexpr int kMaxSweepsOver = 10;
 constexpr int kMaxSweepsShort = 5;
-constexpr auto kReliefPause = std::chrono::milliseconds(20);
 constexpr size_t kSmallBytes = 64u << 10;
-// Descriptors that clients don't get: log, snapshots, members, who comes to the other ports.
+constexpr size_t kKeptBytes = 16u << 10;
+// Descriptors that clients don't get: log, snapshots, members, and most_strangers() at each of the
+// ports between members (twice at the one of elections) and at the admin port.
 constexpr size_t kReservedFiles = 384;
 
 }  // namespace
@@ -72,46 +73,40 @@ void WireServer::look_at(Connection& c, Clock::time_point now, bool short_for_lo
   }
 }
 
-// Whoever is idle may keep less than that.
-size_t WireServer::least_to_cut() const { return std::max(budget_.share(), kSmallBytes); }
+// Whoever is idle keeps less than that. When clients have too much, somebody has more than that.
+size_t WireServer::least_to_cut() const {
+  size_t share = budget_.share();
+  return std::clamp(kSmallBytes, share, 2 * share);
+}
+
+// By a connection in a buffer that is empty.
+size_t WireServer::kept_bytes() const { return std::min(kKeptBytes, budget_.share() / 4); }
 
 // Cuts off who holds the most and has moved least, until the rest is within the limit.
 void WireServer::relieve() {
+  relieving_ = false;
   std::vector<ConnectionPtr> all;
   {
     std::lock_guard lock(connections_mutex_);
     for (const auto& [number, connection] : connections_) all.push_back(connection);
   }
-  size_t held = budget_.held_bytes();
   std::vector<std::pair<size_t, ConnectionPtr>> by_weight;
   for (const ConnectionPtr& connection : all) {
     std::lock_guard lock(connection->mutex);
     size_t own = connection->counted_bytes;
-    if (connection->dead) {
-      held -= std::min(held, own);
-    } else if (own > least_to_cut()) {
-      int stuck = std::min(connection->sweeps_stuck, kMaxSweepsOver);
-      by_weight.emplace_back(own * static_cast<size_t>(1 + stuck), connection);
-    }
+    if (connection->dead || own <= least_to_cut()) continue;
+    int stuck = std::min(connection->sweeps_stuck, kMaxSweepsOver);
+    by_weight.emplace_back(own * static_cast<size_t>(1 + stuck), connection);
   }
   std::sort(by_weight.begin(), by_weight.end(), std::greater<>());
   for (const auto& [weight, connection] : by_weight) {
-    if (held <= budget_.limit_bytes()) break;
+    if (!budget_.is_short()) break;
     std::lock_guard lock(connection->mutex);
-    size_t own = connection->counted_bytes;
-    held -= std::min(held, own);
     cut(*connection,
         fmt::format("it holds {} bytes, and clients have too much of this node's memory "
                     "(zabfs.clientMemory)",
-                    own));
+                    connection->counted_bytes.load()));
   }
-  // What they held is free in a moment.
-  auto pause = std::make_shared<asio::steady_timer>(io_, kReliefPause);
-  pause->async_wait([this, pause](error_code error) {
-    if (error) return;
-    if (budget_.is_exceeded()) return relieve();
-    relieving_ = false;
-  });
 }
 
 void WireServer::warn(const std::string& line) {

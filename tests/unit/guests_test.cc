@@ -1,9 +1,12 @@
 #include "consensus/guests.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <set>
 #include <vector>
+
+#include "consensus/tcp_listen.h"
 
 namespace zabfs::consensus {
 namespace {
@@ -41,6 +44,19 @@ TEST_F(GuestsTest, WhoLeavesMakesRoom) {
   guests_.leave(first);
   enter("a");
   EXPECT_TRUE(gone_.empty());
+}
+
+TEST(Strangers, AreFewerWhereFilesAreFew) {
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 256;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  EXPECT_EQ(most_strangers(), 16u);
+  few.rlim_cur = 1'024;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  EXPECT_EQ(most_strangers(), 64u);
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 }  // namespace

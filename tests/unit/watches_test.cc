@@ -100,6 +100,19 @@ TEST(Watches, AreBoundedForOneWatcherAndForAll) {
   EXPECT_TRUE(tables.add_child(2, "/x"));  // what was spent counts no more
 }
 
+TEST(Watches, AFewThatWantAllLeaveRoomForOthers) {
+  WatchTables tables({25'000, 100'000});
+  auto fill = [&tables](Watcher watcher) {
+    size_t before = tables.bytes();
+    for (int i = 0; i < 1'000 && tables.add_child(watcher, "/" + std::to_string(i)); ++i) {
+    }
+    return tables.bytes() - before;
+  };
+  for (Watcher watcher = 1; watcher <= 4; ++watcher) fill(watcher);
+  for (Watcher watcher = 5; watcher <= 10; ++watcher) EXPECT_GT(fill(watcher), 500u);
+  EXPECT_LE(tables.bytes(), 100'000u);
+}
+
 TEST(Watches, ManyWatchersOfOneDeletionAreEachToldOnce) {
   WatchTables tables;
   for (Watcher watcher = 1; watcher <= 2'000; ++watcher) {
