@@ -327,6 +327,16 @@ std::optional<ServerId> parse_server_key(std::string_view key) {
   return ServerId{*id};
 }
 
+std::optional<std::pair<ServerId, ServerId>> find_shared_byte(
+    const std::map<ServerId, Member>& members) {
+  std::map<uint8_t, ServerId> bytes;
+  for (const auto& [id, member] : members) {
+    auto [other, is_first] = bytes.emplace(tree::server_byte(id), id);
+    if (!is_first) return std::pair(other->second, id);
+  }
+  return std::nullopt;
+}
+
 std::variant<Ensemble, EnsembleError> read_ensemble(std::string_view text) {
   std::map<ServerId, Member> members;
   Hierarchy hierarchy;

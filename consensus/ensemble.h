@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -125,6 +126,9 @@ std::variant<Ensemble, EnsembleError> read_ensemble(std::string_view text);
 std::optional<Ensemble> parse_ensemble(std::string_view text);
 // "server.N".
 std::optional<ServerId> parse_server_key(std::string_view key);
+// Two members whose sessions nobody could tell apart (tree::server_byte), such as 0 and 254.
+std::optional<std::pair<ServerId, ServerId>> find_shared_byte(
+    const std::map<ServerId, Member>& members);
 // The version at its end, 0 if there is none.
 int64_t version_in(std::string_view text);
 

@@ -116,6 +116,7 @@ tree::Result<std::string> plan_reconfig(const Membership& membership, const Reco
       new_members ? replaced(std::string(*new_members), version)
                   : changed(now, joining.value_or(""), leaving.value_or(""), version);
   if (!next || next->members().size() > kMaxMembers) return Error::kBadArguments;
+  if (find_shared_byte(next->members())) return Error::kBadArguments;
   // The others would dial themselves. Nobody dials an observer, and clients do commit such.
   for (const auto& [id, member] : next->members()) {
     if (is_wildcard(member.host) && !member.observer) return Error::kBadArguments;

@@ -264,6 +264,8 @@ class Replica {
   void snapshot_done(const DiskStatus& status, Zxid zxid);
   void purge(std::vector<Zxid> stored);
   void remove_strays(const History& history);
+  void remove_later(Zxid base);
+  void write_incoming();
 
   // Recovery and healing (replica_recovery.cc).
   std::unique_ptr<tree::Tree> load_snapshot(const History* history);
@@ -393,6 +395,7 @@ class Replica {
   // One that comes in, until the log has the end of its synchronisation.
   std::shared_ptr<tree::Tree> incoming_tree_;
   LinkId incoming_link_ = 0;
+  bool incoming_waits_ = false;  // for the end of a snapshot of this node's own
 
   bool ready_ = false;
   bool becoming_ready_ = false;

@@ -108,15 +108,24 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
     install_staged_tree();
     return step(event::SnapshotReceived{link, configuration_in(*tree_)});
   }
-  auto status = std::make_shared<DiskStatus>();
-  std::shared_ptr<tree::Tree> staged = incoming_tree_;
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", place(),
-                               staged->node_count(), staged->last_zxid().value));
-  // The file is on disk before the log group that makes it the base.
+                               incoming_tree_->node_count(), incoming_tree_->last_zxid().value));
+  // One of this node's own that is being written must not appear behind it.
+  incoming_waits_ = snapshot_busy_;
+  if (!incoming_waits_) write_incoming();
+}
+
+// The file is on disk before the log group that makes it the base.
+void Replica::write_incoming() {
+  LinkId link = incoming_link_;
+  if (!incoming_tree_ || !links_.contains(link)) return;
+  auto status = std::make_shared<DiskStatus>();
+  std::shared_ptr<tree::Tree> staged = incoming_tree_;
   environment_.run_io(
       [this, staged, status] {
         remove_strays(log_.ended_history());
+        remove_later(staged->last_zxid());
         std::unique_ptr<tree::SnapshotCursor> cursor = staged->begin_snapshot();
         *status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
           return cursor->next(out, chunk_bytes());
@@ -141,6 +150,15 @@ void Replica::remove_strays(const History& history) {
   }
 }
 
+// The log will go on from `base`, also over zxids of which this node has snapshots. They hold
+// something else than the log says if this node's history was another one. Example: nodes 1 and 2
+// were set back to older copies of their disks, and gave the zxids that node 3 knows to new txns.
+void Replica::remove_later(Zxid base) {
+  for (Zxid zxid : snapshots_.list()) {
+    if (zxid > base) snapshots_.remove(zxid);
+  }
+}
+
 void Replica::maybe_snapshot() {
   // Spread over the members by their number, so that they don't all write at once.
   int64_t spread = config_.zab.me.value % 4 * config_.snapshot_txns / 16;
@@ -150,8 +168,9 @@ void Replica::maybe_snapshot() {
 }
 
 void Replica::take_snapshot() {
-  // The log does not go on from `tree_` when it goes on from a staged one.
-  if (snapshot_busy_ || staged_tree_ || applied_ == last_snapshot_) return;
+  // The log does not go on from `tree_` when it goes on from a staged one, or will.
+  if (snapshot_busy_ || staged_tree_ || incoming_tree_ || applied_ == last_snapshot_) return;
+  if (!divergence_.empty() && !is_alone()) return;
   snapshot_busy_ = true;
   snapshot_wanted_ = false;
   txns_since_snapshot_ = 0;
@@ -202,6 +221,7 @@ void Replica::take_snapshot() {
 void Replica::snapshot_done(const DiskStatus& status, Zxid zxid) {
   snapshot_busy_ = false;
   for (auto& [link, supply] : supplies_) supply.awaits_snapshot = false;
+  if (std::exchange(incoming_waits_, false)) write_incoming();
   if (!status.ok()) {
     environment_.log(LogLevel::kError,
                      fmt::format("{}: no snapshot: {}", place(), status.message()));

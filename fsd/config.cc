@@ -414,6 +414,12 @@ class Reader {
       auto line = lines_of_members_.find(wrong->key);
       fail(line == lines_of_members_.end() ? Line{0, wrong->key, ""} : line->second, wrong->what);
     }
+    if (auto both = consensus::find_shared_byte(members_); both && error_.empty()) {
+      error_ = fmt::format(
+          "{}: server.{} and server.{} can't be in one ensemble: their sessions would have the same "
+          "numbers; give one of them another number",
+          file_, both->first.value, both->second.value);
+    }
     return error_;
   }
 

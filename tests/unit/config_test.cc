@@ -52,6 +52,8 @@ TEST_F(ConfigTest, ErrorsNameFileLineAndKey) {
   EXPECT_NE(load("\nzabfs.commitTimeout=never\n").find("zoo.cfg:3: zabfs.commitTimeout: "),
             std::string::npos);
   EXPECT_NE(load("server.1=a:1:2\nserver.1=b:1:2\n").find("listed twice"), std::string::npos);
+  EXPECT_NE(load("server.0=a:1:2\nserver.254=b:1:2\n").find("server.0 and server.254"),
+            std::string::npos);
   for (const char* mode : {"0788", "rwx", "10755", "-1", ""}) {
     EXPECT_NE(load(std::string("zabfs.rootMode=") + mode + "\n").find("is not an octal mode"),
               std::string::npos);

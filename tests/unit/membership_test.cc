@@ -269,6 +269,13 @@ TEST_F(ReconfigTest, AMemberIsFoundSomewhere) {
   EXPECT_EQ(refusal({"server.4=h4:1:2;0.0.0.0:3", {}, {}}), Error::kOk);  // for clients it may
 }
 
+// By the low byte of their servers' numbers, and 0 counts as 254.
+TEST_F(ReconfigTest, NoTwoMembersGiveSessionsTheSameNumbers) {
+  EXPECT_EQ(refusal({"server.257=h4:1:2;3", {}, {}}), Error::kBadArguments);
+  EXPECT_EQ(refusal({"server.0=h4:1:2;3,server.254=h5:1:2;3", {}, {}}), Error::kBadArguments);
+  EXPECT_EQ(refusal({"server.0=h4:1:2:observer;3", {}, {}}), Error::kOk);
+}
+
 TEST_F(ReconfigTest, TheOrderOfRefusals) {
   Request bad{"nonsense", {}, {}, 5};
   limits_.standalone = true;

@@ -187,6 +187,17 @@ class Observes : public ReplicaTest {
     on_strand([&] { replica_->on_snapshot(link_, loader.finish(zxid, nullptr)); });
     run();
   }
+  void receive_txn(Zxid zxid, const std::string& path, std::optional<int64_t> digest = {}) {
+    tree::Txn txn;
+    txn.header.zxid = zxid;
+    txn.header.type = tree::OpCode::kCreate;
+    txn.body = tree::CreateTxn{path, "", tree::open_acl(), false, 1};
+    txn.digest = digest;
+    std::string bytes;
+    tree::encode_txn(txn, bytes);
+    receive(link_, Packet(PacketType::kInform, zxid, std::move(bytes)));
+    run();
+  }
   void receive_new_leader(uint32_t epoch) {
     receive(link_,
             Packet(PacketType::kNewLeader, Zxid::make(epoch, 0), config_.zab.ensemble.text()));
@@ -259,6 +270,61 @@ TEST_F(Observes, ShowsASnapshotOnceALaterLeaderGoesOnFromIt) {
   receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
   run();
   EXPECT_TRUE(shows("/a"));
+}
+
+// As where the others were set back to older copies of their disks.
+TEST_F(Observes, KeepsNoSnapshotOfAnotherHistoryWhoseNumbersGoOn) {
+  join(1);
+  receive_snapshot(Zxid::make(1, 5), "/other");
+  receive_new_leader(1);
+  lose_leader();
+  join(2);
+  receive_snapshot(Zxid::make(1, 3), "/kept");
+  for (uint32_t counter : {4, 5, 6}) {
+    receive_txn(Zxid::make(1, counter), "/" + std::to_string(counter));
+  }
+  receive_new_leader(2);
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  run();
+  EXPECT_TRUE(shows("/kept"));
+  start();
+  EXPECT_TRUE(shows("/kept"));
+  EXPECT_FALSE(shows("/other"));
+  EXPECT_FALSE(has_snapshot(Zxid::make(1, 5)));
+}
+
+TEST_F(Observes, StoresALeadersSnapshotBehindOneOfItsOwn) {
+  join(1);
+  receive_snapshot(Zxid::make(1, 5), "/a");
+  receive_new_leader(1);
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  run();
+  receive_txn(Zxid::make(1, 6), "/6");
+  lose_leader();
+  on_strand([this] { replica_->take_snapshot(); });
+  ASSERT_EQ(jobs_.size(), 1u);
+  auto own = std::move(jobs_.front());
+  jobs_.clear();
+  join(2);
+  receive_snapshot(Zxid::make(1, 3), "/kept");
+  EXPECT_FALSE(has_snapshot(Zxid::make(1, 3)));
+  own.first();
+  on_strand(own.second);
+  run();
+  EXPECT_TRUE(has_snapshot(Zxid::make(1, 3)));
+  EXPECT_FALSE(has_snapshot(Zxid::make(1, 6)));
+}
+
+TEST_F(Observes, TakesNoSnapshotOfATreeThatDiffersFromTheLeaders) {
+  join(1);
+  receive_snapshot(Zxid::make(1, 5), "/a");
+  receive_new_leader(1);
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  run();
+  receive_txn(Zxid::make(1, 6), "/6", 1);
+  EXPECT_NE(replica_->divergence(), "");
+  take_snapshot();
+  EXPECT_FALSE(has_snapshot(Zxid::make(1, 6)));
 }
 
 TEST_F(Observes, WaitsForAFullDiskOfSnapshotsAndAsksForNoSnapshotMeanwhile) {
