@@ -23,7 +23,7 @@ constexpr auto kSweepInterval = std::chrono::seconds(1);
 constexpr int kMaxSweepsOver = 10;
 constexpr int kMaxSweepsShort = 5;
 constexpr size_t kSmallBytes = 64u << 10;
-constexpr size_t kKeptBytes = 16u << 10;
+constexpr size_t kKeptBytes = 64u << 10;
 // Descriptors that clients don't get: log, snapshots, members, and most_strangers() at each of the
 // ports between members (twice at the one of elections) and at the admin port.
 constexpr size_t kReservedFiles = 384;
