@@ -530,11 +530,7 @@ void Replica::install_staged_tree() {
     if (!decoded) return environment_.die("a committed txn is not a transaction");
     if (txn.zxid > staged_tree_->last_zxid()) staged_tree_->apply(*decoded, nullptr);
   }
-  std::shared_ptr<tree::Tree> old = tree_;
-  {
-    std::unique_lock lock(tree_mutex_);
-    tree_ = std::move(staged_tree_);
-  }
+  std::shared_ptr<tree::Tree> old = replace_tree(std::move(staged_tree_));
   if (!std::exchange(divergence_, {}).empty() && !snapshot_busy_) keep_diverged(std::move(old));
   staged_tree_.reset();
   take_configuration();
@@ -548,6 +544,13 @@ void Replica::install_staged_tree() {
   // The log is to say that it was committed, also if nothing more is written.
   seal_soon();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();
+}
+
+// Gives the tree that was there before.
+std::shared_ptr<tree::Tree> Replica::replace_tree(std::shared_ptr<tree::Tree> tree) {
+  for (ReplicaListener* listener : listeners_) listener->before_replace();
+  std::unique_lock lock(tree_mutex_);
+  return std::exchange(tree_, std::move(tree));
 }
 
 void Replica::trim_window() {

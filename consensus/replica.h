@@ -49,7 +49,9 @@ class ReplicaListener {
   virtual void publishing(std::span<const tree::Change>) {}
   virtual void published(const std::vector<tree::Change>&) {}
   virtual void session_closed(SessionId) {}
-  // The whole tree was replaced by a snapshot of the leader's.
+  // The whole tree is about to be replaced, by a snapshot of the leader's or by what is on disk:
+  // caches must go now. Then it was.
+  virtual void before_replace() {}
   virtual void tree_replaced() {}
   // Serving, lost the leader, or new word on the members.
   virtual void standing_changed() {}
@@ -334,6 +336,7 @@ class Replica {
   std::optional<Pending> take_pending(const tree::TxnHeader& header, bool at_once);
   void stage_incoming_tree();
   void install_staged_tree();
+  std::shared_ptr<tree::Tree> replace_tree(std::shared_ptr<tree::Tree> tree);
   void on_divergence();
   void keep_diverged(std::shared_ptr<tree::Tree> tree);
   void trim_window();

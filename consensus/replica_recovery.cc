@@ -148,10 +148,8 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
                     config_.zab.me.value, history.base().value));
     staged_tree_ = std::move(tree);
   }
-  {
-    std::unique_lock lock(tree_mutex_);
-    tree_ = tree ? std::shared_ptr<tree::Tree>(std::move(tree)) : std::make_shared<tree::Tree>();
-  }
+  replace_tree(tree ? std::shared_ptr<tree::Tree>(std::move(tree))
+                    : std::make_shared<tree::Tree>());
   return load_window(accepted, votes, is_empty);
 }
 

@@ -196,9 +196,10 @@ void Mount::published(const std::vector<Change>& changes) {
   room_.published(changes);
 }
 
+// Nothing that is cached is sure to be in the other tree.
+void Mount::before_replace() { forget_caches(nodes_.begin_change_of_all()); }
+
 void Mount::tree_replaced() {
-  // The leader's snapshot took the tree's place while no reader looked; nothing cached is sure.
-  forget_caches(nodes_.begin_change_of_all());
   nodes_.end_change();
   pages_->end_change();
   note_published();

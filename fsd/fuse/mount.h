@@ -61,6 +61,7 @@ class Mount : public consensus::ReplicaListener {
   // ReplicaListener, on the strand.
   void before_publish(const std::vector<tree::Txn>& txns) override;
   void published(const std::vector<tree::Change>& changes) override;
+  void before_replace() override;
   void tree_replaced() override;
   void standing_changed() override;
 

@@ -344,7 +344,13 @@ void SimNode::published(const std::vector<tree::Change>&) {
   if (closed_session_) world_.invariants().check_ephemerals(id_, replica_->tree());
 }
 
+void SimNode::before_replace() { replaced_ = &replica_->tree(); }
+
 void SimNode::tree_replaced() {
+  if (replaced_ == nullptr || replaced_ == &replica_->tree()) {
+    throw Violation(fmt::format("node {} shows another tree before caches of it went", id_.value));
+  }
+  replaced_ = nullptr;
   world_.invariants().starts_at(id_, replica_->tree().last_zxid());
   world_.invariants().tree_at(id_, replica_->tree());
 }

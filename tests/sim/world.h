@@ -262,6 +262,7 @@ class SimNode : public consensus::Environment,
   // ReplicaListener
   void before_publish(const std::vector<tree::Txn>& txns) override;
   void published(const std::vector<tree::Change>& changes) override;
+  void before_replace() override;
   void tree_replaced() override;
   void standing_changed() override {}
 
@@ -332,7 +333,8 @@ class SimNode : public consensus::Environment,
   bool impaired_ = false;
   bool damage_expected_ = false;
   bool death_expected_ = false;
-  bool closed_session_ = false;  // in the batch being published
+  bool closed_session_ = false;           // in the batch being published
+  const tree::Tree* replaced_ = nullptr;  // the tree that is about to go
 };
 
 }  // namespace zabfs::sim
