@@ -76,6 +76,8 @@ std::string join_path(std::string_view parent, std::string_view name) {
   return path;
 }
 
+std::string aside_path(std::string_view path) { return std::string(path) + ".zabfs-exchange"; }
+
 bool is_within(std::string_view path, std::string_view top) {
   if (top == "/") return true;
   return path.starts_with(top) && (path.size() == top.size() || path[top.size()] == '/');

@@ -19,6 +19,8 @@ std::string_view parent_path(std::string_view path);
 std::string_view base_name(std::string_view path);
 // ("/", "a") -> "/a"; ("/a", "b") -> "/a/b".
 std::string join_path(std::string_view parent, std::string_view name);
+// The name that an exchange gives, within its transaction, to what had this one.
+std::string aside_path(std::string_view path);
 // Whether `path` is `top` or below it.
 bool is_within(std::string_view path, std::string_view top);
 

@@ -255,7 +255,7 @@ Error Preparer::rename_over_file(const ExtRename& ext, Record source, Record tar
 Error Preparer::exchange(const ExtRename& ext, Record source, Record target, Txn& txn) {
   if (is_within(ext.from, ext.to)) return Error::kBadArguments;
   if (is_ephemeral(source) || is_ephemeral(target)) return Error::kBusy;
-  std::string aside = ext.to + ".zabfs-exchange";
+  std::string aside = aside_path(ext.to);
   if (outstanding_.find(aside)) return Error::kNodeExists;
   MultiTxn multi;
   size_t size = 0;

@@ -30,6 +30,9 @@ class Kernel {
   void join();
 
   void forget_attributes(fuse_ino_t node);
+  // Whether the kernel has that node in its cache now, where `forget_attributes` finds it. False if
+  // that can't be known.
+  bool holds(fuse_ino_t node);
   // Makes the kernel read a file's pages again, and believe that there are at least `size` bytes:
   // the last READ tells it if there are fewer. Waits for READs of that node under way; so not for
   // threads that READs need.

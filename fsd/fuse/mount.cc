@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "fsd/fuse/mount_point.h"
@@ -26,6 +27,13 @@ constexpr int64_t kCalmMs = 1'000;  // for listings, where contents are not cach
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
 constexpr int64_t kRootAgainMs = 500;
 constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
+constexpr uint32_t kFuseRead = 15;  // FUSE_READ
+
+struct RequestHead {  // fuse_in_header
+  uint32_t length, opcode;
+  uint64_t unique, node;
+  uint32_t uid, gid, pid, padding;
+};
 
 // Nothing was ever made in it, and its root is as ZooKeeper makes it.
 bool is_untouched(const tree::Tree& tree) {
@@ -85,7 +93,11 @@ void Mount::start(std::function<void()> on_end) {
   settled.wait_for(kSettleWait);
   if (config_.inotify) replayer_.expect();
   kernel_.serve(
-      kWorkers, [this](const void* request, size_t size) { note_release(request, size); },
+      kWorkers,
+      [this](const void* request, size_t size) {
+        note_thread(request, size);
+        note_release(request, size);
+      },
       std::move(on_end));
   if (!config_.inotify) return;
   std::string error = replayer_.start(kernel_.point());
@@ -113,17 +125,29 @@ void Mount::forget_caches(const NodeTable::Forget& forget) {
   for (KernelNode id : forget.attributes) {
     if (pages_->must_forget(id)) kernel_.forget_attributes(id);
   }
-  if (forget.names && names_cacheable_ > 0) kernel_.forget_names();
+  if (forget.names) forget_names();
+}
+
+void Mount::forget_names() {
+  if (names_cacheable_ != 0) kernel_.forget_names();
 }
 
 void Mount::before_publish(const std::vector<tree::Txn>& txns) {
   std::vector<std::string> names, attributes;
-  std::unordered_set<std::string> local;
   const tree::Tree& tree = host_.replica().tree();
+  // Of what the kernel has looked up, or may have in a listing.
+  auto changing = [&](std::string_view path) {
+    std::string name(path), directory(tree::parent_path(path));
+    const tree::ZNode* node = tree.find(path);
+    if (node == nullptr || path == "/") return;
+    if (nodes_.held(name) == 0 && nodes_.held(directory) == 0) return;
+    kinds_.try_emplace(name, view(tree, *node, name).kind);
+  };
   auto named = [&](std::string_view path) {
     names.emplace_back(path);
     attributes.emplace_back(path);
     attributes.emplace_back(tree::parent_path(path));
+    changing(tree::parent_path(path));
   };
   auto going = [&](const std::string& path) {
     const tree::ZNode* node = tree.find(path);
@@ -133,10 +157,6 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
   TxnBatch batch(txns, tree);
   for (size_t n = 0; n < txns.size(); ++n) {
     const tree::Txn& txn = txns[n];
-    if (txn.header.session == session_.id()) {
-      auto ours = local_names_.find(txn.header.cxid);
-      if (ours != local_names_.end()) local.insert(ours->second.begin(), ours->second.end());
-    }
     for_each_op(txn, [&](const auto& op) {
       using T = std::decay_t<decltype(op)>;
       if constexpr (std::is_same_v<T, tree::CreateTxn>) {
@@ -147,6 +167,7 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
       } else if constexpr (std::is_same_v<T, tree::SetDataTxn> ||
                            std::is_same_v<T, tree::SetAclTxn>) {
         attributes.emplace_back(op.path);
+        changing(op.path);
       } else if constexpr (std::is_same_v<T, tree::CloseSessionTxn>) {
         for (std::string_view path : op.paths) named(path);
         for (const std::string& path : tree.ephemerals_of(txn.header.session)) {
@@ -156,39 +177,118 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
       }
     });
     std::optional<RenameSeen> rename = batch.rename_in(n);
-    note_replays(txn, rename);
+    bool moves = rename && !rename->is_exchange();
+    note_replays(txn, moves ? rename : std::nullopt);
     if (!rename) continue;
-    renames_.emplace_back(rename->from, rename->to);
-    std::lock_guard lock(handles_mutex_);
-    for (auto& [number, file] : files_) {
-      // A handle that was up to date stays so across the rename.
-      std::optional<Node> node = nodes_.find(file->node);
-      if (node && tree::is_within(node->path, rename->from) &&
-          file->base_version == batch.version_before(n, node->path)) {
-        file->base_version = node->path == rename->from ? rename->version : 0;
-      }
+    renames_.emplace(txn.header.zxid, *rename);
+    follow(batch, n, *rename);
+  }
+  // Who sees what is to be visible now sees what was before it.
+  if (kernel_lags()) forget_names();
+  // The last one that this kernel asked for itself has nothing behind it yet.
+  const LocalChange* last = txns.empty() ? nullptr : local_change(txns.back());
+  if (last == nullptr || last->thread == 0) {
+    return forget_caches(nodes_.begin_change(names, attributes, {}));
+  }
+  forget_caches(nodes_.begin_change(names, attributes, {last->names.begin(), last->names.end()}));
+  std::lock_guard lock(landing_mutex_);
+  landing_.insert(last->thread);
+  is_landing_ = true;
+}
+
+// A handle that was up to date stays so across the rename.
+void Mount::follow(TxnBatch& batch, size_t n, const RenameSeen& rename) {
+  std::lock_guard lock(handles_mutex_);
+  for (auto& [number, file] : files_) {
+    std::optional<Node> node = nodes_.find(file->node);
+    if (!node) continue;
+    bool goes_along = tree::is_within(node->path, rename.from) ||
+                      (rename.is_exchange() && tree::is_within(node->path, rename.to));
+    if (!goes_along || file->base_version != batch.version_before(n, node->path)) continue;
+    file->base_version = node->path == rename.from ? rename.version : 0;
+  }
+}
+
+const LocalChange* Mount::local_change(const tree::Txn& txn) const {
+  if (txn.header.session != session_.id()) return nullptr;
+  auto ours = local_changes_.find(txn.header.cxid);
+  return ours == local_changes_.end() ? nullptr : &ours->second;
+}
+
+// Whether the kernel may show a name as it was before a change that it asked for, and that is
+// visible. If so, all names are to be forgotten, so this asks once.
+bool Mount::kernel_lags() {
+  if (!is_landing_) return false;
+  std::set<pid_t> threads;
+  {
+    std::lock_guard lock(landing_mutex_);
+    threads.swap(landing_);
+    is_landing_ = false;
+  }
+  return std::any_of(threads.begin(), threads.end(), may_change_names);
+}
+
+// Who asks for something else has got to what it was answered.
+void Mount::note_thread(const void* request, size_t size) {
+  RequestHead head;
+  if (!is_landing_ || size < sizeof(head)) return;
+  std::memcpy(&head, request, sizeof(head));
+  if (head.opcode == kFuseRead) return;  // the kernel may have asked for it ahead
+  std::lock_guard lock(landing_mutex_);
+  landing_.erase(static_cast<pid_t>(head.pid));
+  is_landing_ = !landing_.empty();
+}
+
+// With the tree's lock: the nodes stand for what is in the tree now.
+void Mount::publishing(std::span<const Change> changes) {
+  if (changes.empty()) return;
+  const tree::Tree& tree = host_.replica().tree();
+  auto rename = renames_.find(changes.front().zxid);
+  if (rename != renames_.end()) {
+    const RenameSeen& seen = rename->second;
+    auto czxid_of = [&tree](const std::string& path) {
+      const tree::ZNode* node = tree.find(path);
+      return node == nullptr ? tree::Zxid{} : node->stat.czxid;
+    };
+    if (seen.is_exchange()) nodes_.rename(seen.to, seen.aside);
+    nodes_.rename(seen.from, seen.to);
+    nodes_.refresh_identities(seen.to, czxid_of);
+    if (seen.is_exchange()) {
+      nodes_.rename(seen.aside, seen.from);
+      nodes_.refresh_identities(seen.from, czxid_of);
     }
   }
-  forget_caches(nodes_.begin_change(names, attributes, local));
+  bool retyped = false;
+  for (const Change& change : changes) {
+    bool deleted = change.type == ChangeType::kDeleted;
+    if (deleted && tree.find(change.path) == nullptr) nodes_.drop(change.path);
+    bool of_child = deleted || change.type == ChangeType::kCreated;
+    retyped |= note_kind(of_child ? std::string(tree::parent_path(change.path)) : change.path);
+  }
+  if (retyped) forget_names();
+}
+
+// A znode that is of another kind now is another node: the kernel is to look it up again.
+bool Mount::note_kind(const std::string& path) {
+  auto before = kinds_.find(path);
+  std::optional<tree::Kind> held = nodes_.held_kind(path);
+  const tree::Tree& tree = host_.replica().tree();
+  const tree::ZNode* znode = tree.find(path);
+  if (znode == nullptr || (before == kinds_.end() && !held)) return false;
+  View shown = view(tree, *znode, path);
+  if (before != kinds_.end() && std::exchange(before->second, shown.kind) != shown.kind) {
+    nodes_.note_retyped(std::string(tree::parent_path(path)), tree.last_zxid());
+  }
+  if (!held || shown.kind == *held) return false;
+  shown.kind = *held;
+  nodes_.note_last(path, stat_of(shown));
+  nodes_.drop(path);
+  return true;
 }
 
 void Mount::published(const std::vector<Change>& changes) {
-  const tree::Tree& tree = host_.replica().tree();
-  std::set<std::string> moved;
-  for (const auto& [from, to] : std::exchange(renames_, {})) {
-    nodes_.rename(from, to);
-    nodes_.refresh_identities(to, [&tree](const std::string& path) {
-      const tree::ZNode* node = tree.find(path);
-      return node == nullptr ? tree::Zxid{} : node->stat.czxid;
-    });
-    moved.insert(from);
-  }
-  for (const Change& change : changes) {
-    if (change.type == ChangeType::kDeleted && tree.find(change.path) == nullptr &&
-        !moved.contains(change.path)) {
-      nodes_.drop(change.path);
-    }
-  }
+  renames_.clear();
+  kinds_.clear();
   queue_replays();
   nodes_.end_change();
   pages_->end_change();
@@ -244,16 +344,14 @@ void Mount::when_writable(fuse_req_t req, std::function<void()> body) {
 }
 
 void Mount::commit(OpCode type, std::string body, Completion done, Completion late,
-                   std::vector<std::string> local_names, tree::SessionId only) {
+                   LocalChange local, tree::SessionId only) {
   auto cxid = std::make_shared<int32_t>(0);
   auto answered = std::make_shared<bool>(false);
   auto and_forget = [this, cxid, answered](Completion then) -> Completion {
     return [this, cxid, answered, then = std::move(then)](const Outcome& outcome) {
       *answered = true;
-      if (outcome.error != Error::kOperationTimeout) {
-        local_names_.erase(*cxid);
-        native_.erase(*cxid);
-      }
+      local_changes_.erase(*cxid);  // committed later, it is news to the kernel
+      if (outcome.error != Error::kOperationTimeout) native_.erase(*cxid);
       then(outcome);
     };
   };
@@ -262,7 +360,7 @@ void Mount::commit(OpCode type, std::string body, Completion done, Completion la
                          and_forget(std::move(late)), only);
   if (*cxid == 0 || *answered) return;
   native_.insert(*cxid);
-  if (!local_names.empty()) local_names_[*cxid] = std::move(local_names);
+  if (!local.names.empty()) local_changes_[*cxid] = std::move(local);
 }
 
 void Mount::barrier(fuse_req_t req) {
@@ -282,6 +380,7 @@ void Mount::barrier(fuse_req_t req) {
     });
     host_.replica().sync(tree::SessionId{}, [this, req, answered, number](const Outcome&) {
       writer_.settled(number);
+      if (kernel_lags()) forget_names();
       if (!std::exchange(*answered, true)) fuse_reply_err(req, 0);
     });
   });

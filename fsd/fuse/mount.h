@@ -3,7 +3,10 @@
 // FUSE workers read on their own thread, under the tree's shared lock; everything that writes runs
 // on the replica's strand and is answered from there, when it is committed. No worker waits.
 // Commits reach the kernel's caches through `before_publish`: first the kernel forgets, then the
-// tree changes (node_table.h), so a program never sees old after new.
+// tree changes (node_table.h), so a program never sees old after new. An answer that was given
+// before must not get into a cache after that. The kernel drops one that a notification overtook: a
+// name by its epoch, the attributes of a node that it has by their version. It takes those of a
+// node that it doesn't have yet, wherefore they are not to be kept (`fill_entry`).
 // Files: mount.cc (life, commits), mount_names.cc (lookup, attributes, directories),
 // mount_files.cc (open, read, write), mount_commit.cc (close, fsync), mount_pages.cc (contents
 // through the page cache), mount_changes.cc (mkdir, unlink, rename, setattr), mount_control.cc (the
@@ -19,6 +22,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -43,6 +47,12 @@ namespace zabfs::fsd {
 
 const fuse_lowlevel_ops& mount_operations();
 
+// Names that an operation of this kernel's takes away or moves, and the thread that asked for it.
+struct LocalChange {
+  std::vector<std::string> names;
+  pid_t thread = 0;
+};
+
 class Mount : public consensus::ReplicaListener {
  public:
   Mount(consensus::Host& host, MountConfig config, std::string data_dir);
@@ -60,6 +70,7 @@ class Mount : public consensus::ReplicaListener {
 
   // ReplicaListener, on the strand.
   void before_publish(const std::vector<tree::Txn>& txns) override;
+  void publishing(std::span<const tree::Change> changes) override;
   void published(const std::vector<tree::Change>& changes) override;
   void before_replace() override;
   void tree_replaced() override;
@@ -68,7 +79,7 @@ class Mount : public consensus::ReplicaListener {
   // ---- operations, on FUSE workers
   void init(fuse_conn_info* connection);
   void lookup(fuse_req_t req, fuse_ino_t parent, const char* name);
-  void lookup_path(fuse_req_t req, const std::string& path);
+  void lookup_child(fuse_req_t req, fuse_ino_t parent, const std::string& name);
   void forget(fuse_ino_t node, uint64_t lookups) {
     if (nodes_.forget(node, lookups)) pages_->forget(node);
   }
@@ -111,8 +122,10 @@ class Mount : public consensus::ReplicaListener {
   // it is the same in every listing, so that whoever goes on in another one, or in one that changed
   // since, neither skips nor repeats a name that was there all the time.
   struct Listing {
+    bool is_cached = false;  // the kernel puts what it is given into its cache
     std::vector<std::pair<off_t, std::string>> names;
-    std::mutex mutex;  // guards names
+    tree::Zxid as_of;  // the last change of names that they have
+    std::mutex mutex;  // guards names and as_of
   };
   // An open file of the control room.
   struct ControlFile {
@@ -137,9 +150,9 @@ class Mount : public consensus::ReplicaListener {
 
   // -- answering
   using Completion = consensus::Replica::Completion;
-  // A write by `Writer`. `local_names` are those that an operation of this kernel's is changing.
+  // A write by `Writer`.
   void commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
-              std::vector<std::string> local_names = {}, tree::SessionId only = {});
+              LocalChange local = {}, tree::SessionId only = {});
   // Runs `body` on the strand once there is a leader; answers EROFS past the grace.
   void when_writable(fuse_req_t req, std::function<void()> body);
   void on_strand(std::function<void()> body) { host_.post(std::move(body)); }
@@ -154,6 +167,9 @@ class Mount : public consensus::ReplicaListener {
   // A file of the control room is gone with its directory.
   std::optional<Node> find_node(fuse_ino_t node) const;
   std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
+  // Under the tree's lock: what a node stands for at this moment, and its znode; no znode if it is
+  // gone. What was asked of the node table before may be outdated by a rename.
+  const tree::ZNode* znode_of(const tree::Tree& tree, KernelNode id, Node& node) const;
   std::optional<std::string> child_path(fuse_req_t req, fuse_ino_t parent, const char* name);
   void reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes);
   // The group of what is made in a directory, if it is setgid.
@@ -163,13 +179,22 @@ class Mount : public consensus::ReplicaListener {
                   const tree::AclList& acl);
   bool fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
                   fuse_entry_param& entry, bool* must_wait = nullptr);
-  void reply_attributes(fuse_req_t req, fuse_ino_t node, const Node& known, const OpenFile* writer,
-                        bool cacheable);
+  void reply_attributes(fuse_req_t req, fuse_ino_t node, const OpenFile* writer, bool cacheable);
+  void reply_control_attributes(fuse_req_t req, const Node& node);
   View view(const tree::Tree& tree, const tree::ZNode& node, const std::string& path) const;
+  bool can_forget_names();
   double name_timeout();
-  std::vector<std::pair<off_t, std::string>> list(const Node& node) const;
+  void list(KernelNode id, Listing& listing) const;
+  bool fill_listed(KernelNode id, const std::string& name, struct stat& st) const;
+  bool is_outdated(KernelNode id, const Listing& listing) const;
   void forget_caches(const NodeTable::Forget& forget);
   void settle_root();
+  void forget_names();
+  const LocalChange* local_change(const tree::Txn& txn) const;
+  bool kernel_lags();
+  void note_thread(const void* request, size_t size);
+  bool note_kind(const std::string& path);
+  void follow(TxnBatch& batch, size_t n, const RenameSeen& rename);
   void note_settled();
 
   // -- files
@@ -184,6 +209,7 @@ class Mount : public consensus::ReplicaListener {
   void refuse_write(fuse_req_t req, const FilePtr& file, int flags, int error);
   void fail_contents(const FilePtr& file, int error);
   std::string current_data(const std::string& path) const;
+  tree::Bytes data_of(KernelNode id) const;
   std::string own_image(const OpenFile& file, const std::string& path) const;
   void commit_file(const FilePtr& file, std::function<void(int)> done);
   void commit_and_tell(const FilePtr& file, std::function<void(int)> tell);
@@ -207,7 +233,7 @@ class Mount : public consensus::ReplicaListener {
   // -- the page cache
   Version version_of(const tree::Tree& tree, const tree::ZNode& znode,
                      const std::string& path) const;
-  std::optional<Version> current_version(const Node& node) const;
+  std::optional<Version> current_version(KernelNode id) const;
   PageCache::Use open_pages(const tree::Tree& tree, const Node& node, const tree::ZNode& znode,
                             const FilePtr& file);
   std::shared_ptr<void> mark_writer(KernelNode id);
@@ -237,7 +263,7 @@ class Mount : public consensus::ReplicaListener {
   void ask_again(const std::shared_ptr<Question>& question);
   void show_pages(const std::shared_ptr<Question>& question);
   static bool goes_on(Question& question, const Version& shown, const Version& current);
-  void reply_shown(const Question& question, const Node& node, const Version& shown);
+  void reply_shown(const Question& question, const Version& shown);
 
   // -- control room
   void lookup_control(fuse_req_t req, const Node& parent, const std::string& name);
@@ -318,12 +344,19 @@ class Mount : public consensus::ReplicaListener {
   bool is_making_root_ = false;
   std::unordered_map<uint64_t, std::function<void()>> cancels_;  // of requests that wait
   uint64_t next_waiter_ = 1;
-  std::unordered_map<int32_t, std::vector<std::string>> local_names_;  // by cxid of our session
+  std::unordered_map<int32_t, LocalChange> local_changes_;  // by cxid of our session
   std::unordered_set<int32_t> native_;  // writes by operations that the kernel tells of itself
-  std::vector<std::pair<std::string, std::string>> renames_;  // of the batch in progress
-  std::vector<ReplayOp> replays_;                             // the same
+  std::map<tree::Zxid, RenameSeen> renames_;  // of the batch in progress
+  std::map<std::string, tree::Kind> kinds_;   // the same: of znodes that it may make another kind
+  std::vector<ReplayOp> replays_;             // the same
   std::map<LockKey, HeldLock> held_locks_;
   std::atomic<bool> has_posix_locks_{false};  // fcntl was used: closes are to be heard of
+
+  std::mutex landing_mutex_;  // guards landing_
+  // Threads whose change of a name was committed, and that may have to hear of it yet: until then
+  // the kernel has the name as it was.
+  std::set<pid_t> landing_;
+  std::atomic<bool> is_landing_{false};  // it isn't empty
 
   std::mutex releasing_mutex_;  // guards releasing_
   std::map<std::string, std::vector<std::function<void()>>> releasing_;

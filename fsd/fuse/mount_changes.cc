@@ -36,8 +36,7 @@ void Mount::make_znode(fuse_req_t req, const std::string& path, std::string_view
          [this, req, path](const Outcome& outcome) {
            if (outcome.error == Error::kOk) return reply_entry(req, path, true);
            fuse_reply_err(req, to_errno(outcome.error));
-         },
-         nullptr, {path});
+         });
 }
 
 void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
@@ -108,12 +107,13 @@ void Mount::remove_path(fuse_req_t req, const std::string& path, bool directory)
   if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ENOENT));
   if (is_contender(*znode)) return static_cast<void>(fuse_reply_err(req, EBUSY));
   tree::ExtRemove op{path, znode->stat.czxid, directory};
-  commit(OpCode::kExtRemove, encode(op),
-         [req](const Outcome& outcome) {
-           // Another one took its place meanwhile: the one that was named is gone.
-           fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
-         },
-         nullptr, {path});
+  commit(
+      OpCode::kExtRemove, encode(op),
+      [req](const Outcome& outcome) {
+        // Another one took its place meanwhile: the one that was named is gone.
+        fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
+      },
+      nullptr, LocalChange{{path}, fuse_req_ctx(req)->pid});
 }
 
 void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
@@ -149,8 +149,8 @@ void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino
     if ((flags & RENAME_NOREPLACE) != 0) op.to_czxid = tree::kAbsent;
     op.exchange = (flags & RENAME_EXCHANGE) != 0;
     // The kernel moves its own entries, but for an exchange, which this node treats as foreign.
-    std::vector<std::string> local;
-    if (!op.exchange) local = {from, to};
+    LocalChange local;
+    if (!op.exchange) local = {{from, to}, fuse_req_ctx(req)->pid};
     commit(
         OpCode::kExtRename, encode(op),
         [req](const Outcome& outcome) {
@@ -167,7 +167,7 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
                     const fuse_file_info* info) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  if (is_helper(req)) return reply_attributes(req, id, *node, nullptr, false);
+  if (is_helper(req)) return reply_attributes(req, id, nullptr, false);
   if (node->control != Control::kNone && node->control != Control::kData) {
     return setattr_control(req, *node, *attributes, set, info);
   }
@@ -266,7 +266,7 @@ void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wa
     if (deferred) change.mtime.reset();
   }
   if (!change.mode && !change.uid && !change.gid && !change.mtime) {
-    return reply_attributes(req, id, *node, nullptr, false);
+    return reply_attributes(req, id, nullptr, false);
   }
   const tree::Tree& tree = host_.replica().tree();
   const tree::ZNode* znode = tree.find(node->path);
@@ -279,7 +279,7 @@ void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wa
       return static_cast<void>(fuse_reply_err(req, now ? to_errno(outcome.error) : ESTALE));
     }
     // The kernel doesn't order this answer against invalidations: it is not cached.
-    reply_attributes(req, id, *now, nullptr, false);
+    reply_attributes(req, id, nullptr, false);
   });
 }
 

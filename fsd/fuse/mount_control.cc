@@ -292,7 +292,7 @@ void Mount::setattr_control(fuse_req_t req, const Node& node, const struct stat&
   ControlPtr file = info != nullptr ? find_control(info) : nullptr;
   on_strand([this, req, node, file, size = wanted.st_size, set] {
     if (file && (set & FUSE_SET_ATTR_SIZE) != 0) file->handle->truncate(size);
-    reply_attributes(req, node.id, node, nullptr, false);
+    reply_attributes(req, node.id, nullptr, false);
   });
 }
 

@@ -83,11 +83,11 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   pid_t pid = fuse_req_ctx(req)->pid;
   PageCache::Use use = PageCache::Use::kDirect;
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
-    const tree::ZNode* znode = tree.find(node.path);
+    Node now;
+    const tree::ZNode* znode = znode_of(tree, node.id, now);
     if (znode == nullptr) return nullptr;
-    if (!stands_for(node, znode->stat.czxid)) return nullptr;
-    FilePtr made = make_file(node, info, pid, *znode, false);
-    if (!made->writable) use = open_pages(tree, node, *znode, made);
+    FilePtr made = make_file(now, info, pid, *znode, false);
+    if (!made->writable) use = open_pages(tree, now, *znode, made);
     return made;
   });
   if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
@@ -155,8 +155,7 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
                reply_created(req, path, info, false);
                kernel_wrote(held);
              });
-           },
-           nullptr, {path});
+           });
   });
 }
 
@@ -166,6 +165,14 @@ std::string Mount::current_data(const std::string& path) const {
   return host_.replica().read([&](const tree::Tree& tree) {
     const tree::ZNode* node = tree.find(path);
     return node == nullptr ? std::string() : std::string(node->data.view());
+  });
+}
+
+tree::Bytes Mount::data_of(KernelNode id) const {
+  return host_.replica().read([&](const tree::Tree& tree) {
+    Node node;
+    const tree::ZNode* znode = znode_of(tree, id, node);
+    return znode == nullptr ? tree::Bytes() : znode->data;
   });
 }
 
@@ -199,7 +206,7 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
     if (file->writable) {
       kernel_.forget_attributes(id);
     } else if (node && !node->gone) {
-      return reply(current_data(node->path));
+      return reply(data_of(id).view());
     }
   }
   if (file->writable) {
@@ -215,9 +222,10 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   // but only once the end was told; else the pass would go on in another version.
   std::lock_guard lock(file->shown_mutex);
   bool at_end = static_cast<size_t>(offset) >= file->shown.size();
-  if (node && !node->gone && (offset == 0 || (at_end && file->end_told))) {
+  if (offset == 0 || (at_end && file->end_told)) {
     host_.replica().read([&](const tree::Tree& tree) {
-      if (const tree::ZNode* znode = tree.find(node->path)) file->shown = znode->data;
+      Node now;
+      if (const tree::ZNode* znode = znode_of(tree, id, now)) file->shown = znode->data;
     });
   }
   file->end_told = static_cast<size_t>(offset) >= file->shown.size();

@@ -36,10 +36,13 @@ void Mount::init(fuse_conn_info* connection) {
   connection->max_background = 64;
 }
 
-double Mount::name_timeout() {
+// The kernel takes notifications from the answer to INIT on, so that the first request asks.
+bool Mount::can_forget_names() {
   if (names_cacheable_ < 0) names_cacheable_ = kernel_.forget_names() ? 1 : 0;
-  return names_cacheable_ > 0 ? kLongSeconds : 0;
+  return names_cacheable_ > 0;
 }
+
+double Mount::name_timeout() { return can_forget_names() ? kLongSeconds : 0; }
 
 std::optional<Node> Mount::find_node(fuse_ino_t id) const {
   std::optional<Node> node = nodes_.find(id);
@@ -56,6 +59,16 @@ std::optional<Node> Mount::live_node(fuse_req_t req, fuse_ino_t id) {
     return std::nullopt;
   }
   return node;
+}
+
+const tree::ZNode* Mount::znode_of(const tree::Tree& tree, KernelNode id, Node& node) const {
+  std::optional<Node> found = nodes_.find(id);
+  if (!found) return nullptr;
+  node = std::move(*found);
+  const tree::ZNode* znode = node.gone ? nullptr : tree.find(node.path);
+  if (znode != nullptr && stands_for(node, znode->stat.czxid)) return znode;
+  node.gone = true;
+  return nullptr;
 }
 
 std::optional<std::string> Mount::child_path(fuse_req_t req, fuse_ino_t parent, const char* name) {
@@ -95,12 +108,16 @@ bool Mount::fill_entry(const tree::Tree& tree, const std::string& path, bool fre
   entry.ino = nodes_.look_up(path, node->stat.czxid, shown.kind, cacheable);
   entry.attr = stat_of(shown);
   entry.entry_timeout = cacheable && !replayer_.is_pending(path) ? name_timeout() : 0;
-  // Attributes in answers that the kernel doesn't order against invalidations are not cached.
+  // Attributes in answers that the kernel doesn't order against invalidations are not cached. Those
+  // of a lookup it does order for a node that it has: if that goes before the answer is there, the
+  // kernel sees that it can't rely on it (since 6.15).
   PageCache::Told told = tell(entry.ino, node->stat.mzxid, !fresh_attributes, entry.attr);
   if (must_wait != nullptr) *must_wait = told == PageCache::Told::kWait;
   bool may_cache = cacheable && !fresh_attributes && told == PageCache::Told::kTake &&
-                   !changes_without_txn(path);
+                   !changes_without_txn(path) && can_forget_names() && kernel_.holds(entry.ino);
   entry.attr_timeout = may_cache ? kLongSeconds : 0;
+  // It may be about to go.
+  if (!cacheable) nodes_.note_last(path, entry.attr);
   return true;
 }
 
@@ -125,13 +142,16 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   if (waits_for_release(path, [this, req, parent, again] { lookup(req, parent, again.c_str()); })) {
     return;
   }
-  lookup_path(req, path);
+  lookup_child(req, parent, again);
 }
 
-void Mount::lookup_path(fuse_req_t req, const std::string& path) {
+void Mount::lookup_child(fuse_req_t req, fuse_ino_t parent, const std::string& name) {
   fuse_entry_param entry = {};
   bool must_wait = false;
   bool found = host_.replica().read([&](const tree::Tree& tree) {
+    Node directory;
+    if (znode_of(tree, parent, directory) == nullptr) return false;
+    std::string path = tree::join_path(directory.path, name);
     if (fill_entry(tree, path, false, entry, &must_wait)) return true;
     entry = {};
     bool cacheable = nodes_.note_absent(path) && !replayer_.is_pending(path);
@@ -139,9 +159,9 @@ void Mount::lookup_path(fuse_req_t req, const std::string& path) {
     return false;
   });
   if (must_wait) {
-    return tell_later(entry.ino, [this, req, path, id = entry.ino] {
+    return tell_later(entry.ino, [this, req, parent, name, id = entry.ino] {
       forget(id, 1);  // it is counted again
-      lookup_path(req, path);
+      lookup_child(req, parent, name);
     });
   }
   if (!found && entry.entry_timeout <= 0) return static_cast<void>(fuse_reply_err(req, ENOENT));
@@ -156,45 +176,47 @@ void Mount::reply_entry(fuse_req_t req, const std::string& path, bool fresh_attr
   fuse_reply_entry(req, &entry);
 }
 
-void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
-                             const OpenFile* writer, bool may_cache) {
+void Mount::reply_control_attributes(fuse_req_t req, const Node& node) {
+  struct stat st = {};
+  if (!control_attributes(node, st)) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  fuse_reply_attr(req, &st, 0);
+}
+
+void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const OpenFile* writer,
+                             bool may_cache) {
   struct stat st = {};
   bool cacheable = false;
   bool must_wait = false;
-  if (known.control != Control::kNone) {
-    if (!control_attributes(known, st)) return static_cast<void>(fuse_reply_err(req, ENOENT));
-  } else {
-    bool found = host_.replica().read([&](const tree::Tree& tree) {
-      const tree::ZNode* node = tree.find(known.path);
-      if (node == nullptr) return false;
-      View shown = view(tree, *node, known.path);
-      if (shown.kind != known.kind && id != kRootNode) return false;
-      st = stat_of(shown);
-      cacheable = may_cache && nodes_.is_stable(known.path) && !changes_without_txn(known.path);
-      if (writer != nullptr) {
-        kernel_wrote(id);
-      } else {
-        PageCache::Told told = tell(id, node->stat.mzxid, may_cache, st);
-        must_wait = told == PageCache::Told::kWait;
-        cacheable = cacheable && told == PageCache::Told::kTake;
-      }
-      return true;
-    });
-    if (!found) {
-      // Perhaps it is just being renamed; behind this batch it is clear.
-      if (!nodes_.is_stable(known.path)) {
-        return on_strand([this, req, id] { getattr(req, id, nullptr); });
-      }
-      return static_cast<void>(fuse_reply_err(req, ESTALE));
+  Node node;
+  bool found = host_.replica().read([&](const tree::Tree& tree) {
+    const tree::ZNode* znode = znode_of(tree, id, node);
+    if (znode == nullptr) return false;
+    if (node.control != Control::kNone) return true;
+    View shown = view(tree, *znode, node.path);
+    if (shown.kind != node.kind && id != kRootNode) return false;
+    st = stat_of(shown);
+    cacheable = may_cache && nodes_.is_stable(node.path) && !changes_without_txn(node.path);
+    if (writer != nullptr) {
+      kernel_wrote(id);
+    } else {
+      PageCache::Told told = tell(id, znode->stat.mzxid, may_cache, st);
+      must_wait = told == PageCache::Told::kWait;
+      cacheable = cacheable && told == PageCache::Told::kTake;
     }
+    return true;
+  });
+  if (!found) {
+    // Removed, and open or somebody's working directory.
+    if (node.last) return static_cast<void>(fuse_reply_attr(req, &*node.last, 0));
+    return static_cast<void>(fuse_reply_err(req, ESTALE));
   }
+  if (node.control != Control::kNone) return reply_control_attributes(req, node);
   if (must_wait) {
-    return tell_later(id, [this, req, id, known, may_cache] {
-      reply_attributes(req, id, known, nullptr, may_cache);
-    });
+    return tell_later(
+        id, [this, req, id, may_cache] { reply_attributes(req, id, nullptr, may_cache); });
   }
   if (writer != nullptr && writer->is_dirty()) {
-    st.st_size = static_cast<off_t>(own_image(*writer, known.path).size());
+    st.st_size = static_cast<off_t>(own_image(*writer, node.path).size());
     cacheable = false;
   }
   fuse_reply_attr(req, &st, cacheable ? kLongSeconds : 0);
@@ -203,90 +225,102 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const Node& known,
 void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   FilePtr file = info != nullptr ? find_file(info->fh) : nullptr;
   if (file && file->cached) return answer_reader(req, id, file);
-  std::optional<Node> known = nodes_.find(id);
-  if (known && known->gone && known->last) {  // removed, and open or somebody's working directory
-    return static_cast<void>(fuse_reply_attr(req, &*known->last, 0));
-  }
-  std::optional<Node> node = live_node(req, id);
-  if (!node) return;
-  uint64_t handle = info != nullptr ? info->fh : 0;
+  std::optional<Node> node = nodes_.find(id);
+  if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (node->control != Control::kNone) return reply_control_attributes(req, *node);
   if (waits_for_release(node->path, [this, req, id] { getattr(req, id, nullptr); })) return;
   if (file && file->writable) {
-    return on_strand([this, req, id, node = *node, file, handle] {
-      reply_attributes(req, id, node, file.get(), false);
-    });
+    return on_strand([this, req, id, file] { reply_attributes(req, id, file.get(), false); });
   }
-  reply_attributes(req, id, *node, nullptr, true);
+  reply_attributes(req, id, nullptr, true);
 }
 
 void Mount::readlink(fuse_req_t req, fuse_ino_t id) {
-  std::optional<Node> node = live_node(req, id);
-  if (!node) return;
-  tree::Bytes target = host_.replica().read([&](const tree::Tree& tree) {
-    const tree::ZNode* znode = tree.find(node->path);
-    return znode == nullptr ? tree::Bytes() : znode->data;
+  tree::Bytes target;
+  bool is_link = host_.replica().read([&](const tree::Tree& tree) {
+    Node node;
+    const tree::ZNode* znode = znode_of(tree, id, node);
+    if (znode == nullptr || view(tree, *znode, node.path).kind != tree::Kind::kSymlink) {
+      return false;
+    }
+    target = znode->data;
+    return true;
   });
+  if (!is_link) return static_cast<void>(fuse_reply_err(req, ESTALE));
   if (target.is_null()) return static_cast<void>(fuse_reply_err(req, ENOENT));
   fuse_reply_readlink(req, std::string(target.view()).c_str());
 }
 
 // ---- directories
 
-std::vector<std::pair<off_t, std::string>> Mount::list(const Node& node) const {
-  std::vector<std::pair<off_t, std::string>> names;
+void Mount::list(KernelNode id, Listing& listing) const {
+  auto& names = listing.names;
+  names.clear();
   auto add = [&names](std::string_view name) {
     names.emplace_back(cookie_of(name), std::string(name));
   };
-  for (const char* name : {".", ".."}) add(name);
-  if (node.control == Control::kRoom) {
-    for (const std::string& name : room_names(node.path == "/")) add(name);
-  } else if (node.control == Control::kNone || node.control == Control::kTxn) {
-    std::string path = node.path;
-    if (node.control == Control::kTxn) {
-      path = hidden_path(path, kTxnChild);
+  host_.replica().read([&](const tree::Tree& tree) {
+    Node node;
+    const tree::ZNode* znode = znode_of(tree, id, node);
+    if (znode == nullptr) return;
+    for (const char* name : {".", ".."}) add(name);
+    if (node.control == Control::kRoom) {
+      for (const std::string& name : room_names(node.path == "/")) add(name);
     }
-    host_.replica().read([&](const tree::Tree& tree) {
-      const tree::ZNode* znode = tree.find(path);
-      if (znode == nullptr) return;
-      names.reserve(znode->children.size() + 2);
-      tree.for_each_child(*znode, [&](const tree::ZNode& child) {
-        if (child.name.view() != kHidden) add(child.name.view());
-      });
+    if (node.control == Control::kTxn) znode = tree.find(hidden_path(node.path, kTxnChild));
+    bool has_children = node.control == Control::kNone || node.control == Control::kTxn;
+    if (znode == nullptr || !has_children) return;
+    listing.as_of = znode->stat.pzxid;
+    names.reserve(znode->children.size() + 2);
+    tree.for_each_child(*znode, [&](const tree::ZNode& child) {
+      if (child.name.view() != kHidden) add(child.name.view());
     });
-  }
+  });
   std::sort(names.begin(), names.end());
-  return names;
+}
+
+// Whether the kernel would put together what it has of the directory as it is now, and what is left
+// of this listing.
+bool Mount::is_outdated(KernelNode id, const Listing& listing) const {
+  if (!listing.is_cached) return false;
+  return host_.replica().read([&](const tree::Tree& tree) {
+    Node node;
+    const tree::ZNode* znode = znode_of(tree, id, node);
+    return znode != nullptr && znode->stat.pzxid != listing.as_of;
+  });
 }
 
 void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
-  std::optional<Node> node = find_node(id);  // a removed one is empty
-  if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   fuse_file_info info = *given;
+  bool replaced = false;
+  bool is_cached = host_.replica().read([&](const tree::Tree& tree) {
+    Node node;
+    const tree::ZNode* znode = znode_of(tree, id, node);
+    // A removed one is empty, and one that took its place is another one.
+    replaced = node.gone && node.control == Control::kNone && tree.find(node.path) != nullptr;
+    if (znode == nullptr || node.control != Control::kNone) return false;
+    // The kernel drops a cached listing when it sees another mtime. One set by utimens doesn't move
+    // with the listing, nor does any with the kinds of what is in it, so such directories aren't
+    // cached. Nor are those that change just now: a change outdates the answer with the mtime of
+    // the one before it.
+    return !view(tree, *znode, node.path).has_set_mtime && node.retyped <= znode->stat.pzxid &&
+           is_calm(*znode) && nodes_.is_stable(node.path);
+  });
+  if (replaced || !nodes_.find(id)) return static_cast<void>(fuse_reply_err(req, ESTALE));
   info.fh = next_handle_++;
+  info.cache_readdir = is_cached;
+  info.keep_cache = is_cached;
+  auto listing = std::make_shared<Listing>();
+  listing->is_cached = is_cached;
   {
     std::lock_guard lock(handles_mutex_);
-    listings_[info.fh] = std::make_shared<Listing>();
-  }
-  if (node->control == Control::kNone && !node->gone) {
-    // The kernel drops a cached listing when it sees another mtime. One set by utimens doesn't move
-    // with the listing, so such directories aren't cached. Nor are those that change just now: a
-    // change outdates the answer with the mtime of the one before it.
-    bool cacheable = host_.replica().read([&](const tree::Tree& tree) {
-      const tree::ZNode* znode = tree.find(node->path);
-      return znode != nullptr && !view(tree, *znode, node->path).has_set_mtime && is_calm(*znode) &&
-             nodes_.is_stable(node->path);
-    });
-    info.cache_readdir = cacheable;
-    info.keep_cache = cacheable;
+    listings_[info.fh] = std::move(listing);
   }
   fuse_reply_open(req, &info);
 }
 
 void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
                     const fuse_file_info* info) {
-  std::optional<Node> node = find_node(id);
-  if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  if (node->gone) return static_cast<void>(fuse_reply_buf(req, nullptr, 0));
   std::shared_ptr<Listing> listing;
   {
     std::lock_guard lock(handles_mutex_);
@@ -295,36 +329,41 @@ void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
     listing = place->second;
   }
   std::lock_guard lock(listing->mutex);
-  bool in_room = node->control != Control::kNone;
   // The kernel may begin in the middle: behind what it has cached, or after a seekdir.
-  if (offset == 0 || listing->names.empty()) listing->names = list(*node);
+  if (offset == 0 || listing->names.empty() || is_outdated(id, *listing)) list(id, *listing);
   auto at = std::upper_bound(listing->names.begin(), listing->names.end(), offset,
                              [](off_t cookie, const auto& name) { return cookie < name.first; });
   std::string buffer(size, '\0');
   size_t used = 0;
   for (; at != listing->names.end(); ++at) {
     const auto& [next, name] = *at;
-    bool is_dot = name == "." || name == "..";
     if (used + fuse_add_direntry(req, nullptr, 0, name.c_str(), nullptr, 0) > size) break;
     struct stat st = {};
-    st.st_ino = id;
-    st.st_mode = S_IFDIR;
-    if (!is_dot && in_room) {
-      bool is_staging = node->control == Control::kTxn;
-      bool is_directory = is_staging || is_control_directory(control_named(name, true));
-      st.st_mode = is_directory ? S_IFDIR : S_IFREG;
-    } else if (!is_dot) {
-      std::string path = tree::join_path(node->path, name);
-      bool found = host_.replica().read([&](const tree::Tree& tree) {
-        const tree::ZNode* child = tree.find(path);
-        if (child != nullptr) st = stat_of(view(tree, *child, path));
-        return child != nullptr;
-      });
-      if (!found) continue;  // removed since the listing was taken
-    }
+    if (!fill_listed(id, name, st)) continue;  // removed since the listing was taken
     used += fuse_add_direntry(req, buffer.data() + used, size - used, name.c_str(), &st, next);
   }
   fuse_reply_buf(req, buffer.data(), used);
+}
+
+// The number and kind of a name in a directory; false if it has no such name.
+bool Mount::fill_listed(KernelNode id, const std::string& name, struct stat& st) const {
+  st.st_ino = id;
+  st.st_mode = S_IFDIR;
+  return host_.replica().read([&](const tree::Tree& tree) {
+    Node node;
+    if (znode_of(tree, id, node) == nullptr) return false;
+    if (name == "." || name == "..") return true;
+    if (node.control != Control::kNone) {
+      bool is_staging = node.control == Control::kTxn;
+      bool is_directory = is_staging || is_control_directory(control_named(name, true));
+      st.st_mode = is_directory ? S_IFDIR : S_IFREG;
+      return true;
+    }
+    std::string path = tree::join_path(node.path, name);
+    const tree::ZNode* child = tree.find(path);
+    if (child != nullptr) st = stat_of(view(tree, *child, path));
+    return child != nullptr;
+  });
 }
 
 void Mount::releasedir(fuse_req_t req, const fuse_file_info* info) {
@@ -384,7 +423,8 @@ void Mount::getxattr(fuse_req_t req, fuse_ino_t id, const char* name, size_t siz
   if (node->control != Control::kNone) return static_cast<void>(fuse_reply_err(req, ENODATA));
   std::optional<tree::Stat> stat =
       host_.replica().read([&](const tree::Tree& tree) -> std::optional<tree::Stat> {
-        const tree::ZNode* znode = tree.find(node->path);
+        Node now;
+        const tree::ZNode* znode = znode_of(tree, id, now);
         if (znode == nullptr) return std::nullopt;
         return tree.stat_of(*znode);
       });

@@ -26,10 +26,10 @@ Version Mount::version_of(const tree::Tree& tree, const tree::ZNode& znode,
   return {znode.stat.mzxid, znode.data, stat_of(view(tree, znode, path)).st_mtim};
 }
 
-std::optional<Version> Mount::current_version(const Node& node) const {
-  if (node.gone) return std::nullopt;
+std::optional<Version> Mount::current_version(KernelNode id) const {
   return host_.replica().read([&](const tree::Tree& tree) -> std::optional<Version> {
-    const tree::ZNode* znode = tree.find(node.path);
+    Node node;
+    const tree::ZNode* znode = znode_of(tree, id, node);
     if (znode == nullptr) return std::nullopt;
     return version_of(tree, *znode, node.path);
   });
@@ -136,9 +136,9 @@ void Mount::answer_reader(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
     return;
   }
   pid_t thread = fuse_req_ctx(req)->pid;
-  std::optional<Version> current = current_version(*node);
+  std::optional<Version> current = current_version(id);
   if (current && !pages_->asked(id, file->number, thread, current->mzxid)) {
-    return reply_attributes(req, id, *node, nullptr, true);
+    return reply_attributes(req, id, nullptr, true);
   }
   ask_again(std::make_shared<Question>(Question{req, id, file, thread, CopyWait(now_us()), false}));
 }
@@ -152,27 +152,26 @@ void Mount::show_pages(const std::shared_ptr<Question>& question) {
   auto [req, id, file, thread, copies] =
       std::tie(question->req, question->id, question->file, question->thread, question->copies);
   pages_->set_waiting(id, file->number, thread, PageCache::Wait::kNone);
-  std::optional<Node> node = nodes_.find(id);
-  if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  std::optional<Version> current = current_version(*node);
+  if (!nodes_.find(id)) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  std::optional<Version> current = current_version(id);
   std::optional<PageCache::Found> found =
       pages_->asked(id, file->number, thread, current ? current->mzxid : tree::Zxid{-1});
-  if (!found) return reply_attributes(req, id, *node, nullptr, true);
+  if (!found) return reply_attributes(req, id, nullptr, true);
   bool stays = !current || goes_on(*question, found->shown, *current);
-  if (stays && !found->spoiled) return reply_shown(*question, *node, found->shown);
+  if (stays && !found->spoiled) return reply_shown(*question, found->shown);
   PageCache::Wait wait = stays ? PageCache::Wait::kSame : PageCache::Wait::kTurn;
   if (pages_->wait_to_show(id, file->number, wait, copies.since_us(), now_us()) > 0 ||
       may_copy(id, thread, copies)) {  // perhaps less, if others close
     pages_->set_waiting(id, file->number, thread, wait);
     return host_.post_after(1, [this, question] { ask_again(question); });
   }
-  if (!stays) current = current_version(*node);
+  if (!stays) current = current_version(id);
   std::optional<Version> shown =
       pages_->show(id, file->number, stays ? std::nullopt : current, now_us());
   if (!shown) return static_cast<void>(fuse_reply_err(req, ESTALE));
   kernel_.forget_pages(id, shown->data.view());
   pages_->showed(id, now_us());
-  reply_shown(*question, *node, *shown);
+  reply_shown(*question, *shown);
 }
 
 // Whether a read goes on in the version that is shown, rather than beginning with the current one.
@@ -187,12 +186,14 @@ bool Mount::goes_on(Question& question, const Version& shown, const Version& cur
   return question.file->end_seen != shown.mzxid;
 }
 
-void Mount::reply_shown(const Question& question, const Node& node, const Version& shown) {
+void Mount::reply_shown(const Question& question, const Version& shown) {
   if (question.at_end) question.file->end_seen = shown.mzxid;
-  struct stat st = node.last.value_or(stat_of(View{}));
+  struct stat st = {};
   host_.replica().read([&](const tree::Tree& tree) {
-    const tree::ZNode* znode = node.gone ? nullptr : tree.find(node.path);
-    if (znode != nullptr) st = stat_of(view(tree, *znode, node.path));
+    Node node;
+    const tree::ZNode* znode = znode_of(tree, question.id, node);
+    st = znode != nullptr ? stat_of(view(tree, *znode, node.path))
+                          : node.last.value_or(stat_of(View{}));
   });
   st.st_size = static_cast<off_t>(shown.data.size());
   st.st_mtim = shown.mtime;

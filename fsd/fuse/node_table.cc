@@ -71,6 +71,13 @@ KernelNode NodeTable::held(const std::string& path) const {
   return place == by_path_.end() ? 0 : place->second;
 }
 
+std::optional<tree::Kind> NodeTable::held_kind(const std::string& path) const {
+  std::lock_guard lock(mutex_);
+  auto place = by_path_.find(path);
+  if (place == by_path_.end() || place->second == kRootNode) return std::nullopt;
+  return entries_.at(place->second)->node.kind;
+}
+
 KernelNode NodeTable::look_up_gone(KernelNode before, const std::string& path, tree::Kind kind) {
   std::lock_guard lock(mutex_);
   auto place = entries_.find(before);
@@ -204,6 +211,9 @@ NodeTable::Forget NodeTable::begin_change_of_all() {
   all_changing_ = true;
   absent_.clear();
   for (const auto& [path, id] : by_path_) forget.attributes.push_back(id);
+  for (const auto& [path, ids] : aliases_) {
+    forget.attributes.insert(forget.attributes.end(), ids.begin(), ids.end());
+  }
   return forget;
 }
 
@@ -223,11 +233,17 @@ void NodeTable::note_last(const std::string& path, const struct stat& last) {
 
 void NodeTable::drop(const std::string& path) {
   std::lock_guard lock(mutex_);
+  drop_aliases(path);
   auto place = by_path_.find(path);
   if (place == by_path_.end() || place->second == kRootNode) return;
   entries_[place->second]->node.gone = true;
   by_path_.erase(place);
-  drop_aliases(path);
+}
+
+void NodeTable::note_retyped(const std::string& directory, tree::Zxid when) {
+  std::lock_guard lock(mutex_);
+  auto place = by_path_.find(directory);
+  if (place != by_path_.end()) entries_[place->second]->node.retyped = when;
 }
 
 void NodeTable::drop_aliases(const std::string& path) {
@@ -242,7 +258,15 @@ void NodeTable::drop_aliases(const std::string& path) {
 
 void NodeTable::rename(const std::string& from, const std::string& to) {
   std::lock_guard lock(mutex_);
-  std::vector<KernelNode> moved;
+  std::vector<KernelNode> moved;  // aliases first, so that the last one to come has the name
+  for (auto place = aliases_.begin(); place != aliases_.end();) {
+    if (tree::is_within(place->first, from)) {
+      moved.insert(moved.end(), place->second.begin(), place->second.end());
+      place = aliases_.erase(place);
+    } else {
+      ++place;
+    }
+  }
   for (auto place = by_path_.begin(); place != by_path_.end();) {
     if (tree::is_within(place->first, from)) {
       moved.push_back(place->second);

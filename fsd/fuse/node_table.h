@@ -4,7 +4,8 @@
 // room. Names given out as absent are remembered too. When a commit is about to become visible,
 // `begin_change` marks what it touches and says what the kernel must forget; until `end_change`
 // nothing marked is given out for caching. Readers register what they give out in the same section
-// (under the tree's shared lock) in which they read it, so no reply can slip between.
+// (under the tree's shared lock) in which they read it, so no reply can slip between. What a node
+// stands for changes with the tree, under the tree's exclusive lock.
 //
 // Thread-safe. Lock order: the tree's lock, then this table's.
 #pragma once
@@ -43,6 +44,7 @@ struct Node {
   bool gone = false;  // the znode it stood for is no more
   // Its attributes when it went: open files and working directories are still asked for them.
   std::optional<struct stat> last;
+  tree::Zxid retyped;  // of a directory: when a child last became a file, or one again
 };
 
 // Whether that is the znode which the node stands for, or whose room it is in.
@@ -68,6 +70,8 @@ class NodeTable {
                              const std::string& name);
   // The node that the kernel holds for a path now; 0 if it holds none.
   KernelNode held(const std::string& path) const;
+  // What it is held as, the root aside.
+  std::optional<tree::Kind> held_kind(const std::string& path) const;
   // For a name that is gone: the node it had, if the kernel still holds that, else a new one that
   // stands for nothing. Counts one lookup.
   KernelNode look_up_gone(KernelNode before, const std::string& path, tree::Kind kind);
@@ -92,8 +96,9 @@ class NodeTable {
   void end_change();
   // The znode at `path` is about to be no more, and looks like this.
   void note_last(const std::string& path, const struct stat& last);
-  // The znode at `path` is no more; its node is gone.
+  // The znode at `path` is no more, or of another kind; its node is gone.
   void drop(const std::string& path);
+  void note_retyped(const std::string& directory, tree::Zxid when);
   // The znode was renamed: nodes at and below `from` now stand for `to`.
   void rename(const std::string& from, const std::string& to);
   // After a rename: what nodes at and below `top` stand for now. `czxid_of` gives a path's.

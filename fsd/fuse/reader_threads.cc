@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <string>
 
@@ -72,6 +74,15 @@ std::optional<uint64_t> reading_at(pid_t thread) {
   if (!call || !call->reads()) return std::nullopt;
   if (call->reads_at_offset()) return call->arguments[3];
   return of_descriptor(thread, call->arguments[0], "pos:");  // moves when the read ends
+}
+
+bool may_change_names(pid_t thread) {
+  std::optional<Call> call = call_of(thread);
+  if (!call) return ::access(fmt::format("/proc/{}", thread).c_str(), F_OK) == 0;
+  constexpr std::array kCalls = {SYS_unlink, SYS_unlinkat, SYS_rmdir,
+                                 SYS_rename, SYS_renameat, SYS_renameat2};
+  return call->is_running || call->number < 0 ||
+         std::find(kCalls.begin(), kCalls.end(), call->number) != kCalls.end();
 }
 
 bool CopyWait::is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now_us) {

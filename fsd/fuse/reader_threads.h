@@ -16,6 +16,9 @@ namespace zabfs::fsd {
 // it does something else. Thread-safe.
 std::optional<uint64_t> reading_at(pid_t thread);
 
+// Whether it may be in the middle of a call that removes or renames a file. Thread-safe.
+bool may_change_names(pid_t thread);
+
 // A wait for threads that may have found a size and pages, and not have copied them yet. Used by
 // one thread at a time.
 class CopyWait {

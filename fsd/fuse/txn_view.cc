@@ -25,6 +25,25 @@ int32_t TxnBatch::version_before(size_t n, std::string_view path) {
   return before(n, path).version;
 }
 
+// One is copied aside, the other one to its place, and the first to the other's.
+std::optional<RenameSeen> TxnBatch::exchange_in(size_t n, const tree::MultiTxn& multi) {
+  std::vector<const tree::CreateTxn*> tops;
+  for (const tree::Op& op : multi.ops) {
+    const auto* create = std::get_if<tree::CreateTxn>(&op.body);
+    if (create == nullptr) continue;
+    if (tops.empty() || !tree::is_within(create->path, tops.back()->path)) tops.push_back(create);
+  }
+  if (tops.size() != 3) return std::nullopt;
+  RenameSeen seen;
+  seen.aside = tops[0]->path;
+  seen.to = tops[1]->path;
+  seen.from = tops[2]->path;
+  if (seen.aside != tree::aside_path(seen.to)) return std::nullopt;
+  bool same_data = tops[0]->data.value_or("") == before(n, seen.to).data &&
+                   tops[1]->data.value_or("") == before(n, seen.from).data;
+  return same_data ? std::optional(seen) : std::nullopt;
+}
+
 std::optional<RenameSeen> TxnBatch::rename_in(size_t n) {
   const auto* multi = std::get_if<tree::MultiTxn>(&txns_[n].body);
   if (multi == nullptr || multi->ops.size() < 2 || multi->failed()) return std::nullopt;
@@ -35,6 +54,7 @@ std::optional<RenameSeen> TxnBatch::rename_in(size_t n) {
     if (over->data.value_or("") != before(n, last->path).data) return std::nullopt;
     return RenameSeen{std::string(last->path), std::string(over->path), over->version};
   }
+  if (std::optional<RenameSeen> exchange = exchange_in(n, *multi)) return exchange;
   size_t creates = 0, deletes_after = 0;
   const tree::CreateTxn* top = nullptr;
   for (const tree::Op& op : multi->ops) {

@@ -14,10 +14,13 @@
 namespace zabfs::fsd {
 
 // A rename, as its txn shows it: a multi that makes a copy and removes the original, or one that
-// gives a file another's data and removes that. Handles follow it.
+// gives a file another's data and removes that. Handles follow it. An exchange puts one aside, and
+// all versions begin with 0.
 struct RenameSeen {
   std::string from, to;
   int32_t version = 0;  // of `to` by then; what is below it begins with 0
+  std::string aside{};  // of an exchange; empty for others
+  bool is_exchange() const { return !aside.empty(); }
 };
 
 // A batch of committed txns, while the tree is as it was before them all.
@@ -36,6 +39,7 @@ class TxnBatch {
     int32_t version = 0;
   };
   Content before(size_t n, std::string_view path);
+  std::optional<RenameSeen> exchange_in(size_t n, const tree::MultiTxn& multi);
 
   const std::vector<tree::Txn>& txns_;
   const tree::Tree& tree_;

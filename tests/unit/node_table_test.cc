@@ -59,6 +59,41 @@ TEST_F(NodeTableTest, NothingThatChangesIsCacheable) {
   EXPECT_TRUE(table_.is_stable("/a"));
 }
 
+TEST_F(NodeTableTest, AChangeOfAllIsOfTheNodesOfReplacedTargetsToo) {
+  look_up("/target", 1);
+  look_up("/source", 2);
+  table_.rename("/source", "/target");
+  NodeTable::Forget forget = table_.begin_change_of_all();
+  EXPECT_TRUE(forget.names);
+  EXPECT_EQ(forget.attributes.size(), 3u);  // with the root
+  look_up("/target", 2);
+  EXPECT_FALSE(cacheable_);
+}
+
+TEST_F(NodeTableTest, AZnodeOfAnotherKindIsAnotherNode) {
+  look_up("/d", 1, Kind::kDirectory);
+  KernelNode link = look_up("/d/l", 2, Kind::kSymlink);
+  EXPECT_EQ(table_.held_kind("/d/l"), Kind::kSymlink);
+  EXPECT_FALSE(table_.held_kind("/"));  // always a directory
+  table_.drop("/d/l");
+  table_.note_retyped("/d", Zxid{7});
+  EXPECT_TRUE(table_.find(link)->gone);
+  EXPECT_EQ(table_.held("/d/l"), 0u);
+  EXPECT_NE(look_up("/d/l", 2, Kind::kDirectory), link);
+  EXPECT_EQ(table_.find(table_.held("/d"))->retyped, Zxid{7});
+}
+
+TEST_F(NodeTableTest, NodesOfReplacedTargetsMoveWithTheDirectoryAndGoWithTheName) {
+  KernelNode target = look_up("/d/target", 1);
+  look_up("/d/source", 2);
+  table_.rename("/d/source", "/d/target");
+  table_.rename("/d", "/e");
+  EXPECT_EQ(table_.find(target)->path, "/e/target");
+  EXPECT_EQ(table_.held("/e/target"), look_up("/e/target", 2));
+  table_.drop("/e/target");
+  EXPECT_TRUE(table_.find(target)->gone);
+}
+
 TEST_F(NodeTableTest, LocalRemovalsAreKnownToTheKernel) {
   look_up("/a");
   EXPECT_FALSE(table_.begin_change({"/a"}, {}, {"/a"}).names);

@@ -24,6 +24,14 @@ class TxnBatchTest : public tree::TreeFixture {
     rename.from_czxid = rename.to_czxid = tree::kAnyCzxid;
     prepare(OpCode::kExtRename, encode(rename));
   }
+  void exchange_later(const std::string& one, const std::string& other) {
+    tree::ExtRename rename;
+    rename.from = one;
+    rename.to = other;
+    rename.from_czxid = rename.to_czxid = tree::kAnyCzxid;
+    rename.exchange = true;
+    prepare(OpCode::kExtRename, encode(rename));
+  }
   // The renames in what was prepared, each as "n: from -> to, version".
   std::vector<std::string> renames() {
     txns_.clear();
@@ -36,7 +44,8 @@ class TxnBatchTest : public tree::TreeFixture {
       std::optional<RenameSeen> rename = batch.rename_in(n);
       if (!rename) continue;
       seen.push_back(std::to_string(n) + ": " + rename->from + " -> " + rename->to + ", " +
-                     std::to_string(rename->version));
+                     std::to_string(rename->version) +
+                     (rename->is_exchange() ? " by " + rename->aside : ""));
     }
     return seen;
   }
@@ -67,6 +76,14 @@ TEST_F(TxnBatchTest, OfADirectoryWithWhatIsBelow) {
   create_later("/d/f", "x");
   rename_later("/d", "/e");
   EXPECT_EQ(renames(), Seen({"1: /d -> /e, 0"}));
+}
+
+TEST_F(TxnBatchTest, AnExchangeOfDirectories) {
+  create("/a", "");
+  create("/a/f", "x");
+  create("/b", "");
+  exchange_later("/a", "/b");
+  EXPECT_EQ(renames(), Seen({"0: /a -> /b, 0 by /b.zabfs-exchange"}));
 }
 
 TEST_F(TxnBatchTest, OtherTransactionsAreNone) {
