@@ -1,4 +1,4 @@
-// Fast leader election: a vote that ends when a quorum agrees (zookeeper-formats.md 4.4; Java:
+// Fast leader election: a vote that ends when a quorum agrees (FORMATS.md 4.4; Java:
 // FastLeaderElection). It is a hint only: safety rests on discovery and synchronisation.
 //
 // Pure; a part of Zab (zab.h).

@@ -3,7 +3,7 @@
 //
 // Who is no member may come to be one; until then its hello says where it listens. Bounds:
 // kMaxGuests connections that have not said who they are, for kHelloLimit each; kMaxGuests
-// strangers. Rules: zookeeper-formats.md 4.1, 4.2; Java: QuorumCnxManager.
+// strangers. Rules: FORMATS.md 4.1, 4.2; Java: QuorumCnxManager.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

@@ -4,7 +4,7 @@
 // QuorumHierarchical): in each of a majority of the groups a majority of the weight. A group
 // without weight does not count. A voter without weight counts for nothing, and never leads.
 //
-// The text form travels in NEWLEADER and in election notifications (zookeeper-formats.md 4.5).
+// The text form travels in NEWLEADER and in election notifications (FORMATS.md 4.5).
 #pragma once
 
 #include <map>

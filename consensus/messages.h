@@ -1,5 +1,5 @@
 // What members say to each other, in ZooKeeper 3.8's bytes: packets on the quorum port
-// (zookeeper-formats.md section 3) and notifications on the election port (section 4).
+// (FORMATS.md section 3) and notifications on the election port (section 4).
 //
 // LinkReader turns a learner link's bytes into packets and, behind a SNAP packet, into a tree.
 // Decoders never throw; what they refuse comes with a reason for the log.

@@ -1,5 +1,5 @@
 // What a client's reconfig request asks for, as the configuration it leads to.
-// Rules and their order: zookeeper-formats.md 2.1; Java: PrepRequestProcessor. Pure.
+// Rules and their order: FORMATS.md 2.1; Java: PrepRequestProcessor. Pure.
 #pragma once
 
 #include <set>

@@ -51,7 +51,7 @@ std::string Replica::place() const {
 // ---- events
 
 void Replica::start() {
-  // zookeeper-formats.md 1.3: the server's number on top, then the time, then a counter. It begins
+  // FORMATS.md 1.3: the server's number on top, then the time, then a counter. It begins
   // anywhere, so that ids don't come again when the wall clock goes back.
   auto time = static_cast<uint64_t>(environment_.wall_ms());
   uint64_t me = tree::server_byte(config_.zab.me);

@@ -21,7 +21,7 @@ constexpr int kMaxSends = 8;
 constexpr size_t kMaxTouchedInPing = 100'000;  // the rest goes with the next
 static_assert(kMaxTouchedInPing * 12 <= kMaxPacketData);
 
-// REQUEST's data (zookeeper-formats.md 3.8). Its zxid, which Java does not read, is the attachment.
+// REQUEST's data (FORMATS.md 3.8). Its zxid, which Java does not read, is the attachment.
 Packet request_packet(const tree::Request& request) {
   std::string data;
   tree::jute::Writer out(data);
@@ -300,7 +300,7 @@ void Replica::expire_sessions() {
   }
 }
 
-// Empty containers and outlived TTL nodes (zookeeper-formats.md 2.3).
+// Empty containers and outlived TTL nodes (FORMATS.md 2.3).
 void Replica::reap() {
   int64_t now_ms = environment_.now_ms();
   if (now_ms < next_reap_ms_) return;

@@ -1,6 +1,6 @@
 // zoo.cfg and the command line, as one value.
 //
-// The file is a Java properties file with ZooKeeper's keys (zookeeper-formats.md 6.6); our own
+// The file is a Java properties file with ZooKeeper's keys (FORMATS.md 6.6); our own
 // begin with `zabfs.`. Unknown keys are warnings, but for those that change how a quorum or a
 // leader is chosen: these and malformed values are errors, which name file, line and key.
 #pragma once

@@ -1,6 +1,6 @@
 // ACLs: ZooKeeper's lists of (perms, scheme, id), their checks, and the table that interns them.
 //
-// Rules: zookeeper-formats.md 1.15; Java: PrepRequestProcessor.checkACL and fixupACL.
+// Rules: FORMATS.md 1.15; Java: PrepRequestProcessor.checkACL and fixupACL.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// ZooKeeper's path rules (zookeeper-formats.md 1.14; Java: PathUtils.validatePath).
+// ZooKeeper's path rules (FORMATS.md 1.14; Java: PathUtils.validatePath).
 #pragma once
 
 #include <string>

@@ -186,12 +186,12 @@ Error Preparer::prepare_op(const Request& request, OpCode type, jute::Reader& in
   if (type == OpCode::kSetData) return prepare_set_data(request, in, op);
   if (type == OpCode::kSetAcl) return prepare_set_acl(request, in, op);
   if (type == OpCode::kReconfig) return prepare_reconfig(request, op);
-  // A bare check kills a Java server (zookeeper-formats.md 7.2), so it never becomes a txn.
+  // A bare check kills a Java server (FORMATS.md 7.2), so it never becomes a txn.
   return Error::kUnimplemented;
 }
 
 // The order of codes is Java's; a createTTL without TTL flags would stop a Java server
-// (zookeeper-formats.md 7.2).
+// (FORMATS.md 7.2).
 Error Preparer::check_flags(OpCode type, int32_t flags, int64_t ttl_ms) const {
   if (flags < 0 || flags > kCreateTtlSequentialFlag) return Error::kBadArguments;
   if (has_ttl_flag(flags) && !options_.extended_types) return Error::kUnimplemented;

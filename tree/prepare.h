@@ -4,7 +4,7 @@
 // rename over a file and a write that sets times change an ACL first, which ZooKeeper has no way
 // to do inside a multi. The last txn carries the request's session and cxid.
 // No txn is larger than kMaxTxnBytes: a request that would need a larger one fails (BadArguments;
-// of zabfs's own, kTooLarge). Order of checks and codes: zookeeper-formats.md 2.1, 5.3; Java:
+// of zabfs's own, kTooLarge). Order of checks and codes: FORMATS.md 2.1, 5.3; Java:
 // PrepRequestProcessor. Pure; called by the replica's driver only, while it leads.
 #pragma once
 

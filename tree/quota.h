@@ -1,4 +1,4 @@
-// Quotas: how many znodes and bytes a subtree has, and may have (zookeeper-formats.md 1.16; Java:
+// Quotas: how many znodes and bytes a subtree has, and may have (FORMATS.md 1.16; Java:
 // Quotas, StatsTrack).
 //
 // The limits of a subtree are the data of `/zookeeper/quota` + path + `/zookeeper_limits`, its

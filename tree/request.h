@@ -1,6 +1,6 @@
 // Write requests, as they travel from the node that received them to the leader's `prepare`.
 //
-// Bodies are ZooKeeper's request records (zookeeper-formats.md 1.7), and for the kExt operations
+// Bodies are ZooKeeper's request records (FORMATS.md 1.7), and for the kExt operations
 // our own: conditional writes by identity (czxid), atomic append, rename, removal with the hidden
 // `@` child, and changes of the posix entry, those for the superuser only; and the attachment of a
 // session to the server that its client has connected to (types.h). They are sent only to a leader

@@ -1,5 +1,5 @@
 // When sessions expire: the leader's view, rebuilt with full timeouts at the start of every
-// leadership (zookeeper-formats.md 1.13; Java: SessionTrackerImpl).
+// leadership (FORMATS.md 1.13; Java: SessionTrackerImpl).
 //
 // Pure: the time is an argument, monotonic milliseconds. Deadlines are rounded up to a tick.
 #pragma once

@@ -1,5 +1,5 @@
 // Snapshots of the tree, exact at one zxid, in the encoding of ZooKeeper's SNAP stream
-// (zookeeper-formats.md 3.5, 6.4): sessions, ACL map, znodes parent first, "/".
+// (FORMATS.md 3.5, 6.4): sessions, ACL map, znodes parent first, "/".
 //
 // SnapshotCursor hands out the tree as it was when the cursor was made, while txns go on being
 // applied: before a znode changes, the tree lets the cursor keep its old state. `next` needs shared

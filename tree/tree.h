@@ -3,7 +3,7 @@
 //
 // Pure: no clock, thread, randomness or I/O. Not thread-safe: the owner gives `apply` exclusive
 // access and everything const shared access. References into the tree last until the next apply.
-// Rules: zookeeper-formats.md 1.10, 5.3, 5.5; Java: DataTree.processTxn.
+// Rules: FORMATS.md 1.10, 5.3, 5.5; Java: DataTree.processTxn.
 #pragma once
 
 #include <map>
@@ -30,7 +30,7 @@ struct Change {
   ChangeType type;
   std::string path;
   Zxid zxid;
-  // Who may be told of it (zookeeper-formats.md 2.2): by the znode's ACL, of a deleted one its
+  // Who may be told of it (FORMATS.md 2.2): by the znode's ACL, of a deleted one its
   // last, and by its parent's.
   AclTable::Number acl = 0, parent_acl = 0;
 };
@@ -178,7 +178,7 @@ class Tree {
   std::vector<NodeId> graveyard_;  // freed during a snapshot; reusable after it
 };
 
-// ZooKeeper's digest of one znode, version 2 (zookeeper-formats.md 5.5).
+// ZooKeeper's digest of one znode, version 2 (FORMATS.md 5.5).
 int64_t node_digest(std::string_view path, const Bytes& data, const NodeStat& stat);
 
 }  // namespace zabfs::tree

@@ -1,4 +1,4 @@
-// Transactions as ZooKeeper encodes them (zookeeper-formats.md section 5), in proposals, in INFORM
+// Transactions as ZooKeeper encodes them (FORMATS.md section 5), in proposals, in INFORM
 // and in our log: TxnHeader, body, optional TxnDigest.
 //
 // A decoded Txn borrows from the bytes it was decoded from.

@@ -1,4 +1,4 @@
-// Watches of the clients connected to this node: who is told of what (zookeeper-formats.md 2.2;
+// Watches of the clients connected to this node: who is told of what (FORMATS.md 2.2;
 // Java: WatchManager, DataTree).
 //
 // Two tables: data watches (getData, exists) and child watches (getChildren). addWatch writes both.

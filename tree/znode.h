@@ -37,7 +37,7 @@ inline constexpr int64_t kMaxTtlMs = 0xFFFFFFFFFF;
 int64_t ttl_owner(int64_t ttl_ms);
 int64_t owner_ttl_ms(int64_t owner);
 
-// What clients get (zookeeper-formats.md 1.6, 1.10).
+// What clients get (FORMATS.md 1.6, 1.10).
 struct Stat {
   Zxid czxid, mzxid;
   int64_t ctime_ms = 0, mtime_ms = 0;

@@ -54,7 +54,7 @@ std::string secret_password(tree::SessionId session, std::string_view secret) {
   return std::string(reinterpret_cast<const char*>(mac), kPasswordBytes);
 }
 
-// java.util.Random, seeded with the session (zookeeper-formats.md 1.3).
+// java.util.Random, seeded with the session (FORMATS.md 1.3).
 std::string public_password(tree::SessionId session) {
   constexpr int64_t kSalt = 0xB3415C00;
   constexpr uint64_t kMultiplier = 0x5DEECE66D, kMask = (uint64_t{1} << 48) - 1;

@@ -1,5 +1,5 @@
 // Who a client is: the credentials that ZooKeeper's `auth` packets carry
-// (zookeeper-formats.md 1.15).
+// (FORMATS.md 1.15).
 #pragma once
 
 #include <optional>

@@ -29,7 +29,7 @@ void write_result(tree::jute::Writer& out, OpCode type, const OpOutcome& outcome
   if (has_stat) tree::write_stat(out, outcome.stat);
 }
 
-// How a multi's reply names an operation (zookeeper-formats.md 1.8).
+// How a multi's reply names an operation (FORMATS.md 1.8).
 OpCode result_type(OpCode type) {
   if (type == OpCode::kCreateTtl || type == OpCode::kCreateContainer) return OpCode::kCreate2;
   return type;

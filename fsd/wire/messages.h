@@ -1,5 +1,5 @@
 // What ZooKeeper's clients and this server say to each other, in ZooKeeper 3.8's bytes
-// (zookeeper-formats.md section 1). Frames are a length and a record; after the connect exchange
+// (FORMATS.md section 1). Frames are a length and a record; after the connect exchange
 // each record begins with a header.
 #pragma once
 

@@ -184,7 +184,7 @@ class Read {
     return watch ? watch_children(path) : Error::kOk;
   }
 
-  // Each read stands for itself; the watch flags are ignored (zookeeper-formats.md 1.8). Data that
+  // Each read stands for itself; the watch flags are ignored (FORMATS.md 1.8). Data that
   // would be too long together are not even begun with.
   Error multi_read() {
     struct Part {

@@ -1,5 +1,5 @@
 // The requests of ZooKeeper's clients that a server answers from its own tree (Java:
-// FinalRequestProcessor; order of checks: zookeeper-formats.md 2.1).
+// FinalRequestProcessor; order of checks: FORMATS.md 2.1).
 //
 // The caller holds the tree still. What watches are set or fired by a read is part of it.
 #pragma once

@@ -584,7 +584,7 @@ bool WireServer::answer_read(Connection& c, const tree::Tree& tree, int32_t xid,
   return false;
 }
 
-// Java answers at once, and before what waits (zookeeper-formats.md 1.4).
+// Java answers at once, and before what waits (FORMATS.md 1.4).
 void WireServer::authenticate(Connection& c, int32_t xid, std::string_view body) {
   tree::jute::Reader in(body);
   in.i32();

@@ -1,5 +1,5 @@
 // The four-letter words: one word on a connection of its own, answered in text
-// (zookeeper-formats.md 1.17; Java: org.apache.zookeeper.server.command).
+// (FORMATS.md 1.17; Java: org.apache.zookeeper.server.command).
 //
 // On the strand. Only words on the whitelist are answered.
 #pragma once

@@ -23,7 +23,7 @@ std::string encoded(const Packet& packet) {
   return bytes;
 }
 
-// The bytes of a Java ensemble's handshake (zookeeper-formats.md 3.3).
+// The bytes of a Java ensemble's handshake (FORMATS.md 3.3).
 TEST(Messages, PacketsHaveJavasBytes) {
   EXPECT_EQ(hex(encoded(Packet(PacketType::kDiff, Zxid{}))),
             "0000000d0000000000000000ffffffffffffffff");

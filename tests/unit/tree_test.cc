@@ -6,7 +6,7 @@ namespace {
 class TreeTest : public TreeFixture {};
 
 TEST_F(TreeTest, EmptyTreeHasZooKeepersDigest) {
-  // Java's tree before anything is done (zookeeper-formats.md 5.5).
+  // Java's tree before anything is done (FORMATS.md 5.5).
   EXPECT_EQ(Tree().digest(), 0x51c6d660);
 }
 

@@ -20,7 +20,7 @@ std::string from_hex(std::string_view hex) {
   return bytes;
 }
 
-// Log entries of a Java server (zookeeper-formats.md 5.2).
+// Log entries of a Java server (FORMATS.md 5.2).
 TEST(Txn, ReadsAndWritesJavasCreateSession) {
   std::string bytes = from_hex(
       "01000017885b0000 00000000 0000000100000001 000001a204980af5 fffffff6 00001770 00000002 "
