@@ -1,5 +1,6 @@
-// Connections to other members, by name or address. Who dials never waits for another's name: each
-// name is looked up on a thread of its own, for a resolver may take minutes, or for ever.
+// Connections to other members, by name or address. A dial never waits for the look-up of
+// another name: each name is looked up on a thread of its own, for a resolver may take minutes, or
+// never answer.
 //
 // A look-up goes with every dial, since names may move to other addresses; what is known already is
 // tried at once beside it, the address that worked last before the others. An address counts its

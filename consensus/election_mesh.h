@@ -1,7 +1,7 @@
 // Everything about the election port: one connection a peer, the newest vote for each, and the
 // hellos of those who come. All on the io thread.
 //
-// Who is no member may come to be one; until then its hello says where it listens. Bounds:
+// A server that is not a member may become one; until then its hello says where it listens. Bounds:
 // kMaxGuests connections that have not said who they are, for kHelloLimit each; kMaxGuests
 // strangers. Rules: FORMATS.md 4.1, 4.2; Java: QuorumCnxManager.
 #pragma once

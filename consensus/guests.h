@@ -1,5 +1,5 @@
-// Those at a door of whom nobody knows yet who they are: a bounded set. Who comes is let in, and
-// when they are too many, one goes for it: the oldest of the address that has sent the most. So
+// Those at a door of whom nobody knows yet who they are: a bounded set. Everybody is let in.
+// When there are too many, one is closed: the oldest of the address that has sent the most. So
 // neither a crowd that stays nor one that comes again and again shuts out a member.
 //
 // One thread's.

@@ -4,7 +4,7 @@
 // A configuration is the data of /zookeeper/config, and travels as a transaction (OpCode::
 // kReconfig); its version is the zxid of that. It is proposed from when the transaction is in the
 // log, and in force from when that is known to be committed. At most one is proposed at a time, so
-// one behind another says that the other is committed.
+// if a second one is in the log, the first is committed.
 //
 // One that this node does not understand counts all the same, for others: this node can't know what
 // a quorum is, and has no vote until one that it understands is in force instead.

@@ -2,8 +2,8 @@
 //
 // The path of a write is here, as one line:
 //   submit -> (follower: REQUEST to the leader) -> prepare -> Zab::step(Propose) -> append to log +
-//   PROPOSAL -> synced -> ACK -> quorum -> COMMIT -> apply -> caches invalidated, watches fired ->
-//   completion on the node it came from
+//   PROPOSAL -> synced -> ACK -> quorum -> COMMIT -> caches invalidated -> apply -> watches fired
+//   -> completion on the node it came from
 //
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing

@@ -1,5 +1,5 @@
-// A log for what strangers can cause: so many lines in a while, then only how many more there were.
-// One thread's.
+// A log for what strangers can cause: a few lines an interval, then one line with the number of
+// those that were left out. One thread's.
 #pragma once
 
 #include <fmt/format.h>

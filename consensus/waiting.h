@@ -1,6 +1,6 @@
 // What a node without a leader waits for, and what its operator can do about it.
 //
-// Pure. Zab (zab.h) says what is so; the sentences are in waiting.cc, for the log and for
+// Pure. Zab (zab.h) reports the facts; waiting.cc makes sentences of them, for the log and for
 // `@/cluster`.
 #pragma once
 

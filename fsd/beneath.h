@@ -1,8 +1,8 @@
 // Files below a directory that others write to, found without ever leaving it: no symlink is
 // followed, no mount is entered, ".." does not pass its top.
 //
-// Whoever runs as root opens the directory once, and reaches everything below it by these. A path
-// that is checked first and used later is another file by then, if somebody wants it to be.
+// Whoever runs as root opens the directory once, and reaches everything below it by these. Between
+// a check of a path and its use, an attacker can put another file there.
 #pragma once
 
 #include <sys/types.h>

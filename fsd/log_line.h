@@ -1,6 +1,6 @@
 // What may be in a line of the log. Much of what is logged names things from outside: clients,
 // peers, files of users. The log's formatter puts every message through `log_line`, whoever wrote
-// it, so that each stays the one line that it is, and does nothing to a terminal that shows it.
+// it, so that each message is one line, and does nothing to a terminal that shows it.
 #pragma once
 
 #include <spdlog/formatter.h>

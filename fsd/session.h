@@ -2,8 +2,9 @@
 //
 // It opens when there is a leader, is renewed by barriers (which a quorum proves), and is replaced
 // by a new one when it is lost. While it holds something it has a local deadline: its timeout after
-// the sending of the last renewal that was answered. Past it, the session is given up before the
-// ensemble can give away what it held (DESIGN.md, "Losing it is known in time").
+// the sending of the last renewal that was answered. When the deadline passes, this node gives the
+// session up. The ensemble expires it later, so nobody else holds anything of it yet (DESIGN.md,
+// "Losing it is known in time").
 //
 // Everything is on the strand, except `deadline_ms`.
 #pragma once

@@ -1,5 +1,5 @@
 // Writes in the mount's session, as programs wait for them: held back while there is no leader,
-// refused with EROFS past quorumGrace, and told "unknown" past commitTimeout.
+// refused with EROFS past quorumGrace. A write that has no answer by commitTimeout ends as unknown.
 //
 // On the strand, but for `is_read_only` and `has_leader`.
 #pragma once

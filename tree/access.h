@@ -2,8 +2,7 @@
 //
 // The kernel knows nothing of the clients of the Unix-domain socket, and some of a mount's files
 // are the daemon's own: there these rules stand in. A client's user travels with its requests as
-// two identities, `uid` and `gid`; the superuser and those who came by another door are no users
-// here.
+// two identities, `uid` and `gid`. The superuser, and clients of other ports, have no user here.
 #pragma once
 
 #include <functional>
@@ -30,8 +29,8 @@ Identities identities_of(const User& user);
 std::optional<User> user_of(const Identities& identities);
 bool is_superuser(const Identities& identities);
 
-// The three bits of a mode that count for this user. With groups that are not known, those that the
-// user has in any case.
+// The three bits of a mode that count for this user. If the groups are not known: the bits that
+// both the group and others have.
 uint32_t mode_bits(const PosixEntry& posix, const User& user);
 // What the mode gives as owner or as one of the group; none if only others' bits count, which are
 // those of the world entry.

@@ -1,4 +1,4 @@
-// ACLs as they are shown to who may not change them: without what digests are guessed from.
+// ACLs as they are shown to clients that may not change them: without the secret part of digests.
 #pragma once
 
 #include "tree/acl.h"

@@ -1,5 +1,5 @@
-// How much one client connection may prove to be. Every write carries its identities to the leader,
-// and an `auth` entry of an ACL becomes one for each.
+// How many identities one client connection may have. Every write carries its identities to the
+// leader, and an `auth` entry of an ACL becomes one for each.
 #pragma once
 
 #include "tree/acl.h"

@@ -1,11 +1,12 @@
 // The leader's half of a write: a request in, the transactions that every node will apply out.
 //
-// Each request becomes one txn (an error txn if it fails), with two exceptions that become two: a
-// rename over a file and a write that sets times change an ACL first, which ZooKeeper has no way
-// to do inside a multi. The last txn carries the request's session and cxid.
-// No txn is larger than kMaxTxnBytes: a request that would need a larger one fails (BadArguments;
-// of zabfs's own, kTooLarge). Order of checks and codes: FORMATS.md 2.1, 5.3; Java:
-// PrepRequestProcessor. Pure; called by the replica's driver only, while it leads.
+// Each request becomes one txn (an error txn if it fails). Some need others before it: a rename
+// over a file and a write that sets times or the kind change an ACL first, which ZooKeeper has no
+// way to do inside a multi; a session with many ephemerals deletes some of them before it closes.
+// The last txn carries the request's session and cxid. No txn is larger than kMaxTxnBytes: a
+// request that would need a larger one fails (BadArguments; of zabfs's own, kTooLarge). Order of
+// checks and codes: FORMATS.md 2.1, 5.3; Java: PrepRequestProcessor. Pure; called by the replica's
+// driver only, while it leads.
 #pragma once
 
 #include <deque>

@@ -32,7 +32,7 @@ struct OpenFile {
   std::mutex shown_mutex;  // guards shown and end_told
   tree::Bytes shown;
   bool end_told = false;  // the last read found the end
-  bool cached = false;    // it reads through the page cache: what it sees is that one's to say
+  bool cached = false;    // it reads through the page cache, which decides what it sees
   // The version of which it was told the end while there was another one. On the page cache's lane.
   tree::Zxid end_seen;
 
@@ -63,7 +63,7 @@ struct OpenFile {
   std::string dirty_path;
 
   // In which a lock is held through it: what is written under that is committed in this session or
-  // not at all, for in the next one the lock may be another's.
+  // not at all, because by the next session somebody else may hold the lock.
   tree::SessionId lock_session;
   std::atomic<bool> lost{false};  // a lock taken through it was lost with its session
 

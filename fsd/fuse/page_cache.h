@@ -8,8 +8,8 @@
 // version that they are of (`shown`). READs of pages are answered from it. Once another one is
 // committed:
 //
-// - attributes are told but not taken: the kernel is made to forget first, which outdates the
-//   answer on its way. Who opens now bypasses the page cache.
+// - the kernel is answered with attributes, but made to forget them: it is told to forget first,
+//   which outdates the answer on its way. A file that is opened now bypasses the page cache.
 // - who reads on asks for attributes first (AUTO_INVAL_DATA), by its handle, and waits for the
 //   answer. In the middle of the file it goes on in the version that is shown. At the beginning, or
 //   past an end that it was told, the node is turned to the new one: NOTIFY_STORE stretches its
@@ -18,12 +18,12 @@
 //
 // A local writer's process changes the kernel's size by itself, when it gets to the answer. So a
 // node has readers through the page cache or writers: an open for writing waits a few milliseconds
-// for the readers to close. Those that stay (tail -f), and WRITEs, keep kWriterUs apart. Answers to
-// chmod and the like carry a size as well: only versions are cached that were visible for so long
-// that older answers are over.
+// for the readers to close. If readers stay open (tail -f), WRITEs and their READs are kept
+// kWriterUs apart. Answers to chmod and the like carry a size as well: a version is cached only
+// after it was visible for so long that no older answer can still be on its way.
 //
-// Neither may happen to a reader that was answered and has yet to copy what it found: the mount
-// looks at the threads that use the node (reader_threads.h) before.
+// Size and pages must not change while a reader that was answered is still copying: before, the
+// mount looks at the threads that use the node (reader_threads.h).
 //
 // What remains: of several who hold one node open over a change, one that is in the middle of the
 // file and sleeps goes on in the new version if another one starts over and it doesn't close for

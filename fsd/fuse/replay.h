@@ -4,8 +4,8 @@
 // The strand queues changes of names that the kernel holds. A thread of its own asks /proc which
 // nodes of this mount are watched at all, drops the rest, and has the helper do one operation at a
 // time; the mount answers the helper from what is committed. Where nobody watches, a change costs a
-// look into the queue or the node table, and changes together looks into /proc that take 2% of a
-// CPU at most.
+// look into the queue or the node table; the looks into /proc take 2% of a CPU at most, whatever
+// the number of changes.
 //
 // The helper is this program under another name (replay_process.h), not a thread: a process that
 // enters its own mount can hang for good.

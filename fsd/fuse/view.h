@@ -68,9 +68,9 @@ std::string stat_text(const tree::Stat& stat);
 std::string program_name(pid_t pid);
 
 inline constexpr std::string_view kHidden = "@";  // the child that mounts don't show
-// A child of a directory's hidden one: DIR/@/CHILD.
 // The usage that a quota counts is data which no txn names.
 bool changes_without_txn(std::string_view path);
+// A child of a directory's hidden one: DIR/@/CHILD.
 std::string hidden_path(const std::string& directory, std::string_view child);
 
 }  // namespace zabfs::fsd

@@ -11,11 +11,11 @@ inline constexpr std::string_view kHelpText =
   data         the directory znode's own data; read and write it
   stat         the znode's Stat, one `name value` a line
   acl          the ACL, one `scheme:id:perms` a line; its owner may write it, >> adds a line.
-               Others see digests without their secret part
+               Users who may not change it see digests without the secret part
   watch        read it: the first line is the zxid it starts from, then one line an event,
                `ZXID TYPE NAME`; TYPE is created, deleted, changed, acl or resync
-  watch-all    the same for all that is below, by relative path; of a directory that you may not
-               list, only its own line
+  watch-all    the same for all that is below, by relative path. If you may not list a directory
+               below, you get only its own line
   lock         flock it: the mutex of this directory, on all nodes. Read it: who holds it, who
                waits, and the fencing token
   rwlock       flock -s or -x it: readers share, a writer is alone
@@ -23,24 +23,26 @@ inline constexpr std::string_view kHelpText =
   leader       open it to stand for election; a read returns when elected; close it to resign
   barrier/N    open it to join; a read returns when N are in; close it to leave
   next         each read gives the next number of this directory's sequence
-  counter      a 64-bit number; write +n, -n or =n
+  counter      a 64-bit number; write +n, -n or =n (ERANGE if it does not fit)
   seq/PREFIX   create it: makes the sequential child PREFIX0000000042; the same handle reads the
                name back, and what is written becomes its data
   ephemeral/NAME
                create it: makes the child NAME, which lives as long as the handle is open
   queue        each write is an item; each read takes the oldest one that you may read and remove,
                and waits for one
-  ring/KEY     the child that KEY belongs to, the same on all nodes; a child that comes or goes
-               moves only the keys it gets or had. A child whose data is a number has that weight,
-               if all who may list the directory may read it
-  pick         the next child in turn on this node, by the same weights; 0 is never picked
+  ring/KEY     the child that KEY belongs to, the same on all nodes. When a child comes, only the
+               keys that it takes move; when one goes, only the keys that it had. A child whose data
+               is a number has that weight, if all who may list the directory may read it
+  pick         the next child in turn on this node, by the same weights. A child of weight 0 is
+               never picked
   txn/         mkdir txn/NAME, fill it, and mv txn/NAME txn/NAME.commit: every file in it becomes
                the file of that name here, all in one commit or none. ESTALE if one of them was
-               changed since the mkdir; what was staged is kept then. NAME is its maker's alone
+               changed since the mkdir; the staged files stay then. Only the user who made NAME may
+               commit or remove it
   cluster      (mount root only) members, roles, zxids; `note`: what is amiss and what to do about it
   health       (mount root only) `state ok`, degraded or no-quorum, and why
   metrics      (mount root only) for Prometheus
-  handles      (mount root only) what you hold on this node, or for root what all hold:
+  handles      (mount root only) what you hold on this node; root sees what everybody holds:
                `KIND PATH PID NAME`
 
 From a shell:
@@ -56,17 +58,17 @@ From a shell:
 this machine, so lock @/lock instead. fcntl locks work on whole files; byte ranges give ENOLCK.
 O_NONBLOCK gives EAGAIN instead of waiting, and poll tells when a read would not wait.
 
-What is held is lost when this node loses the ensemble for longer than its session timeout: reads
+If this node loses the ensemble for longer than its session timeout, it loses what it holds: reads
 and writes of the handle then fail with ESTALE, before anybody else gets it. Not covered: a machine
-that is frozen, a holder that is stopped, contenders that others delete. Give the token of
-@/lock to what you change, and have it refuse smaller ones.
+that is frozen, a holder that is stopped, contenders that others delete. For those, send the token of
+@/lock with each change; the receiver refuses a token that is smaller than one it has seen.
 
 Who may: reading needs the directory's r; data, queue, counter, next, seq, ephemeral, txn and taking
-locks, leases, barriers or leadership its w; changing acl its owner. A txn checks every file as if
-its caller wrote, made or replaced it by hand. ZooKeeper clients that do not authenticate are others:
-to share a directory with them, chmod o+rwx it (the root of a new tree has mode 0755). They are held
-to the mode of the znode alone: they read all that has o+r, also below a directory that is closed to
-others. A directory that Curator locks is good for nothing else: its mutex counts all children.
+locks, leases, barriers or leadership its w; changing acl its owner. A txn needs the permissions that
+you would need to write, make or replace each file yourself. ZooKeeper clients that do not
+authenticate are others: to share a directory with them, chmod o+rwx it (the root of a new tree has
+mode 0755). Only the mode of the znode itself counts for them: they read all that has o+r, also below
+a directory that is closed to others. A directory that Curator locks is good for nothing else: its mutex counts all children.
 
 Where it is kept:
   recipe        path                          names                        data           ACL

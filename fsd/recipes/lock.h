@@ -6,7 +6,7 @@
 // A contender is granted when nothing that conflicts with it stands before it in the sequence. Each
 // node decides that from its own replica, told by commits: no polling, no herd. What is held ends
 // with the session that made the contender.
-// Layout: Curator's (recipe_rows in lock.cc); kazoo's `__lock__` counts for the mutex, too.
+// Layout: Curator's (recipe_of in lock.cc); kazoo's `__lock__` counts for the mutex, too.
 // For files: DIR/@/lock:NAME/{r,w}-0000000042.
 // Everything is on the strand.
 #pragma once

@@ -24,7 +24,8 @@ std::optional<tree::Identities> authenticate(std::string_view scheme, std::strin
 // root here as on the mount. Or why that can't be said.
 std::variant<tree::Identities, std::string> identities_of_peer(int fd);
 
-// The passwords of clients' sessions: who shows one is the session's client, at whichever server.
+// The passwords of clients' sessions. Whoever shows a session's password is its client, at any
+// server.
 //
 // Every id is seen by others (an ephemeral's owner), so a password is a keyed MAC of it. Its key is
 // the ensemble's secret (consensus::ZabState), which members alone have. Apache ZooKeeper's servers

@@ -1,7 +1,8 @@
 // The requests of ZooKeeper's clients that a server answers from its own tree (Java:
 // FinalRequestProcessor; order of checks: FORMATS.md 2.1).
 //
-// The caller holds the tree still. What watches are set or fired by a read is part of it.
+// The caller holds the tree still. Setting and firing the read's watches is part
+// of the answer.
 #pragma once
 
 #include <mutex>

@@ -280,7 +280,7 @@ TEST_F(Observes, KeepsNoSnapshotOfAnotherHistoryWhoseNumbersGoOn) {
   lose_leader();
   join(2);
   receive_snapshot(Zxid::make(1, 3), "/kept");
-  for (uint32_t counter : {4, 5, 6}) {
+  for (uint32_t counter : {4u, 5u, 6u}) {
     receive_txn(Zxid::make(1, counter), "/" + std::to_string(counter));
   }
   receive_new_leader(2);
