@@ -25,6 +25,7 @@ from harness import free_ports, wait_for  # noqa: E402
 
 MIB = 1 << 20
 LARGE = 1_000_000  # bytes of a znode
+PATIENCE_S = 100  # with a machine that has other things to do
 GREETING = i32(45) + i32(0) + i64(0) + i32(20_000) + i64(0) + buf(b"\0" * 16) + b"\0"
 
 
@@ -116,8 +117,7 @@ class Server(Zabfs):
 
 def connect(address):
     """A session whose answers nobody takes."""
-    s = socket.create_connection(address, 10)
-    s.settimeout(10)
+    s = socket.create_connection(address, PATIENCE_S)
     s.sendall(GREETING)
     raw.exactly(s, 41)
     return s
@@ -146,6 +146,7 @@ class Beside(threading.Thread):
     def __init__(self, address):
         super().__init__(daemon=True)
         self.session = raw.Session(address)
+        self.session.socket.settimeout(PATIENCE_S)
         self.session.request(raw.CREATE, raw.create("/beside", b"0"))
         self.over = threading.Event()
         self.took_ms = {"read": [], "write": []}
@@ -189,7 +190,7 @@ class Beside(threading.Thread):
     def goes_on(self, more=20):
         """Waits until it has counted so much further."""
         goal = self.count + more
-        wait_for(lambda: self.trouble or self.count >= goal, 120, "progress beside hostile clients")
+        wait_for(lambda: self.trouble or self.count >= goal, 2 * PATIENCE_S, "progress beside hostile clients")
         if self.trouble:
             raise AssertionError(self.trouble)
 
