@@ -179,6 +179,7 @@ class Mount : public consensus::ReplicaListener {
                   const tree::AclList& acl);
   bool fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
                   fuse_entry_param& entry, bool* must_wait = nullptr);
+  void get_attributes(fuse_req_t req, fuse_ino_t id, const FilePtr& file);
   void reply_attributes(fuse_req_t req, fuse_ino_t node, const OpenFile* writer, bool cacheable);
   void reply_control_attributes(fuse_req_t req, const Node& node);
   View view(const tree::Tree& tree, const tree::ZNode& node, const std::string& path) const;

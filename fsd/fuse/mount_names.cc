@@ -223,12 +223,16 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const OpenFile* writ
 }
 
 void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
-  FilePtr file = info != nullptr ? find_file(info->fh) : nullptr;
+  get_attributes(req, id, info != nullptr ? find_file(info->fh) : nullptr);
+}
+
+void Mount::get_attributes(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
   if (file && file->cached) return answer_reader(req, id, file);
   std::optional<Node> node = nodes_.find(id);
   if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   if (node->control != Control::kNone) return reply_control_attributes(req, *node);
-  if (waits_for_release(node->path, [this, req, id] { getattr(req, id, nullptr); })) return;
+  if (waits_for_release(node->path, [this, req, id, file] { get_attributes(req, id, file); }))
+    return;
   if (file && file->writable) {
     return on_strand([this, req, id, file] { reply_attributes(req, id, file.get(), false); });
   }
