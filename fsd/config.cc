@@ -416,7 +416,8 @@ class Reader {
     }
     if (auto both = consensus::find_shared_byte(members_); both && error_.empty()) {
       error_ = fmt::format(
-          "{}: server.{} and server.{} can't be in one ensemble: their sessions would have the same "
+          "{}: server.{} and server.{} can't be in one ensemble: their sessions would have the "
+          "same "
           "numbers; give one of them another number",
           file_, both->first.value, both->second.value);
     }

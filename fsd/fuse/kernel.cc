@@ -16,7 +16,6 @@
 namespace zabfs::fsd {
 namespace {
 
-constexpr int kNotifyStore = 4;     // FUSE_NOTIFY_STORE
 constexpr int kNotifyIncEpoch = 8;  // FUSE_NOTIFY_INC_EPOCH, since protocol 7.44
 
 // Requests come densely if so many in a row come so soon after what was done before. A write's are
@@ -29,12 +28,6 @@ struct NotifyHeader {  // fuse_out_header of a notification
   uint32_t length;
   int32_t code;
   uint64_t unique;
-};
-
-struct NotifyStore {  // and fuse_notify_store_out
-  NotifyHeader header;
-  uint64_t node, offset;
-  uint32_t size, padding;
 };
 
 }  // namespace
@@ -136,16 +129,9 @@ void Kernel::join() {
   threads_.clear();
 }
 
-void Kernel::forget_attributes(fuse_ino_t node) {
+bool Kernel::forget_attributes(fuse_ino_t node) {
   // A negative offset: attributes only, which never waits for anything (FUSE.md).
-  fuse_lowlevel_notify_inval_inode(session_, node, -1, 0);
-}
-
-bool Kernel::holds(fuse_ino_t node) {
-  // Storing nothing changes nothing, and fails for a node that isn't there.
-  NotifyStore nothing{{sizeof(NotifyStore), kNotifyStore, 0}, node, 0, 0, 0};
-  return ::write(fuse_session_fd(session_), &nothing, sizeof(nothing)) ==
-         static_cast<ssize_t>(sizeof(nothing));
+  return fuse_lowlevel_notify_inval_inode(session_, node, -1, 0) != -ENOENT;
 }
 
 void Kernel::forget_pages(fuse_ino_t node, std::string_view data) {

@@ -29,10 +29,9 @@ class Kernel {
   void unmount();
   void join();
 
-  void forget_attributes(fuse_ino_t node);
-  // Whether the kernel has that node in its cache now, where `forget_attributes` finds it. False if
-  // that can't be known.
-  bool holds(fuse_ino_t node);
+  // False if the kernel does not have that node: it was never looked up, the kernel has forgotten
+  // it, or the answer to its first look-up has not got to who asked.
+  bool forget_attributes(fuse_ino_t node);
   // Makes the kernel read a file's pages again, and believe that there are at least `size` bytes:
   // the last READ tells it if there are fewer. Waits for READs of that node under way; so not for
   // threads that READs need.

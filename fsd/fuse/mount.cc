@@ -26,6 +26,9 @@ constexpr int kWorkers = 3;
 constexpr int64_t kCalmMs = 1'000;  // for listings, where contents are not cached
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
 constexpr int64_t kRootAgainMs = 500;
+constexpr auto kAnswerWait = std::chrono::milliseconds(2);  // of the strand, for a thread to run
+constexpr auto kAnswerPause = std::chrono::microseconds(20);
+constexpr int64_t kLateAgainMs = 1;
 constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
 constexpr uint32_t kFuseRead = 15;  // FUSE_READ
 
@@ -121,11 +124,42 @@ void Mount::stop() {
 
 // ---- commits
 
-void Mount::forget_caches(const NodeTable::Forget& forget) {
+void Mount::forget_caches(NodeTable::Forget forget) {
+  std::vector<KernelNode> coming;
   for (KernelNode id : forget.attributes) {
-    if (pages_->must_forget(id)) kernel_.forget_attributes(id);
+    if (pages_->must_forget(id) && !kernel_.forget_attributes(id)) coming.push_back(id);
   }
-  if (forget.names) forget_names();
+  std::erase_if(coming, [this](KernelNode id) { return late_.contains(id); });
+  await_answers(coming);
+  for (KernelNode id : coming) nodes_.set_aside(id);
+  if (forget.names || !coming.empty()) forget_names();
+  if (late_.empty() && !coming.empty()) host_.post_after(kLateAgainMs, [this] { forget_late(); });
+  late_.insert(coming.begin(), coming.end());
+}
+
+// The table has these nodes and the kernel has not: the answers to their first look-ups are on
+// their way, with attributes that are about to be outdated, or the kernel is about to say that it
+// has forgotten them. Example: `stat a` is answered, and its thread has yet to run; a is changed,
+// and then b; who sees the new b must not see the old a after it. The thread runs at once, most
+// times.
+void Mount::await_answers(std::vector<KernelNode>& coming) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point end = Clock::now() + kAnswerWait;
+  while (!coming.empty() && Clock::now() < end) {
+    std::this_thread::sleep_for(kAnswerPause);
+    std::erase_if(coming, [this](KernelNode id) { return is_up_to_date(id); });
+  }
+}
+
+bool Mount::is_up_to_date(KernelNode id) {
+  return !nodes_.find(id) || kernel_.forget_attributes(id);
+}
+
+// A thread that gets no CPU took its answer late. By its name that node is not found any more; who
+// has it without one (O_PATH) is told here.
+void Mount::forget_late() {
+  std::erase_if(late_, [this](KernelNode id) { return is_up_to_date(id); });
+  if (!late_.empty()) host_.post_after(kLateAgainMs, [this] { forget_late(); });
 }
 
 void Mount::forget_names() {

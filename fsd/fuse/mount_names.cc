@@ -110,11 +110,12 @@ bool Mount::fill_entry(const tree::Tree& tree, const std::string& path, bool fre
   entry.entry_timeout = cacheable && !replayer_.is_pending(path) ? name_timeout() : 0;
   // Attributes in answers that the kernel doesn't order against invalidations are not cached. Those
   // of a lookup it does order for a node that it has: if that goes before the answer is there, the
-  // kernel sees that it can't rely on it (since 6.15).
+  // kernel sees that it can't rely on it (since 6.15). For one that it is to get by this answer,
+  // forget_caches does.
   PageCache::Told told = tell(entry.ino, node->stat.mzxid, !fresh_attributes, entry.attr);
   if (must_wait != nullptr) *must_wait = told == PageCache::Told::kWait;
   bool may_cache = cacheable && !fresh_attributes && told == PageCache::Told::kTake &&
-                   !changes_without_txn(path) && can_forget_names() && kernel_.holds(entry.ino);
+                   !changes_without_txn(path) && can_forget_names();
   entry.attr_timeout = may_cache ? kLongSeconds : 0;
   // It may be about to go.
   if (!cacheable) nodes_.note_last(path, entry.attr);

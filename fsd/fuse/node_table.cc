@@ -246,6 +246,17 @@ void NodeTable::note_retyped(const std::string& directory, tree::Zxid when) {
   if (place != by_path_.end()) entries_[place->second]->node.retyped = when;
 }
 
+void NodeTable::set_aside(KernelNode id) {
+  std::lock_guard lock(mutex_);
+  auto entry = entries_.find(id);
+  if (entry == entries_.end()) return;
+  const Node& node = entry->second->node;
+  auto place = by_path_.find(node.path);
+  if (place == by_path_.end() || place->second != id || id == kRootNode) return;
+  by_path_.erase(place);
+  aliases_[node.path].push_back(id);
+}
+
 void NodeTable::drop_aliases(const std::string& path) {
   auto aliases = aliases_.find(path);
   if (aliases == aliases_.end()) return;

@@ -98,6 +98,8 @@ class NodeTable {
   void note_last(const std::string& path, const struct stat& last);
   // The znode at `path` is no more, or of another kind; its node is gone.
   void drop(const std::string& path);
+  // The node stands for its znode, as before, but the name is given out with another from here on.
+  void set_aside(KernelNode id);
   void note_retyped(const std::string& directory, tree::Zxid when);
   // The znode was renamed: nodes at and below `from` now stand for `to`.
   void rename(const std::string& from, const std::string& to);

@@ -136,12 +136,13 @@ class Order(ClusterTest):
         self.assertTrue(os.path.exists(here))
 
     def test_attributes_of_a_place_that_is_held_without_a_request(self):
-        """By a handle that only names it: nothing asks the daemon before fstat."""
+        """By a handle that only names it: nothing asks the daemon before fstat. A thread that got
+        no CPU may have the old ones for a moment (FUSE.md)."""
         here, there = self.fresh(0)
 
         def change():
             os.chmod(there, 0o600)
-        code = (f"fd = os.open({here!r}, os.O_PATH); sys.stdin.readline();"
+        code = (f"import time; fd = os.open({here!r}, os.O_PATH); time.sleep(0.5);"
                 "print(oct(os.fstat(fd).st_mode & 0o777))")
         self.assertEqual(self.overtaken(code, change), "0o600")
 

@@ -94,6 +94,20 @@ TEST_F(NodeTableTest, NodesOfReplacedTargetsMoveWithTheDirectoryAndGoWithTheName
   EXPECT_TRUE(table_.find(target)->gone);
 }
 
+TEST_F(NodeTableTest, ANodeThatIsSetAsideChangesWithItsZnodeAndIsNotFoundByName) {
+  KernelNode aside = look_up("/a");
+  table_.set_aside(aside);
+  KernelNode now = look_up("/a");
+  EXPECT_NE(now, aside);
+  EXPECT_FALSE(table_.find(aside)->gone);
+  EXPECT_EQ(table_.begin_change({}, {"/a"}, {}).attributes, (std::vector{now, aside}));
+  table_.end_change();
+  table_.rename("/a", "/b");
+  EXPECT_EQ(table_.find(aside)->path, "/b");
+  table_.drop("/b");
+  EXPECT_TRUE(table_.find(aside)->gone);
+}
+
 TEST_F(NodeTableTest, LocalRemovalsAreKnownToTheKernel) {
   look_up("/a");
   EXPECT_FALSE(table_.begin_change({"/a"}, {}, {"/a"}).names);
