@@ -351,8 +351,8 @@ class Mount : public consensus::ReplicaListener {
   std::unordered_map<int32_t, LocalChange> local_changes_;  // by cxid of our session
   std::unordered_set<int32_t> native_;  // writes by operations that the kernel tells of itself
   std::map<tree::Zxid, RenameSeen> renames_;  // of the batch in progress
-  std::map<std::string, tree::Kind> kinds_;  // the same: of znodes that it may make another kind
-  std::vector<ReplayOp> replays_;            // the same
+  std::map<std::string, tree::Kind> kinds_;   // the same: of znodes that it may make another kind
+  std::vector<ReplayOp> replays_;             // the same
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
   std::map<LockKey, HeldLock> held_locks_;
   std::atomic<bool> has_posix_locks_{false};  // fcntl was used: closes are to be heard of
