@@ -36,7 +36,9 @@ constexpr size_t kMaxReadsAtOnce = 128;      // under one hold of the tree's loc
 constexpr size_t kMaxHoldBytes = 64u << 10;  // of answers, and one, under one hold
 constexpr size_t kMaxHelloBytes = 4u << 10;  // of the first frame
 constexpr size_t kRequestBytes = 512;        // of a write on its way, beside its body
-constexpr size_t kLoggedScheme = 64;         // bytes of a scheme that nobody knows
+// A long read that waits counts as so many: a client can't have thousands of them answered at once.
+constexpr size_t kLongReadBytes = 256u << 10;
+constexpr size_t kLoggedScheme = 64;  // bytes of a scheme that nobody knows
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 constexpr auto kFreshTime = std::chrono::seconds(1);  // not disturbed for so long
 constexpr size_t kMinFresh = 16;
@@ -517,6 +519,7 @@ bool WireServer::take_request(const ConnectionPtr& connection, std::string_view 
   waiting.since = Clock::now();
   waiting.held_bytes = sizeof(WaitingRequest) + body.size();
   if (!reads_now) waiting.held_bytes += kRequestBytes + bytes_of(c.identities);
+  if (is_long(type)) waiting.held_bytes += kLongReadBytes;
   c.waiting_bytes += waiting.held_bytes;
   budget_.begin_request(waiting.held_bytes);
   if (reads_now) {

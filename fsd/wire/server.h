@@ -166,6 +166,7 @@ class WireServer : public consensus::ReplicaListener {
   void submit(Submission submission);
   void synced(const Submission& sync, const tree::Outcome& outcome);
   void answered(const Submission& submission, const tree::Outcome& outcome);
+  static bool has_write_behind(const Connection& connection);
   void drain(Connection& connection);
   void mark_dirty(const ConnectionPtr& connection);
   void close_all(const char* why);

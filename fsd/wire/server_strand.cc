@@ -330,6 +330,13 @@ void WireServer::answered(const Submission& submission, const Outcome& outcome) 
   if (type == OpCode::kCloseSession) finish(connection);
 }
 
+// Whether a write of the same client waits behind the first request. A read must not see what a
+// later write of its client made: it can't be put off until that is applied.
+bool WireServer::has_write_behind(const Connection& c) {
+  return std::any_of(std::next(c.waiting.begin()), c.waiting.end(),
+                     [](const WaitingRequest& request) { return !is_read(request.type); });
+}
+
 // Hands out the answers that are next, and answers the reads behind them: those of the state that
 // the write before them made, whatever else is in the same batch.
 void WireServer::drain(Connection& c) {
@@ -340,7 +347,8 @@ void WireServer::drain(Connection& c) {
     if (next.answered) {
       c.out += next.bytes;
     } else if (is_read(next.type)) {
-      c.stalled = is_enough || c.unsent() >= kPauseOutBytes;  // `send` goes on from here
+      bool is_due = is_enough || c.unsent() >= kPauseOutBytes;
+      c.stalled = is_due && !has_write_behind(c);  // `send` goes on from here
       if (c.stalled) break;
       if (!answer_read(c, tree, next.xid, next.type, next.bytes)) break;
       is_enough = is_long(next.type);
