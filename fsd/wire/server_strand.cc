@@ -331,7 +331,8 @@ void WireServer::answered(const Submission& submission, const Outcome& outcome) 
 }
 
 // Whether a write of the same client waits behind the first request. A read must not see what a
-// later write of its client made: it can't be put off until that is applied.
+// later write of its client made: it can't be put off until that is applied. Where such answers
+// become more than kMaxOutBytes, or than clients may hold, the connection is cut off.
 bool WireServer::has_write_behind(const Connection& c) {
   return std::any_of(std::next(c.waiting.begin()), c.waiting.end(),
                      [](const WaitingRequest& request) { return !is_read(request.type); });
@@ -350,6 +351,13 @@ void WireServer::drain(Connection& c) {
       bool is_due = is_enough || c.unsent() >= kPauseOutBytes;
       c.stalled = is_due && !has_write_behind(c);  // `send` goes on from here
       if (c.stalled) break;
+      if (c.unsent() >= kPauseOutBytes) {
+        count(c);
+        if (c.unsent() > kMaxOutBytes || budget_.is_exceeded()) {
+          cut(c, fmt::format("{} bytes of answers wait for it", c.unsent()));
+          break;
+        }
+      }
       if (!answer_read(c, tree, next.xid, next.type, next.bytes)) break;
       is_enough = is_long(next.type);
     } else {
