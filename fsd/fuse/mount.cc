@@ -29,6 +29,7 @@ constexpr int64_t kRootAgainMs = 500;
 constexpr auto kAnswerWait = std::chrono::milliseconds(2);  // of the strand, for a thread to run
 constexpr auto kAnswerPause = std::chrono::microseconds(20);
 constexpr int64_t kLateAgainMs = 1;
+constexpr int32_t kNoVersion = -2;  // that no znode has
 constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
 constexpr uint32_t kFuseRead = 15;  // FUSE_READ
 
@@ -230,7 +231,8 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
   is_landing_ = true;
 }
 
-// A handle that was up to date stays so across the rename.
+// A handle that was up to date stays so across the rename, and one that was behind stays behind:
+// the versions of the new znode begin anew, and may be those that it knows.
 void Mount::follow(TxnBatch& batch, size_t n, const RenameSeen& rename) {
   std::lock_guard lock(handles_mutex_);
   for (auto& [number, file] : files_) {
@@ -238,8 +240,10 @@ void Mount::follow(TxnBatch& batch, size_t n, const RenameSeen& rename) {
     if (!node) continue;
     bool goes_along = tree::is_within(node->path, rename.from) ||
                       (rename.is_exchange() && tree::is_within(node->path, rename.to));
-    if (!goes_along || file->base_version != batch.version_before(n, node->path)) continue;
+    if (!goes_along) continue;
+    bool is_behind = file->base_version != batch.version_before(n, node->path);
     file->base_version = node->path == rename.from ? rename.version : 0;
+    if (is_behind) file->base_version = kNoVersion;
   }
 }
 

@@ -342,6 +342,21 @@ while time.monotonic() < end:
                 process.kill()
                 process.wait()
 
+    def test_a_rename_brings_no_handle_up_to_date(self):
+        self.write("f", "base")
+        os.rename(self.p("f"), self.p("g"))  # the versions of g begin anew
+        fd = os.open(self.p("g"), os.O_RDWR)
+        with open(self.p("g"), "a") as f:
+            f.write(" and more")
+        os.rename(self.p("g"), self.p("h"))
+        os.write(fd, b"lost")
+        with self.assertRaises(OSError) as caught:
+            os.fsync(fd)
+        self.assertEqual(caught.exception.errno, errno.ESTALE)
+        with self.assertRaises(OSError):
+            os.close(fd)
+        self.assertEqual(self.read("h"), "base and more")
+
     def test_a_waiter_can_be_interrupted_and_killed(self):
         holder = os.open(self.p("@/lock"), os.O_RDWR)
         fcntl.flock(holder, fcntl.LOCK_EX)
