@@ -2,7 +2,7 @@
 // hellos of those who come. All on the io thread.
 //
 // A server that is not a member may become one; until then its hello says where it listens. Bounds:
-// kMaxGuests connections that have not said who they are, for kHelloLimit each; kMaxGuests
+// most_strangers() connections that have not said who they are, for kHelloLimit each; as many
 // strangers. Rules: FORMATS.md 4.1, 4.2; Java: QuorumCnxManager.
 #pragma once
 

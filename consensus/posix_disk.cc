@@ -20,9 +20,17 @@ DiskStatus failure(const std::string& operation, const std::string& path) {
 // The process, or the machine, has no file descriptor left.
 bool lacks_descriptor(int error) { return error == EMFILE || error == ENFILE; }
 
+void wait_for_descriptor() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
+
 // To whoever reads, what can't be read is damage, and a file that got its name must not be left
 // unsynced: they wait for a descriptor.
-void wait_for_descriptor() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
+int open_patiently(const std::string& path, int flags) {
+  int fd = -1;
+  while ((fd = ::open(path.c_str(), flags | O_CLOEXEC)) < 0 && lacks_descriptor(errno)) {
+    wait_for_descriptor();
+  }
+  return fd;
+}
 
 class PosixFile : public File {
  public:
@@ -74,17 +82,15 @@ class PosixFile : public File {
 }  // namespace
 
 DiskStatus PosixDisk::open(const std::string& name, bool create, std::unique_ptr<File>& file) {
-  int fd = -1;
-  while (true) {
-    fd = ::open(path(name).c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
-    if (fd >= 0 || !lacks_descriptor(errno)) break;
-    // Whoever writes steps aside, and comes back, as for want of room.
-    if (create) return DiskStatus{ENOSPC, "open " + path(name) + " (no file descriptor is free)"};
-    wait_for_descriptor();
+  int fd = create ? ::open(path(name).c_str(), O_RDWR | O_CLOEXEC | O_CREAT, 0600)
+                  : open_patiently(path(name), O_RDWR);
+  // Whoever writes steps aside, and comes back, as for want of room.
+  if (fd < 0 && lacks_descriptor(errno)) {
+    return DiskStatus{ENOSPC, "open " + path(name) + " (no file descriptor is free)"};
   }
   // Enough for who only reads (`zabfs check` of a copy, or as another user).
   if (fd < 0 && !create && (errno == EACCES || errno == EROFS)) {
-    fd = ::open(path(name).c_str(), O_RDONLY | O_CLOEXEC);
+    fd = open_patiently(path(name), O_RDONLY);
   }
   if (fd < 0) return failure("open", path(name));
   file = std::make_unique<PosixFile>(fd, path(name));
@@ -114,11 +120,8 @@ DiskStatus PosixDisk::remove(const std::string& name) {
 }
 
 DiskStatus PosixDisk::sync_directory() {
-  int fd = -1;
-  while ((fd = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
-    if (!lacks_descriptor(errno)) return failure("open", directory_);
-    wait_for_descriptor();
-  }
+  int fd = open_patiently(directory_, O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return failure("open", directory_);
   DiskStatus status = ::fsync(fd) == 0 ? DiskStatus() : failure("fsync", directory_);
   status.of_sync = !status.ok();
   ::close(fd);

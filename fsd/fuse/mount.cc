@@ -125,7 +125,7 @@ void Mount::stop() {
 
 // ---- commits
 
-void Mount::forget_caches(NodeTable::Forget forget) {
+void Mount::forget_caches(const NodeTable::Forget& forget) {
   std::vector<KernelNode> coming;
   for (KernelNode id : forget.attributes) {
     if (pages_->must_forget(id) && !kernel_.forget_attributes(id)) coming.push_back(id);

@@ -188,7 +188,7 @@ class Mount : public consensus::ReplicaListener {
   void list(KernelNode id, Listing& listing) const;
   bool fill_listed(KernelNode id, const std::string& name, struct stat& st) const;
   bool is_outdated(KernelNode id, const Listing& listing) const;
-  void forget_caches(NodeTable::Forget forget);
+  void forget_caches(const NodeTable::Forget& forget);
   void await_answers(std::vector<KernelNode>& coming);
   bool is_up_to_date(KernelNode id);
   void forget_late();

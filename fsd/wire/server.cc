@@ -224,7 +224,7 @@ WireServer::Visitor WireServer::visitor_of(const Local::socket& socket) {
   std::variant<tree::Identities, std::string> peer =
       identities_of_peer(const_cast<Local::socket&>(socket).native_handle());
   if (auto* why = std::get_if<std::string>(&peer)) {
-    spdlog::warn("client port: refused a connection to the Unix-domain socket: {}", *why);
+    warn(fmt::format("client port: refused a connection to the Unix-domain socket: {}", *why));
     return {};
   }
   auto& identities = std::get<tree::Identities>(peer);

@@ -101,7 +101,7 @@ class WireServer : public consensus::ReplicaListener {
   template <class Acceptor>
   void accept(Acceptor& acceptor);
   Visitor visitor_of(const tcp::socket& socket, bool secure) const;
-  static Visitor visitor_of(const Local::socket& socket);
+  Visitor visitor_of(const Local::socket& socket);
   void admit(Connection::Socket socket, Visitor visitor);
   bool unseal(const ConnectionPtr& connection, std::string_view bytes);
   void read(const ConnectionPtr& connection);
@@ -122,6 +122,7 @@ class WireServer : public consensus::ReplicaListener {
   void refuse_write(const ConnectionPtr& connection, int32_t xid, tree::OpCode type);
   void refuse(const ConnectionPtr& connection, const std::string& why);
   void gone(const ConnectionPtr& connection);
+  std::vector<ConnectionPtr> all_connections() const;
   void no_longer_fresh(uint64_t number);
   void forget_watches(uint64_t number);
   void sweep();

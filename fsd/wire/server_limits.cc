@@ -39,18 +39,20 @@ size_t WireServer::most_connections(size_t configured) {
   return configured == 0 ? most : std::min(most, configured);
 }
 
+std::vector<ConnectionPtr> WireServer::all_connections() const {
+  std::vector<ConnectionPtr> all;
+  std::lock_guard lock(connections_mutex_);
+  for (const auto& [number, connection] : connections_) all.push_back(connection);
+  return all;
+}
+
 void WireServer::sweep() {
   sweep_timer_.expires_after(kSweepInterval);
   sweep_timer_.async_wait([this](error_code error) {
     if (error) return;
-    std::vector<ConnectionPtr> all;
-    {
-      std::lock_guard lock(connections_mutex_);
-      for (const auto& [number, connection] : connections_) all.push_back(connection);
-    }
     auto now = Clock::now();
     sweeps_short_ = budget_.is_short() ? sweeps_short_ + 1 : 0;
-    for (const ConnectionPtr& connection : all) {
+    for (const ConnectionPtr& connection : all_connections()) {
       std::lock_guard lock(connection->mutex);
       look_at(*connection, now, sweeps_short_ > kMaxSweepsShort);
     }
@@ -85,13 +87,8 @@ size_t WireServer::kept_bytes() const { return std::min(kKeptBytes, budget_.shar
 // Cuts off who holds the most and has moved least, until the rest is within the limit.
 void WireServer::relieve() {
   relieving_ = false;
-  std::vector<ConnectionPtr> all;
-  {
-    std::lock_guard lock(connections_mutex_);
-    for (const auto& [number, connection] : connections_) all.push_back(connection);
-  }
   std::vector<std::pair<size_t, ConnectionPtr>> by_weight;
-  for (const ConnectionPtr& connection : all) {
+  for (const ConnectionPtr& connection : all_connections()) {
     std::lock_guard lock(connection->mutex);
     size_t own = connection->counted_bytes;
     if (connection->dead || own <= least_to_cut()) continue;

@@ -481,11 +481,7 @@ void WireServer::close_read_only() {
 }
 
 void WireServer::close_all(const char* why) {
-  std::vector<ConnectionPtr> all;
-  {
-    std::lock_guard lock(connections_mutex_);
-    for (const auto& [number, connection] : connections_) all.push_back(connection);
-  }
+  std::vector<ConnectionPtr> all = all_connections();
   if (!all.empty()) spdlog::info("client port: closes {} connections: {}", all.size(), why);
   for (const ConnectionPtr& connection : all) {
     std::lock_guard lock(connection->mutex);

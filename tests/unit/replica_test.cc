@@ -203,6 +203,10 @@ class Observes : public ReplicaTest {
             Packet(PacketType::kNewLeader, Zxid::make(epoch, 0), config_.zab.ensemble.text()));
     run();
   }
+  void receive_up_to_date() {
+    receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+    run();
+  }
   void lose_leader() {
     on_strand([&] { replica_->on_link_down(link_); });
     run();
@@ -246,8 +250,7 @@ TEST_F(Observes, ShowsNothingOfASnapshotBeforeItIsKnownThatAllInItWasCommitted) 
   receive_snapshot(Zxid::make(1, 3), "/kept");
   receive_new_leader(2);
   EXPECT_FALSE(shows("/kept"));
-  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
-  run();
+  receive_up_to_date();
   EXPECT_TRUE(shows("/kept"));
   EXPECT_FALSE(shows("/lost"));
   pass(200);  // and the log says so
@@ -267,8 +270,7 @@ TEST_F(Observes, ShowsASnapshotOnceALaterLeaderGoesOnFromIt) {
   receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 5)));
   receive_new_leader(2);
   EXPECT_FALSE(shows("/a"));
-  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
-  run();
+  receive_up_to_date();
   EXPECT_TRUE(shows("/a"));
 }
 
@@ -284,8 +286,7 @@ TEST_F(Observes, KeepsNoSnapshotOfAnotherHistoryWhoseNumbersGoOn) {
     receive_txn(Zxid::make(1, counter), "/" + std::to_string(counter));
   }
   receive_new_leader(2);
-  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
-  run();
+  receive_up_to_date();
   EXPECT_TRUE(shows("/kept"));
   pass(200);  // and the log says that it was committed
   run();
@@ -299,8 +300,7 @@ TEST_F(Observes, StoresALeadersSnapshotBehindOneOfItsOwn) {
   join(1);
   receive_snapshot(Zxid::make(1, 5), "/a");
   receive_new_leader(1);
-  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
-  run();
+  receive_up_to_date();
   receive_txn(Zxid::make(1, 6), "/6");
   lose_leader();
   on_strand([this] { replica_->take_snapshot(); });
@@ -321,8 +321,7 @@ TEST_F(Observes, TakesNoSnapshotOfATreeThatDiffersFromTheLeaders) {
   join(1);
   receive_snapshot(Zxid::make(1, 5), "/a");
   receive_new_leader(1);
-  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
-  run();
+  receive_up_to_date();
   receive_txn(Zxid::make(1, 6), "/6", 1);
   EXPECT_NE(replica_->divergence(), "");
   take_snapshot();
