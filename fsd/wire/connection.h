@@ -44,8 +44,9 @@ struct WaitingRequest {
   int32_t xid = 0;
   tree::OpCode type = tree::OpCode::kNotification;
   bool answered = false;
-  size_t held_bytes = 0;  // by it, here and on its way to the tree
-  std::string bytes;      // a read's body, or a write's answer once there is one
+  size_t held_bytes =
+      0;              // by it, here and on its way to the tree; a read's answer is in it already
+  std::string bytes;  // a read's body, or a write's answer once there is one
   Clock::time_point since;
 };
 
@@ -89,7 +90,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
   bool paused = false;  // reading goes on when there is room again
   bool waits_for_room = false;
   bool is_dirty = false;  // on the strand's list of those to send for
-  bool stalled = false;   // reads that are next wait until there is room for their answers
+  bool stalled = false;   // reads that are next wait for room; until then no request is taken
   int sweeps_over = 0;    // how long it has been kOver, and still has something to read
   int sweeps_stuck = 0;   // for how long no byte and no whole request has passed
   bool moved = false;     // one has since the last sweep
@@ -115,7 +116,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
   size_t unsent() const { return out.size() - out_begin + sealed.size() - sealed_begin; }
   size_t held() const { return out.capacity() + sealed.capacity() + in_bytes + waiting_bytes; }
   bool can_take_more(const Budget& budget) const {
-    return waiting.size() < kMaxUnanswered && waiting_bytes < kMaxUnansweredBytes &&
+    return !stalled && waiting.size() < kMaxUnanswered && waiting_bytes < kMaxUnansweredBytes &&
            unsent() < kPauseOutBytes &&
            budget.may_take_more({waiting.size(), waiting_bytes, waiting_bytes + unsent()});
   }

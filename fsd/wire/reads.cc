@@ -26,6 +26,20 @@ namespace {
 constexpr Error kTooLong = Error::kBadArguments;
 constexpr Error kNoRoom = Error::kThrottledOp;
 
+constexpr size_t kExpectedNameBytes = 32;             // of a child, in a listing
+constexpr size_t kLongReadBytes = size_t{256} << 10;  // of what is long to make, though it be short
+
+bool is_part_of_multi_read(OpCode type) {
+  return type == OpCode::kGetData || type == OpCode::kGetChildren;
+}
+
+size_t expected_bytes_of(const tree::Tree& tree, OpCode type, std::string_view path) {
+  const ZNode* node = tree.find(path.empty() ? std::string_view("/") : path);
+  if (node == nullptr) return 0;
+  if (type == OpCode::kGetData) return node->data.view().size();
+  return node->children.size() * kExpectedNameBytes;
+}
+
 // One read in the making. Each method reads its request and appends its answer's body; what was
 // appended before an error is cut off again by the caller. What has no bound of its own stops as
 // soon as the answer is too long.
@@ -200,9 +214,7 @@ class Read {
       in_.i32();
       if (!in_.ok()) return Error::kMarshallingError;
       if (done) break;
-      if (type != OpCode::kGetData && type != OpCode::kGetChildren) {
-        return Error::kMarshallingError;
-      }
+      if (!is_part_of_multi_read(type)) return Error::kMarshallingError;
       std::string_view path = path_here();
       in_.boolean();
       const ZNode* node = nullptr;
@@ -422,6 +434,23 @@ Error append_answer(const ReadContext& context, int32_t xid, OpCode type, std::s
   }
   if (!events.empty()) out.insert(start, events);
   return error;
+}
+
+size_t expected_answer_bytes(const tree::Tree& tree, OpCode type, std::string_view body) {
+  Reader in(body);
+  if (type == OpCode::kGetData || type == OpCode::kGetChildren || type == OpCode::kGetChildren2) {
+    return expected_bytes_of(tree, type, in.string());
+  }
+  size_t bytes = is_long(type) ? kLongReadBytes : 0;
+  while (type == OpCode::kMultiRead && bytes < kMaxAnswerBytes) {
+    auto part = static_cast<OpCode>(in.i32());
+    bool done = in.boolean();
+    in.i32();
+    if (!in.ok() || done || !is_part_of_multi_read(part)) break;
+    bytes += expected_bytes_of(tree, part, in.string());
+    in.boolean();
+  }
+  return bytes;
 }
 
 bool is_long(OpCode type) {

@@ -50,6 +50,10 @@ inline constexpr size_t kMaxAnswerBytes = 16u << 20;
 tree::Error append_answer(const ReadContext& context, int32_t xid, tree::OpCode type,
                           std::string_view body, std::string& out);
 
+// About as many bytes as the answer will have, if the tree is still the same by then: what a read
+// that has to wait counts as. Costs a look-up, or one for each part of a multi-read.
+size_t expected_answer_bytes(const tree::Tree& tree, tree::OpCode type, std::string_view body);
+
 // Whether one answer may take long, though it be short: nothing else is read under the same hold of
 // the tree's lock.
 bool is_long(tree::OpCode type);

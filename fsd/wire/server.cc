@@ -36,9 +36,7 @@ constexpr size_t kMaxReadsAtOnce = 128;      // under one hold of the tree's loc
 constexpr size_t kMaxHoldBytes = 64u << 10;  // of answers, and one, under one hold
 constexpr size_t kMaxHelloBytes = 4u << 10;  // of the first frame
 constexpr size_t kRequestBytes = 512;        // of a write on its way, beside its body
-// A long read that waits counts as so many: a client can't have thousands of them answered at once.
-constexpr size_t kLongReadBytes = 256u << 10;
-constexpr size_t kLoggedScheme = 64;  // bytes of a scheme that nobody knows
+constexpr size_t kLoggedScheme = 64;         // bytes of a scheme that nobody knows
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 constexpr auto kFreshTime = std::chrono::seconds(1);  // not disturbed for so long
 constexpr size_t kMinFresh = 16;
@@ -476,7 +474,18 @@ bool WireServer::take_request(const ConnectionPtr& connection, std::string_view 
   Connection& c = *connection;
   size_t begin = c.in_begin - frame.size() - sizeof(int32_t);
   bool reads_now = is_read(type);
+  size_t answer_bytes = 0;
   std::unique_lock lock(c.mutex);
+  if (reads_now && !c.waiting.empty()) {
+    lock.unlock();  // the tree's lock is taken before a connection's
+    answer_bytes = host_.replica().read(
+        [type, body](const tree::Tree& tree) { return expected_answer_bytes(tree, type, body); });
+    lock.lock();
+  }
+  if (c.stalled) {  // else it could be a write, and done before the reads that wait
+    c.in_begin = begin;
+    return false;
+  }
   if (!reads.empty() && !(reads_now && c.waiting.empty())) {
     lock.unlock();  // what was read before this request is answered before it
     if (!answer_reads(connection, reads)) return false;
@@ -517,9 +526,8 @@ bool WireServer::take_request(const ConnectionPtr& connection, std::string_view 
   waiting.xid = xid;
   waiting.type = type;
   waiting.since = Clock::now();
-  waiting.held_bytes = sizeof(WaitingRequest) + body.size();
+  waiting.held_bytes = sizeof(WaitingRequest) + body.size() + answer_bytes;
   if (!reads_now) waiting.held_bytes += kRequestBytes + bytes_of(c.identities);
-  if (is_long(type)) waiting.held_bytes += kLongReadBytes;
   c.waiting_bytes += waiting.held_bytes;
   budget_.begin_request(waiting.held_bytes);
   if (reads_now) {
@@ -731,7 +739,6 @@ void WireServer::send(const ConnectionPtr& connection) {
   if (c.tls && c.out.capacity() > kept_bytes()) c.out.shrink_to_fit();
   count(c);
   if (c.stalled && c.unsent() < kPauseOutBytes) {
-    c.stalled = false;
     asio::post(c.socket.get_executor(), [this, connection] { go_on_draining(connection); });
   }
   if (c.paused && c.phase == Phase::kOpen && c.can_take_more(budget_)) {

@@ -343,6 +343,7 @@ bool WireServer::has_write_behind(const Connection& c) {
 void WireServer::drain(Connection& c) {
   const tree::Tree& tree = host_.replica().tree();
   bool is_enough = false;
+  c.stalled = false;
   while (!c.waiting.empty() && !c.dead) {
     WaitingRequest& next = c.waiting.front();
     if (next.answered) {
