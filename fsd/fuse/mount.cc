@@ -238,8 +238,9 @@ void Mount::follow(TxnBatch& batch, size_t n, const RenameSeen& rename) {
     if (!node) continue;
     bool goes_along = tree::is_within(node->path, rename.from) ||
                       (rename.is_exchange() && tree::is_within(node->path, rename.to));
-    if (!goes_along || file->base_version != batch.version_before(n, node->path)) continue;
-    file->base_version = node->path == rename.from ? rename.version : 0;
+    if (!goes_along) continue;
+    file->written.renamed(batch.version_before(n, node->path),
+                          node->path == rename.from ? rename.version : 0);
   }
 }
 

@@ -39,6 +39,7 @@
 #include "fsd/fuse/replay.h"
 #include "fsd/fuse/txn_view.h"
 #include "fsd/fuse/view.h"
+#include "fsd/fuse/write_buffer.h"
 #include "fsd/recipes/room.h"
 #include "fsd/session.h"
 #include "fsd/writer.h"
@@ -210,16 +211,16 @@ class Mount : public consensus::ReplicaListener {
                     const tree::ZNode& znode, bool is_new);
   void write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
                 int flags);
-  void refuse_write(fuse_req_t req, const FilePtr& file, int flags, int error);
-  void fail_contents(const FilePtr& file, int error);
-  std::string current_data(const std::string& path) const;
+  // On the strand: what is committed of a file; none if there is no such znode.
+  std::optional<WriteBuffer::Committed> committed(const std::string& path) const;
   tree::Bytes data_of(KernelNode id) const;
-  std::string own_image(const OpenFile& file, const std::string& path) const;
   void commit_file(const FilePtr& file, std::function<void(int)> done);
   void commit_and_tell(const FilePtr& file, std::function<void(int)> tell);
-  void send_commit(const FilePtr& file, const std::string& path);
-  void commit_answered(const FilePtr& file, const tree::Outcome& outcome, bool was_append);
-  void mark_dirty(const FilePtr& file);
+  void send_commit(const FilePtr& file, const Node& node, WriteBuffer::Commit begun);
+  void commit_answered(const FilePtr& file, const tree::Outcome& outcome);
+  // After a change of what a handle has written; `answer` is what became of the write or commit.
+  void note_written(const FilePtr& file, WriteBuffer::Answer answer = {});
+  void flush_soon(const FilePtr& file);
   void truncate_path(fuse_req_t req, fuse_ino_t node, off_t size, int tries,
                      std::function<void()> then);
   // Data written by others than root takes setuid and setgid away, before it is committed.
@@ -351,8 +352,8 @@ class Mount : public consensus::ReplicaListener {
   std::unordered_map<int32_t, LocalChange> local_changes_;  // by cxid of our session
   std::unordered_set<int32_t> native_;  // writes by operations that the kernel tells of itself
   std::map<tree::Zxid, RenameSeen> renames_;  // of the batch in progress
-  std::map<std::string, tree::Kind> kinds_;  // the same: of znodes that it may make another kind
-  std::vector<ReplayOp> replays_;            // the same
+  std::map<std::string, tree::Kind> kinds_;   // the same: of znodes that it may make another kind
+  std::vector<ReplayOp> replays_;             // the same
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
   std::map<LockKey, HeldLock> held_locks_;
   std::atomic<bool> has_posix_locks_{false};  // fcntl was used: closes are to be heard of

@@ -175,7 +175,7 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
   struct stat wanted = *attributes;
   auto refuse = [this, req, set, handle](int error) {
     FilePtr file = (set & FUSE_SET_ATTR_SIZE) != 0 ? find_file(handle) : nullptr;
-    if (file && file->writable) return refuse_write(req, file, 0, error);
+    if (file && file->writable) note_written(file, file->written.refuse(false, error));
     fuse_reply_err(req, error);
   };
   auto body = [this, req, id, wanted, set, handle] {
@@ -213,24 +213,17 @@ void Mount::set_size(fuse_req_t req, fuse_ino_t id, off_t size, uint64_t handle,
                      std::function<void()> then) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  bool too_large = size < 0 || static_cast<size_t>(size) > tree::kMaxDataBytes;
+  auto bytes = static_cast<size_t>(size);  // a negative one is too large, too
   FilePtr file = find_file(handle);
   if (!file || !file->writable) {
-    if (too_large) return static_cast<void>(fuse_reply_err(req, EFBIG));
+    if (bytes > tree::kMaxDataBytes) return static_cast<void>(fuse_reply_err(req, EFBIG));
     return truncate_path(req, id, size, kTruncateTries, then);
   }
   // ftruncate: one more write of this handle's.
-  if (file->stale || file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  if (file->failed != 0) return static_cast<void>(fuse_reply_err(req, file->failed));
-  if (too_large) return refuse_write(req, file, 0, EFBIG);
-  if (!file->content || !file->appended.empty()) {
-    file->content = own_image(*file, node->path);
-    file->appended.clear();
-  }
-  file->content->resize(static_cast<size_t>(size), '\0');
-  file->dirty_content = true;
-  file->bare_truncation = false;
-  mark_dirty(file);
+  WriteBuffer::Answer answer =
+      file->written.resize(bytes, committed(node->path).value_or(WriteBuffer::Committed{}));
+  note_written(file, answer);
+  if (answer.error != 0) return static_cast<void>(fuse_reply_err(req, answer.error));
   then();
 }
 
@@ -259,9 +252,7 @@ void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wa
     bool deferred = false;
     std::lock_guard lock(handles_mutex_);
     for (auto& [number, file] : files_) {
-      if (file->node != id || !file->dirty_content) continue;
-      file->set_mtime = change.mtime;
-      deferred = true;
+      if (file->node == id) deferred |= file->written.defer_mtime(*change.mtime);
     }
     if (deferred) change.mtime.reset();
   }

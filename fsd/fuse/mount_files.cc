@@ -39,21 +39,14 @@ Mount::FilePtr Mount::make_file(const Node& node, const fuse_file_info& info, pi
   auto file = std::make_shared<OpenFile>();
   file->number = next_handle_++;
   file->node = node.id;
-  file->flags = info.flags;
   file->opener = pid;
   bool truncates = (info.flags & O_TRUNC) != 0 && !is_new;
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
-  file->czxid = znode.stat.czxid;
-  file->base_version = znode.stat.version;
   file->shown = znode.data;  // readable through this handle even if the znode goes
-  file->unconditional = (info.flags & O_TRUNC) != 0;
-  if (file->unconditional) {
-    file->content = "";
-    file->bare_truncation = truncates;
-  } else if (file->writable) {
-    file->base = znode.data;
-  }
-  if (file->writable) file->mark = mark_writer(node.id);
+  if (!file->writable) return file;
+  file->written =
+      WriteBuffer(info.flags, is_new, znode.stat.czxid, {znode.data, znode.stat.version});
+  file->mark = mark_writer(node.id);
   return file;
 }
 
@@ -92,7 +85,7 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   });
   if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
   info.fh = add_file(file);
-  if (file->bare_truncation) mark_dirty(file);
+  if (file->written.is_only_truncated()) note_written(file);
   info.direct_io = use == PageCache::Use::kDirect;
   info.keep_cache = use == PageCache::Use::kWarm;
   info.noflush = !file->writable && !has_posix_locks_;
@@ -100,7 +93,7 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   if (file->writable) kernel_wrote(node.id);  // a truncation
   if (opened) return;
   // The opener was killed meanwhile: nothing was truncated.
-  if (file->bare_truncation.exchange(false)) mark_dirty(file);
+  if (file->written.cancel_truncation()) note_written(file);
   std::lock_guard lock(handles_mutex_);
   files_.erase(info.fh);
 }
@@ -123,7 +116,7 @@ void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_inf
   });
   if (!file) return static_cast<void>(fuse_reply_err(req, error));
   info.fh = add_file(file);
-  if (file->bare_truncation) mark_dirty(file);
+  if (file->written.is_only_truncated()) note_written(file);
   info.direct_io = 1;
   info.noflush = !file->writable && !has_posix_locks_;
   fuse_reply_create(req, &entry, &info);
@@ -161,11 +154,10 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
 
 // ---- read
 
-std::string Mount::current_data(const std::string& path) const {
-  return host_.replica().read([&](const tree::Tree& tree) {
-    const tree::ZNode* node = tree.find(path);
-    return node == nullptr ? std::string() : std::string(node->data.view());
-  });
+std::optional<WriteBuffer::Committed> Mount::committed(const std::string& path) const {
+  const tree::ZNode* znode = host_.replica().tree().find(path);
+  if (znode == nullptr) return std::nullopt;
+  return WriteBuffer::Committed{znode->data, znode->stat.version};
 }
 
 tree::Bytes Mount::data_of(KernelNode id) const {
@@ -174,16 +166,6 @@ tree::Bytes Mount::data_of(KernelNode id) const {
     const tree::ZNode* znode = znode_of(tree, id, node);
     return znode == nullptr ? tree::Bytes() : znode->data;
   });
-}
-
-// What a writing handle itself sees.
-std::string Mount::own_image(const OpenFile& file, const std::string& path) const {
-  if (file.failed != 0) return current_data(path);
-  if (file.dirty_content) return *file.content;
-  if (!file.appended.empty()) return current_data(path) + file.appended;
-  if (file.content && !file.bare_truncation) return *file.content;
-  if ((file.flags & O_APPEND) != 0 || file.unconditional) return current_data(path);
-  return std::string(file.base.view());
 }
 
 void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
@@ -210,8 +192,9 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
     }
   }
   if (file->writable) {
-    return on_strand(
-        [this, file, path = node ? node->path : "", reply] { reply(own_image(*file, path)); });
+    return on_strand([this, file, path = node ? node->path : "", reply] {
+      reply(file->written.image(committed(path).value_or(WriteBuffer::Committed{})));
+    });
   }
   if (node && waits_for_release(node->path, [this, req, id, size, offset, given = *info] {
         read(req, id, size, offset, &given);
@@ -234,16 +217,19 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 
 // ---- write
 
-void Mount::mark_dirty(const FilePtr& file) {
-  bool dirty = file->is_dirty() || file->bare_truncation || file->committing;
-  if (dirty == file->marked_dirty) return;
-  if (dirty) {
-    std::optional<Node> node = nodes_.find(file->node);
-    file->dirty_path = node ? node->path : "";
-    kernel_.forget_attributes(file->node);
+void Mount::note_written(const FilePtr& file, WriteBuffer::Answer answer) {
+  file->is_only_truncated = file->written.is_only_truncated();
+  bool dirty = file->written.has_uncommitted() || file->written.is_committing();
+  if (dirty != file->marked_dirty) {
+    if (dirty) {
+      std::optional<Node> node = nodes_.find(file->node);
+      file->dirty_path = node ? node->path : "";
+      kernel_.forget_attributes(file->node);
+    }
+    file->marked_dirty = dirty;
+    nodes_.add_dirty(file->dirty_path, dirty ? +1 : -1);
   }
-  file->marked_dirty = dirty;
-  nodes_.add_dirty(file->dirty_path, dirty ? +1 : -1);
+  if (answer.spoils) kernel_.forget_attributes(file->node);  // it took the size of what was written
 }
 
 void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size, off_t offset,
@@ -254,8 +240,10 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
   FilePtr file = find_file(info->fh);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   bool by_root = fuse_req_ctx(req)->uid == 0;
-  auto refuse = [this, req, file, flags = info->flags](int error) {
-    refuse_write(req, file, flags, error);
+  bool appends = (info->flags & O_APPEND) != 0;
+  auto refuse = [this, req, file, appends](int error) {
+    note_written(file, file->written.refuse(appends, error));
+    fuse_reply_err(req, error);
   };
   auto body = [this, req, file, id, by_root, copy = std::string(bytes, size), offset,
                flags = info->flags] {
@@ -267,67 +255,30 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
   on_strand([this, body = std::move(body), refuse] { writer_.when_writable(body, refuse); });
 }
 
-// A line that is appended stands alone: if it is refused, those before it and after it are not.
-// Whatever else is written is a part of the whole contents, which are worth nothing without it.
-void Mount::refuse_write(fuse_req_t req, const FilePtr& file, int flags, int error) {
-  bool stands_alone = (flags & O_APPEND) != 0 && !file->dirty_content && !file->bare_truncation;
-  if (!stands_alone) fail_contents(file, error);
-  fuse_reply_err(req, error);
-}
-
-void Mount::fail_contents(const FilePtr& file, int error) {
-  if (file->failed == 0) file->failed = error;
-  file->dropped |= file->is_dirty();
-  file->dirty_content = file->bare_truncation = false;
-  file->content.reset();
-  file->appended.clear();
-  file->set_mtime.reset();
-  mark_dirty(file);
-  kernel_.forget_attributes(file->node);  // it took the size of what was written
+void Mount::flush_soon(const FilePtr& file) {
+  if (std::exchange(file->flush_timer, true)) return;
+  host_.post_after(kAppendFlushMs, [this, file] {
+    file->flush_timer = false;
+    if (file->written.is_dirty()) commit_file(file, [](int) {});
+  });
 }
 
 void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
                      int flags) {
   std::optional<Node> node = nodes_.find(file->node);
-  if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  if (file->stale || !node || node->gone) {
-    file->stale = true;
-    return static_cast<void>(fuse_reply_err(req, ESTALE));
-  }
-  if (file->failed != 0) return static_cast<void>(fuse_reply_err(req, file->failed));
-  bool appends = (flags & O_APPEND) != 0;
-  bool own = file->dirty_content || file->bare_truncation;
-  if (appends && !own) {
-    size_t before = host_.replica().tree().find(node->path) != nullptr
-                        ? host_.replica().tree().find(node->path)->data.size()
-                        : 0;
-    if (before + file->appended.size() + bytes.size() > tree::kMaxDataBytes) {
-      return refuse_write(req, file, flags, EFBIG);
-    }
-    file->appended += bytes;
-    if (!std::exchange(file->flush_timer, true)) {
-      host_.post_after(kAppendFlushMs, [this, file] {
-        file->flush_timer = false;
-        if (file->is_dirty()) commit_file(file, [](int) {});
-      });
-    }
+  WriteBuffer& written = file->written;
+  WriteBuffer::Committed now;
+  if (!node || node->gone) {
+    written.lose();
   } else {
-    if (!file->content || !file->appended.empty()) {
-      file->content = own_image(*file, node->path);
-      if (!file->appended.empty()) {
-        file->appended.clear();
-        file->base_version = host_.replica().tree().find(node->path)->stat.version;
-      }
-    }
-    size_t at = appends ? file->content->size() : static_cast<size_t>(offset);
-    if (at + bytes.size() > tree::kMaxDataBytes) return refuse_write(req, file, flags, EFBIG);
-    if (file->content->size() < at + bytes.size()) file->content->resize(at + bytes.size(), '\0');
-    file->content->replace(at, bytes.size(), bytes);
-    file->dirty_content = true;
-    file->bare_truncation = false;
+    now = committed(node->path).value_or(now);
   }
-  file->set_mtime.reset();  // a time set before this data does not hold for it
-  mark_dirty(file);
+  WriteBuffer::Answer answer = (flags & O_APPEND) != 0
+                                   ? written.append(bytes, now)
+                                   : written.write(bytes, static_cast<size_t>(offset), now);
+  note_written(file, answer);
+  if (answer.error != 0) return static_cast<void>(fuse_reply_err(req, answer.error));
+  if (written.has_appended()) flush_soon(file);
   if ((flags & (O_SYNC | O_DSYNC)) == 0) {
     fuse_reply_write(req, bytes.size());
     return kernel_wrote(file->node);

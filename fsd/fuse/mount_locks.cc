@@ -149,19 +149,17 @@ void Mount::give_up(LockKey key, uint64_t handle, std::function<void()> done) {
   commit_file(file, [this, key, done = std::move(done)](int) { unlock(key, done); });
 }
 
-// Who gets a lock through a handle edits what is there now, not what was there when it opened.
 void Mount::lock_granted(uint64_t handle) {
   FilePtr file = find_file(handle);
   if (!file || !file->writable) return;
-  file->lock_session = session_.id();
-  if (file->unconditional || file->is_dirty() || file->committing) return;
+  std::optional<WriteBuffer::Committed> now;
   std::optional<Node> node = nodes_.find(file->node);
-  if (!node || node->gone || node->control != Control::kNone) return;
-  const tree::ZNode* znode = host_.replica().tree().find(node->path);
-  if (znode == nullptr || znode->stat.czxid != node->czxid) return;
-  file->content.reset();
-  file->base = znode->data;
-  file->base_version = znode->stat.version;
+  if (node && !node->gone && node->control == Control::kNone) {
+    const tree::ZNode* znode = host_.replica().tree().find(node->path);
+    bool is_it = znode != nullptr && znode->stat.czxid == node->czxid;
+    if (is_it) now = {znode->data, znode->stat.version};
+  }
+  file->written.lock_taken(session_.id(), now);
 }
 
 void Mount::unlock(LockKey key, std::function<void()> done) {
@@ -169,7 +167,7 @@ void Mount::unlock(LockKey key, std::function<void()> done) {
   if (place == held_locks_.end()) return done();
   auto [ticket, handle] = place->second;
   held_locks_.erase(place);
-  if (FilePtr file = find_file(handle)) file->lock_session = {};
+  if (FilePtr file = find_file(handle)) file->written.lock_given_up();
   // Only what was held has to be gone; without a quorum that is when its session is lost. A
   // contender that is on its way could keep a close waiting for longer.
   if (room_.locks().is_held(ticket)) {
@@ -202,6 +200,7 @@ void Mount::lock_lost(uint64_t handle) {
     }
     if (auto place = files_.find(handle); place != files_.end()) {
       place->second->lost = true;
+      place->second->written.lose();
       if (place->second->cached) cached = place->second->node;
     }
   }

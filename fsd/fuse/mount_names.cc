@@ -216,8 +216,9 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const OpenFile* writ
     return tell_later(
         id, [this, req, id, may_cache] { reply_attributes(req, id, nullptr, may_cache); });
   }
-  if (writer != nullptr && writer->is_dirty()) {
-    st.st_size = static_cast<off_t>(own_image(*writer, node.path).size());
+  if (writer != nullptr && writer->written.is_dirty()) {
+    WriteBuffer::Committed now = committed(node.path).value_or(WriteBuffer::Committed{});
+    st.st_size = static_cast<off_t>(writer->written.image(now).size());
     cacheable = false;
   }
   fuse_reply_attr(req, &st, cacheable ? kLongSeconds : 0);
