@@ -51,6 +51,12 @@ Mount::Mount(consensus::Host& host, MountConfig config, std::string data_dir)
       config_(std::move(config)),
       data_dir_(std::move(data_dir)),
       view_options_{config_.uid, config_.gid},
+      replies_(make_replies([](fuse_req_t interrupted, void* data) {
+        auto* mount = static_cast<Mount*>(fuse_req_userdata(interrupted));
+        mount->on_strand([mount, number = reinterpret_cast<uint64_t>(data)] {
+          mount->interrupts_.interrupt(number);
+        });
+      })),
       pages_(std::make_shared<PageCache>(
           (config_.cache_after_ms > 0 ? config_.cache_after_ms : kCalmMs) * 1'000)),
       session_(host, config_.session_timeout_ms),
@@ -120,6 +126,7 @@ void Mount::stop() {
   page_lane_.stop();  // while READs are still answered
   kernel_.unmount();
   kernel_.join();
+  replies_->close();
 }
 
 // ---- commits
@@ -372,9 +379,9 @@ void Mount::note_settled() {
   if (!std::exchange(is_settled_, true)) settled_.set_value();
 }
 
-void Mount::when_writable(fuse_req_t req, std::function<void()> body) {
-  on_strand([this, req, body = std::move(body)]() mutable {
-    writer_.when_writable(std::move(body), [req](int error) { fuse_reply_err(req, error); });
+void Mount::when_writable(const RequestPtr& request, std::function<void()> body) {
+  on_strand([this, request, body = std::move(body)]() mutable {
+    writer_.when_writable(std::move(body), [request](int error) { request->reply(error); });
   });
 }
 
@@ -407,16 +414,12 @@ void Mount::barrier(fuse_req_t req) {
       return;
     }
   }
-  on_strand([this, req] {
-    auto answered = std::make_shared<bool>(false);
-    uint64_t number = writer_.expect([req, answered] {
-      *answered = true;
-      fuse_reply_err(req, EIO);
-    });
-    host_.replica().sync(tree::SessionId{}, [this, req, answered, number](const Outcome&) {
+  on_strand([this, request = hold(req)] {
+    uint64_t number = writer_.expect([request] { request->reply(EIO); });
+    host_.replica().sync(tree::SessionId{}, [this, request, number](const Outcome&) {
       writer_.settled(number);
       if (kernel_lags()) forget_names();
-      if (!std::exchange(*answered, true)) fuse_reply_err(req, 0);
+      if (!request->is_answered()) request->reply(0);
     });
   });
 }

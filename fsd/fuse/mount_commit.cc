@@ -93,16 +93,17 @@ void Mount::commit_and_tell(const FilePtr& file, std::function<void(int)> tell) 
 void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   pid_t pid = fuse_req_ctx(req)->pid;
   LockKey owner{LockOwner::kProcess, info->lock_owner, id};
+  RequestPtr request = hold(req);
   if (ControlPtr control = find_control(info)) {
-    return on_strand([this, req, control, owner] {
+    return on_strand([this, request, control, owner] {
       unlock(owner, [] {});  // POSIX locks end with any close by their owner
-      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
+      control->handle->flush([request](int error) { request->reply(error); });
     });
   }
   FilePtr file = find_file(info->fh);
-  on_strand([this, req, file, pid, owner] {
-    auto reply = [this, req, owner](int error) {
-      unlock(owner, [req, error] { fuse_reply_err(req, error); });
+  on_strand([this, request, file, pid, owner] {
+    auto reply = [this, request, owner](int error) {
+      unlock(owner, [request, error] { request->reply(error); });
     };
     if (!file) return reply(0);
     if (file->written.waits_at_flush(pid == file->opener)) return reply(0);
@@ -113,14 +114,14 @@ void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
 void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   static_cast<void>(id);
   if (ControlPtr control = find_control(info)) {
-    return on_strand([req, control] {
-      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
+    return on_strand([request = hold(req), control] {
+      control->handle->flush([request](int error) { request->reply(error); });
     });
   }
   FilePtr file = find_file(info->fh);
   if (!file || !file->writable) return barrier(req);
-  on_strand([this, req, file] {
-    commit_and_tell(file, [req](int error) { fuse_reply_err(req, error); });
+  on_strand([this, request = hold(req), file] {
+    commit_and_tell(file, [request](int error) { request->reply(error); });
   });
 }
 
@@ -169,7 +170,7 @@ void Mount::release_done(const std::string& path) {
 
 void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   uint64_t number = info->fh;
-  on_strand([this, req, id, number] {
+  on_strand([this, request = hold(req), id, number] {
     release_control(number);
     FilePtr file;
     {
@@ -189,7 +190,7 @@ void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
     } else {
       unlock();
     }
-    fuse_reply_err(req, 0);
+    request->reply(0);
   });
 }
 

@@ -18,6 +18,11 @@ using tree::Outcome;
 namespace {
 
 constexpr int64_t kAppendFlushMs = 800;  // appended data is committed unasked within a second
+
+std::string_view part_of(std::string_view data, size_t size, off_t offset) {
+  return data.substr(std::min(static_cast<size_t>(offset), data.size()), size);
+}
+
 }  // namespace
 
 uint64_t Mount::add_file(FilePtr file) {
@@ -65,15 +70,16 @@ void Mount::open(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
   }
   if (waits_for_release(node->path, [this, req, id, info] { open(req, id, &info); })) return;
   if ((info.flags & O_ACCMODE) == O_RDONLY && (info.flags & O_TRUNC) == 0) {
-    return open_znode(req, *node, info);
+    return open_znode(hold(req), *node, info);
   }
-  when_writable(req, [this, req, node = *node, info] {
-    before_writing(node.id, [this, req, node, info] { open_znode(req, node, info); });
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, node = *node, info] {
+    before_writing(node.id, [this, request, node, info] { open_znode(request, node, info); });
   });
 }
 
-void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
-  pid_t pid = fuse_req_ctx(req)->pid;
+void Mount::open_znode(const RequestPtr& request, const Node& node, fuse_file_info info) {
+  pid_t pid = fuse_req_ctx(request->unanswered())->pid;
   PageCache::Use use = PageCache::Use::kDirect;
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     Node now;
@@ -83,13 +89,13 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
     if (!made->writable) use = open_pages(tree, now, *znode, made);
     return made;
   });
-  if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (!file) return static_cast<void>(request->reply(ESTALE));
   info.fh = add_file(file);
   if (file->written.is_only_truncated()) note_written(file);
   info.direct_io = use == PageCache::Use::kDirect;
   info.keep_cache = use == PageCache::Use::kWarm;
   info.noflush = !file->writable && !has_posix_locks_;
-  bool opened = fuse_reply_open(req, &info) == 0;
+  bool opened = request->reply_opened(info) == 0;
   if (file->writable) kernel_wrote(node.id);  // a truncation
   if (opened) return;
   // The opener was killed meanwhile: nothing was truncated.
@@ -98,13 +104,13 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
   files_.erase(info.fh);
 }
 
-void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_info info,
+void Mount::reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
                           bool is_new) {
-  pid_t pid = fuse_req_ctx(req)->pid;
+  pid_t pid = fuse_req_ctx(request->unanswered())->pid;
   fuse_entry_param entry = {};
   int error = 0;
   // The kernel has checked who may create, and not who may open what is there.
-  Caller opener = is_new ? Caller{} : caller_of(req);
+  Caller opener = is_new ? Caller{} : caller_of(request->unanswered());
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     const tree::ZNode* znode = tree.find(path);
     if (znode == nullptr || !may(view(tree, *znode, path), opener, wanted_by(info.flags))) {
@@ -114,12 +120,12 @@ void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_inf
     fill_entry(tree, path, true, entry);
     return make_file(*nodes_.find(entry.ino), info, pid, *znode, is_new);
   });
-  if (!file) return static_cast<void>(fuse_reply_err(req, error));
+  if (!file) return static_cast<void>(request->reply(error));
   info.fh = add_file(file);
   if (file->written.is_only_truncated()) note_written(file);
   info.direct_io = 1;
   info.noflush = !file->writable && !has_posix_locks_;
-  fuse_reply_create(req, &entry, &info);
+  request->reply_created(entry, info);
 }
 
 void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
@@ -132,20 +138,21 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
-  when_writable(req, [this, req, path = *path, mode, info, directory = directory->path,
-                      uid = context->uid, gid = context->gid] {
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, path = *path, mode, info, directory = directory->path,
+                          uid = context->uid, gid = context->gid] {
     uint32_t group = handed_down_group(directory).value_or(gid);
     tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, uid, group);
     commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
-           [this, req, path, info](const Outcome& outcome) {
-             if (outcome.error == Error::kOk) return reply_created(req, path, info, true);
+           [this, request, path, info](const Outcome& outcome) {
+             if (outcome.error == Error::kOk) return reply_created(request, path, info, true);
              if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
-               return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
+               return static_cast<void>(request->reply(to_errno(outcome.error)));
              }
              // Somebody else made it in between: without O_EXCL that is what is opened.
              KernelNode held = nodes_.held(path);
-             before_writing(held, [this, req, path, info, held] {
-               reply_created(req, path, info, false);
+             before_writing(held, [this, request, path, info, held] {
+               reply_created(request, path, info, false);
                kernel_wrote(held);
              });
            });
@@ -178,8 +185,7 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
   std::optional<Node> node = nodes_.find(id);
   auto reply = [req, size, offset](std::string_view data) {
-    auto from = std::min(static_cast<size_t>(offset), data.size());
-    std::string_view part = data.substr(from, size);
+    std::string_view part = part_of(data, size, offset);
     fuse_reply_buf(req, part.data(), part.size());
   };
   if (info->lock_owner == 0) {  // for the page cache, not for a read
@@ -192,8 +198,10 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
     }
   }
   if (file->writable) {
-    return on_strand([this, file, path = node ? node->path : "", reply] {
-      reply(file->written.image(committed(path).value_or(WriteBuffer::Committed{})));
+    return on_strand([this, request = hold(req), file, path = node ? node->path : "", size,
+                      offset] {
+      std::string image = file->written.image(committed(path).value_or(WriteBuffer::Committed{}));
+      request->reply_bytes(part_of(image, size, offset));
     });
   }
   if (node && waits_for_release(node->path, [this, req, id, size, offset, given = *info] {
@@ -240,17 +248,19 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
   FilePtr file = find_file(info->fh);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   bool by_root = fuse_req_ctx(req)->uid == 0;
+  RequestPtr request = hold(req);
   bool appends = (info->flags & O_APPEND) != 0;
-  auto refuse = [this, req, file, appends](int error) {
+  auto refuse = [this, request, file, appends](int error) {
     note_written(file, file->written.refuse(appends, error));
-    fuse_reply_err(req, error);
+    request->reply(error);
   };
-  auto body = [this, req, file, id, by_root, copy = std::string(bytes, size), offset,
+  auto body = [this, request, file, id, by_root, copy = std::string(bytes, size), offset,
                flags = info->flags] {
     std::optional<Node> node = by_root ? std::nullopt : nodes_.find(id);
     if (node && !node->gone) drop_setuid(node->path);
-    apart_from_reads(
-        id, [this, req, file, copy, offset, flags] { write_to(req, file, copy, offset, flags); });
+    apart_from_reads(id, [this, request, file, copy, offset, flags] {
+      write_to(request, file, copy, offset, flags);
+    });
   };
   on_strand([this, body = std::move(body), refuse] { writer_.when_writable(body, refuse); });
 }
@@ -263,8 +273,8 @@ void Mount::flush_soon(const FilePtr& file) {
   });
 }
 
-void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
-                     int flags) {
+void Mount::write_to(const RequestPtr& request, const FilePtr& file, const std::string& bytes,
+                     off_t offset, int flags) {
   std::optional<Node> node = nodes_.find(file->node);
   WriteBuffer& written = file->written;
   WriteBuffer::Committed now;
@@ -277,17 +287,17 @@ void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& byt
                                    ? written.append(bytes, now)
                                    : written.write(bytes, static_cast<size_t>(offset), now);
   note_written(file, answer);
-  if (answer.error != 0) return static_cast<void>(fuse_reply_err(req, answer.error));
+  if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
   if (written.has_appended()) flush_soon(file);
   if ((flags & (O_SYNC | O_DSYNC)) == 0) {
-    fuse_reply_write(req, bytes.size());
+    request->reply_written(bytes.size());
     return kernel_wrote(file->node);
   }
-  commit_and_tell(file, [this, req, file, size = bytes.size()](int error) {
+  commit_and_tell(file, [this, request, file, size = bytes.size()](int error) {
     if (error != 0) {
-      fuse_reply_err(req, error);
+      request->reply(error);
     } else {
-      fuse_reply_write(req, size);
+      request->reply_written(size);
       kernel_wrote(file->node);
     }
   });

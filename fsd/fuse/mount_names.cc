@@ -61,6 +61,13 @@ std::optional<Node> Mount::live_node(fuse_req_t req, fuse_ino_t id) {
   return node;
 }
 
+std::optional<Node> Mount::live_node(const RequestPtr& request, fuse_ino_t id) {
+  std::optional<Node> node = find_node(id);
+  if (node && !node->gone) return node;
+  request->reply(ESTALE);
+  return std::nullopt;
+}
+
 const tree::ZNode* Mount::znode_of(const tree::Tree& tree, KernelNode id, Node& node) const {
   std::optional<Node> found = nodes_.find(id);
   if (!found) return nullptr;
