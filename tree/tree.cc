@@ -17,9 +17,10 @@ constexpr uint64_t kTtlTag = 0xFF00000000000000;
 Bytes to_bytes(std::optional<std::string_view> data) { return data ? Bytes(*data) : Bytes(); }
 
 void append_change(std::vector<Change>* changes, ChangeType type, std::string_view path, Zxid zxid,
-                   AclTable::Number acl, AclTable::Number parent_acl) {
+                   const ZNode& node, AclTable::Number parent_acl) {
   if (changes == nullptr) return;
-  changes->push_back(Change{type, std::string(path), zxid, acl, parent_acl});
+  changes->push_back(
+      Change{type, std::string(path), zxid, node.acl, parent_acl, node.stat.version});
 }
 
 }  // namespace
@@ -343,7 +344,7 @@ Error Tree::apply_create(const TxnHeader& header, OpCode type, const CreateTxn& 
   note_quota_znode(txn.path, true);
   add_usage(txn.path, 1, static_cast<int64_t>(node(id).data.size()));
   outcome.stat = stat_of(node(id));
-  append_change(changes, ChangeType::kCreated, txn.path, header.zxid, node(id).acl, parent.acl);
+  append_change(changes, ChangeType::kCreated, txn.path, header.zxid, node(id), parent.acl);
   return Error::kOk;
 }
 
@@ -361,7 +362,7 @@ Error Tree::apply_delete(const TxnHeader& header, std::string_view path,
   NodeId id = parent.children.find(base_name(path), name_of());
   if (id == kNoNodeId) return Error::kNoNode;
   before_change(id);
-  append_change(changes, ChangeType::kDeleted, path, header.zxid, node(id).acl, parent.acl);
+  append_change(changes, ChangeType::kDeleted, path, header.zxid, node(id), parent.acl);
   auto bytes = static_cast<int64_t>(node(id).data.size());
   detach(id);
   note_quota_znode(path, false);
@@ -386,7 +387,7 @@ Error Tree::apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOut
   subject.stat.version = txn.version;
   put_on_digest(id, txn.path);
   outcome.stat = stat_of(subject);
-  append_change(changes, ChangeType::kDataChanged, txn.path, header.zxid, subject.acl, 0);
+  append_change(changes, ChangeType::kDataChanged, txn.path, header.zxid, subject, 0);
   return Error::kOk;
 }
 
@@ -402,7 +403,7 @@ Error Tree::apply_set_acl(const TxnHeader& header, const SetAclTxn& txn, OpOutco
   acls_.let_go(before);
   put_on_digest(id, txn.path);
   outcome.stat = stat_of(subject);
-  append_change(changes, ChangeType::kAclChanged, txn.path, header.zxid, subject.acl, 0);
+  append_change(changes, ChangeType::kAclChanged, txn.path, header.zxid, subject, 0);
   return Error::kOk;
 }
 

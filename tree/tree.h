@@ -33,6 +33,7 @@ struct Change {
   // Who may be told of it (FORMATS.md 2.2): by the znode's ACL, of a deleted one its
   // last, and by its parent's.
   AclTable::Number acl = 0, parent_acl = 0;
+  int32_t version = 0;  // of its data, of a deleted one its last
 };
 
 // What a txn came to: for the client that asked, and for the checks of the simulator.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include "fsd/fuse/mount_point.h"
@@ -29,7 +30,6 @@ constexpr int64_t kRootAgainMs = 500;
 constexpr auto kAnswerWait = std::chrono::milliseconds(2);  // of the strand, for a thread to run
 constexpr auto kAnswerPause = std::chrono::microseconds(20);
 constexpr int64_t kLateAgainMs = 1;
-constexpr int32_t kNoVersion = -2;  // that no znode has
 constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
 constexpr uint32_t kFuseRead = 15;  // FUSE_READ
 
@@ -52,6 +52,12 @@ Mount::Mount(consensus::Host& host, MountConfig config, std::string data_dir)
       config_(std::move(config)),
       data_dir_(std::move(data_dir)),
       view_options_{config_.uid, config_.gid},
+      replies_(make_replies([](fuse_req_t interrupted, void* data) {
+        auto* mount = static_cast<Mount*>(fuse_req_userdata(interrupted));
+        mount->on_strand([mount, number = reinterpret_cast<uint64_t>(data)] {
+          mount->interrupts_.interrupt(number);
+        });
+      })),
       pages_(std::make_shared<PageCache>(
           (config_.cache_after_ms > 0 ? config_.cache_after_ms : kCalmMs) * 1'000)),
       session_(host, config_.session_timeout_ms),
@@ -121,6 +127,7 @@ void Mount::stop() {
   page_lane_.stop();  // while READs are still answered
   kernel_.unmount();
   kernel_.join();
+  replies_->close();
 }
 
 // ---- commits
@@ -216,7 +223,6 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
     note_replays(txn, moves ? rename : std::nullopt);
     if (!rename) continue;
     renames_.emplace(txn.header.zxid, *rename);
-    follow(batch, n, *rename);
   }
   // Who sees what is to be visible now sees what was before it.
   if (kernel_lags()) forget_names();
@@ -229,22 +235,6 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
   std::lock_guard lock(landing_mutex_);
   landing_.insert(last->thread);
   is_landing_ = true;
-}
-
-// A handle that was up to date stays so across the rename, and one that was behind stays behind:
-// the versions of the new znode begin anew, and may be those that it knows.
-void Mount::follow(TxnBatch& batch, size_t n, const RenameSeen& rename) {
-  std::lock_guard lock(handles_mutex_);
-  for (auto& [number, file] : files_) {
-    std::optional<Node> node = nodes_.find(file->node);
-    if (!node) continue;
-    bool goes_along = tree::is_within(node->path, rename.from) ||
-                      (rename.is_exchange() && tree::is_within(node->path, rename.to));
-    if (!goes_along) continue;
-    bool is_behind = file->base_version != batch.version_before(n, node->path);
-    file->base_version = node->path == rename.from ? rename.version : 0;
-    if (is_behind) file->base_version = kNoVersion;
-  }
 }
 
 const LocalChange* Mount::local_change(const tree::Txn& txn) const {
@@ -277,6 +267,24 @@ void Mount::note_thread(const void* request, size_t size) {
   is_landing_ = !landing_.empty();
 }
 
+// The handles on what a rename moves go along. The nodes have their old paths still.
+void Mount::follow(std::span<const Change> changes, const RenameSeen& rename) {
+  std::map<std::string_view, int32_t> versions_before;
+  for (const Change& change : changes) {
+    if (change.type == ChangeType::kDeleted) versions_before[change.path] = change.version;
+  }
+  std::lock_guard lock(handles_mutex_);
+  for (auto& [number, file] : files_) {
+    std::optional<Node> node = file->writable ? nodes_.find(file->node) : std::nullopt;
+    if (!node || node->gone) continue;
+    bool goes_along = tree::is_within(node->path, rename.from) ||
+                      (rename.is_exchange() && tree::is_within(node->path, rename.to));
+    auto before = versions_before.find(node->path);
+    if (!goes_along || before == versions_before.end()) continue;
+    file->written.renamed(before->second, node->path == rename.from ? rename.version : 0);
+  }
+}
+
 // With the tree's lock: the nodes stand for what is in the tree now.
 void Mount::publishing(std::span<const Change> changes) {
   if (changes.empty()) return;
@@ -288,6 +296,7 @@ void Mount::publishing(std::span<const Change> changes) {
       const tree::ZNode* node = tree.find(path);
       return node == nullptr ? tree::Zxid{} : node->stat.czxid;
     };
+    follow(changes, seen);
     if (seen.is_exchange()) nodes_.rename(seen.to, seen.aside);
     nodes_.rename(seen.from, seen.to);
     nodes_.refresh_identities(seen.to, czxid_of);
@@ -375,9 +384,9 @@ void Mount::note_settled() {
   if (!std::exchange(is_settled_, true)) settled_.set_value();
 }
 
-void Mount::when_writable(fuse_req_t req, std::function<void()> body) {
-  on_strand([this, req, body = std::move(body)]() mutable {
-    writer_.when_writable(std::move(body), [req](int error) { fuse_reply_err(req, error); });
+void Mount::when_writable(const RequestPtr& request, std::function<void()> body) {
+  on_strand([this, request, body = std::move(body)]() mutable {
+    writer_.when_writable(std::move(body), [request](int error) { request->reply(error); });
   });
 }
 
@@ -410,16 +419,12 @@ void Mount::barrier(fuse_req_t req) {
       return;
     }
   }
-  on_strand([this, req] {
-    auto answered = std::make_shared<bool>(false);
-    uint64_t number = writer_.expect([req, answered] {
-      *answered = true;
-      fuse_reply_err(req, EIO);
-    });
-    host_.replica().sync(tree::SessionId{}, [this, req, answered, number](const Outcome&) {
+  on_strand([this, request = hold(req)] {
+    uint64_t number = writer_.expect([request] { request->reply(EIO); });
+    host_.replica().sync(tree::SessionId{}, [this, request, number](const Outcome&) {
       writer_.settled(number);
       if (kernel_lags()) forget_names();
-      if (!std::exchange(*answered, true)) fuse_reply_err(req, 0);
+      if (!request->is_answered()) request->reply(0);
     });
   });
 }

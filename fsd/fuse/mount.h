@@ -37,8 +37,10 @@
 #include "fsd/fuse/page_cache.h"
 #include "fsd/fuse/reader_threads.h"
 #include "fsd/fuse/replay.h"
+#include "fsd/fuse/request.h"
 #include "fsd/fuse/txn_view.h"
 #include "fsd/fuse/view.h"
+#include "fsd/fuse/write_buffer.h"
 #include "fsd/recipes/room.h"
 #include "fsd/session.h"
 #include "fsd/writer.h"
@@ -154,11 +156,10 @@ class Mount : public consensus::ReplicaListener {
   void commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
               LocalChange local = {}, tree::SessionId only = {});
   // Runs `body` on the strand once there is a leader; answers EROFS past the grace.
-  void when_writable(fuse_req_t req, std::function<void()> body);
+  void when_writable(const RequestPtr& request, std::function<void()> body);
   void on_strand(std::function<void()> body) { host_.post(std::move(body)); }
-  // The request can be interrupted from here on: `cancel` runs then, unless the number was erased
-  // from `cancels_`, which its answer does.
-  uint64_t interruptible(fuse_req_t req, std::function<void()> cancel);
+  // For what answers the request later.
+  RequestPtr hold(fuse_req_t req) { return std::make_shared<Request>(req, replies_); }
   // Who asks, with all groups: for permissions that the kernel can't check.
   static Caller caller_of(fuse_req_t req);
   static Opener opener_of(fuse_req_t req, int flags);
@@ -167,6 +168,7 @@ class Mount : public consensus::ReplicaListener {
   // A file of the control room is gone with its directory.
   std::optional<Node> find_node(fuse_ino_t node) const;
   std::optional<Node> live_node(fuse_req_t req, fuse_ino_t node);
+  std::optional<Node> live_node(const RequestPtr& request, fuse_ino_t node);
   // Under the tree's lock: what a node stands for at this moment, and its znode; no znode if it is
   // gone. What was asked of the node table before may be outdated by a rename.
   const tree::ZNode* znode_of(const tree::Tree& tree, KernelNode id, Node& node) const;
@@ -174,8 +176,8 @@ class Mount : public consensus::ReplicaListener {
   void reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes);
   // The group of what is made in a directory, if it is setgid.
   std::optional<uint32_t> handed_down_group(const std::string& directory) const;
-  void remove_path(fuse_req_t req, const std::string& path, bool directory);
-  void make_znode(fuse_req_t req, const std::string& path, std::string_view data,
+  void remove_path(const RequestPtr& request, const std::string& path, bool directory);
+  void make_znode(const RequestPtr& request, const std::string& path, std::string_view data,
                   const tree::AclList& acl);
   bool fill_entry(const tree::Tree& tree, const std::string& path, bool fresh_attributes,
                   fuse_entry_param& entry, bool* must_wait = nullptr);
@@ -198,36 +200,39 @@ class Mount : public consensus::ReplicaListener {
   bool kernel_lags();
   void note_thread(const void* request, size_t size);
   bool note_kind(const std::string& path);
-  void follow(TxnBatch& batch, size_t n, const RenameSeen& rename);
+  void follow(std::span<const tree::Change> changes, const RenameSeen& rename);
   void note_settled();
 
   // -- files
   uint64_t add_file(FilePtr file);
   FilePtr find_file(uint64_t handle);
-  void open_znode(fuse_req_t req, const Node& node, fuse_file_info info);
-  void reply_created(fuse_req_t req, const std::string& path, fuse_file_info info, bool is_new);
+  void open_znode(const RequestPtr& request, const Node& node, fuse_file_info info);
+  void reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
+                     bool is_new);
   FilePtr make_file(const Node& node, const fuse_file_info& info, pid_t pid,
                     const tree::ZNode& znode, bool is_new);
-  void write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
-                int flags);
-  void refuse_write(fuse_req_t req, const FilePtr& file, int flags, int error);
-  void fail_contents(const FilePtr& file, int error);
-  std::string current_data(const std::string& path) const;
+  void write_to(const RequestPtr& request, const FilePtr& file, const std::string& bytes,
+                off_t offset, int flags);
+  // On the strand: what is committed of a file; none if it is gone.
+  std::optional<WriteBuffer::Committed> committed(KernelNode id) const;
   tree::Bytes data_of(KernelNode id) const;
-  std::string own_image(const OpenFile& file, const std::string& path) const;
   void commit_file(const FilePtr& file, std::function<void(int)> done);
+  void begin_commit(const FilePtr& file);
+  void commit_over(const FilePtr& file, int error);
   void commit_and_tell(const FilePtr& file, std::function<void(int)> tell);
-  void send_commit(const FilePtr& file, const std::string& path);
-  void commit_answered(const FilePtr& file, const tree::Outcome& outcome, bool was_append);
-  void mark_dirty(const FilePtr& file);
-  void truncate_path(fuse_req_t req, fuse_ino_t node, off_t size, int tries,
+  void send_commit(const FilePtr& file, const Node& node, WriteBuffer::Commit begun);
+  void commit_answered(const FilePtr& file, const tree::Outcome& outcome);
+  // After a change of what a handle has written; `answer` is what became of the write or commit.
+  void note_written(const FilePtr& file, WriteBuffer::Answer answer = {});
+  void flush_soon(const FilePtr& file);
+  void truncate_path(const RequestPtr& request, fuse_ino_t node, off_t size, int tries,
                      std::function<void()> then);
   // Data written by others than root takes setuid and setgid away, before it is committed.
   void drop_setuid(const std::string& path);
-  void set_posix(fuse_req_t req, fuse_ino_t node, const tree::PosixChange& change);
-  void set_size(fuse_req_t req, fuse_ino_t node, off_t size, uint64_t handle,
+  void set_posix(const RequestPtr& request, fuse_ino_t node, const tree::PosixChange& change);
+  void set_size(const RequestPtr& request, fuse_ino_t node, off_t size, uint64_t handle,
                 std::function<void()> then);
-  void set_attributes(fuse_req_t req, fuse_ino_t node, struct stat attributes, int set,
+  void set_attributes(const RequestPtr& request, fuse_ino_t node, struct stat attributes, int set,
                       uint64_t handle);
   // Truncations under way at RELEASE: requests on that file wait for them.
   void note_release(const void* request, size_t size);
@@ -313,8 +318,8 @@ class Mount : public consensus::ReplicaListener {
   // -- locks
   void lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
             std::optional<LockMode> mode, bool wait);
-  void take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle, LockMode mode,
-                 bool wait);
+  void take_lock(const RequestPtr& request, const Node& node, LockKey key, uint64_t handle,
+                 LockMode mode, bool wait);
   void unlock(LockKey key, std::function<void()> done);
   void unlock_released(uint64_t handle, KernelNode node);
   void give_up(LockKey key, uint64_t handle, std::function<void()> done);
@@ -327,6 +332,7 @@ class Mount : public consensus::ReplicaListener {
   ViewOptions view_options_;
   Kernel kernel_;
   NodeTable nodes_;
+  std::shared_ptr<Replies> replies_;  // requests that outlive the mount are not answered
   std::shared_ptr<PageCache> pages_;  // open files that outlive the mount leave it
   ClientSession session_;
   Writer writer_;
@@ -346,8 +352,8 @@ class Mount : public consensus::ReplicaListener {
   // On the strand:
   bool is_settled_ = false;
   bool is_making_root_ = false;
-  std::unordered_map<uint64_t, std::function<void()>> cancels_;  // of requests that wait
-  uint64_t next_waiter_ = 1;
+  Interrupts interrupts_;
+  uint64_t next_read_ = 1;                                  // of the control room
   std::unordered_map<int32_t, LocalChange> local_changes_;  // by cxid of our session
   std::unordered_set<int32_t> native_;  // writes by operations that the kernel tells of itself
   std::map<tree::Zxid, RenameSeen> renames_;  // of the batch in progress

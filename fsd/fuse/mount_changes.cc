@@ -30,12 +30,12 @@ int rename_errno(Error error) { return error == Error::kTooLarge ? EXDEV : to_er
 
 }  // namespace
 
-void Mount::make_znode(fuse_req_t req, const std::string& path, std::string_view data,
+void Mount::make_znode(const RequestPtr& request, const std::string& path, std::string_view data,
                        const tree::AclList& acl) {
   commit(OpCode::kCreate2, tree::create_body(path, data, acl, tree::kCreatePersistent),
-         [this, req, path](const Outcome& outcome) {
-           if (outcome.error == Error::kOk) return reply_entry(req, path, true);
-           fuse_reply_err(req, to_errno(outcome.error));
+         [this, request, path](const Outcome& outcome) {
+           if (outcome.error == Error::kOk) return reply_entry(request->hand_over(), path, true);
+           request->reply(to_errno(outcome.error));
          });
 }
 
@@ -47,7 +47,9 @@ void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_
   const fuse_ctx* context = fuse_req_ctx(req);
   uint32_t group = handed_down_group(nodes_.find(parent)->path).value_or(context->gid);
   tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, context->uid, group);
-  when_writable(req, [this, req, path = *path, acl] { make_znode(req, path, "", acl); });
+  RequestPtr request = hold(req);
+  when_writable(request,
+                [this, request, path = *path, acl] { make_znode(request, path, "", acl); });
 }
 
 std::optional<uint32_t> Mount::handed_down_group(const std::string& directory) const {
@@ -71,7 +73,9 @@ void Mount::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mo
   uint32_t bits = (mode & 07777) | (group ? uint32_t{S_ISGID} : 0);  // the bit goes with it
   tree::AclList acl =
       acl_for_new(tree::Kind::kDirectory, bits, context->uid, group.value_or(context->gid));
-  when_writable(req, [this, req, path = *path, acl] { make_znode(req, path, "", acl); });
+  RequestPtr request = hold(req);
+  when_writable(request,
+                [this, request, path = *path, acl] { make_znode(request, path, "", acl); });
 }
 
 void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
@@ -83,8 +87,9 @@ void Mount::symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const
   tree::AclList acl =
       acl_for_new(tree::Kind::kSymlink, 0755, context->uid,
                   handed_down_group(nodes_.find(parent)->path).value_or(context->gid));
-  when_writable(req, [this, req, path = *path, acl, target = std::string(target)] {
-    make_znode(req, path, target, acl);
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, path = *path, acl, target = std::string(target)] {
+    make_znode(request, path, target, acl);
   });
 }
 
@@ -99,21 +104,23 @@ void Mount::remove(fuse_req_t req, fuse_ino_t parent, const char* name, bool dir
     return remove_staging(req, *room, name, directory);
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
-  when_writable(req, [this, req, path = *path, directory] { remove_path(req, path, directory); });
+  RequestPtr request = hold(req);
+  when_writable(
+      request, [this, request, path = *path, directory] { remove_path(request, path, directory); });
 }
 
-void Mount::remove_path(fuse_req_t req, const std::string& path, bool directory) {
+void Mount::remove_path(const RequestPtr& request, const std::string& path, bool directory) {
   const tree::ZNode* znode = host_.replica().tree().find(path);
-  if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ENOENT));
-  if (is_contender(*znode)) return static_cast<void>(fuse_reply_err(req, EBUSY));
+  if (znode == nullptr) return static_cast<void>(request->reply(ENOENT));
+  if (is_contender(*znode)) return static_cast<void>(request->reply(EBUSY));
   tree::ExtRemove op{path, znode->stat.czxid, directory};
   commit(
       OpCode::kExtRemove, encode(op),
-      [req](const Outcome& outcome) {
+      [request](const Outcome& outcome) {
         // Another one took its place meanwhile: the one that was named is gone.
-        fuse_reply_err(req, outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
+        request->reply(outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
       },
-      nullptr, LocalChange{{path}, fuse_req_ctx(req)->pid});
+      nullptr, LocalChange{{path}, fuse_req_ctx(request->unanswered())->pid});
 }
 
 void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
@@ -134,13 +141,14 @@ void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino
   if (!from) return;
   std::optional<std::string> to = child_path(req, new_parent, new_name);
   if (!to) return;
-  when_writable(req, [this, req, from = *from, to = *to, flags] {
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, from = *from, to = *to, flags] {
     const tree::Tree& tree = host_.replica().tree();
     const tree::ZNode* source = tree.find(from);
-    if (source == nullptr) return static_cast<void>(fuse_reply_err(req, ENOENT));
+    if (source == nullptr) return static_cast<void>(request->reply(ENOENT));
     const tree::ZNode* target = tree.find(to);
     if (is_contender(*source) || (target != nullptr && is_contender(*target))) {
-      return static_cast<void>(fuse_reply_err(req, EBUSY));
+      return static_cast<void>(request->reply(EBUSY));
     }
     tree::ExtRename op;
     op.from = from;
@@ -150,12 +158,11 @@ void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino
     op.exchange = (flags & RENAME_EXCHANGE) != 0;
     // The kernel moves its own entries, but for an exchange, which this node treats as foreign.
     LocalChange local;
-    if (!op.exchange) local = {{from, to}, fuse_req_ctx(req)->pid};
+    if (!op.exchange) local = {{from, to}, fuse_req_ctx(request->unanswered())->pid};
     commit(
         OpCode::kExtRename, encode(op),
-        [req](const Outcome& outcome) {
-          fuse_reply_err(req,
-                         outcome.error == Error::kStale ? ENOENT : rename_errno(outcome.error));
+        [request](const Outcome& outcome) {
+          request->reply(outcome.error == Error::kStale ? ENOENT : rename_errno(outcome.error));
         },
         nullptr, std::move(local));
   });
@@ -173,28 +180,29 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
   }
   uint64_t handle = info != nullptr ? info->fh : 0;
   struct stat wanted = *attributes;
-  auto refuse = [this, req, set, handle](int error) {
+  RequestPtr request = hold(req);
+  auto refuse = [this, request, set, handle](int error) {
     FilePtr file = (set & FUSE_SET_ATTR_SIZE) != 0 ? find_file(handle) : nullptr;
-    if (file && file->writable) return refuse_write(req, file, 0, error);
-    fuse_reply_err(req, error);
+    if (file && file->writable) note_written(file, file->written.refuse(false, error));
+    request->reply(error);
   };
-  auto body = [this, req, id, wanted, set, handle] {
-    set_attributes(req, id, wanted, set, handle);
+  auto body = [this, request, id, wanted, set, handle] {
+    set_attributes(request, id, wanted, set, handle);
   };
   on_strand([this, body, refuse] { writer_.when_writable(body, refuse); });
 }
 
-void Mount::set_attributes(fuse_req_t req, fuse_ino_t id, struct stat wanted, int set,
+void Mount::set_attributes(const RequestPtr& request, fuse_ino_t id, struct stat wanted, int set,
                            uint64_t handle) {
-  std::optional<Node> node = live_node(req, id);
+  std::optional<Node> node = live_node(request, id);
   if (!node) return;
   if ((set & FUSE_SET_ATTR_SIZE) != 0) {
     // The size first; what comes with it (a truncation by others than root takes setuid away) then.
     // The time of the new data is its commit's.
     int rest = set & ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME_NOW);
     if ((set & FUSE_SET_ATTR_MTIME_NOW) != 0) rest &= ~FUSE_SET_ATTR_MTIME;
-    return set_size(req, id, wanted.st_size, handle, [this, req, id, wanted, rest, handle] {
-      set_attributes(req, id, wanted, rest, handle);
+    return set_size(request, id, wanted.st_size, handle, [this, request, id, wanted, rest, handle] {
+      set_attributes(request, id, wanted, rest, handle);
     });
   }
   tree::PosixChange change;
@@ -206,31 +214,24 @@ void Mount::set_attributes(fuse_req_t req, fuse_ino_t id, struct stat wanted, in
   } else if ((set & FUSE_SET_ATTR_MTIME) != 0) {
     change.mtime = tree::Time{wanted.st_mtim.tv_sec, static_cast<int32_t>(wanted.st_mtim.tv_nsec)};
   }
-  set_posix(req, id, change);
+  set_posix(request, id, change);
 }
 
-void Mount::set_size(fuse_req_t req, fuse_ino_t id, off_t size, uint64_t handle,
+void Mount::set_size(const RequestPtr& request, fuse_ino_t id, off_t size, uint64_t handle,
                      std::function<void()> then) {
-  std::optional<Node> node = live_node(req, id);
+  std::optional<Node> node = live_node(request, id);
   if (!node) return;
-  bool too_large = size < 0 || static_cast<size_t>(size) > tree::kMaxDataBytes;
+  auto bytes = static_cast<size_t>(size);  // a negative one is too large, too
   FilePtr file = find_file(handle);
   if (!file || !file->writable) {
-    if (too_large) return static_cast<void>(fuse_reply_err(req, EFBIG));
-    return truncate_path(req, id, size, kTruncateTries, then);
+    if (bytes > tree::kMaxDataBytes) return static_cast<void>(request->reply(EFBIG));
+    return truncate_path(request, id, size, kTruncateTries, then);
   }
   // ftruncate: one more write of this handle's.
-  if (file->stale || file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  if (file->failed != 0) return static_cast<void>(fuse_reply_err(req, file->failed));
-  if (too_large) return refuse_write(req, file, 0, EFBIG);
-  if (!file->content || !file->appended.empty()) {
-    file->content = own_image(*file, node->path);
-    file->appended.clear();
-  }
-  file->content->resize(static_cast<size_t>(size), '\0');
-  file->dirty_content = true;
-  file->bare_truncation = false;
-  mark_dirty(file);
+  WriteBuffer::Answer answer =
+      file->written.resize(bytes, committed(id).value_or(WriteBuffer::Committed{}));
+  note_written(file, answer);
+  if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
   then();
 }
 
@@ -249,8 +250,8 @@ void Mount::drop_setuid(const std::string& path) {
          [](const Outcome&) {});
 }
 
-void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wanted) {
-  std::optional<Node> node = live_node(req, id);
+void Mount::set_posix(const RequestPtr& request, fuse_ino_t id, const tree::PosixChange& wanted) {
+  std::optional<Node> node = live_node(request, id);
   if (!node) return;
   tree::PosixChange change = wanted;
   if (change.mtime) {
@@ -259,38 +260,36 @@ void Mount::set_posix(fuse_req_t req, fuse_ino_t id, const tree::PosixChange& wa
     bool deferred = false;
     std::lock_guard lock(handles_mutex_);
     for (auto& [number, file] : files_) {
-      if (file->node != id || !file->dirty_content) continue;
-      file->set_mtime = change.mtime;
-      deferred = true;
+      if (file->node == id) deferred |= file->written.defer_mtime(*change.mtime);
     }
     if (deferred) change.mtime.reset();
   }
   if (!change.mode && !change.uid && !change.gid && !change.mtime) {
-    return reply_attributes(req, id, nullptr, false);
+    return reply_attributes(request->hand_over(), id, nullptr, false);
   }
   const tree::Tree& tree = host_.replica().tree();
   const tree::ZNode* znode = tree.find(node->path);
-  if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (znode == nullptr) return static_cast<void>(request->reply(ESTALE));
   change.base = posix_of(view(tree, *znode, node->path));
   tree::ExtSetPosix op{node->path, znode->stat.czxid, change};
-  commit(OpCode::kExtSetPosix, encode(op), [this, req, id](const Outcome& outcome) {
+  commit(OpCode::kExtSetPosix, encode(op), [this, request, id](const Outcome& outcome) {
     std::optional<Node> now = nodes_.find(id);
     if (outcome.error != Error::kOk || !now) {
-      return static_cast<void>(fuse_reply_err(req, now ? to_errno(outcome.error) : ESTALE));
+      return static_cast<void>(request->reply(now ? to_errno(outcome.error) : ESTALE));
     }
     // The kernel doesn't order this answer against invalidations: it is not cached.
-    reply_attributes(req, id, nullptr, false);
+    reply_attributes(request->hand_over(), id, nullptr, false);
   });
 }
 
 // truncate(2): read, cut or extend, and commit if nobody else wrote in between; else again.
-void Mount::truncate_path(fuse_req_t req, fuse_ino_t id, off_t size, int tries,
+void Mount::truncate_path(const RequestPtr& request, fuse_ino_t id, off_t size, int tries,
                           std::function<void()> then) {
-  std::optional<Node> node = live_node(req, id);
+  std::optional<Node> node = live_node(request, id);
   if (!node) return;
   const tree::Tree& tree = host_.replica().tree();
   const tree::ZNode* znode = tree.find(node->path);
-  if (znode == nullptr) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (znode == nullptr) return static_cast<void>(request->reply(ESTALE));
   tree::ExtWrite write;
   write.path = node->path;
   write.czxid = znode->stat.czxid;
@@ -298,12 +297,12 @@ void Mount::truncate_path(fuse_req_t req, fuse_ino_t id, off_t size, int tries,
   write.data = znode->data.view();
   write.data.resize(static_cast<size_t>(size), '\0');
   commit(OpCode::kExtWrite, encode(write),
-         [this, req, id, size, tries, then = std::move(then)](const Outcome& outcome) mutable {
+         [this, request, id, size, tries, then = std::move(then)](const Outcome& outcome) mutable {
            if (outcome.error == Error::kStale && tries > 0) {
-             return truncate_path(req, id, size, tries - 1, std::move(then));
+             return truncate_path(request, id, size, tries - 1, std::move(then));
            }
            if (outcome.error == Error::kOk) return then();
-           fuse_reply_err(req, to_errno(outcome.error));
+           request->reply(to_errno(outcome.error));
          });
 }
 

@@ -8,7 +8,6 @@
 
 namespace zabfs::fsd {
 
-using tree::Error;
 using tree::OpCode;
 using tree::Outcome;
 
@@ -27,7 +26,7 @@ struct ReleaseRequest {
 }  // namespace
 
 void Mount::commit_file(const FilePtr& file, std::function<void(int)> done) {
-  if (file->committing) {
+  if (file->written.is_committing()) {
     // What is under way first; then what was written since, if anything.
     auto answered = std::make_shared<bool>(false);
     uint64_t number = writer_.expect([done, answered] {
@@ -37,125 +36,84 @@ void Mount::commit_file(const FilePtr& file, std::function<void(int)> done) {
     file->after_commit.push_back([this, file, done, answered, number](int error) {
       writer_.settled(number);
       if (std::exchange(*answered, true)) return;
-      if (error == 0 && file->is_dirty()) return commit_file(file, done);
-      done(error == 0 && file->dropped ? file->failed : error);
+      if (error == 0 && file->written.is_dirty()) return commit_file(file, done);
+      done(error == 0 ? file->written.dropped_error() : error);
     });
     return;
   }
-  if (!file->is_dirty() && !file->bare_truncation) {
-    if (file->stale || file->lost) return done(ESTALE);
-    return done(file->dropped ? file->failed : 0);
-  }
-  std::optional<Node> node = nodes_.find(file->node);
-  if (file->stale || file->lost || !node || node->gone) {
-    file->stale = true;
-    file->dirty_content = file->bare_truncation = false;
-    file->appended.clear();
-    mark_dirty(file);
-    return done(ESTALE);
-  }
-  file->committing = true;
+  if (!file->written.has_uncommitted()) return done(file->written.error());
   file->after_commit.push_back(std::move(done));
-  send_commit(file, node->path);
+  begin_commit(file);
 }
 
-void Mount::send_commit(const FilePtr& file, const std::string& path) {
+void Mount::begin_commit(const FilePtr& file) {
   std::optional<Node> node = nodes_.find(file->node);
-  tree::Zxid czxid = node->control == Control::kData ? file->czxid : node->czxid;
-  bool append = !file->dirty_content && !file->bare_truncation;
-  OpCode type = append ? OpCode::kExtAppend : OpCode::kExtWrite;
-  std::string body;
-  if (append) {
-    body = encode(tree::ExtAppend{path, czxid, std::exchange(file->appended, {})});
-  } else {
-    tree::ExtWrite write;
-    write.path = path;
-    write.czxid = czxid;
-    write.version = file->unconditional ? tree::kAnyVersion : file->base_version;
-    write.data = *file->content + std::exchange(file->appended, {});
-    if (file->content->size() != write.data.size()) file->content = write.data;
-    const tree::Tree& tree = host_.replica().tree();
-    const tree::ZNode* znode = tree.find(path);
-    bool lacks_posix = znode != nullptr && node->control == Control::kData &&
-                       !tree::find_posix(tree.acl_of(*znode));
-    if (znode != nullptr && (file->set_mtime || lacks_posix)) {
-      tree::PosixChange change;
-      change.base = posix_of(view(tree, *znode, path));
-      change.mtime = std::exchange(file->set_mtime, std::nullopt);
-      write.posix = change;
-    }
-    body = encode(write);
-    file->dirty_content = false;
-    file->bare_truncation = false;
-  }
-  commit(
-      type, std::move(body),
-      [this, file, append](const Outcome& outcome) {
-        if (outcome.error != Error::kOperationTimeout) {
-          return commit_answered(file, outcome, append);
-        }
-        // Unknown so far. Who waits is told so; the commit itself goes on, and the next fsync or
-        // close waits for it again.
-        for (auto& waiter : std::exchange(file->after_commit, {})) waiter(EIO);
-      },
-      [this, file, append](const Outcome& outcome) { commit_answered(file, outcome, append); }, {},
-      file->lock_session);
+  if (!node || node->gone) file->written.lose();
+  std::optional<WriteBuffer::Commit> begun = file->written.begin_commit(
+      node && node->control != Control::kData ? node->czxid : file->written.czxid());
+  note_written(file);
+  if (!begun) return commit_over(file, file->written.error());
+  send_commit(file, *node, std::move(*begun));
 }
 
-void Mount::commit_answered(const FilePtr& file, const Outcome& outcome, bool was_append) {
-  file->committing = false;
-  int error = to_errno(outcome.error);
-  if (outcome.error == Error::kOk) {
-    file->base_version = outcome.stat.version;
-    if (was_append && !file->dirty_content) {
-      file->content.reset();
-      std::optional<Node> node = nodes_.find(file->node);
-      const tree::ZNode* znode = node ? host_.replica().tree().find(node->path) : nullptr;
-      if (znode != nullptr) file->base = znode->data;
-    }
-  } else if (outcome.error == Error::kStale || outcome.error == Error::kNoNode ||
-             outcome.error == Error::kSessionExpired) {
-    file->stale = true;
-    file->dirty_content = false;
-    file->appended.clear();
-    error = ESTALE;
-  } else if (was_append) {
-    file->append_error = error;
-  } else {
-    fail_contents(file, error);
-    file->dropped = true;
+void Mount::send_commit(const FilePtr& file, const Node& node, WriteBuffer::Commit begun) {
+  // Without an answer in time it is unknown what became of it. Who waits is told so; the commit
+  // itself goes on, and the next fsync or close waits for it again.
+  auto answered = [this, file](const Outcome& outcome) { commit_answered(file, outcome); };
+  if (begun.appends) {
+    tree::ExtAppend append{node.path, begun.czxid, std::move(begun.data)};
+    commit(OpCode::kExtAppend, encode(append), answered, answered, {}, begun.session);
+    return;
   }
-  mark_dirty(file);
+  tree::ExtWrite write{node.path, begun.czxid, begun.version, std::move(begun.data), std::nullopt};
+  const tree::Tree& tree = host_.replica().tree();
+  const tree::ZNode* znode = tree.find(node.path);
+  bool lacks_posix =
+      znode != nullptr && node.control == Control::kData && !tree::find_posix(tree.acl_of(*znode));
+  if (znode != nullptr && (begun.mtime || lacks_posix)) {
+    tree::PosixChange change;
+    change.base = posix_of(view(tree, *znode, node.path));
+    change.mtime = begun.mtime;
+    write.posix = change;
+  }
+  commit(OpCode::kExtWrite, encode(write), answered, answered, {}, begun.session);
+}
+
+void Mount::commit_answered(const FilePtr& file, const Outcome& outcome) {
+  WriteBuffer::Answer answer = file->written.commit_ended(outcome, committed(file->node));
+  note_written(file, answer);
+  if (answer.again) return begin_commit(file);
+  commit_over(file, answer.error);
+}
+
+void Mount::commit_over(const FilePtr& file, int error) {
   for (auto& waiter : std::exchange(file->after_commit, {})) waiter(error);
 }
 
 // An append may have been refused since, when nobody waited for its commit.
 void Mount::commit_and_tell(const FilePtr& file, std::function<void(int)> tell) {
   commit_file(file, [file, tell = std::move(tell)](int error) {
-    int earlier = std::exchange(file->append_error, 0);
-    tell(error != 0 ? error : earlier);
+    tell(file->written.take_append_error(error));
   });
 }
 
 void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   pid_t pid = fuse_req_ctx(req)->pid;
   LockKey owner{LockOwner::kProcess, info->lock_owner, id};
+  RequestPtr request = hold(req);
   if (ControlPtr control = find_control(info)) {
-    return on_strand([this, req, control, owner] {
+    return on_strand([this, request, control, owner] {
       unlock(owner, [] {});  // POSIX locks end with any close by their owner
-      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
+      control->handle->flush([request](int error) { request->reply(error); });
     });
   }
   FilePtr file = find_file(info->fh);
-  on_strand([this, req, file, pid, owner] {
-    auto reply = [this, req, owner](int error) {
-      unlock(owner, [req, error] { fuse_reply_err(req, error); });
+  on_strand([this, request, file, pid, owner] {
+    auto reply = [this, request, owner](int error) {
+      unlock(owner, [request, error] { request->reply(error); });
     };
     if (!file) return reply(0);
-    // The first FLUSH of a redirection is the shell's dup2, before anything is written: a lone
-    // truncation waits for the second.
-    bool waits = file->bare_truncation && !(pid == file->opener && ++file->opener_flushes >= 2);
-    if (waits) return reply(0);
+    if (file->written.waits_at_flush(pid == file->opener)) return reply(0);
     commit_and_tell(file, reply);
   });
 }
@@ -163,14 +121,14 @@ void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
 void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   static_cast<void>(id);
   if (ControlPtr control = find_control(info)) {
-    return on_strand([req, control] {
-      control->handle->flush([req](int error) { fuse_reply_err(req, error); });
+    return on_strand([request = hold(req), control] {
+      control->handle->flush([request](int error) { request->reply(error); });
     });
   }
   FilePtr file = find_file(info->fh);
   if (!file || !file->writable) return barrier(req);
-  on_strand([this, req, file] {
-    commit_and_tell(file, [req](int error) { fuse_reply_err(req, error); });
+  on_strand([this, request = hold(req), file] {
+    commit_and_tell(file, [request](int error) { request->reply(error); });
   });
 }
 
@@ -187,7 +145,7 @@ void Mount::note_release(const void* request, size_t size) {
     auto place = files_.find(release.handle);
     if (place != files_.end()) file = place->second;
   }
-  if (!file || !file->bare_truncation) return;
+  if (!file || !file->is_only_truncated) return;
   std::optional<Node> node = nodes_.find(file->node);
   if (!node) return;
   std::lock_guard lock(releasing_mutex_);
@@ -219,7 +177,7 @@ void Mount::release_done(const std::string& path) {
 
 void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   uint64_t number = info->fh;
-  on_strand([this, req, id, number] {
+  on_strand([this, request = hold(req), id, number] {
     release_control(number);
     FilePtr file;
     {
@@ -239,7 +197,7 @@ void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
     } else {
       unlock();
     }
-    fuse_reply_err(req, 0);
+    request->reply(0);
   });
 }
 

@@ -149,26 +149,6 @@ Mount::ControlPtr Mount::find_control(const fuse_file_info* info) {
   return place == controls_.end() ? nullptr : place->second;
 }
 
-uint64_t Mount::interruptible(fuse_req_t req, std::function<void()> cancel) {
-  uint64_t number = next_waiter_++;
-  cancels_[number] = std::move(cancel);
-  // By number, so that an interrupt names its own request and nothing that was freed.
-  fuse_req_interrupt_func(
-      req,
-      [](fuse_req_t interrupted, void* data) {
-        auto* mount = static_cast<Mount*>(fuse_req_userdata(interrupted));
-        mount->on_strand([mount, number = reinterpret_cast<uint64_t>(data)] {
-          auto place = mount->cancels_.find(number);
-          if (place == mount->cancels_.end()) return;
-          std::function<void()> cancelled = std::move(place->second);
-          mount->cancels_.erase(place);
-          cancelled();
-        });
-      },
-      reinterpret_cast<void*>(number));
-  return number;
-}
-
 uint64_t Mount::add_control(std::shared_ptr<Handle> handle) {
   auto file = std::make_shared<ControlFile>();
   file->handle = std::move(handle);
@@ -184,24 +164,23 @@ uint64_t Mount::add_control(std::shared_ptr<Handle> handle) {
 void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) {
   Opener opener = opener_of(req, info.flags);
   info.direct_io = 1;
-  on_strand([this, req, node, info, opener = std::move(opener)]() mutable {
+  on_strand([this, request = hold(req), node, info, opener = std::move(opener)]() mutable {
     struct stat st = {};
-    if (!control_attributes(node, st)) return static_cast<void>(fuse_reply_err(req, ESTALE));
+    if (!control_attributes(node, st)) return static_cast<void>(request->reply(ESTALE));
     std::shared_ptr<Handle> handle =
         room_.open(node.control, node.path, node.name, std::move(opener));
     if (!handle) {
       bool exists = host_.replica().tree().find(tree::join_path(node.path, node.name)) != nullptr;
-      return static_cast<void>(fuse_reply_err(req, exists ? EEXIST : ENOENT));
+      return static_cast<void>(request->reply(exists ? EEXIST : ENOENT));
     }
-    uint64_t waiter = interruptible(req, [handle] { handle->cancel_open(); });
-    handle->open([this, req, handle, waiter, info](int error) mutable {
-      cancels_.erase(waiter);
+    request->on_interrupt(interrupts_, [handle] { handle->cancel_open(); });
+    handle->open([this, request, handle, info](int error) mutable {
       if (error != 0) {
         handle->close();
-        return static_cast<void>(fuse_reply_err(req, error));
+        return static_cast<void>(request->reply(error));
       }
       info.fh = add_control(handle);
-      if (fuse_reply_open(req, &info) != 0) release_control(info.fh);
+      if (request->reply_opened(info) != 0) release_control(info.fh);
     });
   });
 }
@@ -221,15 +200,17 @@ void Mount::create_control(fuse_req_t req, const Node& parent, const std::string
   info.direct_io = 1;
   Opener opener = opener_of(req, info.flags);
   opener.mode = mode & tree::kModeBits;
-  when_writable(req, [this, req, parent, name, info, opener = std::move(opener)]() mutable {
-    auto made = [this, req, parent, name, info](int error, std::shared_ptr<Handle> handle) mutable {
-      if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, parent, name, info, opener = std::move(opener)]() mutable {
+    auto made = [this, request, parent, name, info](int error,
+                                                    std::shared_ptr<Handle> handle) mutable {
+      if (error != 0) return static_cast<void>(request->reply(error));
       fuse_entry_param entry = {};
       bool filled = fill_control_entry(parent, handle->control(), name, entry);
       handle->open([](int) {});
       info.fh = add_control(std::move(handle));
-      if (!filled || fuse_reply_create(req, &entry, &info) != 0) {
-        if (!filled) fuse_reply_err(req, ENOENT);
+      if (!filled || request->reply_created(entry, info) != 0) {
+        if (!filled) request->reply(ENOENT);
         release_control(info.fh);
       }
     };
@@ -252,28 +233,26 @@ void Mount::release_control(uint64_t number) {
 
 void Mount::read_control(fuse_req_t req, const ControlPtr& file, size_t size, off_t offset,
                          bool wait) {
-  on_strand([this, req, handle = file->handle, size, offset, wait] {
+  on_strand([this, request = hold(req), handle = file->handle, size, offset, wait] {
     session_.check_deadline();
-    auto number = std::make_shared<uint64_t>(0);
-    *number = interruptible(req, [handle, number] { handle->cancel_read(*number); });
-    handle->read(*number, size, offset, wait,
-                 [this, req, number](int error, std::string_view bytes) {
-                   cancels_.erase(*number);
-                   if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
-                   fuse_reply_buf(req, bytes.data(), bytes.size());
-                 });
+    uint64_t number = next_read_++;
+    request->on_interrupt(interrupts_, [handle, number] { handle->cancel_read(number); });
+    handle->read(number, size, offset, wait, [request](int error, std::string_view bytes) {
+      if (error != 0) return static_cast<void>(request->reply(error));
+      request->reply_bytes(bytes);
+    });
   });
 }
 
 void Mount::write_control(fuse_req_t req, const ControlPtr& file, const char* bytes, size_t size,
                           off_t offset, int flags) {
-  auto answer = [req, handle = file->handle, size](int error) {
+  auto answer = [request = hold(req), handle = file->handle, size](int error) {
     if (error != 0) {
       handle->refused(error);
-      fuse_reply_err(req, error);
+      request->reply(error);
     } else {
       handle->note_written();
-      fuse_reply_write(req, size);
+      request->reply_written(size);
     }
   };
   auto body = [this, handle = file->handle, copy = std::string(bytes, size), offset,
@@ -336,13 +315,15 @@ void Mount::make_staging(fuse_req_t req, const Node& parent, const std::string& 
   }
   const fuse_ctx* context = fuse_req_ctx(req);
   tree::AclList acl = acl_for_new(tree::Kind::kDirectory, mode & 07777, context->uid, context->gid);
-  when_writable(req, [this, req, path = txn_path(parent.path, name), directory = parent.path, acl] {
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, path = txn_path(parent.path, name),
+                          directory = parent.path, acl] {
     room_.create_hidden(directory, std::string(kTxnChild), "",
-                        [this, req, path, acl](const Outcome& outcome) {
+                        [this, request, path, acl](const Outcome& outcome) {
                           if (outcome.error != Error::kOk && outcome.error != Error::kNodeExists) {
-                            return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
+                            return static_cast<void>(request->reply(to_errno(outcome.error)));
                           }
-                          make_znode(req, path, "", acl);
+                          make_znode(request, path, "", acl);
                         });
   });
 }
@@ -350,10 +331,11 @@ void Mount::make_staging(fuse_req_t req, const Node& parent, const std::string& 
 void Mount::remove_staging(fuse_req_t req, const Node& parent, const std::string& name,
                            bool directory) {
   if (!directory) return static_cast<void>(fuse_reply_err(req, EISDIR));
-  when_writable(req, [this, req, parent = parent.path, name, caller = caller_of(req)] {
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, parent = parent.path, name, caller = caller_of(req)] {
     int error = room_.may_change_staging(parent, name, caller);
-    if (error != 0) return static_cast<void>(fuse_reply_err(req, error));
-    remove_path(req, txn_path(parent, name), true);
+    if (error != 0) return static_cast<void>(request->reply(error));
+    remove_path(request, txn_path(parent, name), true);
   });
 }
 
@@ -363,8 +345,9 @@ void Mount::commit_staging(fuse_req_t req, const Node& parent, const std::string
   if (new_name != name + std::string(kCommitSuffix)) {
     return static_cast<void>(fuse_reply_err(req, EPERM));
   }
-  when_writable(req, [this, req, directory = parent.path, name, caller = caller_of(req)] {
-    room_.commit_txn(directory, name, caller, [req](int error) { fuse_reply_err(req, error); });
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, directory = parent.path, name, caller = caller_of(req)] {
+    room_.commit_txn(directory, name, caller, [request](int error) { request->reply(error); });
   });
 }
 

@@ -18,6 +18,11 @@ using tree::Outcome;
 namespace {
 
 constexpr int64_t kAppendFlushMs = 800;  // appended data is committed unasked within a second
+
+std::string_view part_of(std::string_view data, size_t size, off_t offset) {
+  return data.substr(std::min(static_cast<size_t>(offset), data.size()), size);
+}
+
 }  // namespace
 
 uint64_t Mount::add_file(FilePtr file) {
@@ -39,21 +44,14 @@ Mount::FilePtr Mount::make_file(const Node& node, const fuse_file_info& info, pi
   auto file = std::make_shared<OpenFile>();
   file->number = next_handle_++;
   file->node = node.id;
-  file->flags = info.flags;
   file->opener = pid;
   bool truncates = (info.flags & O_TRUNC) != 0 && !is_new;
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
-  file->czxid = znode.stat.czxid;
-  file->base_version = znode.stat.version;
   file->shown = znode.data;  // readable through this handle even if the znode goes
-  file->unconditional = (info.flags & O_TRUNC) != 0;
-  if (file->unconditional) {
-    file->content = "";
-    file->bare_truncation = truncates;
-  } else if (file->writable) {
-    file->base = znode.data;
-  }
-  if (file->writable) file->mark = mark_writer(node.id);
+  if (!file->writable) return file;
+  file->written =
+      WriteBuffer(info.flags, is_new, znode.stat.czxid, {znode.data, znode.stat.version});
+  file->mark = mark_writer(node.id);
   return file;
 }
 
@@ -72,15 +70,16 @@ void Mount::open(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
   }
   if (waits_for_release(node->path, [this, req, id, info] { open(req, id, &info); })) return;
   if ((info.flags & O_ACCMODE) == O_RDONLY && (info.flags & O_TRUNC) == 0) {
-    return open_znode(req, *node, info);
+    return open_znode(hold(req), *node, info);
   }
-  when_writable(req, [this, req, node = *node, info] {
-    before_writing(node.id, [this, req, node, info] { open_znode(req, node, info); });
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, node = *node, info] {
+    before_writing(node.id, [this, request, node, info] { open_znode(request, node, info); });
   });
 }
 
-void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
-  pid_t pid = fuse_req_ctx(req)->pid;
+void Mount::open_znode(const RequestPtr& request, const Node& node, fuse_file_info info) {
+  pid_t pid = fuse_req_ctx(request->unanswered())->pid;
   PageCache::Use use = PageCache::Use::kDirect;
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     Node now;
@@ -90,28 +89,28 @@ void Mount::open_znode(fuse_req_t req, const Node& node, fuse_file_info info) {
     if (!made->writable) use = open_pages(tree, now, *znode, made);
     return made;
   });
-  if (!file) return static_cast<void>(fuse_reply_err(req, ESTALE));
+  if (!file) return static_cast<void>(request->reply(ESTALE));
   info.fh = add_file(file);
-  if (file->bare_truncation) mark_dirty(file);
+  if (file->written.is_only_truncated()) note_written(file);
   info.direct_io = use == PageCache::Use::kDirect;
   info.keep_cache = use == PageCache::Use::kWarm;
   info.noflush = !file->writable && !has_posix_locks_;
-  bool opened = fuse_reply_open(req, &info) == 0;
+  bool opened = request->reply_opened(info) == 0;
   if (file->writable) kernel_wrote(node.id);  // a truncation
   if (opened) return;
   // The opener was killed meanwhile: nothing was truncated.
-  if (file->bare_truncation.exchange(false)) mark_dirty(file);
+  if (file->written.cancel_truncation()) note_written(file);
   std::lock_guard lock(handles_mutex_);
   files_.erase(info.fh);
 }
 
-void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_info info,
+void Mount::reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
                           bool is_new) {
-  pid_t pid = fuse_req_ctx(req)->pid;
+  pid_t pid = fuse_req_ctx(request->unanswered())->pid;
   fuse_entry_param entry = {};
   int error = 0;
   // The kernel has checked who may create, and not who may open what is there.
-  Caller opener = is_new ? Caller{} : caller_of(req);
+  Caller opener = is_new ? Caller{} : caller_of(request->unanswered());
   FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     const tree::ZNode* znode = tree.find(path);
     if (znode == nullptr || !may(view(tree, *znode, path), opener, wanted_by(info.flags))) {
@@ -121,12 +120,12 @@ void Mount::reply_created(fuse_req_t req, const std::string& path, fuse_file_inf
     fill_entry(tree, path, true, entry);
     return make_file(*nodes_.find(entry.ino), info, pid, *znode, is_new);
   });
-  if (!file) return static_cast<void>(fuse_reply_err(req, error));
+  if (!file) return static_cast<void>(request->reply(error));
   info.fh = add_file(file);
-  if (file->bare_truncation) mark_dirty(file);
+  if (file->written.is_only_truncated()) note_written(file);
   info.direct_io = 1;
   info.noflush = !file->writable && !has_posix_locks_;
-  fuse_reply_create(req, &entry, &info);
+  request->reply_created(entry, info);
 }
 
 void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
@@ -139,20 +138,21 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
   std::optional<std::string> path = child_path(req, parent, name);
   if (!path) return;
   const fuse_ctx* context = fuse_req_ctx(req);
-  when_writable(req, [this, req, path = *path, mode, info, directory = directory->path,
-                      uid = context->uid, gid = context->gid] {
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, path = *path, mode, info, directory = directory->path,
+                          uid = context->uid, gid = context->gid] {
     uint32_t group = handed_down_group(directory).value_or(gid);
     tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, uid, group);
     commit(OpCode::kCreate2, tree::create_body(path, "", acl, tree::kCreatePersistent),
-           [this, req, path, info](const Outcome& outcome) {
-             if (outcome.error == Error::kOk) return reply_created(req, path, info, true);
+           [this, request, path, info](const Outcome& outcome) {
+             if (outcome.error == Error::kOk) return reply_created(request, path, info, true);
              if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
-               return static_cast<void>(fuse_reply_err(req, to_errno(outcome.error)));
+               return static_cast<void>(request->reply(to_errno(outcome.error)));
              }
              // Somebody else made it in between: without O_EXCL that is what is opened.
              KernelNode held = nodes_.held(path);
-             before_writing(held, [this, req, path, info, held] {
-               reply_created(req, path, info, false);
+             before_writing(held, [this, request, path, info, held] {
+               reply_created(request, path, info, false);
                kernel_wrote(held);
              });
            });
@@ -161,11 +161,14 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
 
 // ---- read
 
-std::string Mount::current_data(const std::string& path) const {
-  return host_.replica().read([&](const tree::Tree& tree) {
-    const tree::ZNode* node = tree.find(path);
-    return node == nullptr ? std::string() : std::string(node->data.view());
-  });
+std::optional<WriteBuffer::Committed> Mount::committed(KernelNode id) const {
+  std::optional<Node> node = nodes_.find(id);
+  if (!node || node->gone) return std::nullopt;
+  const tree::ZNode* znode = host_.replica().tree().find(node->path);
+  if (znode == nullptr) return std::nullopt;
+  // One txn may have removed it and made another one of the name.
+  if (node->control == Control::kNone && znode->stat.czxid != node->czxid) return std::nullopt;
+  return WriteBuffer::Committed{znode->data, znode->stat.version};
 }
 
 tree::Bytes Mount::data_of(KernelNode id) const {
@@ -174,16 +177,6 @@ tree::Bytes Mount::data_of(KernelNode id) const {
     const tree::ZNode* znode = znode_of(tree, id, node);
     return znode == nullptr ? tree::Bytes() : znode->data;
   });
-}
-
-// What a writing handle itself sees.
-std::string Mount::own_image(const OpenFile& file, const std::string& path) const {
-  if (file.failed != 0) return current_data(path);
-  if (file.dirty_content) return *file.content;
-  if (!file.appended.empty()) return current_data(path) + file.appended;
-  if (file.content && !file.bare_truncation) return *file.content;
-  if ((file.flags & O_APPEND) != 0 || file.unconditional) return current_data(path);
-  return std::string(file.base.view());
 }
 
 void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
@@ -196,8 +189,7 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
   std::optional<Node> node = nodes_.find(id);
   auto reply = [req, size, offset](std::string_view data) {
-    auto from = std::min(static_cast<size_t>(offset), data.size());
-    std::string_view part = data.substr(from, size);
+    std::string_view part = part_of(data, size, offset);
     fuse_reply_buf(req, part.data(), part.size());
   };
   if (info->lock_owner == 0) {  // for the page cache, not for a read
@@ -210,8 +202,10 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
     }
   }
   if (file->writable) {
-    return on_strand(
-        [this, file, path = node ? node->path : "", reply] { reply(own_image(*file, path)); });
+    return on_strand([this, request = hold(req), file, id, size, offset] {
+      std::string image = file->written.image(committed(id));
+      request->reply_bytes(part_of(image, size, offset));
+    });
   }
   if (node && waits_for_release(node->path, [this, req, id, size, offset, given = *info] {
         read(req, id, size, offset, &given);
@@ -234,16 +228,19 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 
 // ---- write
 
-void Mount::mark_dirty(const FilePtr& file) {
-  bool dirty = file->is_dirty() || file->bare_truncation || file->committing;
-  if (dirty == file->marked_dirty) return;
-  if (dirty) {
-    std::optional<Node> node = nodes_.find(file->node);
-    file->dirty_path = node ? node->path : "";
-    kernel_.forget_attributes(file->node);
+void Mount::note_written(const FilePtr& file, WriteBuffer::Answer answer) {
+  file->is_only_truncated = file->written.is_only_truncated();
+  bool dirty = file->written.has_uncommitted() || file->written.is_committing();
+  if (dirty != file->marked_dirty) {
+    if (dirty) {
+      std::optional<Node> node = nodes_.find(file->node);
+      file->dirty_path = node ? node->path : "";
+      kernel_.forget_attributes(file->node);
+    }
+    file->marked_dirty = dirty;
+    nodes_.add_dirty(file->dirty_path, dirty ? +1 : -1);
   }
-  file->marked_dirty = dirty;
-  nodes_.add_dirty(file->dirty_path, dirty ? +1 : -1);
+  if (answer.spoils) kernel_.forget_attributes(file->node);  // it took the size of what was written
 }
 
 void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size, off_t offset,
@@ -254,89 +251,52 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
   FilePtr file = find_file(info->fh);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   bool by_root = fuse_req_ctx(req)->uid == 0;
-  auto refuse = [this, req, file, flags = info->flags](int error) {
-    refuse_write(req, file, flags, error);
+  RequestPtr request = hold(req);
+  bool appends = (info->flags & O_APPEND) != 0;
+  auto refuse = [this, request, file, appends](int error) {
+    note_written(file, file->written.refuse(appends, error));
+    request->reply(error);
   };
-  auto body = [this, req, file, id, by_root, copy = std::string(bytes, size), offset,
+  auto body = [this, request, file, id, by_root, copy = std::string(bytes, size), offset,
                flags = info->flags] {
     std::optional<Node> node = by_root ? std::nullopt : nodes_.find(id);
     if (node && !node->gone) drop_setuid(node->path);
-    apart_from_reads(
-        id, [this, req, file, copy, offset, flags] { write_to(req, file, copy, offset, flags); });
+    apart_from_reads(id, [this, request, file, copy, offset, flags] {
+      write_to(request, file, copy, offset, flags);
+    });
   };
   on_strand([this, body = std::move(body), refuse] { writer_.when_writable(body, refuse); });
 }
 
-// A line that is appended stands alone: if it is refused, those before it and after it are not.
-// Whatever else is written is a part of the whole contents, which are worth nothing without it.
-void Mount::refuse_write(fuse_req_t req, const FilePtr& file, int flags, int error) {
-  bool stands_alone = (flags & O_APPEND) != 0 && !file->dirty_content && !file->bare_truncation;
-  if (!stands_alone) fail_contents(file, error);
-  fuse_reply_err(req, error);
+void Mount::flush_soon(const FilePtr& file) {
+  if (std::exchange(file->flush_timer, true)) return;
+  host_.post_after(kAppendFlushMs, [this, file] {
+    file->flush_timer = false;
+    if (file->written.is_dirty()) commit_file(file, [](int) {});
+  });
 }
 
-void Mount::fail_contents(const FilePtr& file, int error) {
-  if (file->failed == 0) file->failed = error;
-  file->dropped |= file->is_dirty();
-  file->dirty_content = file->bare_truncation = false;
-  file->content.reset();
-  file->appended.clear();
-  file->set_mtime.reset();
-  mark_dirty(file);
-  kernel_.forget_attributes(file->node);  // it took the size of what was written
-}
-
-void Mount::write_to(fuse_req_t req, const FilePtr& file, const std::string& bytes, off_t offset,
-                     int flags) {
-  std::optional<Node> node = nodes_.find(file->node);
-  if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  if (file->stale || !node || node->gone) {
-    file->stale = true;
-    return static_cast<void>(fuse_reply_err(req, ESTALE));
-  }
-  if (file->failed != 0) return static_cast<void>(fuse_reply_err(req, file->failed));
-  bool appends = (flags & O_APPEND) != 0;
-  bool own = file->dirty_content || file->bare_truncation;
-  if (appends && !own) {
-    size_t before = host_.replica().tree().find(node->path) != nullptr
-                        ? host_.replica().tree().find(node->path)->data.size()
-                        : 0;
-    if (before + file->appended.size() + bytes.size() > tree::kMaxDataBytes) {
-      return refuse_write(req, file, flags, EFBIG);
-    }
-    file->appended += bytes;
-    if (!std::exchange(file->flush_timer, true)) {
-      host_.post_after(kAppendFlushMs, [this, file] {
-        file->flush_timer = false;
-        if (file->is_dirty()) commit_file(file, [](int) {});
-      });
-    }
-  } else {
-    if (!file->content || !file->appended.empty()) {
-      file->content = own_image(*file, node->path);
-      if (!file->appended.empty()) {
-        file->appended.clear();
-        file->base_version = host_.replica().tree().find(node->path)->stat.version;
-      }
-    }
-    size_t at = appends ? file->content->size() : static_cast<size_t>(offset);
-    if (at + bytes.size() > tree::kMaxDataBytes) return refuse_write(req, file, flags, EFBIG);
-    if (file->content->size() < at + bytes.size()) file->content->resize(at + bytes.size(), '\0');
-    file->content->replace(at, bytes.size(), bytes);
-    file->dirty_content = true;
-    file->bare_truncation = false;
-  }
-  file->set_mtime.reset();  // a time set before this data does not hold for it
-  mark_dirty(file);
+void Mount::write_to(const RequestPtr& request, const FilePtr& file, const std::string& bytes,
+                     off_t offset, int flags) {
+  WriteBuffer& written = file->written;
+  std::optional<WriteBuffer::Committed> there = committed(file->node);
+  if (!there) written.lose();
+  WriteBuffer::Committed now = there.value_or(WriteBuffer::Committed{});
+  WriteBuffer::Answer answer = (flags & O_APPEND) != 0
+                                   ? written.append(bytes, now)
+                                   : written.write(bytes, static_cast<size_t>(offset), now);
+  note_written(file, answer);
+  if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
+  if (written.has_appended()) flush_soon(file);
   if ((flags & (O_SYNC | O_DSYNC)) == 0) {
-    fuse_reply_write(req, bytes.size());
+    request->reply_written(bytes.size());
     return kernel_wrote(file->node);
   }
-  commit_and_tell(file, [this, req, file, size = bytes.size()](int error) {
+  commit_and_tell(file, [this, request, file, size = bytes.size()](int error) {
     if (error != 0) {
-      fuse_reply_err(req, error);
+      request->reply(error);
     } else {
-      fuse_reply_write(req, size);
+      request->reply_written(size);
       kernel_wrote(file->node);
     }
   });

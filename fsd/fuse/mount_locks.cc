@@ -72,7 +72,7 @@ void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
   LockKey key{LockOwner::kProcess, info->lock_owner, id};
-  on_strand([this, req, node = *node, key, answer = *wanted]() mutable {
+  on_strand([this, request = hold(req), node = *node, key, answer = *wanted]() mutable {
     auto own = held_locks_.find(key);
     LockTable::Ask ask = ask_for(node);
     ask.mode = answer.l_type == F_RDLCK ? LockMode::kShared : LockMode::kExclusive;
@@ -85,7 +85,7 @@ void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
       answer.l_start = answer.l_len = 0;
       answer.l_pid = conflict->pid;
     }
-    fuse_reply_lock(req, &answer);
+    request->reply_lock(answer);
   });
 }
 
@@ -95,8 +95,9 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
     return static_cast<void>(fuse_reply_err(req, EOPNOTSUPP));
   }
   if (!mode) {
-    return on_strand(
-        [this, req, key, handle] { give_up(key, handle, [req] { fuse_reply_err(req, 0); }); });
+    return on_strand([this, request = hold(req), key, handle] {
+      give_up(key, handle, [request] { request->reply(0); });
+    });
   }
   if (is_lock(node.control)) {
     // Taking the lock needs the directory's w, whatever the handle was opened for.
@@ -106,39 +107,38 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
       return static_cast<void>(fuse_reply_err(req, EACCES));
     }
   }
-  when_writable(req, [this, req, node, key, handle, mode = *mode, wait] {
+  RequestPtr request = hold(req);
+  when_writable(request, [this, request, node, key, handle, mode = *mode, wait] {
     // A conversion gives up the old lock first, as flock(2) says it may.
-    give_up(key, handle, [this, req, node, key, handle, mode, wait] {
-      take_lock(req, node, key, handle, mode, wait);
+    give_up(key, handle, [this, request, node, key, handle, mode, wait] {
+      take_lock(request, node, key, handle, mode, wait);
     });
   });
 }
 
-void Mount::take_lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle, LockMode mode,
-                      bool wait) {
+void Mount::take_lock(const RequestPtr& request, const Node& node, LockKey key, uint64_t handle,
+                      LockMode mode, bool wait) {
   LockTable::Ask ask = ask_for(node);
   ask.mode = mode;
   ask.wait = wait;
-  ask.pid = fuse_req_ctx(req)->pid;
-  ask.uid = fuse_req_ctx(req)->uid;
+  const fuse_ctx* asker = fuse_req_ctx(request->unanswered());
+  ask.pid = asker->pid;
+  ask.uid = asker->uid;
   ask.program = program_name(ask.pid);
   ask.lost = [this, handle] { lock_lost(handle); };
-  uint64_t waiter = interruptible(
-      req, [this, key] { room_.locks().release(held_locks_[key].ticket, EINTR, [] {}); });
-  auto answered = std::make_shared<bool>(false);
+  request->on_interrupt(
+      interrupts_, [this, key] { room_.locks().release(held_locks_[key].ticket, EINTR, [] {}); });
   LockTicket ticket =
-      room_.locks().acquire(std::move(ask), [this, req, key, handle, waiter, answered](int error) {
-        *answered = true;
-        cancels_.erase(waiter);
+      room_.locks().acquire(std::move(ask), [this, request, key, handle](int error) {
         if (error != 0) {
           held_locks_.erase(key);
-          return static_cast<void>(fuse_reply_err(req, error));
+          return static_cast<void>(request->reply(error));
         }
         lock_granted(handle);
         // The waiter was killed: the lock must not go to a ghost.
-        if (fuse_reply_err(req, 0) != 0) on_strand([this, key] { unlock(key, [] {}); });
+        if (request->reply(0) != 0) on_strand([this, key] { unlock(key, [] {}); });
       });
-  if (!*answered) held_locks_[key] = {ticket, handle};
+  if (!request->is_answered()) held_locks_[key] = {ticket, handle};
 }
 
 // What was written through the handle under its lock is there for who gets the lock next. An error
@@ -149,19 +149,10 @@ void Mount::give_up(LockKey key, uint64_t handle, std::function<void()> done) {
   commit_file(file, [this, key, done = std::move(done)](int) { unlock(key, done); });
 }
 
-// Who gets a lock through a handle edits what is there now, not what was there when it opened.
 void Mount::lock_granted(uint64_t handle) {
   FilePtr file = find_file(handle);
   if (!file || !file->writable) return;
-  file->lock_session = session_.id();
-  if (file->unconditional || file->is_dirty() || file->committing) return;
-  std::optional<Node> node = nodes_.find(file->node);
-  if (!node || node->gone || node->control != Control::kNone) return;
-  const tree::ZNode* znode = host_.replica().tree().find(node->path);
-  if (znode == nullptr || znode->stat.czxid != node->czxid) return;
-  file->content.reset();
-  file->base = znode->data;
-  file->base_version = znode->stat.version;
+  file->written.lock_taken(session_.id(), committed(file->node));
 }
 
 void Mount::unlock(LockKey key, std::function<void()> done) {
@@ -169,7 +160,7 @@ void Mount::unlock(LockKey key, std::function<void()> done) {
   if (place == held_locks_.end()) return done();
   auto [ticket, handle] = place->second;
   held_locks_.erase(place);
-  if (FilePtr file = find_file(handle)) file->lock_session = {};
+  if (FilePtr file = find_file(handle)) file->written.lock_given_up();
   // Only what was held has to be gone; without a quorum that is when its session is lost. A
   // contender that is on its way could keep a close waiting for longer.
   if (room_.locks().is_held(ticket)) {
@@ -202,6 +193,7 @@ void Mount::lock_lost(uint64_t handle) {
     }
     if (auto place = files_.find(handle); place != files_.end()) {
       place->second->lost = true;
+      place->second->written.lose();
       if (place->second->cached) cached = place->second->node;
     }
   }

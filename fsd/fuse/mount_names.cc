@@ -61,6 +61,13 @@ std::optional<Node> Mount::live_node(fuse_req_t req, fuse_ino_t id) {
   return node;
 }
 
+std::optional<Node> Mount::live_node(const RequestPtr& request, fuse_ino_t id) {
+  std::optional<Node> node = find_node(id);
+  if (node && !node->gone) return node;
+  request->reply(ESTALE);
+  return std::nullopt;
+}
+
 const tree::ZNode* Mount::znode_of(const tree::Tree& tree, KernelNode id, Node& node) const {
   std::optional<Node> found = nodes_.find(id);
   if (!found) return nullptr;
@@ -216,8 +223,8 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const OpenFile* writ
     return tell_later(
         id, [this, req, id, may_cache] { reply_attributes(req, id, nullptr, may_cache); });
   }
-  if (writer != nullptr && writer->is_dirty()) {
-    st.st_size = static_cast<off_t>(own_image(*writer, node.path).size());
+  if (writer != nullptr && writer->written.is_dirty()) {
+    st.st_size = static_cast<off_t>(writer->written.image(committed(id)).size());
     cacheable = false;
   }
   fuse_reply_attr(req, &st, cacheable ? kLongSeconds : 0);

@@ -4,25 +4,21 @@
 
 namespace zabfs::fsd {
 
-TxnBatch::Content TxnBatch::before(size_t n, std::string_view path) {
+std::string_view TxnBatch::data_before(size_t n, std::string_view path) {
   for (; looked_through_ < n; ++looked_through_) {
     for_each_op(txns_[looked_through_], [this](const auto& op) {
       using T = std::decay_t<decltype(op)>;
       if constexpr (std::is_same_v<T, tree::CreateTxn>) {
-        written_[op.path] = {op.data.value_or(""), 0};
+        written_[op.path] = op.data.value_or("");
       } else if constexpr (std::is_same_v<T, tree::SetDataTxn>) {
-        written_[op.path] = {op.data.value_or(""), op.version};
+        written_[op.path] = op.data.value_or("");
       }
     });
   }
   auto written = written_.find(path);
   if (written != written_.end()) return written->second;
   const tree::ZNode* node = tree_.find(path);
-  return node == nullptr ? Content{} : Content{node->data.view(), node->stat.version};
-}
-
-int32_t TxnBatch::version_before(size_t n, std::string_view path) {
-  return before(n, path).version;
+  return node == nullptr ? std::string_view() : node->data.view();
 }
 
 // One is copied aside, the other one to its place, and the first to the other's.
@@ -39,8 +35,8 @@ std::optional<RenameSeen> TxnBatch::exchange_in(size_t n, const tree::MultiTxn& 
   seen.to = tops[1]->path;
   seen.from = tops[2]->path;
   if (seen.aside != tree::aside_path(seen.to)) return std::nullopt;
-  bool same_data = tops[0]->data.value_or("") == before(n, seen.to).data &&
-                   tops[1]->data.value_or("") == before(n, seen.from).data;
+  bool same_data = tops[0]->data.value_or("") == data_before(n, seen.to) &&
+                   tops[1]->data.value_or("") == data_before(n, seen.from);
   return same_data ? std::optional(seen) : std::nullopt;
 }
 
@@ -51,7 +47,7 @@ std::optional<RenameSeen> TxnBatch::rename_in(size_t n) {
   if (last == nullptr) return std::nullopt;
   const auto* over = std::get_if<tree::SetDataTxn>(&multi->ops.front().body);
   if (over != nullptr && multi->ops.size() == 2) {
-    if (over->data.value_or("") != before(n, last->path).data) return std::nullopt;
+    if (over->data.value_or("") != data_before(n, last->path)) return std::nullopt;
     return RenameSeen{std::string(last->path), std::string(over->path), over->version};
   }
   if (std::optional<RenameSeen> exchange = exchange_in(n, *multi)) return exchange;
@@ -71,7 +67,7 @@ std::optional<RenameSeen> TxnBatch::rename_in(size_t n) {
     }
   }
   if (top == nullptr || creates != deletes_after) return std::nullopt;
-  if (top->data.value_or("") != before(n, last->path).data) return std::nullopt;
+  if (top->data.value_or("") != data_before(n, last->path)) return std::nullopt;
   return RenameSeen{std::string(last->path), std::string(top->path), 0};
 }
 

@@ -30,21 +30,17 @@ class TxnBatch {
 
   // Whether txn `n` of the batch is a rename. To be asked with rising `n`.
   std::optional<RenameSeen> rename_in(size_t n);
-  // The version that a znode's data has before that txn; it exists then.
-  int32_t version_before(size_t n, std::string_view path);
 
  private:
-  struct Content {
-    std::string_view data;
-    int32_t version = 0;
-  };
-  Content before(size_t n, std::string_view path);
+  // What a znode's data is before that txn; it exists then.
+  std::string_view data_before(size_t n, std::string_view path);
   std::optional<RenameSeen> exchange_in(size_t n, const tree::MultiTxn& multi);
 
   const std::vector<tree::Txn>& txns_;
   const tree::Tree& tree_;
   size_t looked_through_ = 0;
-  std::map<std::string_view, Content> written_;  // by the txns looked through
+  std::map<std::string_view, std::string_view>
+      written_;  // path to data, by the txns looked through
 };
 
 // Calls `visit` with the body of each operation that takes effect.

@@ -357,6 +357,48 @@ while time.monotonic() < end:
             os.close(fd)
         self.assertEqual(self.read("h"), "base and more")
 
+    def test_what_was_appended_and_is_not_committed_yet(self):
+        def switch(fd, append):
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND
+            fcntl.fcntl(fd, fcntl.F_SETFL, flags | (os.O_APPEND if append else 0))
+
+        with self.subTest("a size that is set after it"):
+            self.write("f", "base")
+            fd = os.open(self.p("f"), os.O_WRONLY | os.O_APPEND)
+            self.write("f", "another one's")
+            os.write(fd, b"+a")
+            os.ftruncate(fd, 14)
+            os.fsync(fd)
+            os.close(fd)
+            self.assertEqual(self.read("f"), "another one's+")
+
+        with self.subTest("a write that is too large after it"):
+            fd = os.open(self.p("f"), os.O_WRONLY | os.O_APPEND)
+            os.write(fd, b"+b")
+            switch(fd, False)
+            self.assertErrno(errno.EFBIG, os.pwrite, fd, b"x", MAX_BYTES + 16_384)
+            self.assertErrno(errno.EFBIG, os.fsync, fd)  # "+b" is dropped
+            self.assertErrno(errno.EFBIG, os.close, fd)
+            self.assertEqual(self.read("f"), "another one's+")
+
+        with self.subTest("a time that was set, and a size after it"):
+            fd = os.open(self.p("f"), os.O_WRONLY)
+            os.write(fd, b"A")
+            os.utime(fd, (1, 1))
+            os.ftruncate(fd, 5)
+            os.close(fd)
+            self.assertGreater(os.stat(self.p("f")).st_mtime, 1_000_000)
+
+    def test_a_writer_of_a_removed_file_reads_no_successor(self):
+        self.write("f", "old")
+        for flags in (os.O_RDWR, os.O_RDWR | os.O_APPEND):
+            self.write("f", "old")
+            fd = os.open(self.p("f"), flags)
+            os.unlink(self.p("f"))
+            self.write("f", "successor")
+            self.assertEqual(os.pread(fd, 100, 0), b"old")
+            os.close(fd)
+
     def test_a_waiter_can_be_interrupted_and_killed(self):
         holder = os.open(self.p("@/lock"), os.O_RDWR)
         fcntl.flock(holder, fcntl.LOCK_EX)

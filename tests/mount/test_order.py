@@ -270,6 +270,35 @@ class Renames(ClusterTest):
         self.assertEqual(wrong, [])
         self.assertGreater(listed, 0)
 
+    def rename_on(self, node, name, count):
+        """Renames <name>0 to <name>1, that to <name>2 and so on, as fast as that node can."""
+        paths = [self.dir(node, f"{name}{i}") for i in range(count + 1)]
+        code = ("import os, sys\npaths = sys.argv[1:]\n"
+                "for one, other in zip(paths, paths[1:]): os.rename(one, other)")
+        return subprocess.Popen([sys.executable, "-c", code, *paths], preexec_fn=die_with_parent)
+
+    def test_commits_under_way_follow_renames(self):
+        """By the member that leads, whose renames overtake them, and by one that follows."""
+        for renamer, writer in ((self.n1, self.n2), (self.n2, self.n1)):
+            for flags in (os.O_RDWR, os.O_RDWR | os.O_APPEND):
+                with self.subTest(renamer=renamer.number, flags=flags):
+                    name = f"f{renamer.number}{flags}-"
+                    with open(self.dir(writer, name + "0"), "w"):
+                        pass
+                    self.cluster.sync_all()
+                    fd = os.open(self.dir(writer, name + "0"), flags)
+                    mover = self.rename_on(renamer, name, 200)
+                    count = 0
+                    while mover.poll() is None:
+                        count += 1
+                        os.write(fd, b"line\n")
+                        os.fsync(fd)
+                    os.close(fd)
+                    self.assertEqual(mover.returncode, 0)
+                    self.cluster.sync_all()
+                    with open(self.dir(renamer, name + "200")) as f:
+                        self.assertEqual(f.read(), "line\n" * count)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -51,6 +51,16 @@ TEST_F(TreeTest, SetDataMovesVersionMzxidAndMtimeOnly) {
   EXPECT_EQ(after.aversion, 0);
 }
 
+TEST_F(TreeTest, ChangesTellTheVersionOfTheData) {
+  create("/n", "0");
+  set("/n", "1");
+  ASSERT_EQ(changes_.size(), 1u);
+  EXPECT_EQ(changes_[0].version, 1);
+  remove("/n");
+  ASSERT_EQ(changes_.size(), 1u);
+  EXPECT_EQ(changes_[0].version, 1);
+}
+
 TEST_F(TreeTest, SetAclMovesAversionOnly) {
   create("/a", "1");
   Stat before = stat("/a");

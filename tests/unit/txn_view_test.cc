@@ -95,16 +95,5 @@ TEST_F(TxnBatchTest, OtherTransactionsAreNone) {
   EXPECT_EQ(renames(), Seen());
 }
 
-TEST_F(TxnBatchTest, VersionsAreThoseBeforeTheTxn) {
-  create("/f", "0");
-  set("/f", "1");
-  set_later("/f", "2");
-  set_later("/f", "3");
-  EXPECT_EQ(renames(), Seen());
-  TxnBatch batch(txns_, tree_);
-  EXPECT_EQ(batch.version_before(0, "/f"), 1);
-  EXPECT_EQ(batch.version_before(1, "/f"), 2);
-}
-
 }  // namespace
 }  // namespace zabfs::fsd

@@ -1,0 +1,118 @@
+// A request of the kernel that waits for its answer.
+//
+// Some requests are answered on the spot, by the thread that read them. Others wait: for the
+// strand, a leader, a commit, or a lock. What waits holds its request as a `RequestPtr`. So three
+// rules are kept in one place:
+//
+//   - A request is answered exactly once. A second answer is a fault of the mount's: libfuse has
+//     freed the request by then. It is logged and ends the daemon.
+//   - No request is forgotten. If the last holder goes without an answer, the program that asked
+//     would hang for good. So the request is answered with EIO, and the log says so.
+//   - An interrupt reaches the request that it names, if that still waits. A race shows why it
+//     names it by number (`Interrupts`):
+//       1. A thread waits for a lock and gets a signal. A worker reads the INTERRUPT.
+//       2. The strand grants the lock and answers, and libfuse frees the request.
+//       3. The worker's interrupt gets to the strand. Its number is not known any more.
+//
+// Answers go through `Replies`. Behind it is libfuse in the daemon, and a record in a test.
+//
+// A request is handed from thread to thread; one at a time uses it.
+#pragma once
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+namespace zabfs::fsd {
+
+// Each answer returns what libfuse does: 0, or that the process which asked is gone.
+class Replies {
+ public:
+  Replies() = default;
+  virtual ~Replies() = default;
+  Replies(const Replies&) = delete;
+  Replies& operator=(const Replies&) = delete;
+
+  virtual int done(fuse_req_t req, int error) = 0;
+  virtual int opened(fuse_req_t req, const fuse_file_info& info) = 0;
+  virtual int created(fuse_req_t req, const fuse_entry_param& entry,
+                      const fuse_file_info& info) = 0;
+  virtual int written(fuse_req_t req, size_t size) = 0;
+  virtual int bytes(fuse_req_t req, std::string_view bytes) = 0;
+  virtual int lock(fuse_req_t req, const struct flock& lock) = 0;
+  // An interrupt of it is to be told of by this number.
+  virtual void heed_interrupts(fuse_req_t req, uint64_t number) = 0;
+
+  // The session with the kernel ends. Closures that are left over may be freed after it, with the
+  // requests that they hold; those are not answered any more.
+  void close() { is_closed_ = true; }
+  bool is_closed() const { return is_closed_; }
+
+ private:
+  std::atomic<bool> is_closed_{false};
+};
+
+// Those of libfuse. It calls `interrupted` on any thread, with the number as its data.
+std::shared_ptr<Replies> make_replies(fuse_interrupt_func_t interrupted);
+
+// The requests that can be interrupted now. On the strand.
+class Interrupts {
+ public:
+  uint64_t add(std::function<void()> cancel);
+  void erase(uint64_t number) { cancels_.erase(number); }
+  // Nothing happens if that request was answered meanwhile.
+  void interrupt(uint64_t number);
+
+ private:
+  std::unordered_map<uint64_t, std::function<void()>> cancels_;
+  uint64_t next_ = 1;
+};
+
+class Request {
+ public:
+  Request(fuse_req_t req, std::shared_ptr<Replies> replies)
+      : req_(req), replies_(std::move(replies)) {}
+  ~Request();
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  bool is_answered() const { return req_ == nullptr; }
+  // What libfuse knows of it, until it is answered: say, who asks.
+  fuse_req_t unanswered() const;
+
+  // An errno; 0 if all went well and there is nothing more to say.
+  int reply(int error) { return replies_->done(take(), error); }
+  int reply_opened(const fuse_file_info& info) { return replies_->opened(take(), info); }
+  int reply_created(const fuse_entry_param& entry, const fuse_file_info& info) {
+    return replies_->created(take(), entry, info);
+  }
+  int reply_written(size_t size) { return replies_->written(take(), size); }
+  int reply_bytes(std::string_view bytes) { return replies_->bytes(take(), bytes); }
+  int reply_lock(const struct flock& lock) { return replies_->lock(take(), lock); }
+
+  // The request goes to code that answers it by itself.
+  fuse_req_t hand_over() { return take(); }
+
+  // On the strand, as the answer is then. If the kernel interrupts it while it waits, `cancel`
+  // runs: it makes whoever holds the request answer it with EINTR.
+  void on_interrupt(Interrupts& interrupts, std::function<void()> cancel);
+
+ private:
+  fuse_req_t take();
+
+  fuse_req_t req_;  // null: it is answered
+  std::shared_ptr<Replies> replies_;
+  Interrupts* interrupts_ = nullptr;
+  uint64_t number_ = 0;  // among them
+};
+
+using RequestPtr = std::shared_ptr<Request>;
+
+}  // namespace zabfs::fsd
