@@ -18,9 +18,7 @@ using tree::Outcome;
 
 namespace {
 
-constexpr size_t kWindowBytes = 4u << 20;
 constexpr size_t kPromiseBytes = 8u << 10;  // its two copies, with all that a disk adds
-constexpr size_t kLogMarks = 16;
 constexpr size_t kFewTxns = 4;
 
 }  // namespace
@@ -35,6 +33,7 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       snapshots_(snapshot_disk),
       epochs_(snapshot_disk),
       tree_(std::make_shared<tree::Tree>()),
+      recent_(config_.window_txns),
       tracker_(config_.zab.tick_ms) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
@@ -165,14 +164,13 @@ void Replica::carry_out(Action& any) {
   } else if (std::holds_alternative<action::Commit>(any)) {
     // What is committed is applied once a batch: apply_committed.
   } else if (auto* inform = std::get_if<action::Inform>(&any)) {
-    auto txn = std::lower_bound(window_.begin(), window_.end(), inform->zxid,
-                                [](const LogTxn& left, Zxid zxid) { return left.zxid < zxid; });
-    Packet packet(PacketType::kInform, inform->zxid, txn->txn);
+    Payload txn = recent_.find(inform->zxid);
+    Packet packet(PacketType::kInform, inform->zxid, txn);
     if (inform->next_leader) {
       std::string data;
       tree::jute::Writer out(data);
       out.i64(inform->next_leader->value);
-      out.raw(*txn->txn);
+      out.raw(*txn);
       packet = Packet(PacketType::kInformAndActivate, inform->zxid, std::move(data));
     }
     for (LinkId link : inform->links) send_packet(link, packet);
@@ -239,25 +237,11 @@ void Replica::carry_out(Action& any) {
 
 void Replica::on_append(const action::Append& append) {
   queue_for_log({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
-  window_.push_back({append.zxid, append.txn});
-  window_bytes_ += append.txn->size();
-  note_log_growth(append.zxid, append.txn->size());
-}
-
-// Keeps the core told of how far back a learner may be for its part of the log to be shorter than a
-// snapshot (Java: snapshotSizeFactor, a third).
-void Replica::note_log_growth(Zxid zxid, size_t bytes) {
-  log_bytes_ += bytes;
-  size_t limit = std::max(config_.min_diff_bytes, estimate_snapshot(*tree_) / 3);
-  if (log_marks_.empty() || log_bytes_ - log_marks_.back().second >= limit / kLogMarks) {
-    log_marks_.emplace_back(zxid, log_bytes_);
-  }
-  Zxid before;
-  while (log_bytes_ - log_marks_.front().second > limit) {
-    before = log_marks_.front().first;
-    log_marks_.pop_front();
-  }
-  if (before != Zxid{}) step(event::SnapshotIsShorter{before});
+  // A learner that lacks more of the log than this is better sent a snapshot (Java:
+  // snapshotSizeFactor, a third).
+  size_t max_diff_bytes = std::max(config_.min_diff_bytes, estimate_snapshot(*tree_) / 3);
+  std::optional<Zxid> before = recent_.append(append.zxid, append.txn, max_diff_bytes);
+  if (before) step(event::SnapshotIsShorter{*before});
 }
 
 void Replica::on_begin_sync(const action::BeginSync& begin) {
@@ -268,16 +252,10 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
                       "was committed",
                       place(), begin.zxid.value));
     }
-    while (!window_.empty() && window_.back().zxid > begin.zxid) {
-      window_bytes_ -= window_.back().txn->size();
-      window_.pop_back();
-    }
-    while (!log_marks_.empty() && log_marks_.back().first > begin.zxid) log_marks_.pop_back();
+    recent_.truncate(begin.zxid);
   } else if (begin.mode == SyncMode::kSnap) {
     incoming_link_ = begin.link;
-    window_.clear();
-    window_bytes_ = 0;
-    window_base_ = begin.zxid;
+    recent_.restart(begin.zxid);
   }
   bool forgets = is_mutant(Mutant::kTruncForgotten) && begin.mode == SyncMode::kTrunc;
   SyncMode logged = forgets ? SyncMode::kDiff : begin.mode;
@@ -336,7 +314,7 @@ void Replica::on_settle() {
   settling_ = true;
 }
 
-// The end of a role: the log on disk is all there is, and the window says the same.
+// The end of a role: the log on disk is all there is, and memory says the same.
 void Replica::try_settled() {
   if (!settling_ || io_busy_) return;
   settling_ = false;
@@ -364,14 +342,10 @@ void Replica::finish_settling(const History& history, uint32_t epoch) {
   incoming_tree_.reset();
   incoming_link_ = 0;
   if (history.base() <= applied_) staged_tree_.reset();
-  while (!window_.empty() && window_.back().zxid > history.last()) {
-    window_bytes_ -= window_.back().txn->size();
-    window_.pop_back();
-  }
-  Zxid have = window_.empty() ? window_base_ : window_.back().zxid;
-  // A SNAP that was given up leaves a window that begins behind it; the log has what is between.
-  if (have != history.last() || window_base_ > applied_) {
-    if (!read_window(history)) return environment_.die("the log can't be read back");
+  recent_.forget_unwritten(history.last());
+  // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
+  if (recent_.last() != history.last() || recent_.base() > applied_) {
+    if (!read_recent(history)) return environment_.die("the log can't be read back");
   }
   step(event::Settled{history, epoch, unapplied_reconfigurations()});
 }
@@ -400,18 +374,17 @@ void Replica::apply_committed() {
   if (staged_tree_ && zab_->is_serving()) install_staged_tree();
   Zxid target = applicable();
   if (target <= applied_) return;
-  auto first = std::partition_point(window_.begin(), window_.end(),
-                                    [this](const LogTxn& txn) { return txn.zxid <= applied_; });
   std::vector<tree::Txn> txns;
   size_t applied_bytes = 0;
-  for (; first != window_.end() && first->zxid <= target; ++first) {
-    std::optional<tree::Txn> txn = tree::decode_txn(*first->txn);
-    if (!txn || txn->header.zxid != first->zxid) {
+  for (auto next = recent_.after(applied_); next != recent_.txns().end() && next->zxid <= target;
+       ++next) {
+    std::optional<tree::Txn> txn = tree::decode_txn(*next->txn);
+    if (!txn || txn->header.zxid != next->zxid) {
       return environment_.die(
-          fmt::format("{}: committed txn 0x{:x} is not a transaction", place(), first->zxid.value));
+          fmt::format("{}: committed txn 0x{:x} is not a transaction", place(), next->zxid.value));
     }
     txns.push_back(std::move(*txn));
-    applied_bytes += first->txn->size();
+    applied_bytes += next->txn->size();
   }
   if (txns.empty()) {
     return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
@@ -462,7 +435,7 @@ void Replica::apply_committed() {
   for (SessionId session : closed) {
     for (ReplicaListener* listener : listeners_) listener->session_closed(session);
   }
-  trim_window();
+  recent_.trim(applied_);
   if (agreed && !tree_->digest_agrees()) on_divergence();
 }
 
@@ -524,7 +497,7 @@ void Replica::install_staged_tree() {
   environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
                                                 place(), staged_tree_->last_zxid().value));
   // An older snapshot catches up first: readers never see this node go back.
-  for (const LogTxn& txn : window_) {
+  for (const LogTxn& txn : recent_.txns()) {
     if (txn.zxid > applied_) break;
     std::optional<tree::Txn> decoded = tree::decode_txn(*txn.txn);
     if (!decoded) return environment_.die("a committed txn is not a transaction");
@@ -551,15 +524,6 @@ std::shared_ptr<tree::Tree> Replica::replace_tree(std::shared_ptr<tree::Tree> tr
   for (ReplicaListener* listener : listeners_) listener->before_replace();
   std::unique_lock lock(tree_mutex_);
   return std::exchange(tree_, std::move(tree));
-}
-
-void Replica::trim_window() {
-  while (!window_.empty() && window_.front().zxid <= applied_ &&
-         (window_.size() > config_.window_txns || window_bytes_ > kWindowBytes)) {
-    window_base_ = window_.front().zxid;
-    window_bytes_ -= window_.front().txn->size();
-    window_.pop_front();
-  }
 }
 
 bool Replica::has_batch_work() const {

@@ -28,6 +28,7 @@
 #include "consensus/environment.h"
 #include "consensus/epoch_store.h"
 #include "consensus/log.h"
+#include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
 #include "consensus/snapshot_store.h"
 #include "consensus/zab.h"
@@ -226,7 +227,6 @@ class Replica {
   void on_append(const action::Append& append);
   void queue_for_log(LogEntry entry);
   void hold_links();
-  void note_log_growth(Zxid zxid, size_t bytes);
   void on_begin_sync(const action::BeginSync& begin);
   void on_role_changed(const action::RoleChanged& change);
   void on_serve(const action::Serve& serve);
@@ -275,10 +275,10 @@ class Replica {
   void take_configuration();
   std::vector<std::pair<Zxid, Payload>> unapplied_reconfigurations() const;
   static std::string configuration_in(const tree::Tree& tree);
-  std::string load_window(uint32_t accepted, bool votes, bool is_empty);
+  std::string load_recent(uint32_t accepted, bool votes, bool is_empty);
   void start_core();
   void recover_again();
-  bool read_window(const History& history);
+  bool read_recent(const History& history);
   bool is_alone() const;
   bool set_old_damage_aside();
   void report_damage(const std::string& what);
@@ -339,7 +339,6 @@ class Replica {
   std::shared_ptr<tree::Tree> replace_tree(std::shared_ptr<tree::Tree> tree);
   void on_divergence();
   void keep_diverged(std::shared_ptr<tree::Tree> tree);
-  void trim_window();
   std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
 
   ReplicaConfig config_;
@@ -357,10 +356,7 @@ class Replica {
   mutable std::shared_mutex tree_mutex_;
   std::shared_ptr<tree::Tree> tree_;
 
-  // The recent history: txns after window_base_, applied ones first.
-  std::deque<LogTxn> window_;
-  Zxid window_base_;
-  size_t window_bytes_ = 0;
+  RecentTxns recent_;
   Zxid applied_;
   Zxid recovered_;  // the end of the log that the node started with
 
@@ -376,9 +372,6 @@ class Replica {
   size_t last_snapshot_bytes_ = 0;
   int64_t txns_since_snapshot_ = 0;
   size_t log_since_snapshot_ = 0;  // bytes
-  // Points in the recent log, by how much of it had been appended: what a DIFF from there costs.
-  std::deque<std::pair<Zxid, size_t>> log_marks_;
-  size_t log_bytes_ = 0;
   bool purging_ = false;
   bool snapshot_wanted_ = false;  // one of those on disk was found damaged
   int64_t seal_at_ms_ = INT64_MAX;

@@ -192,9 +192,8 @@ void Replica::lose_track_of_pending() {
 // applied just now, but for what is outstanding in our log.
 void Replica::resend_pending() {
   std::set<PendingKey> outstanding;
-  for (const LogTxn& txn : window_) {
-    if (txn.zxid <= applied_) continue;
-    if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn.txn)) {
+  for (auto txn = recent_.after(applied_); txn != recent_.txns().end(); ++txn) {
+    if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn->txn)) {
       outstanding.insert({header->session, header->cxid});
     }
   }
