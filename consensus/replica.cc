@@ -34,7 +34,8 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       epochs_(snapshot_disk),
       tree_(std::make_shared<tree::Tree>()),
       recent_(config_.window_txns),
-      tracker_(config_.zab.tick_ms) {
+      tracker_(config_.zab.tick_ms),
+      pending_(config_.max_pending, config_.max_pending_bytes) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
@@ -298,7 +299,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
 void Replica::on_serve(const action::Serve& serve) {
   becoming_ready_ = true;
   leader_is_zabfs_ = serve.leader_is_zabfs;
-  if (!serve.leader_is_zabfs) lose_track_of_pending();
+  if (!serve.leader_is_zabfs) pending_.lose_track();
 }
 
 void Replica::on_settle() {
@@ -402,8 +403,8 @@ void Replica::apply_committed() {
       outcomes.push_back(tree_->apply(txn, &changes));
       std::span<const tree::Change> own = std::span(changes).subspan(before);
       for (ReplicaListener* listener : listeners_) listener->publishing(own);
-      std::optional<Pending> pending = take_pending(txn.header, true);
-      if (pending && pending->done) pending->done(outcomes.back());
+      std::optional<Completion> done = pending_.take_committed(txn.header, true);
+      if (done && *done) (*done)(outcomes.back());
     }
   }
   applied_ = txns.back().header.zxid;
@@ -422,11 +423,11 @@ void Replica::apply_committed() {
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
                                                     static_cast<uint64_t>(header.session.value)));
     }
-    std::optional<Pending> pending = take_pending(header, false);
-    if (pending && header.type == OpCode::kCreateSession) {
+    std::optional<Completion> done = pending_.take_committed(header, false);
+    if (done && header.type == OpCode::kCreateSession) {
       attached_here_[header.session] = tree::kFirstAttachment;
     }
-    if (pending) completions.emplace_back(std::move(pending->done), &outcomes[i]);
+    if (done) completions.emplace_back(std::move(*done), &outcomes[i]);
   }
   for (ReplicaListener* listener : listeners_) listener->published(changes);
   for (auto& [done, outcome] : completions) {
@@ -473,19 +474,6 @@ void Replica::keep_diverged(std::shared_ptr<tree::Tree> tree) {
       });
 }
 
-// The request of this node that a committed txn answers, if it wants to be told now.
-std::optional<Replica::Pending> Replica::take_pending(const tree::TxnHeader& header, bool at_once) {
-  auto key = pending_by_key_.find({header.session, header.cxid});
-  if (key == pending_by_key_.end()) return std::nullopt;
-  auto place = pending_.find(key->second);
-  if (place->second.at_once != at_once) return std::nullopt;
-  Pending pending = std::move(place->second);
-  pending_bytes_ -= pending.request.body.size();
-  pending_.erase(place);
-  pending_by_key_.erase(key);
-  return pending;
-}
-
 void Replica::stage_incoming_tree() {
   if (!incoming_tree_) return;
   staged_tree_ = std::move(incoming_tree_);
@@ -509,7 +497,7 @@ void Replica::install_staged_tree() {
   take_configuration();
   std::erase_if(attached_here_,
                 [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
-  lose_track_of_pending();
+  pending_.lose_track();
   preparer_.reset();
   applied_ = last_snapshot_ = tree_->last_zxid();
   txns_since_snapshot_ = 0;

@@ -28,6 +28,7 @@
 #include "consensus/environment.h"
 #include "consensus/epoch_store.h"
 #include "consensus/log.h"
+#include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
 #include "consensus/snapshot_store.h"
@@ -95,8 +96,7 @@ struct ReplicaConfig {
 
 class Replica {
  public:
-  // The outcome; kConnectionLoss means unknown: it may still be committed.
-  using Completion = std::function<void(const tree::Outcome&)>;
+  using Completion = consensus::Completion;
 
   Replica(ReplicaConfig config, Environment& environment, Transport& transport, Disk& log_disk,
           Disk& snapshot_disk);
@@ -160,7 +160,7 @@ class Replica {
   size_t pending_count() const { return pending_.size(); }
   // What waits, in bytes: requests of this node, txns for the log, the traffic of one
   // learner that is brought up to date.
-  size_t pending_bytes() const { return pending_bytes_; }
+  size_t pending_bytes() const { return pending_.bytes(); }
   size_t log_queue_bytes() const { return log_queue_bytes_; }
   size_t supply_bytes() const;
   const ReplicaConfig& config() const { return config_; }
@@ -184,18 +184,10 @@ class Replica {
  private:
   static constexpr int64_t kRoomProbeMs = 1'000;  // between two looks at a full disk
 
-  struct Pending {
-    tree::Request request;
-    Completion done;
-    bool at_once = false;
-    int times_sent = 0;
-    bool fate_unknown = false;  // may be part of a state that came without its txns
-  };
   struct Barrier {
     SessionId session;
     Completion done;
   };
-  using PendingKey = std::pair<SessionId, int32_t>;
   // What a learner is sent of the past, in order. What else the core sends it meanwhile waits
   // behind, encoded.
   struct Supply {
@@ -299,7 +291,7 @@ class Replica {
   // As the leader. An error: it was not prepared, and never will be.
   [[nodiscard]] tree::Error process(tree::Request request, ServerId from);
   void process_own(tree::Request request);
-  tree::Error send_on(Pending& pending);
+  tree::Error send_on(PendingRequests::Number number);
   void propose(tree::PreparedTxn txn);
   // What other members forward (replica_forwarded.cc).
   void on_forwarded(const action::Forwarded& forwarded);
@@ -315,9 +307,8 @@ class Replica {
   void answer_ping(const action::AnswerPing& ping);
   void become_ready();
   void resend_pending();
-  void lose_track_of_pending();
   static void fail(const Completion& done, tree::Error error);
-  void fail_pending(uint64_t number, tree::Error error);
+  void fail_pending(PendingRequests::Number number, tree::Error error);
   void fail_attaching();
   void confirm(std::function<void()> proven);
   tree::PrepareOptions prepare_options();
@@ -333,7 +324,6 @@ class Replica {
 
   Zxid applicable() const;
   void apply_committed();
-  std::optional<Pending> take_pending(const tree::TxnHeader& header, bool at_once);
   void stage_incoming_tree();
   void install_staged_tree();
   std::shared_ptr<tree::Tree> replace_tree(std::shared_ptr<tree::Tree> tree);
@@ -406,10 +396,7 @@ class Replica {
   Zxid last_proposed_;
   int64_t next_reap_ms_ = 0;
 
-  std::map<uint64_t, Pending> pending_;  // in order of submission
-  size_t pending_bytes_ = 0;
-  std::map<PendingKey, uint64_t> pending_by_key_;
-  uint64_t next_pending_ = 1;
+  PendingRequests pending_;
   std::deque<Barrier> barriers_waiting_;  // not yet sent
   std::deque<Barrier> barriers_sent_;     // to the leader, answers come in this order
   std::multimap<Zxid, std::function<void()>> after_applied_;    // run once that is applied

@@ -16,8 +16,6 @@ using tree::Outcome;
 
 namespace {
 
-// A request that so many leaders took and none brought to an end may be what ended them.
-constexpr int kMaxSends = 8;
 constexpr size_t kMaxTouchedInPing = 100'000;  // the rest goes with the next
 static_assert(kMaxTouchedInPing * 12 <= kMaxPacketData);
 
@@ -34,40 +32,26 @@ Packet request_packet(const tree::Request& request) {
   return packet;
 }
 
-// Requests that say themselves which state they are for can be sent again without knowing their
-// fate: the second time they fail.
-bool is_conditional(const tree::Request& request) {
-  if (request.type != OpCode::kExtWrite) return false;
-  std::optional<tree::ExtWrite> write = tree::decode_ext_write(request.body);
-  return write && write->version != tree::kAnyVersion;
-}
-
 }  // namespace
 
 // ---- from this node
 
 void Replica::submit(tree::Request request, Completion done, bool at_once) {
-  bool is_too_much = pending_.size() >= config_.max_pending ||
-                     pending_bytes_ + request.body.size() > config_.max_pending_bytes;
-  if (is_too_much) return fail(done, Error::kBadLimit);
+  if (!pending_.has_room_for(request)) return fail(done, Error::kBadLimit);
   if (!is_sendable(request.body.size() + kPacketMarginBytes, request.identities)) {
     return fail(done, Error::kBadArguments);
   }
-  pending_bytes_ += request.body.size();
-  uint64_t number = next_pending_++;
-  pending_by_key_[{request.session, request.cxid}] = number;
-  auto place =
-      pending_.emplace(number, Pending{std::move(request), std::move(done), at_once}).first;
+  PendingRequests::Number number = pending_.add(std::move(request), std::move(done), at_once);
   if (!ready_ || holding_requests_) return;  // goes out when there is a leader
-  Error error = send_on(place->second);
+  Error error = send_on(number);
   if (error != Error::kOk) fail_pending(number, error);
 }
 
 // To the leader, which may be this node.
-Error Replica::send_on(Pending& pending) {
-  ++pending.times_sent;
-  if (zab_->role() == Role::kLeading) return process(pending.request, config_.zab.me);
-  send_packet(zab_->link_to_leader(), request_packet(pending.request));
+Error Replica::send_on(PendingRequests::Number number) {
+  const tree::Request& request = pending_.count_send(number);
+  if (zab_->role() == Role::kLeading) return process(request, config_.zab.me);
+  send_packet(zab_->link_to_leader(), request_packet(request));
   return Error::kOk;
 }
 
@@ -78,22 +62,12 @@ void Replica::fail(const Completion& done, Error error) {
   if (done) done(outcome);
 }
 
-void Replica::fail_pending(uint64_t number, Error error) {
-  auto place = pending_.find(number);
-  Pending pending = std::move(place->second);
-  pending_bytes_ -= pending.request.body.size();
-  pending_.erase(place);
-  pending_by_key_.erase({pending.request.session, pending.request.cxid});
-  fail(pending.done, error);
+void Replica::fail_pending(PendingRequests::Number number, Error error) {
+  if (std::optional<Completion> done = pending_.take(number)) fail(*done, error);
 }
 
-// Whoever waits for them does better to ask another server.
 void Replica::fail_attaching() {
-  std::vector<uint64_t> attaching;
-  for (const auto& [number, pending] : pending_) {
-    if (pending.request.type == OpCode::kExtAttach) attaching.push_back(number);
-  }
-  for (uint64_t number : attaching) fail_pending(number, Error::kConnectionLoss);
+  for (const Completion& done : pending_.take_attaching()) fail(done, Error::kConnectionLoss);
   for (auto& [session, done] : std::exchange(revalidating_, {})) {
     fail(done, Error::kConnectionLoss);
   }
@@ -183,27 +157,19 @@ void Replica::become_ready() {
   for (ReplicaListener* listener : listeners_) listener->standing_changed();
 }
 
-// Whether what was sent so far took effect can't be seen from txns any more, whatever leader comes.
-void Replica::lose_track_of_pending() {
-  for (auto& [number, pending] : pending_) pending.fate_unknown |= pending.times_sent > 0;
-}
-
 // What was under way when the last leader went (ZAB.md section 4). All that the new leader has was
 // applied just now, but for what is outstanding in our log.
 void Replica::resend_pending() {
-  std::set<PendingKey> outstanding;
+  std::set<PendingRequests::Key> outstanding;
   for (auto txn = recent_.after(applied_); txn != recent_.txns().end(); ++txn) {
     if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn->txn)) {
       outstanding.insert({header->session, header->cxid});
     }
   }
-  std::vector<std::pair<uint64_t, Error>> failed;
-  for (auto& [number, pending] : pending_) {
+  std::vector<std::pair<PendingRequests::Number, Error>> failed;
+  for (auto [number, gives_up] : pending_.decide(outstanding)) {
     if (!ready_) break;  // one of them used the epoch up; the rest is for the next leader
-    if (outstanding.contains({pending.request.session, pending.request.cxid})) continue;
-    bool is_lost = pending.fate_unknown && !is_conditional(pending.request);
-    Error error =
-        is_lost || pending.times_sent >= kMaxSends ? Error::kConnectionLoss : send_on(pending);
+    Error error = gives_up ? Error::kConnectionLoss : send_on(number);
     if (error != Error::kOk) failed.emplace_back(number, error);
   }
   for (auto [number, error] : failed) fail_pending(number, error);
@@ -388,10 +354,9 @@ void Replica::on_refused(const Packet& packet) {
   SessionId session{in.i64()};
   int32_t cxid = in.i32();
   auto error = static_cast<Error>(in.i32());
-  auto key = pending_by_key_.find({session, cxid});
-  if (!in.ok() || key == pending_by_key_.end()) return;
-  if (pending_.at(key->second).request.attachment != packet.zxid) return;
-  fail_pending(key->second, error);
+  if (!in.ok()) return;
+  std::optional<Completion> done = pending_.take_refused({session, cxid}, packet.zxid);
+  if (done) fail(*done, error);
 }
 
 void Replica::on_answered(const Packet& packet) {
