@@ -184,12 +184,7 @@ void Replica::carry_out(Action& any) {
   } else if (auto* touched = std::get_if<action::SessionsTouched>(&any)) {
     on_touched(*touched);
   } else if (auto* confirmed = std::get_if<action::Confirmed>(&any)) {
-    auto place = confirmations_.find(confirmed->token);
-    if (place != confirmations_.end()) {
-      std::function<void()> proven = std::move(place->second);
-      confirmations_.erase(place);
-      proven();
-    }
+    barriers_.confirmed(confirmed->token, last_txn());
   } else if (auto* vote = std::get_if<action::SendVote>(&any)) {
     transport_.send_vote(vote->to, vote->notification);
   } else if (auto* dial = std::get_if<action::Dial>(&any)) {
@@ -270,16 +265,9 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
                      fmt::format("{}: gives up its role: {}", place(), change.why));
     ready_ = becoming_ready_ = false;
     reported_members_.clear();
-    confirmations_.clear();
-    after_committed_.clear();
     tracker_.clear();
     fail_attaching();
-    for (Barrier& barrier : barriers_sent_) barriers_waiting_.push_back(std::move(barrier));
-    barriers_sent_.clear();
-    for (auto& [token, barrier] : barriers_confirming_) {
-      barriers_waiting_.push_back(std::move(barrier));
-    }
-    barriers_confirming_.clear();
+    barriers_.leave_role();
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
     return;
   }
@@ -515,8 +503,8 @@ std::shared_ptr<tree::Tree> Replica::replace_tree(std::shared_ptr<tree::Tree> tr
 }
 
 bool Replica::has_batch_work() const {
-  return applicable() > applied_ || (ready_ && !barriers_waiting_.empty()) ||
-         (!after_applied_.empty() && after_applied_.begin()->first <= applied_);
+  return applicable() > applied_ || (ready_ && barriers_.has_waiting()) ||
+         barriers_.has_applied(applied_);
 }
 
 void Replica::end_of_batch() {
@@ -526,16 +514,10 @@ void Replica::end_of_batch() {
     apply_committed();
     if (becoming_ready_ && applied_ >= applicable()) become_ready();
     // Committed at the leader: SYNC goes out behind the COMMITs it waited for.
-    while (!after_committed_.empty() && after_committed_.begin()->first <= zab_->committed()) {
-      std::function<void()> run = std::move(after_committed_.begin()->second);
-      after_committed_.erase(after_committed_.begin());
-      run();
+    while (std::optional<Barriers::Reply> reply = barriers_.take_committed(zab_->committed())) {
+      if (links_.contains(reply->link)) send_packet(reply->link, reply->packet);
     }
-    while (!after_applied_.empty() && after_applied_.begin()->first <= applied_) {
-      std::function<void()> run = std::move(after_applied_.begin()->second);
-      after_applied_.erase(after_applied_.begin());
-      run();
-    }
+    while (std::optional<Completion> done = barriers_.take_applied(applied_)) (*done)(Outcome{});
     flush_barriers();
   } while (has_batch_work());
   // A few txns are written when all is sent that others wait for; many, meanwhile.

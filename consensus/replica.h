@@ -25,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "consensus/barriers.h"
 #include "consensus/environment.h"
 #include "consensus/epoch_store.h"
 #include "consensus/log.h"
@@ -184,10 +185,6 @@ class Replica {
  private:
   static constexpr int64_t kRoomProbeMs = 1'000;  // between two looks at a full disk
 
-  struct Barrier {
-    SessionId session;
-    Completion done;
-  };
   // What a learner is sent of the past, in order. What else the core sends it meanwhile waits
   // behind, encoded.
   struct Supply {
@@ -310,7 +307,7 @@ class Replica {
   static void fail(const Completion& done, tree::Error error);
   void fail_pending(PendingRequests::Number number, tree::Error error);
   void fail_attaching();
-  void confirm(std::function<void()> proven);
+  void confirm(Barriers::Token token);
   tree::PrepareOptions prepare_options();
   ReconfigLimits reconfig_limits() const;
   void give_configuration_a_version();
@@ -397,13 +394,7 @@ class Replica {
   int64_t next_reap_ms_ = 0;
 
   PendingRequests pending_;
-  std::deque<Barrier> barriers_waiting_;  // not yet sent
-  std::deque<Barrier> barriers_sent_;     // to the leader, answers come in this order
-  std::multimap<Zxid, std::function<void()>> after_applied_;    // run once that is applied
-  std::multimap<Zxid, std::function<void()>> after_committed_;  // at the leader
-  std::map<uint64_t, std::function<void()>> confirmations_;
-  std::map<uint64_t, Barrier> barriers_confirming_;  // this node's own, while it leads
-  uint64_t next_token_ = 1;
+  Barriers barriers_;
   std::map<SessionId, int32_t> touched_;               // since the last PING, ms
   std::multimap<SessionId, Completion> revalidating_;  // where a Java server leads
   std::map<SessionId, Zxid> attached_here_;            // the newest attachment that this node made

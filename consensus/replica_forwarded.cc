@@ -41,6 +41,14 @@ bool is_leaders(OpCode type) {
          type == OpCode::kNotification;
 }
 
+Packet revalidated(SessionId session, bool valid) {
+  std::string data;
+  tree::jute::Writer out(data);
+  out.i64(session.value);
+  out.boolean(valid);
+  return {PacketType::kRevalidate, Zxid{-1}, std::move(data)};
+}
+
 }  // namespace
 
 bool Replica::lives_at(SessionId session, ServerId server) const {
@@ -127,25 +135,20 @@ void Replica::on_touched(const action::SessionsTouched& touched) {
 
 // From a Java server. What other servers still hold of the session is late from here on.
 void Replica::answer_revalidate(LinkId link, SessionId session, int32_t timeout_ms, ServerId from) {
-  auto answer = [this, link, session](bool valid) {
-    if (!links_.contains(link)) return;
-    std::string data;
-    tree::jute::Writer out(data);
-    out.i64(session.value);
-    out.boolean(valid);
-    send_packet(link, Packet(PacketType::kRevalidate, Zxid{-1}, std::move(data)));
-  };
   // No connection is given the session of a mount.
   bool lives = !tree::is_mounts(session) && tracker_.touch(session, environment_.now_ms());
-  if (!lives) return answer(false);
+  if (!lives) return send_packet(link, revalidated(session, false));
   tree::Request attach;
   attach.session = session;
   attach.type = OpCode::kExtAttach;
   attach.cxid = tree::attach_cxid(next_attach_++, tree::server_byte(from));
   attach.body = tree::create_session_body(timeout_ms);
   attach.attachment = tree::kNoAttachment;
-  if (process(std::move(attach), from) != Error::kOk) return answer(false);
-  after_committed_.emplace(last_proposed_, [answer] { answer(true); });
+  if (process(std::move(attach), from) == Error::kOk) {
+    barriers_.reply_when_committed(last_proposed_, {link, revalidated(session, true)});
+  } else if (links_.contains(link)) {
+    send_packet(link, revalidated(session, false));
+  }
 }
 
 void Replica::on_forwarded(const action::Forwarded& forwarded) {
@@ -184,11 +187,7 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
                        Packet(PacketType::kRefused, request.attachment, std::move(data)));
   }
   if (lives_at(request.session, from)) tracker_.touch(request.session, environment_.now_ms());
-  confirm([this, link = forwarded.link] {
-    after_committed_.emplace(last_txn(), [this, link] {
-      if (links_.contains(link)) send_packet(link, Packet(PacketType::kSync, Zxid{}));
-    });
-  });
+  confirm(barriers_.ask_for(forwarded.link));
 }
 
 }  // namespace zabfs::consensus

@@ -73,40 +73,27 @@ void Replica::fail_attaching() {
   }
 }
 
-void Replica::sync(SessionId session, Completion done) {
-  barriers_waiting_.push_back({session, std::move(done)});
-}
+void Replica::sync(SessionId session, Completion done) { barriers_.add(session, std::move(done)); }
 
 void Replica::flush_barriers() {
   if (!ready_) return;
-  while (!barriers_waiting_.empty()) {
-    Barrier barrier = std::move(barriers_waiting_.front());
-    barriers_waiting_.pop_front();
+  while (barriers_.has_waiting()) {
     if (zab_->role() != Role::kLeading) {
       tree::Request request;
-      request.session = barrier.session;
+      request.session = barriers_.send_next();
       request.type = OpCode::kSync;
       tree::jute::Writer(request.body).string("/");
-      barriers_sent_.push_back(std::move(barrier));
       send_packet(zab_->link_to_leader(), request_packet(request));
       continue;
     }
-    if (barrier.session != SessionId{}) tracker_.touch(barrier.session, environment_.now_ms());
-    uint64_t token = next_token_;
-    barriers_confirming_[token] = std::move(barrier);
-    confirm([this, token] {
-      auto done = std::move(barriers_confirming_[token].done);
-      barriers_confirming_.erase(token);
-      // Everything proposed so far counts as begun before: wait for all of it.
-      after_applied_.emplace(last_txn(), [done] { done(Outcome{}); });
-    });
+    Barriers::Question question = barriers_.ask_next();
+    if (question.session != SessionId{}) tracker_.touch(question.session, environment_.now_ms());
+    confirm(question.token);
   }
 }
 
-void Replica::confirm(std::function<void()> proven) {
-  uint64_t token = next_token_++;
-  if (is_mutant(Mutant::kBarrierWithoutQuorum)) return proven();
-  confirmations_[token] = std::move(proven);
+void Replica::confirm(Barriers::Token token) {
+  if (is_mutant(Mutant::kBarrierWithoutQuorum)) return barriers_.confirmed(token, last_txn());
   step(event::ConfirmLeadership{token});
 }
 
@@ -135,13 +122,7 @@ void Replica::become_ready() {
     next_reap_ms_ = now_ms + config_.reap_interval_ms;
     give_configuration_a_version();
   }
-  // Barriers that waited for txns of older epochs: what of those exists is applied now.
-  std::vector<std::function<void()>> over;
-  while (!after_applied_.empty() && after_applied_.begin()->first.epoch() < zab_->epoch()) {
-    over.push_back(std::move(after_applied_.begin()->second));
-    after_applied_.erase(after_applied_.begin());
-  }
-  for (const std::function<void()>& run : over) run();
+  for (const Completion& done : barriers_.take_older_than(zab_->epoch())) done(Outcome{});
   holding_requests_ = zab_->role() == Role::kObserving;
   if (holding_requests_) {
     // An observer isn't sent what is outstanding, so it can't tell yet which of its requests are.
@@ -362,10 +343,7 @@ void Replica::on_refused(const Packet& packet) {
 void Replica::on_answered(const Packet& packet) {
   if (packet.type == PacketType::kRevalidate) return on_revalidated(packet);
   if (packet.type == PacketType::kRefused) return on_refused(packet);
-  if (packet.type != PacketType::kSync || barriers_sent_.empty()) return;
-  auto barrier = std::make_shared<Barrier>(std::move(barriers_sent_.front()));
-  barriers_sent_.pop_front();
-  after_applied_.emplace(zab_->committed(), [barrier] { barrier->done(Outcome{}); });
+  if (packet.type == PacketType::kSync) barriers_.answered(zab_->committed());
 }
 
 void Replica::answer_ping(const action::AnswerPing& ping) {
