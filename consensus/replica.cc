@@ -34,7 +34,6 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       epochs_(snapshot_disk),
       tree_(std::make_shared<tree::Tree>()),
       recent_(config_.window_txns),
-      tracker_(config_.zab.tick_ms),
       pending_(config_.max_pending, config_.max_pending_bytes) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
@@ -103,7 +102,7 @@ void Replica::on_timer() {
   if (now_ms >= next_look_ms_) tell_troubles();
   if (now_ms >= seal_at_ms_) seal_log();
   if (now_ms >= next_probe_ms_ && !spare_wanted_) probe_for_room();
-  if (ready_ && zab_->role() == Role::kLeading) {
+  if (leadership_) {
     for (ReplicaListener* listener : listeners_) listener->name_touched();
     expire_sessions();
     reap();
@@ -265,7 +264,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
                      fmt::format("{}: gives up its role: {}", place(), change.why));
     ready_ = becoming_ready_ = false;
     reported_members_.clear();
-    tracker_.clear();
+    leadership_.reset();
     fail_attaching();
     barriers_.leave_role();
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
@@ -398,14 +397,13 @@ void Replica::apply_committed() {
   applied_ = txns.back().header.zxid;
   txns_since_snapshot_ += static_cast<int64_t>(txns.size());
   log_since_snapshot_ += applied_bytes;
-  if (preparer_) preparer_->applied(applied_);
+  if (leadership_) leadership_->applied(applied_);
   std::vector<std::pair<Completion, const Outcome*>> completions;
   std::vector<SessionId> closed;
   for (size_t i = 0; i < txns.size(); ++i) {
     const tree::TxnHeader& header = txns[i].header;
     if (header.type == OpCode::kCloseSession) {
-      tracker_.remove(header.session);
-      proven_.erase(header.session);
+      if (leadership_) leadership_->closed(header.session);
       attached_here_.erase(header.session);
       closed.push_back(header.session);
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
@@ -486,7 +484,6 @@ void Replica::install_staged_tree() {
   std::erase_if(attached_here_,
                 [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
   pending_.lose_track();
-  preparer_.reset();
   applied_ = last_snapshot_ = tree_->last_zxid();
   txns_since_snapshot_ = 0;
   log_since_snapshot_ = 0;

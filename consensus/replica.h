@@ -28,6 +28,7 @@
 #include "consensus/barriers.h"
 #include "consensus/environment.h"
 #include "consensus/epoch_store.h"
+#include "consensus/leadership.h"
 #include "consensus/log.h"
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
@@ -35,7 +36,6 @@
 #include "consensus/snapshot_store.h"
 #include "consensus/zab.h"
 #include "tree/prepare.h"
-#include "tree/session_tracker.h"
 #include "tree/tree.h"
 
 namespace zabfs::consensus {
@@ -289,12 +289,9 @@ class Replica {
   [[nodiscard]] tree::Error process(tree::Request request, ServerId from);
   void process_own(tree::Request request);
   tree::Error send_on(PendingRequests::Number number);
-  void propose(tree::PreparedTxn txn);
   // What other members forward (replica_forwarded.cc).
   void on_forwarded(const action::Forwarded& forwarded);
-  bool lives_at(SessionId session, ServerId server) const;
-  [[nodiscard]] tree::Error check_origin(tree::Request& request, ServerId from);
-  void take_off_unproven(tree::Request& request, ServerId from);
+  void tell_unproven(SessionId session, ServerId from);
   void on_touched(const action::SessionsTouched& touched);
   void on_answered(const Packet& packet);
   void on_refused(const Packet& packet);
@@ -315,7 +312,10 @@ class Replica {
   void flush_barriers();
   bool has_batch_work() const;
   // The last txn that a barrier or SYNC has to wait for, at the leader.
-  Zxid last_txn() const { return last_proposed_.counter() == 0 ? applied_ : last_proposed_; }
+  Zxid last_txn() const {
+    bool has_proposed = leadership_ && leadership_->last_proposed().counter() != 0;
+    return has_proposed ? leadership_->last_proposed() : applied_;
+  }
   void expire_sessions();
   void reap();
 
@@ -385,13 +385,8 @@ class Replica {
   bool leader_is_zabfs_ = false;
   bool holding_requests_ = false;  // an observer, until it knows which of its requests are out
   uint64_t role_number_ = 0;
-  std::optional<tree::Preparer> preparer_;
-  tree::SessionTracker tracker_;
-  // Of sessions at other members: who their clients are since their connections began.
-  std::map<SessionId, tree::Identities> proven_;
+  std::optional<Leadership> leadership_;  // while this node leads and is ready
   int64_t tell_unproven_ms_ = 0;
-  Zxid last_proposed_;
-  int64_t next_reap_ms_ = 0;
 
   PendingRequests pending_;
   Barriers barriers_;

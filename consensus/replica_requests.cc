@@ -87,7 +87,9 @@ void Replica::flush_barriers() {
       continue;
     }
     Barriers::Question question = barriers_.ask_next();
-    if (question.session != SessionId{}) tracker_.touch(question.session, environment_.now_ms());
+    if (question.session != SessionId{}) {
+      leadership_->touch(question.session, environment_.now_ms());
+    }
     confirm(question.token);
   }
 }
@@ -103,7 +105,6 @@ void Replica::become_ready() {
   becoming_ready_ = false;
   ready_ = true;
   ++role_number_;
-  int64_t now_ms = environment_.now_ms();
   bool leads = zab_->role() == Role::kLeading;
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: serving as {}{}", place(), role_name(zab_->role()),
@@ -111,15 +112,10 @@ void Replica::become_ready() {
                                                    zab_->ensemble().voter_count())
                                      : ""));
   if (leads) {
-    preparer_.emplace(*tree_, prepare_options());
-    preparer_->reset();
-    last_proposed_ = Zxid::make(zab_->epoch(), 0);
-    tracker_.clear();
-    proven_.clear();
-    for (const auto& [id, session] : tree_->sessions()) {
-      tracker_.touch(id, session.timeout_ms, now_ms);
-    }
-    next_reap_ms_ = now_ms + config_.reap_interval_ms;
+    leadership_.emplace(
+        Leadership::Options{config_.zab.me, config_.zab.tick_ms, config_.reap_interval_ms,
+                            config_.super_digest, config_.x509_super},
+        *tree_, prepare_options(), zab_->epoch(), environment_.now_ms());
     give_configuration_a_version();
   }
   for (const Completion& done : barriers_.take_older_than(zab_->epoch())) done(Outcome{});
@@ -159,24 +155,16 @@ void Replica::resend_pending() {
 // ---- as the leader
 
 Error Replica::process(tree::Request request, ServerId from) {
-  Error error = from == config_.zab.me ? Error::kOk : check_origin(request, from);
-  if (error == Error::kOk) error = preparer_->admit(request);
-  bool is_late = error == Error::kSessionMoved || error == Error::kConnectionLoss;
-  if (is_late && is_mutant(Mutant::kLateRequestsPrepared)) error = Error::kOk;
-  if (error != Error::kOk) return error;
-  int64_t now_ms = environment_.now_ms();
-  bool attaches = request.type == OpCode::kExtAttach && tracker_.contains(request.session);
-  if (request.type == OpCode::kCreateSession || attaches) {
-    int32_t timeout_ms = tree::jute::Reader(request.body).i32();
-    tracker_.touch(request.session, std::max(timeout_ms, config_.zab.tick_ms), now_ms);
-  } else {
-    tracker_.touch(request.session, now_ms);
+  // What was proposed just before may have used the epoch up, and ended the leadership.
+  if (!leadership_) return Error::kConnectionLoss;
+  SessionId session = request.session;
+  Leadership::Prepared prepared =
+      leadership_->prepare(std::move(request), from, environment_.now_ms(), environment_.wall_ms());
+  if (prepared.was_unproven) tell_unproven(session, from);
+  for (tree::PreparedTxn& txn : prepared.txns) {
+    step(event::Propose{txn.zxid, make_payload(std::move(txn.bytes))});
   }
-  for (tree::PreparedTxn& txn :
-       preparer_->prepare(request, last_proposed_.next(), environment_.wall_ms())) {
-    propose(std::move(txn));
-  }
-  return Error::kOk;
+  return prepared.error;
 }
 
 // What the leader itself wants done is nobody's to refuse.
@@ -230,13 +218,8 @@ size_t Replica::synced_voter_count() const {
   return count;
 }
 
-void Replica::propose(tree::PreparedTxn txn) {
-  last_proposed_ = txn.zxid;
-  step(event::Propose{txn.zxid, make_payload(std::move(txn.bytes))});
-}
-
 void Replica::expire_sessions() {
-  for (SessionId session : tracker_.take_expired(environment_.now_ms())) {
+  for (SessionId session : leadership_->take_expired(environment_.now_ms())) {
     environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", place(),
                                                   static_cast<uint64_t>(session.value)));
     tree::Request request;
@@ -246,22 +229,10 @@ void Replica::expire_sessions() {
   }
 }
 
-// Empty containers and outlived TTL nodes (FORMATS.md 2.3).
 void Replica::reap() {
-  int64_t now_ms = environment_.now_ms();
-  if (now_ms < next_reap_ms_) return;
-  next_reap_ms_ = now_ms + config_.reap_interval_ms;
-  std::vector<std::string> paths;
-  int64_t wall_ms = environment_.wall_ms();
-  for (tree::NodeId id : tree_->containers()) {
-    const tree::ZNode& node = tree_->node(id);
-    if (node.children.size() == 0 && node.stat.cversion > 0) paths.push_back(tree_->path_of(node));
-  }
-  for (tree::NodeId id : tree_->ttl_nodes()) {
-    const tree::ZNode& node = tree_->node(id);
-    bool outlived = wall_ms - node.stat.mtime_ms > tree::owner_ttl_ms(node.stat.owner);
-    if (node.children.size() == 0 && outlived) paths.push_back(tree_->path_of(node));
-  }
+  if (!leadership_) return;
+  std::vector<std::string> paths =
+      leadership_->take_to_reap(environment_.now_ms(), environment_.wall_ms());
   for (std::string& path : paths) {
     tree::Request request;
     request.type = OpCode::kDeleteContainer;
@@ -273,8 +244,8 @@ void Replica::reap() {
 // ---- as a learner
 
 void Replica::touch_session(SessionId session, int32_t timeout_ms) {
-  if (ready_ && zab_->role() == Role::kLeading) {
-    tracker_.touch(session, environment_.now_ms());
+  if (leadership_) {
+    leadership_->touch(session, environment_.now_ms());
   } else {
     touched_[session] = timeout_ms;
   }
@@ -314,9 +285,9 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
 // of its requests. Like Java's, this one then writes nothing.
 bool Replica::is_still_attached(SessionId session, int32_t timeout_ms) {
   auto place = attached_here_.find(session);
-  if (place == attached_here_.end() || zab_->role() != Role::kLeading) return false;
-  if (!preparer_->is_attached(session, place->second)) return false;
-  return tracker_.touch(session, timeout_ms, environment_.now_ms());
+  if (place == attached_here_.end() || !leadership_) return false;
+  if (!leadership_->is_attached(session, place->second)) return false;
+  return leadership_->touch(session, timeout_ms, environment_.now_ms());
 }
 
 void Replica::on_revalidated(const Packet& packet) {
