@@ -5,6 +5,10 @@
 //   PROPOSAL -> synced -> ACK -> quorum -> COMMIT -> caches invalidated -> apply -> watches fired
 //   -> completion on the node it came from
 //
+// A replica is put together from plain objects: recent_txns.h, pending_requests.h, barriers.h,
+// leadership.h, learner_sessions.h. They remember, and say what is due. The replica alone sends,
+// writes, reads clocks and runs completions.
+//
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
 // once: apply what is committed, start a log write, flush the network. `read` may be called from
@@ -29,6 +33,7 @@
 #include "consensus/environment.h"
 #include "consensus/epoch_store.h"
 #include "consensus/leadership.h"
+#include "consensus/learner_sessions.h"
 #include "consensus/log.h"
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
@@ -390,9 +395,8 @@ class Replica {
 
   PendingRequests pending_;
   Barriers barriers_;
-  std::map<SessionId, int32_t> touched_;               // since the last PING, ms
-  std::multimap<SessionId, Completion> revalidating_;  // where a Java server leads
-  std::map<SessionId, Zxid> attached_here_;            // the newest attachment that this node made
+  LearnerSessions learner_sessions_;
+  std::map<SessionId, Zxid> attached_here_;  // the newest attachment that this node made
   uint32_t next_attach_ = 0;
   int64_t next_session_ = 0;
   int64_t next_mount_session_ = 0;

@@ -16,9 +16,6 @@ using tree::Outcome;
 
 namespace {
 
-constexpr size_t kMaxTouchedInPing = 100'000;  // the rest goes with the next
-static_assert(kMaxTouchedInPing * 12 <= kMaxPacketData);
-
 // REQUEST's data (FORMATS.md 3.8). Its zxid, which Java does not read, is the attachment.
 Packet request_packet(const tree::Request& request) {
   std::string data;
@@ -68,7 +65,7 @@ void Replica::fail_pending(PendingRequests::Number number, Error error) {
 
 void Replica::fail_attaching() {
   for (const Completion& done : pending_.take_attaching()) fail(done, Error::kConnectionLoss);
-  for (auto& [session, done] : std::exchange(revalidating_, {})) {
+  for (const Completion& done : learner_sessions_.take_revalidating()) {
     fail(done, Error::kConnectionLoss);
   }
 }
@@ -247,7 +244,7 @@ void Replica::touch_session(SessionId session, int32_t timeout_ms) {
   if (leadership_) {
     leadership_->touch(session, environment_.now_ms());
   } else {
-    touched_[session] = timeout_ms;
+    learner_sessions_.touch(session, timeout_ms);
   }
 }
 
@@ -265,11 +262,7 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
   request.body = tree::create_session_body(timeout_ms);
   request.attachment = tree::kNoAttachment;
   if (!leader_is_zabfs_) {
-    std::string question;
-    tree::jute::Writer out(question);
-    out.i64(session.value);
-    out.i32(timeout_ms);
-    revalidating_.emplace(session, std::move(done));
+    std::string question = learner_sessions_.revalidate(session, timeout_ms, std::move(done));
     return send_packet(zab_->link_to_leader(),
                        Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
   }
@@ -294,11 +287,9 @@ void Replica::on_revalidated(const Packet& packet) {
   tree::jute::Reader in(packet.bytes());
   SessionId session{in.i64()};
   bool valid = in.boolean();
-  auto place = revalidating_.find(session);
-  if (!in.ok() || place == revalidating_.end()) return;
-  Completion done = std::move(place->second);
-  revalidating_.erase(place);
-  fail(done, valid ? Error::kOk : Error::kSessionExpired);
+  if (!in.ok()) return;
+  std::optional<Completion> done = learner_sessions_.take_revalidated(session);
+  if (done) fail(*done, valid ? Error::kOk : Error::kSessionExpired);
 }
 
 void Replica::on_refused(const Packet& packet) {
@@ -318,15 +309,9 @@ void Replica::on_answered(const Packet& packet) {
 }
 
 void Replica::answer_ping(const action::AnswerPing& ping) {
-  std::string data;
-  tree::jute::Writer out(data);
   for (ReplicaListener* listener : listeners_) listener->name_touched();
-  for (size_t i = 0; i < kMaxTouchedInPing && !touched_.empty(); ++i) {
-    auto touched = touched_.extract(touched_.begin());
-    out.i64(touched.key().value);
-    out.i32(touched.mapped());
-  }
-  send_packet(zab_->link_to_leader(), Packet(PacketType::kPing, ping.zxid, std::move(data)));
+  send_packet(zab_->link_to_leader(),
+              Packet(PacketType::kPing, ping.zxid, learner_sessions_.take_touched()));
   if (!ping.members.empty()) reported_members_ = ping.members;
 }
 
