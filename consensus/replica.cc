@@ -262,7 +262,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
   if (change.role == Role::kSettling) {
     environment_.log(LogLevel::kWarning,
                      fmt::format("{}: gives up its role: {}", place(), change.why));
-    ready_ = becoming_ready_ = false;
+    service_ = Service::kNone;
     reported_members_.clear();
     leadership_.reset();
     fail_attaching();
@@ -284,7 +284,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
 }
 
 void Replica::on_serve(const action::Serve& serve) {
-  becoming_ready_ = true;
+  service_ = Service::kCatchingUp;
   leader_is_zabfs_ = serve.leader_is_zabfs;
   if (!serve.leader_is_zabfs) pending_.lose_track();
 }
@@ -500,7 +500,7 @@ std::shared_ptr<tree::Tree> Replica::replace_tree(std::shared_ptr<tree::Tree> tr
 }
 
 bool Replica::has_batch_work() const {
-  return applicable() > applied_ || (ready_ && barriers_.has_waiting()) ||
+  return applicable() > applied_ || (is_serving() && barriers_.has_waiting()) ||
          barriers_.has_applied(applied_);
 }
 
@@ -509,7 +509,7 @@ void Replica::end_of_batch() {
   in_batch_ = true;
   do {
     apply_committed();
-    if (becoming_ready_ && applied_ >= applicable()) become_ready();
+    if (service_ == Service::kCatchingUp && applied_ >= applicable()) become_ready();
     // Committed at the leader: SYNC goes out behind the COMMITs it waited for.
     while (std::optional<Barriers::Reply> reply = barriers_.take_committed(zab_->committed())) {
       if (links_.contains(reply->link)) send_packet(reply->link, reply->packet);

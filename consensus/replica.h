@@ -149,10 +149,12 @@ class Replica {
   // On the strand only: no lock is needed there.
   const tree::Tree& tree() const { return *tree_; }
 
-  bool is_serving() const { return ready_; }
+  bool is_serving() const {
+    return service_ == Service::kHoldingRequests || service_ == Service::kFull;
+  }
   // From recovery until it serves: the log holds txns of which only a leader can say that they were
   // committed. Their writers may have been answered before the restart.
-  bool has_unsettled_txns() const { return !ready_ && applied_ < recovered_; }
+  bool has_unsettled_txns() const { return !is_serving() && applied_ < recovered_; }
   // Why this node's tree is not to be trusted, until it has taken over the others' data. Empty: it
   // is.
   const std::string& divergence() const { return divergence_; }
@@ -190,6 +192,14 @@ class Replica {
  private:
   static constexpr int64_t kRoomProbeMs = 1'000;  // between two looks at a full disk
 
+  // How far this node serves, in the order in which it gets there.
+  enum class Service {
+    kNone,             // it has no leader, or does not have its leader's history yet
+    kCatchingUp,       // its role is established, and what the role begins with is to be applied
+    kHoldingRequests,  // it answers reads and barriers, and does not know yet which requests are
+                       // out
+    kFull,
+  };
   // What a learner is sent of the past, in order. What else the core sends it meanwhile waits
   // behind, encoded.
   struct Supply {
@@ -385,12 +395,10 @@ class Replica {
   LinkId incoming_link_ = 0;
   bool incoming_waits_ = false;  // for the end of a snapshot of this node's own
 
-  bool ready_ = false;
-  bool becoming_ready_ = false;
+  Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;
-  bool holding_requests_ = false;  // an observer, until it knows which of its requests are out
   uint64_t role_number_ = 0;
-  std::optional<Leadership> leadership_;  // while this node leads and is ready
+  std::optional<Leadership> leadership_;  // while this node serves as the leader
   int64_t tell_unproven_ms_ = 0;
 
   PendingRequests pending_;

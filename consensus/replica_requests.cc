@@ -39,7 +39,7 @@ void Replica::submit(tree::Request request, Completion done, bool at_once) {
     return fail(done, Error::kBadArguments);
   }
   PendingRequests::Number number = pending_.add(std::move(request), std::move(done), at_once);
-  if (!ready_ || holding_requests_) return;  // goes out when there is a leader
+  if (service_ != Service::kFull) return;  // goes out when there is a leader
   Error error = send_on(number);
   if (error != Error::kOk) fail_pending(number, error);
 }
@@ -73,7 +73,7 @@ void Replica::fail_attaching() {
 void Replica::sync(SessionId session, Completion done) { barriers_.add(session, std::move(done)); }
 
 void Replica::flush_barriers() {
-  if (!ready_) return;
+  if (!is_serving()) return;
   while (barriers_.has_waiting()) {
     if (zab_->role() != Role::kLeading) {
       tree::Request request;
@@ -99,8 +99,7 @@ void Replica::confirm(Barriers::Token token) {
 // ---- a role begins
 
 void Replica::become_ready() {
-  becoming_ready_ = false;
-  ready_ = true;
+  service_ = Service::kHoldingRequests;
   ++role_number_;
   bool leads = zab_->role() == Role::kLeading;
   environment_.log(LogLevel::kInfo,
@@ -116,16 +115,16 @@ void Replica::become_ready() {
     give_configuration_a_version();
   }
   for (const Completion& done : barriers_.take_older_than(zab_->epoch())) done(Outcome{});
-  holding_requests_ = zab_->role() == Role::kObserving;
-  if (holding_requests_) {
+  if (zab_->role() == Role::kObserving) {
     // An observer isn't sent what is outstanding, so it can't tell yet which of its requests are.
     // Behind a barrier it has seen them all.
     sync(SessionId{}, [this, role = role_number_](const Outcome&) {
-      if (!ready_ || role != role_number_) return;  // from an earlier membership
-      holding_requests_ = false;
+      if (!is_serving() || role != role_number_) return;  // from an earlier membership
+      service_ = Service::kFull;
       resend_pending();
     });
-  } else {
+  } else if (is_serving()) {  // what came before may have used the epoch up
+    service_ = Service::kFull;
     resend_pending();
   }
   for (ReplicaListener* listener : listeners_) listener->standing_changed();
@@ -142,7 +141,7 @@ void Replica::resend_pending() {
   }
   std::vector<std::pair<PendingRequests::Number, Error>> failed;
   for (auto [number, gives_up] : pending_.decide(outstanding)) {
-    if (!ready_) break;  // one of them used the epoch up; the rest is for the next leader
+    if (!is_serving()) break;  // one of them used the epoch up; the rest is for the next leader
     Error error = gives_up ? Error::kConnectionLoss : send_on(number);
     if (error != Error::kOk) failed.emplace_back(number, error);
   }
@@ -253,7 +252,7 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
   tree::Request request;
   request.session = session;
   request.type = OpCode::kExtAttach;
-  if (!ready_) return fail(done, Error::kConnectionLoss);
+  if (!is_serving()) return fail(done, Error::kConnectionLoss);
   if (is_still_attached(session, timeout_ms)) {
     Outcome outcome;
     outcome.zxid = attached_here_[session];
