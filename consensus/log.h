@@ -26,11 +26,6 @@ struct LogEntry {
   Payload txn;         // of kTxn
 };
 
-struct LogTxn {
-  Zxid zxid;
-  Payload txn;
-};
-
 struct LogRecovery {
   std::string error;                // the disk refuses: nothing was recovered
   std::vector<std::string> damage;  // file, offset and what is wrong; the log is to be mended

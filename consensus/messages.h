@@ -54,6 +54,12 @@ inline Payload make_payload(std::string bytes) {
   return std::make_shared<const std::string>(std::move(bytes));
 }
 
+// A txn as the log holds it.
+struct LogTxn {
+  Zxid zxid;
+  Payload txn;
+};
+
 struct Packet {
   PacketType type = PacketType::kPing;
   Zxid zxid;

@@ -18,9 +18,7 @@ using tree::Outcome;
 
 namespace {
 
-constexpr size_t kWindowBytes = 4u << 20;
 constexpr size_t kPromiseBytes = 8u << 10;  // its two copies, with all that a disk adds
-constexpr size_t kLogMarks = 16;
 constexpr size_t kFewTxns = 4;
 
 }  // namespace
@@ -35,7 +33,8 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       snapshots_(snapshot_disk),
       epochs_(snapshot_disk),
       tree_(std::make_shared<tree::Tree>()),
-      tracker_(config_.zab.tick_ms) {
+      recent_(config_.window_txns),
+      pending_(config_.max_pending, config_.max_pending_bytes) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
@@ -103,7 +102,7 @@ void Replica::on_timer() {
   if (now_ms >= next_look_ms_) tell_troubles();
   if (now_ms >= seal_at_ms_) seal_log();
   if (now_ms >= next_probe_ms_ && !spare_wanted_) probe_for_room();
-  if (ready_ && zab_->role() == Role::kLeading) {
+  if (leadership_) {
     for (ReplicaListener* listener : listeners_) listener->name_touched();
     expire_sessions();
     reap();
@@ -165,14 +164,13 @@ void Replica::carry_out(Action& any) {
   } else if (std::holds_alternative<action::Commit>(any)) {
     // What is committed is applied once a batch: apply_committed.
   } else if (auto* inform = std::get_if<action::Inform>(&any)) {
-    auto txn = std::lower_bound(window_.begin(), window_.end(), inform->zxid,
-                                [](const LogTxn& left, Zxid zxid) { return left.zxid < zxid; });
-    Packet packet(PacketType::kInform, inform->zxid, txn->txn);
+    Payload txn = recent_.find(inform->zxid);
+    Packet packet(PacketType::kInform, inform->zxid, txn);
     if (inform->next_leader) {
       std::string data;
       tree::jute::Writer out(data);
       out.i64(inform->next_leader->value);
-      out.raw(*txn->txn);
+      out.raw(*txn);
       packet = Packet(PacketType::kInformAndActivate, inform->zxid, std::move(data));
     }
     for (LinkId link : inform->links) send_packet(link, packet);
@@ -185,12 +183,7 @@ void Replica::carry_out(Action& any) {
   } else if (auto* touched = std::get_if<action::SessionsTouched>(&any)) {
     on_touched(*touched);
   } else if (auto* confirmed = std::get_if<action::Confirmed>(&any)) {
-    auto place = confirmations_.find(confirmed->token);
-    if (place != confirmations_.end()) {
-      std::function<void()> proven = std::move(place->second);
-      confirmations_.erase(place);
-      proven();
-    }
+    barriers_.confirmed(confirmed->token, last_txn());
   } else if (auto* vote = std::get_if<action::SendVote>(&any)) {
     transport_.send_vote(vote->to, vote->notification);
   } else if (auto* dial = std::get_if<action::Dial>(&any)) {
@@ -239,25 +232,11 @@ void Replica::carry_out(Action& any) {
 
 void Replica::on_append(const action::Append& append) {
   queue_for_log({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
-  window_.push_back({append.zxid, append.txn});
-  window_bytes_ += append.txn->size();
-  note_log_growth(append.zxid, append.txn->size());
-}
-
-// Keeps the core told of how far back a learner may be for its part of the log to be shorter than a
-// snapshot (Java: snapshotSizeFactor, a third).
-void Replica::note_log_growth(Zxid zxid, size_t bytes) {
-  log_bytes_ += bytes;
-  size_t limit = std::max(config_.min_diff_bytes, estimate_snapshot(*tree_) / 3);
-  if (log_marks_.empty() || log_bytes_ - log_marks_.back().second >= limit / kLogMarks) {
-    log_marks_.emplace_back(zxid, log_bytes_);
-  }
-  Zxid before;
-  while (log_bytes_ - log_marks_.front().second > limit) {
-    before = log_marks_.front().first;
-    log_marks_.pop_front();
-  }
-  if (before != Zxid{}) step(event::SnapshotIsShorter{before});
+  // A learner that lacks more of the log than this is better sent a snapshot (Java:
+  // snapshotSizeFactor, a third).
+  size_t max_diff_bytes = std::max(config_.min_diff_bytes, estimate_snapshot(*tree_) / 3);
+  std::optional<Zxid> before = recent_.append(append.zxid, append.txn, max_diff_bytes);
+  if (before) step(event::SnapshotIsShorter{*before});
 }
 
 void Replica::on_begin_sync(const action::BeginSync& begin) {
@@ -268,16 +247,10 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
                       "was committed",
                       place(), begin.zxid.value));
     }
-    while (!window_.empty() && window_.back().zxid > begin.zxid) {
-      window_bytes_ -= window_.back().txn->size();
-      window_.pop_back();
-    }
-    while (!log_marks_.empty() && log_marks_.back().first > begin.zxid) log_marks_.pop_back();
+    recent_.truncate(begin.zxid);
   } else if (begin.mode == SyncMode::kSnap) {
     incoming_link_ = begin.link;
-    window_.clear();
-    window_bytes_ = 0;
-    window_base_ = begin.zxid;
+    recent_.restart(begin.zxid);
   }
   bool forgets = is_mutant(Mutant::kTruncForgotten) && begin.mode == SyncMode::kTrunc;
   SyncMode logged = forgets ? SyncMode::kDiff : begin.mode;
@@ -289,18 +262,11 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
   if (change.role == Role::kSettling) {
     environment_.log(LogLevel::kWarning,
                      fmt::format("{}: gives up its role: {}", place(), change.why));
-    ready_ = becoming_ready_ = false;
+    service_ = Service::kNone;
     reported_members_.clear();
-    confirmations_.clear();
-    after_committed_.clear();
-    tracker_.clear();
+    leadership_.reset();
     fail_attaching();
-    for (Barrier& barrier : barriers_sent_) barriers_waiting_.push_back(std::move(barrier));
-    barriers_sent_.clear();
-    for (auto& [token, barrier] : barriers_confirming_) {
-      barriers_waiting_.push_back(std::move(barrier));
-    }
-    barriers_confirming_.clear();
+    barriers_.leave_role();
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
     return;
   }
@@ -318,9 +284,9 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
 }
 
 void Replica::on_serve(const action::Serve& serve) {
-  becoming_ready_ = true;
+  service_ = Service::kCatchingUp;
   leader_is_zabfs_ = serve.leader_is_zabfs;
-  if (!serve.leader_is_zabfs) lose_track_of_pending();
+  if (!serve.leader_is_zabfs) pending_.lose_track();
 }
 
 void Replica::on_settle() {
@@ -336,7 +302,7 @@ void Replica::on_settle() {
   settling_ = true;
 }
 
-// The end of a role: the log on disk is all there is, and the window says the same.
+// The end of a role: the log on disk is all there is, and memory says the same.
 void Replica::try_settled() {
   if (!settling_ || io_busy_) return;
   settling_ = false;
@@ -364,14 +330,10 @@ void Replica::finish_settling(const History& history, uint32_t epoch) {
   incoming_tree_.reset();
   incoming_link_ = 0;
   if (history.base() <= applied_) staged_tree_.reset();
-  while (!window_.empty() && window_.back().zxid > history.last()) {
-    window_bytes_ -= window_.back().txn->size();
-    window_.pop_back();
-  }
-  Zxid have = window_.empty() ? window_base_ : window_.back().zxid;
-  // A SNAP that was given up leaves a window that begins behind it; the log has what is between.
-  if (have != history.last() || window_base_ > applied_) {
-    if (!read_window(history)) return environment_.die("the log can't be read back");
+  recent_.forget_unwritten(history.last());
+  // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
+  if (recent_.last() != history.last() || recent_.base() > applied_) {
+    if (!read_recent(history)) return environment_.die("the log can't be read back");
   }
   step(event::Settled{history, epoch, unapplied_reconfigurations()});
 }
@@ -400,18 +362,17 @@ void Replica::apply_committed() {
   if (staged_tree_ && zab_->is_serving()) install_staged_tree();
   Zxid target = applicable();
   if (target <= applied_) return;
-  auto first = std::partition_point(window_.begin(), window_.end(),
-                                    [this](const LogTxn& txn) { return txn.zxid <= applied_; });
   std::vector<tree::Txn> txns;
   size_t applied_bytes = 0;
-  for (; first != window_.end() && first->zxid <= target; ++first) {
-    std::optional<tree::Txn> txn = tree::decode_txn(*first->txn);
-    if (!txn || txn->header.zxid != first->zxid) {
+  for (auto next = recent_.after(applied_); next != recent_.txns().end() && next->zxid <= target;
+       ++next) {
+    std::optional<tree::Txn> txn = tree::decode_txn(*next->txn);
+    if (!txn || txn->header.zxid != next->zxid) {
       return environment_.die(
-          fmt::format("{}: committed txn 0x{:x} is not a transaction", place(), first->zxid.value));
+          fmt::format("{}: committed txn 0x{:x} is not a transaction", place(), next->zxid.value));
     }
     txns.push_back(std::move(*txn));
-    applied_bytes += first->txn->size();
+    applied_bytes += next->txn->size();
   }
   if (txns.empty()) {
     return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
@@ -429,31 +390,30 @@ void Replica::apply_committed() {
       outcomes.push_back(tree_->apply(txn, &changes));
       std::span<const tree::Change> own = std::span(changes).subspan(before);
       for (ReplicaListener* listener : listeners_) listener->publishing(own);
-      std::optional<Pending> pending = take_pending(txn.header, true);
-      if (pending && pending->done) pending->done(outcomes.back());
+      std::optional<Completion> done = pending_.take_committed(txn.header, true);
+      if (done && *done) (*done)(outcomes.back());
     }
   }
   applied_ = txns.back().header.zxid;
   txns_since_snapshot_ += static_cast<int64_t>(txns.size());
   log_since_snapshot_ += applied_bytes;
-  if (preparer_) preparer_->applied(applied_);
+  if (leadership_) leadership_->applied(applied_);
   std::vector<std::pair<Completion, const Outcome*>> completions;
   std::vector<SessionId> closed;
   for (size_t i = 0; i < txns.size(); ++i) {
     const tree::TxnHeader& header = txns[i].header;
     if (header.type == OpCode::kCloseSession) {
-      tracker_.remove(header.session);
-      proven_.erase(header.session);
+      if (leadership_) leadership_->closed(header.session);
       attached_here_.erase(header.session);
       closed.push_back(header.session);
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
                                                     static_cast<uint64_t>(header.session.value)));
     }
-    std::optional<Pending> pending = take_pending(header, false);
-    if (pending && header.type == OpCode::kCreateSession) {
+    std::optional<Completion> done = pending_.take_committed(header, false);
+    if (done && header.type == OpCode::kCreateSession) {
       attached_here_[header.session] = tree::kFirstAttachment;
     }
-    if (pending) completions.emplace_back(std::move(pending->done), &outcomes[i]);
+    if (done) completions.emplace_back(std::move(*done), &outcomes[i]);
   }
   for (ReplicaListener* listener : listeners_) listener->published(changes);
   for (auto& [done, outcome] : completions) {
@@ -462,7 +422,7 @@ void Replica::apply_committed() {
   for (SessionId session : closed) {
     for (ReplicaListener* listener : listeners_) listener->session_closed(session);
   }
-  trim_window();
+  recent_.trim(applied_);
   if (agreed && !tree_->digest_agrees()) on_divergence();
 }
 
@@ -500,19 +460,6 @@ void Replica::keep_diverged(std::shared_ptr<tree::Tree> tree) {
       });
 }
 
-// The request of this node that a committed txn answers, if it wants to be told now.
-std::optional<Replica::Pending> Replica::take_pending(const tree::TxnHeader& header, bool at_once) {
-  auto key = pending_by_key_.find({header.session, header.cxid});
-  if (key == pending_by_key_.end()) return std::nullopt;
-  auto place = pending_.find(key->second);
-  if (place->second.at_once != at_once) return std::nullopt;
-  Pending pending = std::move(place->second);
-  pending_bytes_ -= pending.request.body.size();
-  pending_.erase(place);
-  pending_by_key_.erase(key);
-  return pending;
-}
-
 void Replica::stage_incoming_tree() {
   if (!incoming_tree_) return;
   staged_tree_ = std::move(incoming_tree_);
@@ -524,7 +471,7 @@ void Replica::install_staged_tree() {
   environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
                                                 place(), staged_tree_->last_zxid().value));
   // An older snapshot catches up first: readers never see this node go back.
-  for (const LogTxn& txn : window_) {
+  for (const LogTxn& txn : recent_.txns()) {
     if (txn.zxid > applied_) break;
     std::optional<tree::Txn> decoded = tree::decode_txn(*txn.txn);
     if (!decoded) return environment_.die("a committed txn is not a transaction");
@@ -536,8 +483,7 @@ void Replica::install_staged_tree() {
   take_configuration();
   std::erase_if(attached_here_,
                 [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
-  lose_track_of_pending();
-  preparer_.reset();
+  pending_.lose_track();
   applied_ = last_snapshot_ = tree_->last_zxid();
   txns_since_snapshot_ = 0;
   log_since_snapshot_ = 0;
@@ -553,18 +499,9 @@ std::shared_ptr<tree::Tree> Replica::replace_tree(std::shared_ptr<tree::Tree> tr
   return std::exchange(tree_, std::move(tree));
 }
 
-void Replica::trim_window() {
-  while (!window_.empty() && window_.front().zxid <= applied_ &&
-         (window_.size() > config_.window_txns || window_bytes_ > kWindowBytes)) {
-    window_base_ = window_.front().zxid;
-    window_bytes_ -= window_.front().txn->size();
-    window_.pop_front();
-  }
-}
-
 bool Replica::has_batch_work() const {
-  return applicable() > applied_ || (ready_ && !barriers_waiting_.empty()) ||
-         (!after_applied_.empty() && after_applied_.begin()->first <= applied_);
+  return applicable() > applied_ || (is_serving() && barriers_.has_waiting()) ||
+         barriers_.has_applied(applied_);
 }
 
 void Replica::end_of_batch() {
@@ -572,18 +509,12 @@ void Replica::end_of_batch() {
   in_batch_ = true;
   do {
     apply_committed();
-    if (becoming_ready_ && applied_ >= applicable()) become_ready();
+    if (service_ == Service::kCatchingUp && applied_ >= applicable()) become_ready();
     // Committed at the leader: SYNC goes out behind the COMMITs it waited for.
-    while (!after_committed_.empty() && after_committed_.begin()->first <= zab_->committed()) {
-      std::function<void()> run = std::move(after_committed_.begin()->second);
-      after_committed_.erase(after_committed_.begin());
-      run();
+    while (std::optional<Barriers::Reply> reply = barriers_.take_committed(zab_->committed())) {
+      if (links_.contains(reply->link)) send_packet(reply->link, reply->packet);
     }
-    while (!after_applied_.empty() && after_applied_.begin()->first <= applied_) {
-      std::function<void()> run = std::move(after_applied_.begin()->second);
-      after_applied_.erase(after_applied_.begin());
-      run();
-    }
+    while (std::optional<Completion> done = barriers_.take_applied(applied_)) (*done)(Outcome{});
     flush_barriers();
   } while (has_batch_work());
   // A few txns are written when all is sent that others wait for; many, meanwhile.

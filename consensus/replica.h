@@ -5,6 +5,10 @@
 //   PROPOSAL -> synced -> ACK -> quorum -> COMMIT -> caches invalidated -> apply -> watches fired
 //   -> completion on the node it came from
 //
+// A replica is put together from plain objects: recent_txns.h, pending_requests.h, barriers.h,
+// leadership.h, learner_sessions.h. They remember, and say what is due. The replica alone sends,
+// writes, reads clocks and runs completions.
+//
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
 // once: apply what is committed, start a log write, flush the network. `read` may be called from
@@ -25,14 +29,18 @@
 #include <string>
 #include <vector>
 
+#include "consensus/barriers.h"
 #include "consensus/environment.h"
 #include "consensus/epoch_store.h"
+#include "consensus/leadership.h"
+#include "consensus/learner_sessions.h"
 #include "consensus/log.h"
+#include "consensus/pending_requests.h"
+#include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
 #include "consensus/snapshot_store.h"
 #include "consensus/zab.h"
 #include "tree/prepare.h"
-#include "tree/session_tracker.h"
 #include "tree/tree.h"
 
 namespace zabfs::consensus {
@@ -94,8 +102,7 @@ struct ReplicaConfig {
 
 class Replica {
  public:
-  // The outcome; kConnectionLoss means unknown: it may still be committed.
-  using Completion = std::function<void(const tree::Outcome&)>;
+  using Completion = consensus::Completion;
 
   Replica(ReplicaConfig config, Environment& environment, Transport& transport, Disk& log_disk,
           Disk& snapshot_disk);
@@ -142,10 +149,12 @@ class Replica {
   // On the strand only: no lock is needed there.
   const tree::Tree& tree() const { return *tree_; }
 
-  bool is_serving() const { return ready_; }
+  bool is_serving() const {
+    return service_ == Service::kHoldingRequests || service_ == Service::kFull;
+  }
   // From recovery until it serves: the log holds txns of which only a leader can say that they were
   // committed. Their writers may have been answered before the restart.
-  bool has_unsettled_txns() const { return !ready_ && applied_ < recovered_; }
+  bool has_unsettled_txns() const { return !is_serving() && applied_ < recovered_; }
   // Why this node's tree is not to be trusted, until it has taken over the others' data. Empty: it
   // is.
   const std::string& divergence() const { return divergence_; }
@@ -159,7 +168,7 @@ class Replica {
   size_t pending_count() const { return pending_.size(); }
   // What waits, in bytes: requests of this node, txns for the log, the traffic of one
   // learner that is brought up to date.
-  size_t pending_bytes() const { return pending_bytes_; }
+  size_t pending_bytes() const { return pending_.bytes(); }
   size_t log_queue_bytes() const { return log_queue_bytes_; }
   size_t supply_bytes() const;
   const ReplicaConfig& config() const { return config_; }
@@ -183,18 +192,14 @@ class Replica {
  private:
   static constexpr int64_t kRoomProbeMs = 1'000;  // between two looks at a full disk
 
-  struct Pending {
-    tree::Request request;
-    Completion done;
-    bool at_once = false;
-    int times_sent = 0;
-    bool fate_unknown = false;  // may be part of a state that came without its txns
+  // How far this node serves, in the order in which it gets there.
+  enum class Service {
+    kNone,             // it has no leader, or does not have its leader's history yet
+    kCatchingUp,       // its role is established, and what the role begins with is to be applied
+    kHoldingRequests,  // it answers reads and barriers, and does not know yet which requests are
+                       // out
+    kFull,
   };
-  struct Barrier {
-    SessionId session;
-    Completion done;
-  };
-  using PendingKey = std::pair<SessionId, int32_t>;
   // What a learner is sent of the past, in order. What else the core sends it meanwhile waits
   // behind, encoded.
   struct Supply {
@@ -226,7 +231,6 @@ class Replica {
   void on_append(const action::Append& append);
   void queue_for_log(LogEntry entry);
   void hold_links();
-  void note_log_growth(Zxid zxid, size_t bytes);
   void on_begin_sync(const action::BeginSync& begin);
   void on_role_changed(const action::RoleChanged& change);
   void on_serve(const action::Serve& serve);
@@ -275,10 +279,10 @@ class Replica {
   void take_configuration();
   std::vector<std::pair<Zxid, Payload>> unapplied_reconfigurations() const;
   static std::string configuration_in(const tree::Tree& tree);
-  std::string load_window(uint32_t accepted, bool votes, bool is_empty);
+  std::string load_recent(uint32_t accepted, bool votes, bool is_empty);
   void start_core();
   void recover_again();
-  bool read_window(const History& history);
+  bool read_recent(const History& history);
   bool is_alone() const;
   bool set_old_damage_aside();
   void report_damage(const std::string& what);
@@ -299,13 +303,10 @@ class Replica {
   // As the leader. An error: it was not prepared, and never will be.
   [[nodiscard]] tree::Error process(tree::Request request, ServerId from);
   void process_own(tree::Request request);
-  tree::Error send_on(Pending& pending);
-  void propose(tree::PreparedTxn txn);
+  tree::Error send_on(PendingRequests::Number number);
   // What other members forward (replica_forwarded.cc).
   void on_forwarded(const action::Forwarded& forwarded);
-  bool lives_at(SessionId session, ServerId server) const;
-  [[nodiscard]] tree::Error check_origin(tree::Request& request, ServerId from);
-  void take_off_unproven(tree::Request& request, ServerId from);
+  void tell_unproven(SessionId session, ServerId from);
   void on_touched(const action::SessionsTouched& touched);
   void on_answered(const Packet& packet);
   void on_refused(const Packet& packet);
@@ -315,11 +316,10 @@ class Replica {
   void answer_ping(const action::AnswerPing& ping);
   void become_ready();
   void resend_pending();
-  void lose_track_of_pending();
   static void fail(const Completion& done, tree::Error error);
-  void fail_pending(uint64_t number, tree::Error error);
+  void fail_pending(PendingRequests::Number number, tree::Error error);
   void fail_attaching();
-  void confirm(std::function<void()> proven);
+  void confirm(Barriers::Token token);
   tree::PrepareOptions prepare_options();
   ReconfigLimits reconfig_limits() const;
   void give_configuration_a_version();
@@ -327,19 +327,20 @@ class Replica {
   void flush_barriers();
   bool has_batch_work() const;
   // The last txn that a barrier or SYNC has to wait for, at the leader.
-  Zxid last_txn() const { return last_proposed_.counter() == 0 ? applied_ : last_proposed_; }
+  Zxid last_txn() const {
+    bool has_proposed = leadership_ && leadership_->last_proposed().counter() != 0;
+    return has_proposed ? leadership_->last_proposed() : applied_;
+  }
   void expire_sessions();
   void reap();
 
   Zxid applicable() const;
   void apply_committed();
-  std::optional<Pending> take_pending(const tree::TxnHeader& header, bool at_once);
   void stage_incoming_tree();
   void install_staged_tree();
   std::shared_ptr<tree::Tree> replace_tree(std::shared_ptr<tree::Tree> tree);
   void on_divergence();
   void keep_diverged(std::shared_ptr<tree::Tree> tree);
-  void trim_window();
   std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
 
   ReplicaConfig config_;
@@ -357,10 +358,7 @@ class Replica {
   mutable std::shared_mutex tree_mutex_;
   std::shared_ptr<tree::Tree> tree_;
 
-  // The recent history: txns after window_base_, applied ones first.
-  std::deque<LogTxn> window_;
-  Zxid window_base_;
-  size_t window_bytes_ = 0;
+  RecentTxns recent_;
   Zxid applied_;
   Zxid recovered_;  // the end of the log that the node started with
 
@@ -376,9 +374,6 @@ class Replica {
   size_t last_snapshot_bytes_ = 0;
   int64_t txns_since_snapshot_ = 0;
   size_t log_since_snapshot_ = 0;  // bytes
-  // Points in the recent log, by how much of it had been appended: what a DIFF from there costs.
-  std::deque<std::pair<Zxid, size_t>> log_marks_;
-  size_t log_bytes_ = 0;
   bool purging_ = false;
   bool snapshot_wanted_ = false;  // one of those on disk was found damaged
   int64_t seal_at_ms_ = INT64_MAX;
@@ -400,33 +395,16 @@ class Replica {
   LinkId incoming_link_ = 0;
   bool incoming_waits_ = false;  // for the end of a snapshot of this node's own
 
-  bool ready_ = false;
-  bool becoming_ready_ = false;
+  Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;
-  bool holding_requests_ = false;  // an observer, until it knows which of its requests are out
   uint64_t role_number_ = 0;
-  std::optional<tree::Preparer> preparer_;
-  tree::SessionTracker tracker_;
-  // Of sessions at other members: who their clients are since their connections began.
-  std::map<SessionId, tree::Identities> proven_;
+  std::optional<Leadership> leadership_;  // while this node serves as the leader
   int64_t tell_unproven_ms_ = 0;
-  Zxid last_proposed_;
-  int64_t next_reap_ms_ = 0;
 
-  std::map<uint64_t, Pending> pending_;  // in order of submission
-  size_t pending_bytes_ = 0;
-  std::map<PendingKey, uint64_t> pending_by_key_;
-  uint64_t next_pending_ = 1;
-  std::deque<Barrier> barriers_waiting_;  // not yet sent
-  std::deque<Barrier> barriers_sent_;     // to the leader, answers come in this order
-  std::multimap<Zxid, std::function<void()>> after_applied_;    // run once that is applied
-  std::multimap<Zxid, std::function<void()>> after_committed_;  // at the leader
-  std::map<uint64_t, std::function<void()>> confirmations_;
-  std::map<uint64_t, Barrier> barriers_confirming_;  // this node's own, while it leads
-  uint64_t next_token_ = 1;
-  std::map<SessionId, int32_t> touched_;               // since the last PING, ms
-  std::multimap<SessionId, Completion> revalidating_;  // where a Java server leads
-  std::map<SessionId, Zxid> attached_here_;            // the newest attachment that this node made
+  PendingRequests pending_;
+  Barriers barriers_;
+  LearnerSessions learner_sessions_;
+  std::map<SessionId, Zxid> attached_here_;  // the newest attachment that this node made
   uint32_t next_attach_ = 0;
   int64_t next_session_ = 0;
   int64_t next_mount_session_ = 0;

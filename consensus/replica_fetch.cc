@@ -163,7 +163,7 @@ void Replica::send_fetched(LinkId link, const std::map<Zxid, Payload>& found) {
     send_packet(link, Packet(PacketType::kProposal, zxid, txn));
   }
   std::string data;
-  tree::jute::Writer(data).i32(ready_ ? 1 : 0);
+  tree::jute::Writer(data).i32(is_serving() ? 1 : 0);
   send_packet(link, Packet(PacketType::kFetchTxns, Zxid{}, std::move(data)));
 }
 

@@ -150,20 +150,19 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
   }
   replace_tree(tree ? std::shared_ptr<tree::Tree>(std::move(tree))
                     : std::make_shared<tree::Tree>());
-  return load_window(accepted, votes, is_empty);
+  return load_recent(accepted, votes, is_empty);
 }
 
 // The txns behind the snapshot, and the core with all that is known.
-std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
+std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
   const History& history = log_.history();
   recovered_ = history.last();
   applied_ = tree_->last_zxid();
   const tree::Tree& whole_tree = staged_tree_ ? *staged_tree_ : *tree_;
   last_snapshot_ = whole_tree.last_zxid();
   // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
-  bool whole = read_window(history) || mending_;
-  if (history.last() > window_base_ &&
-      (!whole || window_.empty() || window_.back().zxid != history.last())) {
+  bool whole = read_recent(history) || mending_;
+  if (history.last() > recent_.base() && (!whole || recent_.last() != history.last())) {
     return "the log can't be read back";
   }
   ZabState state;
@@ -204,16 +203,14 @@ std::string Replica::load_window(uint32_t accepted, bool votes, bool is_empty) {
   return {};
 }
 
-// Makes the window what the log holds behind the tree, or the staged one; false if it can't be
-// read.
-bool Replica::read_window(const History& history) {
-  window_.clear();
-  window_bytes_ = 0;
-  window_base_ = staged_tree_ ? staged_tree_->last_zxid() : applied_;
+// The recent txns become what the log holds behind the tree, or behind the staged one; false: that
+// can't be read.
+bool Replica::read_recent(const History& history) {
+  Zxid base = staged_tree_ ? staged_tree_->last_zxid() : applied_;
   Zxid last = history.last();
-  bool whole =
-      last <= window_base_ || Log::read(log_disk_, history, window_base_, last, SIZE_MAX, window_);
-  for (const LogTxn& txn : window_) window_bytes_ += txn.txn->size();
+  std::deque<LogTxn> txns;
+  bool whole = last <= base || Log::read(log_disk_, history, base, last, SIZE_MAX, txns);
+  recent_.restart(base, std::move(txns));
   return whole;
 }
 
@@ -232,8 +229,8 @@ std::string Replica::configuration_in(const tree::Tree& tree) {
 
 std::vector<std::pair<Zxid, Payload>> Replica::unapplied_reconfigurations() const {
   std::vector<std::pair<Zxid, Payload>> found;
-  for (const LogTxn& txn : window_) {
-    if (txn.zxid > applied_ && is_reconfiguration(*txn.txn)) found.emplace_back(txn.zxid, txn.txn);
+  for (auto txn = recent_.after(applied_); txn != recent_.txns().end(); ++txn) {
+    if (is_reconfiguration(*txn->txn)) found.emplace_back(txn->zxid, txn->txn);
   }
   return found;
 }

@@ -16,11 +16,6 @@ using tree::Outcome;
 
 namespace {
 
-// A request that so many leaders took and none brought to an end may be what ended them.
-constexpr int kMaxSends = 8;
-constexpr size_t kMaxTouchedInPing = 100'000;  // the rest goes with the next
-static_assert(kMaxTouchedInPing * 12 <= kMaxPacketData);
-
 // REQUEST's data (FORMATS.md 3.8). Its zxid, which Java does not read, is the attachment.
 Packet request_packet(const tree::Request& request) {
   std::string data;
@@ -34,40 +29,26 @@ Packet request_packet(const tree::Request& request) {
   return packet;
 }
 
-// Requests that say themselves which state they are for can be sent again without knowing their
-// fate: the second time they fail.
-bool is_conditional(const tree::Request& request) {
-  if (request.type != OpCode::kExtWrite) return false;
-  std::optional<tree::ExtWrite> write = tree::decode_ext_write(request.body);
-  return write && write->version != tree::kAnyVersion;
-}
-
 }  // namespace
 
 // ---- from this node
 
 void Replica::submit(tree::Request request, Completion done, bool at_once) {
-  bool is_too_much = pending_.size() >= config_.max_pending ||
-                     pending_bytes_ + request.body.size() > config_.max_pending_bytes;
-  if (is_too_much) return fail(done, Error::kBadLimit);
+  if (!pending_.has_room_for(request)) return fail(done, Error::kBadLimit);
   if (!is_sendable(request.body.size() + kPacketMarginBytes, request.identities)) {
     return fail(done, Error::kBadArguments);
   }
-  pending_bytes_ += request.body.size();
-  uint64_t number = next_pending_++;
-  pending_by_key_[{request.session, request.cxid}] = number;
-  auto place =
-      pending_.emplace(number, Pending{std::move(request), std::move(done), at_once}).first;
-  if (!ready_ || holding_requests_) return;  // goes out when there is a leader
-  Error error = send_on(place->second);
+  PendingRequests::Number number = pending_.add(std::move(request), std::move(done), at_once);
+  if (service_ != Service::kFull) return;  // goes out when there is a leader
+  Error error = send_on(number);
   if (error != Error::kOk) fail_pending(number, error);
 }
 
 // To the leader, which may be this node.
-Error Replica::send_on(Pending& pending) {
-  ++pending.times_sent;
-  if (zab_->role() == Role::kLeading) return process(pending.request, config_.zab.me);
-  send_packet(zab_->link_to_leader(), request_packet(pending.request));
+Error Replica::send_on(PendingRequests::Number number) {
+  const tree::Request& request = pending_.count_send(number);
+  if (zab_->role() == Role::kLeading) return process(request, config_.zab.me);
+  send_packet(zab_->link_to_leader(), request_packet(request));
   return Error::kOk;
 }
 
@@ -78,71 +59,48 @@ void Replica::fail(const Completion& done, Error error) {
   if (done) done(outcome);
 }
 
-void Replica::fail_pending(uint64_t number, Error error) {
-  auto place = pending_.find(number);
-  Pending pending = std::move(place->second);
-  pending_bytes_ -= pending.request.body.size();
-  pending_.erase(place);
-  pending_by_key_.erase({pending.request.session, pending.request.cxid});
-  fail(pending.done, error);
+void Replica::fail_pending(PendingRequests::Number number, Error error) {
+  if (std::optional<Completion> done = pending_.take(number)) fail(*done, error);
 }
 
-// Whoever waits for them does better to ask another server.
 void Replica::fail_attaching() {
-  std::vector<uint64_t> attaching;
-  for (const auto& [number, pending] : pending_) {
-    if (pending.request.type == OpCode::kExtAttach) attaching.push_back(number);
-  }
-  for (uint64_t number : attaching) fail_pending(number, Error::kConnectionLoss);
-  for (auto& [session, done] : std::exchange(revalidating_, {})) {
+  for (const Completion& done : pending_.take_attaching()) fail(done, Error::kConnectionLoss);
+  for (const Completion& done : learner_sessions_.take_revalidating()) {
     fail(done, Error::kConnectionLoss);
   }
 }
 
-void Replica::sync(SessionId session, Completion done) {
-  barriers_waiting_.push_back({session, std::move(done)});
-}
+void Replica::sync(SessionId session, Completion done) { barriers_.add(session, std::move(done)); }
 
 void Replica::flush_barriers() {
-  if (!ready_) return;
-  while (!barriers_waiting_.empty()) {
-    Barrier barrier = std::move(barriers_waiting_.front());
-    barriers_waiting_.pop_front();
+  if (!is_serving()) return;
+  while (barriers_.has_waiting()) {
     if (zab_->role() != Role::kLeading) {
       tree::Request request;
-      request.session = barrier.session;
+      request.session = barriers_.send_next();
       request.type = OpCode::kSync;
       tree::jute::Writer(request.body).string("/");
-      barriers_sent_.push_back(std::move(barrier));
       send_packet(zab_->link_to_leader(), request_packet(request));
       continue;
     }
-    if (barrier.session != SessionId{}) tracker_.touch(barrier.session, environment_.now_ms());
-    uint64_t token = next_token_;
-    barriers_confirming_[token] = std::move(barrier);
-    confirm([this, token] {
-      auto done = std::move(barriers_confirming_[token].done);
-      barriers_confirming_.erase(token);
-      // Everything proposed so far counts as begun before: wait for all of it.
-      after_applied_.emplace(last_txn(), [done] { done(Outcome{}); });
-    });
+    Barriers::Question question = barriers_.ask_next();
+    if (question.session != SessionId{}) {
+      leadership_->touch(question.session, environment_.now_ms());
+    }
+    confirm(question.token);
   }
 }
 
-void Replica::confirm(std::function<void()> proven) {
-  uint64_t token = next_token_++;
-  if (is_mutant(Mutant::kBarrierWithoutQuorum)) return proven();
-  confirmations_[token] = std::move(proven);
+void Replica::confirm(Barriers::Token token) {
+  if (is_mutant(Mutant::kBarrierWithoutQuorum)) return barriers_.confirmed(token, last_txn());
   step(event::ConfirmLeadership{token});
 }
 
 // ---- a role begins
 
 void Replica::become_ready() {
-  becoming_ready_ = false;
-  ready_ = true;
+  service_ = Service::kHoldingRequests;
   ++role_number_;
-  int64_t now_ms = environment_.now_ms();
   bool leads = zab_->role() == Role::kLeading;
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: serving as {}{}", place(), role_name(zab_->role()),
@@ -150,61 +108,41 @@ void Replica::become_ready() {
                                                    zab_->ensemble().voter_count())
                                      : ""));
   if (leads) {
-    preparer_.emplace(*tree_, prepare_options());
-    preparer_->reset();
-    last_proposed_ = Zxid::make(zab_->epoch(), 0);
-    tracker_.clear();
-    proven_.clear();
-    for (const auto& [id, session] : tree_->sessions()) {
-      tracker_.touch(id, session.timeout_ms, now_ms);
-    }
-    next_reap_ms_ = now_ms + config_.reap_interval_ms;
+    leadership_.emplace(
+        Leadership::Options{config_.zab.me, config_.zab.tick_ms, config_.reap_interval_ms,
+                            config_.super_digest, config_.x509_super},
+        *tree_, prepare_options(), zab_->epoch(), environment_.now_ms());
     give_configuration_a_version();
   }
-  // Barriers that waited for txns of older epochs: what of those exists is applied now.
-  std::vector<std::function<void()>> over;
-  while (!after_applied_.empty() && after_applied_.begin()->first.epoch() < zab_->epoch()) {
-    over.push_back(std::move(after_applied_.begin()->second));
-    after_applied_.erase(after_applied_.begin());
-  }
-  for (const std::function<void()>& run : over) run();
-  holding_requests_ = zab_->role() == Role::kObserving;
-  if (holding_requests_) {
+  for (const Completion& done : barriers_.take_older_than(zab_->epoch())) done(Outcome{});
+  if (zab_->role() == Role::kObserving) {
     // An observer isn't sent what is outstanding, so it can't tell yet which of its requests are.
     // Behind a barrier it has seen them all.
     sync(SessionId{}, [this, role = role_number_](const Outcome&) {
-      if (!ready_ || role != role_number_) return;  // from an earlier membership
-      holding_requests_ = false;
+      if (!is_serving() || role != role_number_) return;  // from an earlier membership
+      service_ = Service::kFull;
       resend_pending();
     });
-  } else {
+  } else if (is_serving()) {  // what came before may have used the epoch up
+    service_ = Service::kFull;
     resend_pending();
   }
   for (ReplicaListener* listener : listeners_) listener->standing_changed();
 }
 
-// Whether what was sent so far took effect can't be seen from txns any more, whatever leader comes.
-void Replica::lose_track_of_pending() {
-  for (auto& [number, pending] : pending_) pending.fate_unknown |= pending.times_sent > 0;
-}
-
 // What was under way when the last leader went (ZAB.md section 4). All that the new leader has was
 // applied just now, but for what is outstanding in our log.
 void Replica::resend_pending() {
-  std::set<PendingKey> outstanding;
-  for (const LogTxn& txn : window_) {
-    if (txn.zxid <= applied_) continue;
-    if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn.txn)) {
+  std::set<PendingRequests::Key> outstanding;
+  for (auto txn = recent_.after(applied_); txn != recent_.txns().end(); ++txn) {
+    if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn->txn)) {
       outstanding.insert({header->session, header->cxid});
     }
   }
-  std::vector<std::pair<uint64_t, Error>> failed;
-  for (auto& [number, pending] : pending_) {
-    if (!ready_) break;  // one of them used the epoch up; the rest is for the next leader
-    if (outstanding.contains({pending.request.session, pending.request.cxid})) continue;
-    bool is_lost = pending.fate_unknown && !is_conditional(pending.request);
-    Error error =
-        is_lost || pending.times_sent >= kMaxSends ? Error::kConnectionLoss : send_on(pending);
+  std::vector<std::pair<PendingRequests::Number, Error>> failed;
+  for (auto [number, gives_up] : pending_.decide(outstanding)) {
+    if (!is_serving()) break;  // one of them used the epoch up; the rest is for the next leader
+    Error error = gives_up ? Error::kConnectionLoss : send_on(number);
     if (error != Error::kOk) failed.emplace_back(number, error);
   }
   for (auto [number, error] : failed) fail_pending(number, error);
@@ -213,24 +151,16 @@ void Replica::resend_pending() {
 // ---- as the leader
 
 Error Replica::process(tree::Request request, ServerId from) {
-  Error error = from == config_.zab.me ? Error::kOk : check_origin(request, from);
-  if (error == Error::kOk) error = preparer_->admit(request);
-  bool is_late = error == Error::kSessionMoved || error == Error::kConnectionLoss;
-  if (is_late && is_mutant(Mutant::kLateRequestsPrepared)) error = Error::kOk;
-  if (error != Error::kOk) return error;
-  int64_t now_ms = environment_.now_ms();
-  bool attaches = request.type == OpCode::kExtAttach && tracker_.contains(request.session);
-  if (request.type == OpCode::kCreateSession || attaches) {
-    int32_t timeout_ms = tree::jute::Reader(request.body).i32();
-    tracker_.touch(request.session, std::max(timeout_ms, config_.zab.tick_ms), now_ms);
-  } else {
-    tracker_.touch(request.session, now_ms);
+  // What was proposed just before may have used the epoch up, and ended the leadership.
+  if (!leadership_) return Error::kConnectionLoss;
+  SessionId session = request.session;
+  Leadership::Prepared prepared =
+      leadership_->prepare(std::move(request), from, environment_.now_ms(), environment_.wall_ms());
+  if (prepared.was_unproven) tell_unproven(session, from);
+  for (tree::PreparedTxn& txn : prepared.txns) {
+    step(event::Propose{txn.zxid, make_payload(std::move(txn.bytes))});
   }
-  for (tree::PreparedTxn& txn :
-       preparer_->prepare(request, last_proposed_.next(), environment_.wall_ms())) {
-    propose(std::move(txn));
-  }
-  return Error::kOk;
+  return prepared.error;
 }
 
 // What the leader itself wants done is nobody's to refuse.
@@ -284,13 +214,8 @@ size_t Replica::synced_voter_count() const {
   return count;
 }
 
-void Replica::propose(tree::PreparedTxn txn) {
-  last_proposed_ = txn.zxid;
-  step(event::Propose{txn.zxid, make_payload(std::move(txn.bytes))});
-}
-
 void Replica::expire_sessions() {
-  for (SessionId session : tracker_.take_expired(environment_.now_ms())) {
+  for (SessionId session : leadership_->take_expired(environment_.now_ms())) {
     environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", place(),
                                                   static_cast<uint64_t>(session.value)));
     tree::Request request;
@@ -300,22 +225,10 @@ void Replica::expire_sessions() {
   }
 }
 
-// Empty containers and outlived TTL nodes (FORMATS.md 2.3).
 void Replica::reap() {
-  int64_t now_ms = environment_.now_ms();
-  if (now_ms < next_reap_ms_) return;
-  next_reap_ms_ = now_ms + config_.reap_interval_ms;
-  std::vector<std::string> paths;
-  int64_t wall_ms = environment_.wall_ms();
-  for (tree::NodeId id : tree_->containers()) {
-    const tree::ZNode& node = tree_->node(id);
-    if (node.children.size() == 0 && node.stat.cversion > 0) paths.push_back(tree_->path_of(node));
-  }
-  for (tree::NodeId id : tree_->ttl_nodes()) {
-    const tree::ZNode& node = tree_->node(id);
-    bool outlived = wall_ms - node.stat.mtime_ms > tree::owner_ttl_ms(node.stat.owner);
-    if (node.children.size() == 0 && outlived) paths.push_back(tree_->path_of(node));
-  }
+  if (!leadership_) return;
+  std::vector<std::string> paths =
+      leadership_->take_to_reap(environment_.now_ms(), environment_.wall_ms());
   for (std::string& path : paths) {
     tree::Request request;
     request.type = OpCode::kDeleteContainer;
@@ -327,10 +240,10 @@ void Replica::reap() {
 // ---- as a learner
 
 void Replica::touch_session(SessionId session, int32_t timeout_ms) {
-  if (ready_ && zab_->role() == Role::kLeading) {
-    tracker_.touch(session, environment_.now_ms());
+  if (leadership_) {
+    leadership_->touch(session, environment_.now_ms());
   } else {
-    touched_[session] = timeout_ms;
+    learner_sessions_.touch(session, timeout_ms);
   }
 }
 
@@ -339,7 +252,7 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
   tree::Request request;
   request.session = session;
   request.type = OpCode::kExtAttach;
-  if (!ready_) return fail(done, Error::kConnectionLoss);
+  if (!is_serving()) return fail(done, Error::kConnectionLoss);
   if (is_still_attached(session, timeout_ms)) {
     Outcome outcome;
     outcome.zxid = attached_here_[session];
@@ -348,11 +261,7 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
   request.body = tree::create_session_body(timeout_ms);
   request.attachment = tree::kNoAttachment;
   if (!leader_is_zabfs_) {
-    std::string question;
-    tree::jute::Writer out(question);
-    out.i64(session.value);
-    out.i32(timeout_ms);
-    revalidating_.emplace(session, std::move(done));
+    std::string question = learner_sessions_.revalidate(session, timeout_ms, std::move(done));
     return send_packet(zab_->link_to_leader(),
                        Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
   }
@@ -368,20 +277,18 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
 // of its requests. Like Java's, this one then writes nothing.
 bool Replica::is_still_attached(SessionId session, int32_t timeout_ms) {
   auto place = attached_here_.find(session);
-  if (place == attached_here_.end() || zab_->role() != Role::kLeading) return false;
-  if (!preparer_->is_attached(session, place->second)) return false;
-  return tracker_.touch(session, timeout_ms, environment_.now_ms());
+  if (place == attached_here_.end() || !leadership_) return false;
+  if (!leadership_->is_attached(session, place->second)) return false;
+  return leadership_->touch(session, timeout_ms, environment_.now_ms());
 }
 
 void Replica::on_revalidated(const Packet& packet) {
   tree::jute::Reader in(packet.bytes());
   SessionId session{in.i64()};
   bool valid = in.boolean();
-  auto place = revalidating_.find(session);
-  if (!in.ok() || place == revalidating_.end()) return;
-  Completion done = std::move(place->second);
-  revalidating_.erase(place);
-  fail(done, valid ? Error::kOk : Error::kSessionExpired);
+  if (!in.ok()) return;
+  std::optional<Completion> done = learner_sessions_.take_revalidated(session);
+  if (done) fail(*done, valid ? Error::kOk : Error::kSessionExpired);
 }
 
 void Replica::on_refused(const Packet& packet) {
@@ -389,31 +296,21 @@ void Replica::on_refused(const Packet& packet) {
   SessionId session{in.i64()};
   int32_t cxid = in.i32();
   auto error = static_cast<Error>(in.i32());
-  auto key = pending_by_key_.find({session, cxid});
-  if (!in.ok() || key == pending_by_key_.end()) return;
-  if (pending_.at(key->second).request.attachment != packet.zxid) return;
-  fail_pending(key->second, error);
+  if (!in.ok()) return;
+  std::optional<Completion> done = pending_.take_refused({session, cxid}, packet.zxid);
+  if (done) fail(*done, error);
 }
 
 void Replica::on_answered(const Packet& packet) {
   if (packet.type == PacketType::kRevalidate) return on_revalidated(packet);
   if (packet.type == PacketType::kRefused) return on_refused(packet);
-  if (packet.type != PacketType::kSync || barriers_sent_.empty()) return;
-  auto barrier = std::make_shared<Barrier>(std::move(barriers_sent_.front()));
-  barriers_sent_.pop_front();
-  after_applied_.emplace(zab_->committed(), [barrier] { barrier->done(Outcome{}); });
+  if (packet.type == PacketType::kSync) barriers_.answered(zab_->committed());
 }
 
 void Replica::answer_ping(const action::AnswerPing& ping) {
-  std::string data;
-  tree::jute::Writer out(data);
   for (ReplicaListener* listener : listeners_) listener->name_touched();
-  for (size_t i = 0; i < kMaxTouchedInPing && !touched_.empty(); ++i) {
-    auto touched = touched_.extract(touched_.begin());
-    out.i64(touched.key().value);
-    out.i32(touched.mapped());
-  }
-  send_packet(zab_->link_to_leader(), Packet(PacketType::kPing, ping.zxid, std::move(data)));
+  send_packet(zab_->link_to_leader(),
+              Packet(PacketType::kPing, ping.zxid, learner_sessions_.take_touched()));
   if (!ping.members.empty()) reported_members_ = ping.members;
 }
 

@@ -164,7 +164,7 @@ void Replica::maybe_snapshot() {
   int64_t spread = config_.zab.me.value % 4 * config_.snapshot_txns / 16;
   bool due = txns_since_snapshot_ >= config_.snapshot_txns * 3 / 4 + spread ||
              log_since_snapshot_ > std::max(kMinLogBytes, last_snapshot_bytes_);
-  if (due || (snapshot_wanted_ && ready_)) take_snapshot();
+  if (due || (snapshot_wanted_ && is_serving())) take_snapshot();
 }
 
 void Replica::take_snapshot() {
@@ -229,7 +229,7 @@ void Replica::snapshot_done(const DiskStatus& status, Zxid zxid) {
   }
   last_snapshot_ = std::max(last_snapshot_, zxid);
   environment_.log(LogLevel::kInfo, fmt::format("{}: snapshot at 0x{:x}", place(), zxid.value));
-  if (!ready_) return;  // the next one will do
+  if (!is_serving()) return;  // the next one will do
   const History& history = zab_->state().history;
   remove_strays(history);
   std::vector<Zxid> stored = snapshots_.list();
@@ -268,7 +268,7 @@ void Replica::purge(std::vector<Zxid> stored) {
       [this, work] {
         for (const std::string& damage : work->damage) report_damage(damage + "; it is removed");
         // While a synchronisation goes on, what it stages is of no history yet.
-        purging_ = ready_ && work->whole >= config_.snapshot_retain;
+        purging_ = is_serving() && work->whole >= config_.snapshot_retain;
         if (!purging_) return;
         Zxid oldest = work->stored[config_.snapshot_retain - 1];
         auto base = std::make_shared<Zxid>();

@@ -118,12 +118,12 @@ bool Replica::supply_learner(LinkId link) {
       transport_.send(link, *bytes);
       supply.queue.pop_front();
     } else if (const auto* history = std::get_if<action::SendHistory>(&next)) {
-      if (history->after < window_base_) {
+      if (history->after < recent_.base()) {
         supply.reading = true;
         read_history(*history);
         continue;
       }
-      send_txns(*history, window_);
+      send_txns(*history, recent_.txns());
       supply.queue.pop_front();
     } else if (!supply.snapshot) {
       if (!begin_snapshot(supply, std::get<action::SendSnapshot>(next))) return sent;
@@ -152,7 +152,7 @@ void Replica::read_history(const action::SendHistory& send) {
     bool whole = false;
   };
   auto work = std::make_shared<Work>(Work{send, zab_->state().history, {}, false});
-  work->send.through = std::min(send.through, window_base_);
+  work->send.through = std::min(send.through, recent_.base());
   environment_.run_background(
       [this, work, piece_bytes = config_.piece_bytes] {
         work->whole = Log::read(log_disk_, work->history, work->send.after, work->send.through,
@@ -179,8 +179,9 @@ void Replica::history_read(const action::SendHistory& piece, bool whole,
     return cut_off(piece.link, "the log that it needs was purged meanwhile");
   }
   // What can't be read can't be sent: from here on learners that need it get a snapshot.
-  report_damage(fmt::format("the log before 0x{:x}; `zabfs check` says where", window_base_.value));
-  step(event::Purged{window_base_});
+  report_damage(
+      fmt::format("the log before 0x{:x}; `zabfs check` says where", recent_.base().value));
+  step(event::Purged{recent_.base()});
   take_snapshot();
   cut_off(piece.link, "the log for this learner is damaged");
 }

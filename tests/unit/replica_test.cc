@@ -187,7 +187,7 @@ class Observes : public ReplicaTest {
     on_strand([&] { replica_->on_snapshot(link_, loader.finish(zxid, nullptr)); });
     run();
   }
-  void receive_txn(Zxid zxid, const std::string& path, std::optional<int64_t> digest = {}) {
+  static Packet inform(Zxid zxid, const std::string& path, std::optional<int64_t> digest = {}) {
     tree::Txn txn;
     txn.header.zxid = zxid;
     txn.header.type = tree::OpCode::kCreate;
@@ -195,8 +195,18 @@ class Observes : public ReplicaTest {
     txn.digest = digest;
     std::string bytes;
     tree::encode_txn(txn, bytes);
-    receive(link_, Packet(PacketType::kInform, zxid, std::move(bytes)));
+    return Packet(PacketType::kInform, zxid, std::move(bytes));
+  }
+  void receive_txn(Zxid zxid, const std::string& path, std::optional<int64_t> digest = {}) {
+    receive(link_, inform(zxid, path, digest));
     run();
+  }
+  // Requests of this path, on the link to the leader.
+  int times_sent(const std::string& path) {
+    int times = 0;
+    std::string_view sent = sent_[link_];
+    for (size_t at = sent.find(path); at != sent.npos; at = sent.find(path, at + 1)) ++times;
+    return times;
   }
   void receive_new_leader(uint32_t epoch) {
     receive(link_,
@@ -315,6 +325,40 @@ TEST_F(Observes, StoresALeadersSnapshotBehindOneOfItsOwn) {
   run();
   EXPECT_TRUE(has_snapshot(Zxid::make(1, 3)));
   EXPECT_FALSE(has_snapshot(Zxid::make(1, 6)));
+}
+
+// As a client does that sends a sync and then a write. The leader goes when it has answered the
+// sync, and before this node has written what was committed by then.
+TEST_F(Observes, SendsARequestOnceThatABarrierOfTheLastLeaderLetThrough) {
+  join(1);
+  receive_snapshot(Zxid::make(1, 5), "/a");
+  receive_new_leader(1);
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  receive(link_, Packet(PacketType::kSync, Zxid{}));  // of this node's own
+  run();
+  bool is_through = false;
+  on_strand([&] {
+    replica_->sync({}, [&](const tree::Outcome&) {
+      is_through = true;
+      create("/behind");
+    });
+  });
+  receive(link_, inform(Zxid::make(1, 6), "/6"));  // is being written
+  receive(link_, inform(Zxid::make(1, 7), "/7"));  // waits for that
+  receive(link_, Packet(PacketType::kSync, Zxid{}));
+  lose_leader();
+  EXPECT_FALSE(is_through);
+  join(2);
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 7)));
+  receive_txn(Zxid::make(1, 7), "/7");
+  receive_new_leader(2);
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  run();
+  EXPECT_TRUE(is_through);
+  EXPECT_EQ(times_sent("/behind"), 0);  // not before it is known what else is out
+  receive(link_, Packet(PacketType::kSync, Zxid{}));
+  run();
+  EXPECT_EQ(times_sent("/behind"), 1);
 }
 
 TEST_F(Observes, TakesNoSnapshotOfATreeThatDiffersFromTheLeaders) {

@@ -1,0 +1,93 @@
+#include "consensus/pending_requests.h"
+
+namespace zabfs::consensus {
+
+namespace {
+
+// A request that says itself which state it is for can be sent again without knowing its fate: the
+// second time it fails.
+bool is_conditional(const tree::Request& request) {
+  if (request.type != tree::OpCode::kExtWrite) return false;
+  std::optional<tree::ExtWrite> write = tree::decode_ext_write(request.body);
+  return write && write->version != tree::kAnyVersion;
+}
+
+}  // namespace
+
+bool PendingRequests::has_room_for(const tree::Request& request) const {
+  return requests_.size() < max_requests_ && bytes_ + request.body.size() <= max_bytes_;
+}
+
+PendingRequests::Number PendingRequests::add(tree::Request request, Completion done, bool at_once) {
+  Number number = next_++;
+  bytes_ += request.body.size();
+  by_key_[{request.session, request.cxid}] = number;
+  requests_.emplace(number, Pending{std::move(request), std::move(done), at_once});
+  return number;
+}
+
+const tree::Request& PendingRequests::count_send(Number number) {
+  Pending& pending = requests_.at(number);
+  ++pending.times_sent;
+  return pending.request;
+}
+
+Completion PendingRequests::remove(Requests::iterator place) {
+  const tree::Request& request = place->second.request;
+  bytes_ -= request.body.size();
+  by_key_.erase({request.session, request.cxid});
+  Completion done = std::move(place->second.done);
+  requests_.erase(place);
+  return done;
+}
+
+std::optional<Completion> PendingRequests::take(Number number) {
+  auto place = requests_.find(number);
+  if (place == requests_.end()) return std::nullopt;
+  return remove(place);
+}
+
+std::optional<Completion> PendingRequests::take_committed(const tree::TxnHeader& header,
+                                                          bool at_once) {
+  auto key = by_key_.find({header.session, header.cxid});
+  if (key == by_key_.end()) return std::nullopt;
+  auto place = requests_.find(key->second);
+  if (place->second.at_once != at_once) return std::nullopt;
+  return remove(place);
+}
+
+std::optional<Completion> PendingRequests::take_refused(Key key, Zxid attachment) {
+  auto number = by_key_.find(key);
+  if (number == by_key_.end()) return std::nullopt;
+  auto place = requests_.find(number->second);
+  if (place->second.request.attachment != attachment) return std::nullopt;
+  return remove(place);
+}
+
+std::vector<Completion> PendingRequests::take_attaching() {
+  std::vector<Completion> taken;
+  for (auto place = requests_.begin(); place != requests_.end();) {
+    auto next = std::next(place);
+    bool attaches = place->second.request.type == tree::OpCode::kExtAttach;
+    if (attaches) taken.push_back(remove(place));
+    place = next;
+  }
+  return taken;
+}
+
+void PendingRequests::lose_track() {
+  for (auto& [number, pending] : requests_) pending.fate_unknown |= pending.times_sent > 0;
+}
+
+std::vector<PendingRequests::Decision> PendingRequests::decide(
+    const std::set<Key>& outstanding) const {
+  std::vector<Decision> decisions;
+  for (const auto& [number, pending] : requests_) {
+    if (outstanding.contains({pending.request.session, pending.request.cxid})) continue;
+    bool is_lost = pending.fate_unknown && !is_conditional(pending.request);
+    decisions.push_back({number, is_lost || pending.times_sent >= kMaxSends});
+  }
+  return decisions;
+}
+
+}  // namespace zabfs::consensus
