@@ -6,7 +6,6 @@
 #include <cstring>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "tree/jute.h"
 #include "tree/snapshot.h"
 
@@ -252,10 +251,8 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
     incoming_link_ = begin.link;
     recent_.restart(begin.zxid);
   }
-  bool forgets = is_mutant(Mutant::kTruncForgotten) && begin.mode == SyncMode::kTrunc;
-  SyncMode logged = forgets ? SyncMode::kDiff : begin.mode;
   queue_for_log(
-      {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(logged), nullptr});
+      {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(begin.mode), nullptr});
 }
 
 void Replica::on_role_changed(const action::RoleChanged& change) {
@@ -295,10 +292,8 @@ void Replica::on_settle() {
   transport_.flush();  // a leader that leaves has said why
   for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
   // What was not handed to the disk is forgotten; what was is waited for.
-  if (!is_mutant(Mutant::kWritesOutliveRole)) {
-    log_queue_.clear();
-    log_queue_bytes_ = 0;
-  }
+  log_queue_.clear();
+  log_queue_bytes_ = 0;
   settling_ = true;
 }
 

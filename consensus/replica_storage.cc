@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "consensus/replica.h"
 #include "tree/jute.h"
 #include "tree/snapshot.h"
@@ -34,7 +33,7 @@ void Replica::queue_for_log(LogEntry entry) {
 void Replica::hold_links() {
   // No longer than for one write: whoever is not read from seems silent.
   bool hold = log_queue_bytes_ > config_.max_log_queue_bytes;
-  if (hold == holding_links_ || is_mutant(Mutant::kLogQueueUnbounded)) return;
+  if (hold == holding_links_) return;
   holding_links_ = hold;
   for (LinkId link : links_) transport_.hold(link, hold);
 }
@@ -103,11 +102,6 @@ void Replica::seal_log() {
 void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   if (!links_.contains(link) || link != incoming_link_) return;
   incoming_tree_ = std::move(tree);
-  if (is_mutant(Mutant::kSnapshotAheadOfDisk)) {
-    stage_incoming_tree();
-    install_staged_tree();
-    return step(event::SnapshotReceived{link, configuration_in(*tree_)});
-  }
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", place(),
                                incoming_tree_->node_count(), incoming_tree_->last_zxid().value));
@@ -189,15 +183,6 @@ void Replica::take_snapshot() {
   }
   environment_.run_background(
       [this, work] {
-        if (is_mutant(Mutant::kFuzzySnapshot)) {  // of a later state, under the old zxid
-          Zxid label = work->cursor->zxid();
-          work->cursor.reset();
-          work->cursor = work->tree->begin_snapshot();
-          work->status = snapshots_.write(label, work->cursor->digest(), [&](std::string& out) {
-            return work->cursor->next(out, chunk_bytes());
-          });
-          return;
-        }
         tree::SnapshotCursor& cursor = *work->cursor;
         work->status = snapshots_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
           std::shared_lock lock(tree_mutex_);

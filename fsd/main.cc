@@ -14,6 +14,7 @@
 #include <cstring>
 #include <memory>
 
+#include "consensus/host.h"
 #include "fsd/admin/server.h"
 #include "fsd/config.h"
 #include "fsd/fuse/mount.h"

@@ -43,7 +43,7 @@ struct AdminServer::Exchange {
   http::response<http::string_body> response;
 };
 
-AdminServer::AdminServer(consensus::Host& host, wire::WireServer& clients, AdminConfig config)
+AdminServer::AdminServer(consensus::Service& host, wire::WireServer& clients, AdminConfig config)
     : host_(host),
       clients_(clients),
       config_(std::move(config)),

@@ -28,9 +28,9 @@
 #include <unordered_set>
 #include <vector>
 
-#include "consensus/host.h"
 #include "consensus/lane.h"
-#include "fsd/config.h"
+#include "consensus/service.h"
+#include "fsd/fuse/config.h"
 #include "fsd/fuse/kernel.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
@@ -39,11 +39,11 @@
 #include "fsd/fuse/replay.h"
 #include "fsd/fuse/request.h"
 #include "fsd/fuse/txn_view.h"
-#include "fsd/fuse/view.h"
 #include "fsd/fuse/write_buffer.h"
 #include "fsd/recipes/room.h"
-#include "fsd/session.h"
-#include "fsd/writer.h"
+#include "fsd/session/session.h"
+#include "fsd/session/writer.h"
+#include "fsd/view/view.h"
 
 namespace zabfs::fsd {
 
@@ -57,7 +57,7 @@ struct LocalChange {
 
 class Mount : public consensus::ReplicaListener {
  public:
-  Mount(consensus::Host& host, MountConfig config, std::string data_dir);
+  Mount(consensus::Service& service, MountConfig config, std::string data_dir);
   ~Mount() override;
 
   std::string mount();
@@ -157,7 +157,7 @@ class Mount : public consensus::ReplicaListener {
               LocalChange local = {}, tree::SessionId only = {});
   // Runs `body` on the strand once there is a leader; answers EROFS past the grace.
   void when_writable(const RequestPtr& request, std::function<void()> body);
-  void on_strand(std::function<void()> body) { host_.post(std::move(body)); }
+  void on_strand(std::function<void()> body) { service_.post(std::move(body)); }
   // For what answers the request later.
   RequestPtr hold(fuse_req_t req) { return std::make_shared<Request>(req, replies_); }
   // Who asks, with all groups: for permissions that the kernel can't check.
@@ -326,7 +326,7 @@ class Mount : public consensus::ReplicaListener {
   void lock_granted(uint64_t handle);
   void lock_lost(uint64_t handle);
 
-  consensus::Host& host_;
+  consensus::Service& service_;
   MountConfig config_;
   std::string data_dir_;
   ViewOptions view_options_;

@@ -66,7 +66,7 @@ void Mount::send_commit(const FilePtr& file, const Node& node, WriteBuffer::Comm
     return;
   }
   tree::ExtWrite write{node.path, begun.czxid, begun.version, std::move(begun.data), std::nullopt};
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(node.path);
   bool lacks_posix =
       znode != nullptr && node.control == Control::kData && !tree::find_posix(tree.acl_of(*znode));

@@ -71,7 +71,7 @@ Opener Mount::opener_of(fuse_req_t req, int flags) {
 
 std::optional<View> Mount::control_view(const Node& node) const {
   std::optional<View> shown =
-      host_.replica().read([&](const tree::Tree& tree) -> std::optional<View> {
+      service_.replica().read([&](const tree::Tree& tree) -> std::optional<View> {
         const tree::ZNode* znode = tree.find(node.path);
         if (znode == nullptr || !stands_for(node, znode->stat.czxid)) return std::nullopt;
         View directory = view(tree, *znode, node.path);
@@ -117,7 +117,7 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
   } else if (parent.control == Control::kEphemeral) {
     // An ephemeral that is there is opened, not created; who may is decided then.
     std::string path = tree::join_path(parent.path, name);
-    bool exists = host_.replica().read([&](const tree::Tree& tree) {
+    bool exists = service_.replica().read([&](const tree::Tree& tree) {
       const tree::ZNode* node = tree.find(path);
       return node != nullptr && tree::owner_kind(node->stat.owner) == tree::OwnerKind::kEphemeral;
     });
@@ -135,7 +135,7 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
 
 void Mount::reply_entry_or_absent(fuse_req_t req, const std::string& path) {
   fuse_entry_param entry = {};
-  bool found = host_.replica().read(
+  bool found = service_.replica().read(
       [&](const tree::Tree& tree) { return fill_entry(tree, path, false, entry); });
   if (!found) return static_cast<void>(fuse_reply_err(req, ENOENT));
   fuse_reply_entry(req, &entry);
@@ -170,7 +170,8 @@ void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) 
     std::shared_ptr<Handle> handle =
         room_.open(node.control, node.path, node.name, std::move(opener));
     if (!handle) {
-      bool exists = host_.replica().tree().find(tree::join_path(node.path, node.name)) != nullptr;
+      bool exists =
+          service_.replica().tree().find(tree::join_path(node.path, node.name)) != nullptr;
       return static_cast<void>(request->reply(exists ? EEXIST : ENOENT));
     }
     request->on_interrupt(interrupts_, [handle] { handle->cancel_open(); });

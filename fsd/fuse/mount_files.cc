@@ -81,7 +81,7 @@ void Mount::open(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
 void Mount::open_znode(const RequestPtr& request, const Node& node, fuse_file_info info) {
   pid_t pid = fuse_req_ctx(request->unanswered())->pid;
   PageCache::Use use = PageCache::Use::kDirect;
-  FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
+  FilePtr file = service_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     Node now;
     const tree::ZNode* znode = znode_of(tree, node.id, now);
     if (znode == nullptr) return nullptr;
@@ -111,7 +111,7 @@ void Mount::reply_created(const RequestPtr& request, const std::string& path, fu
   int error = 0;
   // The kernel has checked who may create, and not who may open what is there.
   Caller opener = is_new ? Caller{} : caller_of(request->unanswered());
-  FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
+  FilePtr file = service_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     const tree::ZNode* znode = tree.find(path);
     if (znode == nullptr || !may(view(tree, *znode, path), opener, wanted_by(info.flags))) {
       error = znode == nullptr ? ESTALE : EACCES;
@@ -164,7 +164,7 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
 std::optional<WriteBuffer::Committed> Mount::committed(KernelNode id) const {
   std::optional<Node> node = nodes_.find(id);
   if (!node || node->gone) return std::nullopt;
-  const tree::ZNode* znode = host_.replica().tree().find(node->path);
+  const tree::ZNode* znode = service_.replica().tree().find(node->path);
   if (znode == nullptr) return std::nullopt;
   // One txn may have removed it and made another one of the name.
   if (node->control == Control::kNone && znode->stat.czxid != node->czxid) return std::nullopt;
@@ -172,7 +172,7 @@ std::optional<WriteBuffer::Committed> Mount::committed(KernelNode id) const {
 }
 
 tree::Bytes Mount::data_of(KernelNode id) const {
-  return host_.replica().read([&](const tree::Tree& tree) {
+  return service_.replica().read([&](const tree::Tree& tree) {
     Node node;
     const tree::ZNode* znode = znode_of(tree, id, node);
     return znode == nullptr ? tree::Bytes() : znode->data;
@@ -217,7 +217,7 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   std::lock_guard lock(file->shown_mutex);
   bool at_end = static_cast<size_t>(offset) >= file->shown.size();
   if (offset == 0 || (at_end && file->end_told)) {
-    host_.replica().read([&](const tree::Tree& tree) {
+    service_.replica().read([&](const tree::Tree& tree) {
       Node now;
       if (const tree::ZNode* znode = znode_of(tree, id, now)) file->shown = znode->data;
     });
@@ -270,7 +270,7 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
 
 void Mount::flush_soon(const FilePtr& file) {
   if (std::exchange(file->flush_timer, true)) return;
-  host_.post_after(kAppendFlushMs, [this, file] {
+  service_.post_after(kAppendFlushMs, [this, file] {
     file->flush_timer = false;
     if (file->written.is_dirty()) commit_file(file, [](int) {});
   });

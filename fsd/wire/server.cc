@@ -77,7 +77,7 @@ void ServerStats::reset() {
   latency_ms_min = INT64_MAX;
 }
 
-WireServer::WireServer(consensus::Host& host, WireConfig config)
+WireServer::WireServer(consensus::Service& host, WireConfig config)
     : host_(host),
       config_(std::move(config)),
       work_(asio::make_work_guard(io_)),

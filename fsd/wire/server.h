@@ -25,7 +25,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "consensus/host.h"
+#include "consensus/replica.h"
+#include "consensus/service.h"
 #include "consensus/spare_log.h"
 #include "fsd/wire/budget.h"
 #include "fsd/wire/config.h"
@@ -44,7 +45,7 @@ struct ServerStats {
 
 class WireServer : public consensus::ReplicaListener {
  public:
-  WireServer(consensus::Host& host, WireConfig config);
+  WireServer(consensus::Service& host, WireConfig config);
   ~WireServer() override;
 
   // Binds. An empty string, or what is wrong.
@@ -175,7 +176,7 @@ class WireServer : public consensus::ReplicaListener {
   void note_answer(Connection& connection, const WaitingRequest& request);
   ConnectionPtr find(uint64_t number) const;
 
-  consensus::Host& host_;
+  consensus::Service& host_;
   const WireConfig config_;
   boost::asio::io_context io_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;

@@ -1,8 +1,10 @@
-#include "fsd/writer.h"
+#include "fsd/session/writer.h"
 
 #include <cerrno>
 #include <memory>
 #include <utility>
+
+#include "consensus/replica.h"
 
 namespace zabfs::fsd {
 
@@ -22,8 +24,8 @@ void Writer::start() {
 }
 
 void Writer::standing_changed() {
-  if (!host_.replica().is_serving()) {
-    if (leaderless_since_ms_ == 0) leaderless_since_ms_ = host_.now_ms();
+  if (!service_.replica().is_serving()) {
+    if (leaderless_since_ms_ == 0) leaderless_since_ms_ = service_.now_ms();
     return;
   }
   leaderless_since_ms_ = 0;
@@ -32,11 +34,11 @@ void Writer::standing_changed() {
 
 bool Writer::is_read_only() const {
   int64_t since_ms = leaderless_since_ms_;
-  return since_ms != 0 && host_.now_ms() - since_ms >= quorum_grace_ms_;
+  return since_ms != 0 && service_.now_ms() - since_ms >= quorum_grace_ms_;
 }
 
 void Writer::when_writable(std::function<void()> body, Done refuse) {
-  if (host_.replica().is_serving()) return body();
+  if (service_.replica().is_serving()) return body();
   if (is_read_only()) return refuse(EROFS);
   waiting_.push_back({std::move(body), std::move(refuse)});
 }
@@ -46,18 +48,18 @@ void Writer::tick() {
   if (is_read_only()) {
     for (Waiting& waiting : std::exchange(waiting_, {})) waiting.refuse(EROFS);
   }
-  int64_t now_ms = host_.now_ms();
+  int64_t now_ms = service_.now_ms();
   while (!expected_.empty() && expected_.begin()->second.deadline_ms <= now_ms) {
     std::function<void()> expire = std::move(expected_.begin()->second.expire);
     expected_.erase(expected_.begin());
     expire();
   }
-  host_.post_after(kTickMs, [this] { tick(); });
+  service_.post_after(kTickMs, [this] { tick(); });
 }
 
 uint64_t Writer::expect(std::function<void()> expire) {
   uint64_t number = next_++;
-  expected_[number] = {host_.now_ms() + commit_timeout_ms_, std::move(expire)};
+  expected_[number] = {service_.now_ms() + commit_timeout_ms_, std::move(expire)};
   return number;
 }
 

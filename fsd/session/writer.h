@@ -10,19 +10,19 @@
 #include <string>
 #include <vector>
 
-#include "consensus/host.h"
-#include "fsd/session.h"
+#include "consensus/service.h"
+#include "fsd/session/session.h"
 
 namespace zabfs::fsd {
 
 class Writer {
  public:
-  using Completion = consensus::Replica::Completion;
+  using Completion = consensus::Completion;
   using Done = std::function<void(int error)>;  // an errno, 0 if all went well
 
-  Writer(consensus::Host& host, ClientSession& session, int64_t quorum_grace_ms,
+  Writer(consensus::Service& service, ClientSession& session, int64_t quorum_grace_ms,
          int64_t commit_timeout_ms)
-      : host_(host),
+      : service_(service),
         session_(session),
         quorum_grace_ms_(quorum_grace_ms),
         commit_timeout_ms_(commit_timeout_ms) {}
@@ -57,7 +57,7 @@ class Writer {
   };
   void tick();
 
-  consensus::Host& host_;
+  consensus::Service& service_;
   ClientSession& session_;
   int64_t quorum_grace_ms_, commit_timeout_ms_;
   std::map<uint64_t, Expected> expected_;  // in order of their deadlines

@@ -1,10 +1,9 @@
-#include "fsd/recipes/contenders.h"
+#include "fsd/view/contenders.h"
 
 #include <fmt/format.h>
 
 #include <cctype>
 #include <charconv>
-#include <random>
 
 namespace zabfs::fsd {
 namespace {
@@ -22,12 +21,11 @@ bool is_ephemeral(const tree::ZNode& node) {
 
 }  // namespace
 
-std::string random_uuid() {
-  static std::random_device random;
-  auto word = [] { return static_cast<uint32_t>(random()); };
-  uint32_t a = word(), b = word(), c = word(), d = word();
-  return fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xfff,
-                     0x8000 | (c & 0x3fff), c >> 16, d);
+std::string uuid_of(uint64_t random_high, uint64_t random_low) {
+  constexpr uint64_t kVersion = 4, kVariant = 0x8000;
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", random_high >> 32,
+                     random_high >> 16 & 0xffff, kVersion << 12 | (random_high & 0xfff),
+                     kVariant | (random_low >> 48 & 0x3fff), random_low & 0xffff'ffff'ffff);
 }
 
 bool is_uuid(std::string_view name) {

@@ -12,7 +12,7 @@
 
 namespace zabfs::fsd {
 
-std::string random_uuid();
+std::string uuid_of(uint64_t random_high, uint64_t random_low);
 bool is_uuid(std::string_view name);
 // The ten digits that a sequential znode's name ends in.
 std::optional<int64_t> sequence_of(std::string_view name);

@@ -14,15 +14,18 @@
 #include <functional>
 #include <string>
 
-#include "consensus/host.h"
+#include "consensus/completion.h"
+#include "consensus/service.h"
+#include "tree/request.h"
 
 namespace zabfs::fsd {
 
 class ClientSession {
  public:
-  using Completion = consensus::Replica::Completion;
+  using Completion = consensus::Completion;
 
-  ClientSession(consensus::Host& host, int32_t timeout_ms) : host_(host), timeout_ms_(timeout_ms) {}
+  ClientSession(consensus::Service& service, int32_t timeout_ms)
+      : service_(service), timeout_ms_(timeout_ms) {}
 
   // Called with the session that was lost, after `id` has changed.
   void set_on_lost(std::function<void(tree::SessionId)> on_lost) { on_lost_ = std::move(on_lost); }
@@ -42,6 +45,8 @@ class ClientSession {
   // What depends on the session's life: a lock, an ephemeral.
   void hold() { ++held_; }
   void let_go() { --held_; }
+  // The session holds something, and was not renewed in time.
+  bool is_past_deadline() const;
   // Gives the session up if its deadline has passed: to be called before every answer that says
   // that something is held.
   void check_deadline();
@@ -61,7 +66,7 @@ class ClientSession {
   void lose();
   void send(Waiting write, int32_t cxid);
 
-  consensus::Host& host_;
+  consensus::Service& service_;
   int32_t timeout_ms_;
   std::function<void(tree::SessionId)> on_lost_;
   tree::SessionId id_;

@@ -19,8 +19,8 @@
 #include <string>
 #include <vector>
 
-#include "fsd/fuse/view.h"
-#include "fsd/session.h"
+#include "fsd/session/session.h"
+#include "fsd/view/view.h"
 
 namespace zabfs::fsd {
 
@@ -34,7 +34,8 @@ class LockTable {
   // errno: 0 granted, EAGAIN would wait, EINTR cancelled, ESTALE the session was lost, EIO.
   using Granted = std::function<void(int error)>;
 
-  LockTable(consensus::Host& host, ClientSession& session) : host_(host), session_(session) {}
+  LockTable(consensus::Service& service, ClientSession& session)
+      : service_(service), session_(session) {}
 
   struct Ask {
     Queue queue = Queue::kMutex;
@@ -102,7 +103,7 @@ class LockTable {
   void answer(Contender& contender, int error);
   void forget(LockTicket ticket);
 
-  consensus::Host& host_;
+  consensus::Service& service_;
   ClientSession& session_;
   std::map<LockTicket, Contender> contenders_;
   LockTicket next_ = 1;

@@ -1,4 +1,4 @@
-#include "fsd/recipes/control.h"
+#include "fsd/view/control.h"
 
 #include <charconv>
 

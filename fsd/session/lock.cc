@@ -1,4 +1,4 @@
-#include "fsd/recipes/lock.h"
+#include "fsd/session/lock.h"
 
 #include <fmt/format.h>
 
@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "fsd/fuse/view.h"
-#include "fsd/recipes/contenders.h"
+#include "consensus/replica.h"
+#include "fsd/view/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -133,8 +133,10 @@ void LockTable::create(LockTicket ticket) {
   Contender& contender = contenders_.at(ticket);
   RecipeRow recipe = recipe_of(contender.ask.queue);
   std::string prefix = contender.ask.mode == LockMode::kShared ? recipe.shared : recipe.exclusive;
-  if (contender.ask.queue != Queue::kFile) prefix = "_c_" + random_uuid() + "-" + prefix;
-  std::string data = fmt::format("{} {} {}", host_.replica().config().zab.me.value,
+  if (contender.ask.queue != Queue::kFile) {
+    prefix = "_c_" + uuid_of(service_.random(), service_.random()) + "-" + prefix;
+  }
+  std::string data = fmt::format("{} {} {}", service_.replica().config().zab.me.value,
                                  contender.ask.pid, contender.ask.program);
   std::string body = tree::create_body(tree::join_path(contender.queue, prefix), data,
                                        acl_for_new(tree::Kind::kFile, 0644, 0, 0),
@@ -148,9 +150,9 @@ void LockTable::create(LockTicket ticket) {
 void LockTable::create_queue(LockTicket ticket) {
   const std::string& queue = contenders_.at(ticket).queue;
   bool is_hidden = contenders_.at(ticket).ask.queue == Queue::kFile;
-  tree::AclList acl = is_hidden
-                          ? acl_for_new(tree::Kind::kDirectory, 0755, 0, 0)
-                          : acl_like(host_.replica().tree(), contenders_.at(ticket).ask.directory);
+  tree::AclList acl =
+      is_hidden ? acl_for_new(tree::Kind::kDirectory, 0755, 0, 0)
+                : acl_like(service_.replica().tree(), contenders_.at(ticket).ask.directory);
   if (is_hidden) {
     std::string hidden(tree::parent_path(queue));
     session_.submit(OpCode::kCreate2, tree::create_body(hidden, "", acl, tree::kCreatePersistent),
@@ -207,7 +209,7 @@ void LockTable::evaluate(LockTicket ticket) {
   const Ask& ask = contender.ask;
   std::string name(tree::base_name(contender.path));
   bool shared = ask.mode == LockMode::kShared && has_modes(ask.queue);
-  std::vector<Place> places = places_of(host_.replica().tree(), contender.queue, ask.queue);
+  std::vector<Place> places = places_of(service_.replica().tree(), contender.queue, ask.queue);
   int32_t conflicts = 0;  // that stand before it
   bool is_there = false;
   for (const Place& place : places) {
@@ -336,7 +338,7 @@ bool LockTable::is_lost(LockTicket ticket) const {
 std::optional<LockTable::Conflict> LockTable::conflict(const Ask& ask, LockTicket own) const {
   std::string path = queue_path(ask.queue, ask.directory, ask.file);
   auto mine = contenders_.find(own);
-  for (const Place& place : places_of(host_.replica().tree(), path, ask.queue)) {
+  for (const Place& place : places_of(service_.replica().tree(), path, ask.queue)) {
     std::string contender = tree::join_path(path, place.name);
     if (mine != contenders_.end() && mine->second.path == contender) continue;
     if (place.shared && ask.mode == LockMode::kShared) continue;
