@@ -202,6 +202,8 @@ constexpr Argument kArguments[] = {
      " are refused as all late ones are"},
     {"a request of a session that has moved is refused",
      "the same check as late-requests-prepared"},
+    {"a mount's deadline counts from the sending of what renewed it",
+     "the answer must be late, and the node cut off right after it; see session_test.cc"},
 };
 
 int find_mutant(const std::string& name) {
