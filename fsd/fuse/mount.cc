@@ -233,9 +233,7 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
     return forget_caches(nodes_.begin_change(names, attributes, {}));
   }
   forget_caches(nodes_.begin_change(names, attributes, {last->names.begin(), last->names.end()}));
-  std::lock_guard lock(landing_mutex_);
-  landing_.insert(last->thread);
-  is_landing_ = true;
+  landing_.add(last->thread);
 }
 
 const LocalChange* Mount::local_change(const tree::Txn& txn) const {
@@ -247,25 +245,17 @@ const LocalChange* Mount::local_change(const tree::Txn& txn) const {
 // Whether the kernel may show a name as it was before a change that it asked for, and that is
 // visible. If so, all names are to be forgotten, so this asks once.
 bool Mount::kernel_lags() {
-  if (!is_landing_) return false;
-  std::set<pid_t> threads;
-  {
-    std::lock_guard lock(landing_mutex_);
-    threads.swap(landing_);
-    is_landing_ = false;
-  }
+  std::set<pid_t> threads = landing_.take();
   return std::any_of(threads.begin(), threads.end(), may_change_names);
 }
 
 // Who asks for something else has got to what it was answered.
 void Mount::note_thread(const void* request, size_t size) {
   RequestHead head;
-  if (!is_landing_ || size < sizeof(head)) return;
+  if (landing_.is_empty() || size < sizeof(head)) return;
   std::memcpy(&head, request, sizeof(head));
   if (head.opcode == kFuseRead) return;  // the kernel may have asked for it ahead
-  std::lock_guard lock(landing_mutex_);
-  landing_.erase(static_cast<pid_t>(head.pid));
-  is_landing_ = !landing_.empty();
+  landing_.landed(static_cast<pid_t>(head.pid));
 }
 
 // The handles on what a rename moves go along. The nodes have their old paths still.
@@ -274,16 +264,15 @@ void Mount::follow(std::span<const Change> changes, const RenameSeen& rename) {
   for (const Change& change : changes) {
     if (change.type == ChangeType::kDeleted) versions_before[change.path] = change.version;
   }
-  std::lock_guard lock(handles_mutex_);
-  for (auto& [number, file] : files_) {
-    std::optional<Node> node = file->writable ? nodes_.find(file->node) : std::nullopt;
-    if (!node || node->gone) continue;
+  files_.for_each([&](OpenFile& file) {
+    std::optional<Node> node = file.writable ? nodes_.find(file.node) : std::nullopt;
+    if (!node || node->gone) return;
     bool goes_along = tree::is_within(node->path, rename.from) ||
                       (rename.is_exchange() && tree::is_within(node->path, rename.to));
     auto before = versions_before.find(node->path);
-    if (!goes_along || before == versions_before.end()) continue;
-    file->written.renamed(before->second, node->path == rename.from ? rename.version : 0);
-  }
+    if (!goes_along || before == versions_before.end()) return;
+    file.written.renamed(before->second, node->path == rename.from ? rename.version : 0);
+  });
 }
 
 // With the tree's lock: the nodes stand for what is in the tree now.
@@ -413,13 +402,7 @@ void Mount::commit(OpCode type, std::string body, Completion done, Completion la
 
 void Mount::barrier(fuse_req_t req) {
   // A truncation whose handle was closed before this call counts as begun before it.
-  {
-    std::lock_guard lock(releasing_mutex_);
-    if (!releasing_.empty()) {
-      releasing_.begin()->second.push_back([this, req] { barrier(req); });
-      return;
-    }
-  }
+  if (releases_.holds_any([this, req] { barrier(req); })) return;
   on_strand([this, request = hold(req)] {
     uint64_t number = writer_.expect([request] { request->reply(EIO); });
     service_.replica().sync(tree::SessionId{}, [this, request, number](const Outcome&) {

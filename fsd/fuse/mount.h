@@ -31,11 +31,14 @@
 #include "consensus/lane.h"
 #include "consensus/service.h"
 #include "fsd/fuse/config.h"
+#include "fsd/fuse/handle_table.h"
 #include "fsd/fuse/kernel.h"
+#include "fsd/fuse/landing_threads.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
 #include "fsd/fuse/page_cache.h"
 #include "fsd/fuse/reader_threads.h"
+#include "fsd/fuse/release_gate.h"
 #include "fsd/fuse/replay.h"
 #include "fsd/fuse/request.h"
 #include "fsd/fuse/txn_view.h"
@@ -204,8 +207,6 @@ class Mount : public consensus::ReplicaListener {
   void note_settled();
 
   // -- files
-  uint64_t add_file(FilePtr file);
-  FilePtr find_file(uint64_t handle);
   void open_znode(const RequestPtr& request, const Node& node, fuse_file_info info);
   void reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
                      bool is_new);
@@ -236,8 +237,6 @@ class Mount : public consensus::ReplicaListener {
                       uint64_t handle);
   // Truncations under way at RELEASE: requests on that file wait for them.
   void note_release(const void* request, size_t size);
-  bool waits_for_release(const std::string& path, std::function<void()> again);
-  void release_done(const std::string& path);
 
   // -- the page cache
   Version version_of(const tree::Tree& tree, const tree::ZNode& znode,
@@ -341,10 +340,9 @@ class Mount : public consensus::ReplicaListener {
   consensus::Lane page_lane_{"zabfs-pages"};
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
 
-  std::mutex handles_mutex_;  // guards the three maps; no lock is taken under it
-  std::unordered_map<uint64_t, FilePtr> files_;
-  std::unordered_map<uint64_t, ControlPtr> controls_;
-  std::unordered_map<uint64_t, std::shared_ptr<Listing>> listings_;
+  HandleTable<OpenFile> files_;
+  HandleTable<ControlFile> controls_;
+  HandleTable<Listing> listings_;
   std::atomic<uint64_t> next_handle_{1};
 
   std::promise<void> settled_;  // nothing is left to wait for before the mount serves
@@ -363,15 +361,8 @@ class Mount : public consensus::ReplicaListener {
   std::map<LockKey, HeldLock> held_locks_;
   std::atomic<bool> has_posix_locks_{false};  // fcntl was used: closes are to be heard of
 
-  std::mutex landing_mutex_;  // guards landing_
-  // Threads whose change of a name was committed, and that may have to hear of it yet: until then
-  // the kernel has the name as it was.
-  std::set<pid_t> landing_;
-  std::atomic<bool> is_landing_{false};  // it isn't empty
-
-  std::mutex releasing_mutex_;  // guards releasing_
-  std::map<std::string, std::vector<std::function<void()>>> releasing_;
-  std::map<std::string, int> releasing_count_;
+  LandingThreads landing_;
+  ReleaseGate releases_;
 };
 
 }  // namespace zabfs::fsd

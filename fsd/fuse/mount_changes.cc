@@ -182,7 +182,7 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
   struct stat wanted = *attributes;
   RequestPtr request = hold(req);
   auto refuse = [this, request, set, handle](int error) {
-    FilePtr file = (set & FUSE_SET_ATTR_SIZE) != 0 ? find_file(handle) : nullptr;
+    FilePtr file = (set & FUSE_SET_ATTR_SIZE) != 0 ? files_.find(handle) : nullptr;
     if (file && file->writable) note_written(file, file->written.refuse(false, error));
     request->reply(error);
   };
@@ -222,7 +222,7 @@ void Mount::set_size(const RequestPtr& request, fuse_ino_t id, off_t size, uint6
   std::optional<Node> node = live_node(request, id);
   if (!node) return;
   auto bytes = static_cast<size_t>(size);  // a negative one is too large, too
-  FilePtr file = find_file(handle);
+  FilePtr file = files_.find(handle);
   if (!file || !file->writable) {
     if (bytes > tree::kMaxDataBytes) return static_cast<void>(request->reply(EFBIG));
     return truncate_path(request, id, size, kTruncateTries, then);
@@ -258,10 +258,9 @@ void Mount::set_posix(const RequestPtr& request, fuse_ino_t id, const tree::Posi
     // tar and cp set the time before they close: it goes with the data that is still to be
     // committed, and holds for it.
     bool deferred = false;
-    std::lock_guard lock(handles_mutex_);
-    for (auto& [number, file] : files_) {
-      if (file->node == id) deferred |= file->written.defer_mtime(*change.mtime);
-    }
+    files_.for_each([&](OpenFile& file) {
+      if (file.node == id) deferred |= file.written.defer_mtime(*change.mtime);
+    });
     if (deferred) change.mtime.reset();
   }
   if (!change.mode && !change.uid && !change.gid && !change.mtime) {

@@ -107,7 +107,7 @@ void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
       control->handle->flush([request](int error) { request->reply(error); });
     });
   }
-  FilePtr file = find_file(info->fh);
+  FilePtr file = files_.find(info->fh);
   on_strand([this, request, file, pid, owner] {
     auto reply = [this, request, owner](int error) {
       unlock(owner, [request, error] { request->reply(error); });
@@ -125,7 +125,7 @@ void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
       control->handle->flush([request](int error) { request->reply(error); });
     });
   }
-  FilePtr file = find_file(info->fh);
+  FilePtr file = files_.find(info->fh);
   if (!file || !file->writable) return barrier(req);
   on_strand([this, request = hold(req), file] {
     commit_and_tell(file, [request](int error) { request->reply(error); });
@@ -139,59 +139,23 @@ void Mount::note_release(const void* request, size_t size) {
   if (size < sizeof(release)) return;
   std::memcpy(&release, request, sizeof(release));
   if (release.opcode != kFuseRelease) return;
-  FilePtr file;
-  {
-    std::lock_guard lock(handles_mutex_);
-    auto place = files_.find(release.handle);
-    if (place != files_.end()) file = place->second;
-  }
+  FilePtr file = files_.find(release.handle);
   if (!file || !file->is_only_truncated) return;
   std::optional<Node> node = nodes_.find(file->node);
   if (!node) return;
-  std::lock_guard lock(releasing_mutex_);
   file->release_noted = node->path;  // its RELEASE, which alone reads this, comes after
-  releasing_[node->path];
-  ++releasing_count_[node->path];
-}
-
-bool Mount::waits_for_release(const std::string& path, std::function<void()> again) {
-  std::lock_guard lock(releasing_mutex_);
-  auto place = releasing_.find(path);
-  if (place == releasing_.end()) return false;
-  place->second.push_back(std::move(again));
-  return true;
-}
-
-void Mount::release_done(const std::string& path) {
-  std::vector<std::function<void()>> waiting;
-  {
-    std::lock_guard lock(releasing_mutex_);
-    auto count = releasing_count_.find(path);
-    if (count == releasing_count_.end() || --count->second > 0) return;
-    releasing_count_.erase(count);
-    waiting = std::move(releasing_[path]);
-    releasing_.erase(path);
-  }
-  for (const std::function<void()>& again : waiting) again();
+  releases_.close(node->path);
 }
 
 void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   uint64_t number = info->fh;
   on_strand([this, request = hold(req), id, number] {
     release_control(number);
-    FilePtr file;
-    {
-      std::lock_guard lock(handles_mutex_);
-      auto place = files_.find(number);
-      if (place != files_.end()) {
-        file = place->second;
-        files_.erase(place);
-      }
-    }
+    FilePtr file = files_.take(number);
     auto unlock = [this, id, number] { unlock_released(number, id); };
     if (file) {
       commit_file(file, [this, file, unlock](int) {
-        if (!file->release_noted.empty()) release_done(file->release_noted);
+        if (!file->release_noted.empty()) releases_.open(file->release_noted);
         unlock();
       });
     } else {

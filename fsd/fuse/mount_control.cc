@@ -144,9 +144,7 @@ void Mount::reply_entry_or_absent(fuse_req_t req, const std::string& path) {
 // ---- handles
 
 Mount::ControlPtr Mount::find_control(const fuse_file_info* info) {
-  std::lock_guard lock(handles_mutex_);
-  auto place = controls_.find(info->fh);
-  return place == controls_.end() ? nullptr : place->second;
+  return controls_.find(info->fh);
 }
 
 uint64_t Mount::add_control(std::shared_ptr<Handle> handle) {
@@ -156,8 +154,7 @@ uint64_t Mount::add_control(std::shared_ptr<Handle> handle) {
   file->handle->set_on_readable([this, weak = std::weak_ptr(file)] {
     if (ControlPtr readable = weak.lock()) wake_poll(*readable);
   });
-  std::lock_guard lock(handles_mutex_);
-  controls_[number] = file;
+  controls_.add(number, file);
   return number;
 }
 
@@ -220,14 +217,8 @@ void Mount::create_control(fuse_req_t req, const Node& parent, const std::string
 }
 
 void Mount::release_control(uint64_t number) {
-  ControlPtr file;
-  {
-    std::lock_guard lock(handles_mutex_);
-    auto place = controls_.find(number);
-    if (place == controls_.end()) return;
-    file = place->second;
-    controls_.erase(place);
-  }
+  ControlPtr file = controls_.take(number);
+  if (!file) return;
   file->handle->close();
   if (file->poll != nullptr) fuse_pollhandle_destroy(std::exchange(file->poll, nullptr));
 }

@@ -144,13 +144,13 @@ void Mount::take_lock(const RequestPtr& request, const Node& node, LockKey key, 
 // What was written through the handle under its lock is there for who gets the lock next. An error
 // is for its close to tell.
 void Mount::give_up(LockKey key, uint64_t handle, std::function<void()> done) {
-  FilePtr file = held_locks_.contains(key) ? find_file(handle) : nullptr;
+  FilePtr file = held_locks_.contains(key) ? files_.find(handle) : nullptr;
   if (!file) return unlock(key, std::move(done));
   commit_file(file, [this, key, done = std::move(done)](int) { unlock(key, done); });
 }
 
 void Mount::lock_granted(uint64_t handle) {
-  FilePtr file = find_file(handle);
+  FilePtr file = files_.find(handle);
   if (!file || !file->writable) return;
   file->written.lock_taken(session_.id(), committed(file->node));
 }
@@ -160,7 +160,7 @@ void Mount::unlock(LockKey key, std::function<void()> done) {
   if (place == held_locks_.end()) return done();
   auto [ticket, handle] = place->second;
   held_locks_.erase(place);
-  if (FilePtr file = find_file(handle)) file->written.lock_given_up();
+  if (FilePtr file = files_.find(handle)) file->written.lock_given_up();
   // Only what was held has to be gone; without a quorum that is when its session is lost. A
   // contender that is on its way could keep a close waiting for longer.
   if (room_.locks().is_held(ticket)) {
@@ -184,22 +184,13 @@ void Mount::unlock_released(uint64_t handle, KernelNode node) {
 
 // What a handle held is lost: it says so from now on.
 void Mount::lock_lost(uint64_t handle) {
-  std::shared_ptr<Handle> control;
-  KernelNode cached = 0;
-  {
-    std::lock_guard lock(handles_mutex_);
-    if (auto place = controls_.find(handle); place != controls_.end()) {
-      control = place->second->handle;
-    }
-    if (auto place = files_.find(handle); place != files_.end()) {
-      place->second->lost = true;
-      place->second->written.lose();
-      if (place->second->cached) cached = place->second->node;
-    }
-  }
-  if (control) control->lose();
+  if (ControlPtr control = controls_.find(handle)) control->handle->lose();
+  FilePtr file = files_.find(handle);
+  if (!file) return;
+  file->lost = true;
+  file->written.lose();
   // Who reads pages asks again, and is told.
-  if (cached != 0) kernel_.forget_attributes(cached);
+  if (file->cached) kernel_.forget_attributes(file->node);
 }
 
 }  // namespace zabfs::fsd

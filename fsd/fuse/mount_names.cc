@@ -147,7 +147,7 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   std::string path = tree::join_path(node->path, text);
   if (is_helper(req) && replay_lookup(req, path)) return;
   std::string again(name);
-  if (waits_for_release(path, [this, req, parent, again] { lookup(req, parent, again.c_str()); })) {
+  if (releases_.holds(path, [this, req, parent, again] { lookup(req, parent, again.c_str()); })) {
     return;
   }
   lookup_child(req, parent, again);
@@ -231,7 +231,7 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const OpenFile* writ
 }
 
 void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
-  get_attributes(req, id, info != nullptr ? find_file(info->fh) : nullptr);
+  get_attributes(req, id, info != nullptr ? files_.find(info->fh) : nullptr);
 }
 
 void Mount::get_attributes(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
@@ -239,8 +239,7 @@ void Mount::get_attributes(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
   std::optional<Node> node = nodes_.find(id);
   if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   if (node->control != Control::kNone) return reply_control_attributes(req, *node);
-  if (waits_for_release(node->path, [this, req, id, file] { get_attributes(req, id, file); }))
-    return;
+  if (releases_.holds(node->path, [this, req, id, file] { get_attributes(req, id, file); })) return;
   if (file && file->writable) {
     return on_strand([this, req, id, file] { reply_attributes(req, id, file.get(), false); });
   }
@@ -324,22 +323,14 @@ void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) 
   info.keep_cache = is_cached;
   auto listing = std::make_shared<Listing>();
   listing->is_cached = is_cached;
-  {
-    std::lock_guard lock(handles_mutex_);
-    listings_[info.fh] = std::move(listing);
-  }
+  listings_.add(info.fh, std::move(listing));
   fuse_reply_open(req, &info);
 }
 
 void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
                     const fuse_file_info* info) {
-  std::shared_ptr<Listing> listing;
-  {
-    std::lock_guard lock(handles_mutex_);
-    auto place = listings_.find(info->fh);
-    if (place == listings_.end()) return static_cast<void>(fuse_reply_err(req, EBADF));
-    listing = place->second;
-  }
+  std::shared_ptr<Listing> listing = listings_.find(info->fh);
+  if (!listing) return static_cast<void>(fuse_reply_err(req, EBADF));
   std::lock_guard lock(listing->mutex);
   // The kernel may begin in the middle: behind what it has cached, or after a seekdir.
   if (offset == 0 || listing->names.empty() || is_outdated(id, *listing)) list(id, *listing);
@@ -379,10 +370,7 @@ bool Mount::fill_listed(KernelNode id, const std::string& name, struct stat& st)
 }
 
 void Mount::releasedir(fuse_req_t req, const fuse_file_info* info) {
-  {
-    std::lock_guard lock(handles_mutex_);
-    listings_.erase(info->fh);
-  }
+  listings_.take(info->fh);
   fuse_reply_err(req, 0);
 }
 

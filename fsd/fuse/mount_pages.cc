@@ -132,7 +132,7 @@ void Mount::tell_later(KernelNode id, std::function<void()> then) {
 void Mount::answer_reader(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
   std::optional<Node> node = nodes_.find(id);
   if (file->lost || !node) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  if (waits_for_release(node->path, [this, req, id, file] { answer_reader(req, id, file); })) {
+  if (releases_.holds(node->path, [this, req, id, file] { answer_reader(req, id, file); })) {
     return;
   }
   pid_t thread = fuse_req_ctx(req)->pid;
