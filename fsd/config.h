@@ -31,6 +31,8 @@ std::string load_config(const std::string& file, Config& config);
 // The embedded default: an ensemble of one.
 std::string standalone_config(const std::string& data_dir, const std::string& mount,
                               Config& config);
+// All keys, as two tables in Markdown: our own with their help, and ZooKeeper's.
+std::string describe_keys();
 // What `conf` tells of it: `key=value` lines under ZooKeeper's names.
 std::vector<std::string> settings_of(const Config& config);
 
