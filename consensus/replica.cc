@@ -19,7 +19,6 @@ using tree::Outcome;
 namespace {
 
 constexpr size_t kPromiseBytes = 8u << 10;  // its two copies, with all that a disk adds
-constexpr size_t kFewTxns = 4;
 
 }  // namespace
 
@@ -28,9 +27,9 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
     : config_(std::move(config)),
       environment_(environment),
       transport_(transport),
-      log_disk_(log_disk),
-      log_(log_disk, Log::Options{config_.segment_bytes}),
       snapshots_(snapshot_disk),
+      log_({config_.segment_bytes, config_.max_log_queue_bytes}, environment, log_disk, snapshots_,
+           log_outcomes()),
       epochs_(snapshot_disk),
       tree_(std::make_shared<tree::Tree>()),
       recent_(config_.window_txns),
@@ -100,8 +99,7 @@ void Replica::on_timer() {
     step(event::Tick{});
   }
   if (now_ms >= next_look_ms_) tell_troubles();
-  if (now_ms >= seal_at_ms_) seal_log();
-  if (now_ms >= next_probe_ms_ && !spare_wanted_) probe_for_room();
+  log_.on_timer();
   if (leadership_) {
     for (ReplicaListener* listener : listeners_) listener->name_touched();
     expire_sessions();
@@ -120,13 +118,13 @@ void Replica::on_link_up(LinkId link) {
   }
   if (link != zab_->link_to_leader()) return transport_.close(link, "the role it was for is over");
   links_.insert(link);
-  transport_.hold(link, holding_links_);
+  transport_.hold(link, log_.holds_links());
   step(event::LinkUp{link});
 }
 
 void Replica::on_link_accepted(LinkId link) {
   links_.insert(link);
-  transport_.hold(link, holding_links_);
+  transport_.hold(link, log_.holds_links());
   step(event::LinkAccepted{link});
 }
 
@@ -198,18 +196,9 @@ void Replica::carry_out(Action& any) {
   } else if (auto* begin = std::get_if<action::BeginSync>(&any)) {
     on_begin_sync(*begin);
   } else if (auto* end = std::get_if<action::EndSync>(&any)) {
-    queue_for_log({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
+    log_.append({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
   } else if (auto* save = std::get_if<action::SaveAcceptedEpoch>(&any)) {
-    auto status = std::make_shared<DiskStatus>();
-    auto promise =
-        std::make_shared<Promise>(Promise{save->epoch, save->votes, save->ensemble, save->secret});
-    environment_.run_io(
-        [this, status, promise] {
-          // One that is on its way to the disk gives this node its vote.
-          promise->votes = promise->votes || epochs_.promise().votes;
-          *status = epochs_.save(*promise);
-        },
-        [this, status, promise] { promise_saved(*promise, *status); });
+    save_promise(*save);
   } else if (auto* change = std::get_if<action::RoleChanged>(&any)) {
     on_role_changed(*change);
   } else if (auto* serve = std::get_if<action::Serve>(&any)) {
@@ -231,7 +220,7 @@ void Replica::carry_out(Action& any) {
 }
 
 void Replica::on_append(const action::Append& append) {
-  queue_for_log({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
+  log_.append({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
   // A learner that lacks more of the log than this is better sent a snapshot (Java:
   // snapshotSizeFactor, a third).
   size_t max_diff_bytes = std::max(config_.min_diff_bytes, estimate_snapshot(*tree_) / 3);
@@ -254,7 +243,7 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
   }
   bool forgets = is_mutant(Mutant::kTruncForgotten) && begin.mode == SyncMode::kTrunc;
   SyncMode logged = forgets ? SyncMode::kDiff : begin.mode;
-  queue_for_log(
+  log_.append(
       {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(logged), nullptr});
 }
 
@@ -294,48 +283,55 @@ void Replica::on_settle() {
   feeds_.clear();
   transport_.flush();  // a leader that leaves has said why
   for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
-  // What was not handed to the disk is forgotten; what was is waited for.
-  if (!is_mutant(Mutant::kWritesOutliveRole)) {
-    log_queue_.clear();
-    log_queue_bytes_ = 0;
-  }
-  settling_ = true;
+  log_.leave_role();
 }
 
-// The end of a role: the log on disk is all there is, and memory says the same.
-void Replica::try_settled() {
-  if (!settling_ || io_busy_) return;
-  settling_ = false;
-  io_busy_ = true;
-  struct Work {  // what the strand is told of the log, which is the lane's
-    DiskStatus status;
-    History history;
-    uint32_t epoch = 0;
+// The end of a role: the log on the disk is all there is, and memory says the same. What memory has
+// by now is copied, since the lane asks for the plan.
+LogPipeline::ReadPlan Replica::plan_reading() const {
+  std::optional<Zxid> staged, incoming;
+  if (staged_tree_) staged = staged_tree_->last_zxid();
+  if (incoming_tree_) incoming = incoming_tree_->last_zxid();
+  return [recent = recent_, applied = applied_, staged,
+          incoming](const History& history) -> std::optional<Zxid> {
+    // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
+    if (recent.reaches(history.last()) && recent.base() <= applied) return std::nullopt;
+    if (history.base() <= applied) return applied;
+    return incoming == history.base() ? *incoming : staged.value_or(applied);
   };
-  auto work = std::make_shared<Work>();
-  environment_.run_io(
-      [this, work] {
-        *work = {log_.roll_back_group(), log_.history(), log_.current_epoch()};
-      },
-      [this, work] {
-        io_busy_ = false;
-        if (!work->status.ok()) return environment_.die(work->status.message());
-        if (!disk_full_) finish_settling(work->history, work->epoch);
-      });
 }
 
-void Replica::finish_settling(const History& history, uint32_t epoch) {
+void Replica::on_settled(LogPipeline::Settled settled) {
+  const History& history = settled.history;
+  if (settled.found_room) {
+    environment_.log(LogLevel::kInfo, fmt::format("{}: there is room again", place()));
+  }
+  // Memory is not what it was when the lane was asked: once more.
+  if (plan_reading()(history) != settled.read_after) return log_.leave_role();
   // Its end may have reached the disk, and its leader never said UPTODATE.
   if (incoming_tree_ && incoming_tree_->last_zxid() == history.base()) stage_incoming_tree();
   incoming_tree_.reset();
   incoming_link_ = 0;
   if (history.base() <= applied_) staged_tree_.reset();
   recent_.forget_unwritten(history.last());
-  // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
-  if (recent_.last() != history.last() || recent_.base() > applied_) {
-    if (!read_recent(history)) return environment_.die("the log can't be read back");
+  if (settled.read_after) {
+    if (!settled.reading.is_whole) return environment_.die("the log can't be read back");
+    recent_.restart(*settled.read_after, std::move(settled.reading.txns));
   }
-  step(event::Settled{history, epoch, unapplied_reconfigurations()});
+  step(event::Settled{history, settled.current_epoch, unapplied_reconfigurations()});
+}
+
+void Replica::save_promise(const action::SaveAcceptedEpoch& save) {
+  auto status = std::make_shared<DiskStatus>();
+  auto promise =
+      std::make_shared<Promise>(Promise{save.epoch, save.votes, save.ensemble, save.secret});
+  log_.run(
+      [this, status, promise](const Log&) {
+        // One that is on its way to the disk gives this node its vote.
+        promise->votes = promise->votes || epochs_.promise().votes;
+        *status = epochs_.save(*promise);
+      },
+      [this, status, promise] { promise_saved(*promise, *status); });
 }
 
 void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
@@ -488,7 +484,7 @@ void Replica::install_staged_tree() {
   txns_since_snapshot_ = 0;
   log_since_snapshot_ = 0;
   // The log is to say that it was committed, also if nothing more is written.
-  seal_soon();
+  log_.seal_soon();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();
 }
 
@@ -518,16 +514,14 @@ void Replica::end_of_batch() {
     flush_barriers();
   } while (has_batch_work());
   // A few txns are written when all is sent that others wait for; many, meanwhile.
-  if (log_queue_.size() > kFewTxns) start_log_write();
+  log_.write_many(applied_);
   do {
     transport_.flush();
   } while (supply_learners());
   for (ReplicaListener* listener : listeners_) listener->batch_over();
-  start_log_write();
-  hold_links();
-  try_settled();
+  log_.end_of_batch(applied_);
   maybe_snapshot();
-  int64_t wake_ms = std::min({zab_->deadline_ms(), seal_at_ms_, next_probe_ms_});
+  int64_t wake_ms = std::min(zab_->deadline_ms(), log_.wake_ms());
   environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);
   in_batch_ = false;
 }

@@ -6,8 +6,8 @@
 //   -> completion on the node it came from
 //
 // A replica is put together from plain objects: recent_txns.h, pending_requests.h, barriers.h,
-// leadership.h, learner_sessions.h. They remember, and say what is due. The replica alone sends,
-// writes, reads clocks and runs completions.
+// leadership.h, learner_sessions.h only remember, and say what is due. log_pipeline.h owns the log
+// and gives work to its disk.
 //
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
@@ -34,7 +34,7 @@
 #include "consensus/epoch_store.h"
 #include "consensus/leadership.h"
 #include "consensus/learner_sessions.h"
-#include "consensus/log.h"
+#include "consensus/log_pipeline.h"
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
@@ -158,7 +158,7 @@ class Replica {
   // Why this node's tree is not to be trusted, until it has taken over the others' data. Empty: it
   // is.
   const std::string& divergence() const { return divergence_; }
-  bool is_disk_full() const { return disk_full_; }
+  bool is_disk_full() const { return log_.is_full() || (mending_ && mending_->lacks_room); }
   const Zab& zab() const { return *zab_; }
   // What is amiss: whom this node waits for, what contradicts what, and what to do about it.
   std::vector<std::string> troubles() const;
@@ -169,7 +169,7 @@ class Replica {
   // What waits, in bytes: requests of this node, txns for the log, the traffic of one
   // learner that is brought up to date.
   size_t pending_bytes() const { return pending_.bytes(); }
-  size_t log_queue_bytes() const { return log_queue_bytes_; }
+  size_t log_queue_bytes() const { return log_.queue_bytes(); }
   size_t supply_bytes() const;
   const ReplicaConfig& config() const { return config_; }
 
@@ -190,8 +190,6 @@ class Replica {
   void take_snapshot();
 
  private:
-  static constexpr int64_t kRoomProbeMs = 1'000;  // between two looks at a full disk
-
   // How far this node serves, in the order in which it gets there.
   enum class Service {
     kNone,             // it has no leader, or does not have its leader's history yet
@@ -223,20 +221,19 @@ class Replica {
     std::set<ServerId> refused;  // don't have them all
     size_t had = 0;              // found, when the last question was asked
     int64_t next_step_ms = 0;
+    bool lacks_room = false;  // all is there, and does not fit on the disk
   };
 
   // Core.
   void step(const Event& event);
   void carry_out(Action& action);
   void on_append(const action::Append& append);
-  void queue_for_log(LogEntry entry);
-  void hold_links();
   void on_begin_sync(const action::BeginSync& begin);
   void on_role_changed(const action::RoleChanged& change);
   void on_serve(const action::Serve& serve);
   void on_settle();
-  void try_settled();
-  void finish_settling(const History& history, uint32_t epoch);
+  LogPipeline::ReadPlan plan_reading() const;
+  void on_settled(LogPipeline::Settled settled);
   void send_bytes(LinkId link, const std::string& bytes);
   std::string encode(const Packet& packet);
   void send_packet(LinkId link, const Packet& packet);
@@ -253,7 +250,7 @@ class Replica {
   size_t chunk_bytes() const { return std::min(config_.piece_bytes, kSnapshotChunkBytes); }
   void send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns);
   void read_history(const action::SendHistory& send);
-  void history_read(const action::SendHistory& piece, bool whole, const std::deque<LogTxn>& txns);
+  void history_read(const action::SendHistory& piece, const LogPipeline::Reading& reading);
   bool begin_snapshot(Supply& supply, const action::SendSnapshot& send);
   void read_snapshot(std::shared_ptr<SnapshotReader> reader, const action::SendSnapshot& send);
   void snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem);
@@ -261,10 +258,9 @@ class Replica {
   void cut_off(LinkId link, const std::string& reason);
 
   // Log and snapshots.
-  void start_log_write();
-  void log_written(std::vector<LogEntry> batch, const DiskStatus& status, bool wants_spare);
-  void seal_soon();
-  void seal_log();
+  LogPipeline::Outcomes log_outcomes();
+  void on_log_written(const LogPipeline::Written& written);
+  void save_promise(const action::SaveAcceptedEpoch& save);
   void promise_saved(const Promise& promise, const DiskStatus& status);
   void maybe_snapshot();
   void snapshot_done(const DiskStatus& status, Zxid zxid);
@@ -297,7 +293,6 @@ class Replica {
   void send_fetched(LinkId link, const std::map<Zxid, Payload>& found);
   // `of_snapshots`: a file of about so many bytes did not fit on the snapshots' disk.
   void on_disk_full(const DiskStatus& status, size_t of_snapshots = 0);
-  void probe_for_room();
 
   // Requests.
   // As the leader. An error: it was not prepared, and never will be.
@@ -346,10 +341,9 @@ class Replica {
   ReplicaConfig config_;
   Environment& environment_;
   Transport& transport_;
-  Disk& log_disk_;
   std::vector<ReplicaListener*> listeners_;
-  Log log_;
   SnapshotStore snapshots_;
+  LogPipeline log_;
   EpochStore epochs_;
   std::optional<Zab> zab_;
 
@@ -362,13 +356,6 @@ class Replica {
   Zxid applied_;
   Zxid recovered_;  // the end of the log that the node started with
 
-  // The log write under way, and what goes with the next.
-  std::vector<LogEntry> log_queue_;
-  size_t log_queue_bytes_ = 0;
-  bool holding_links_ = false;  // so that it gets no longer
-  bool io_busy_ = false;
-  bool settling_ = false;
-  bool spare_wanted_ = false;
   bool snapshot_busy_ = false;
   Zxid last_snapshot_;
   size_t last_snapshot_bytes_ = 0;
@@ -376,14 +363,10 @@ class Replica {
   size_t log_since_snapshot_ = 0;  // bytes
   bool purging_ = false;
   bool snapshot_wanted_ = false;  // one of those on disk was found damaged
-  int64_t seal_at_ms_ = INT64_MAX;
 
   std::optional<Mending> mending_;
   bool mending_given_up_ = false;
   bool fetching_ = false;  // for another member
-  bool disk_full_ = false;
-  int64_t next_probe_ms_ = INT64_MAX;
-  size_t room_for_snapshots_ = 0;  // that was missing
 
   // A leader's snapshot that the log begins with, or is to. It may hold txns that were never
   // committed (a Java leader's has all of its log), so nobody is shown it before this node serves:

@@ -16,86 +16,28 @@ namespace {
 // Beside the count of txns: the log that a start has to read and a learner may have to be sent
 // stays within this, or within the size of the tree.
 constexpr size_t kMinLogBytes = 64u << 20;
-constexpr size_t kMaxBatchBytes = 8u << 20;
-constexpr int64_t kSealAfterMs = 100;  // an idle log's last batch is sealed
-constexpr size_t kZnodeBytes = 100;    // in a snapshot, beside its data
+constexpr size_t kZnodeBytes = 100;  // in a snapshot, beside its data
 
 }  // namespace
 
 // ---- the log
 
-void Replica::queue_for_log(LogEntry entry) {
-  if (entry.txn) log_queue_bytes_ += entry.txn->size();
-  log_queue_.push_back(std::move(entry));
+LogPipeline::Outcomes Replica::log_outcomes() {
+  return {[this](const LogPipeline::Written& written) { on_log_written(written); },
+          [this](const DiskStatus& status) { on_disk_full(status); },
+          [this](LogPipeline::Settled settled) { on_settled(std::move(settled)); },
+          [this] { return plan_reading(); },
+          [this](bool held) {
+            for (LinkId link : links_) transport_.hold(link, held);
+          }};
 }
 
-// A disk that is slower than the network makes the others wait, by their links, and costs no
-// memory. Whom that silences for too long is given up by the rules for silence.
-void Replica::hold_links() {
-  // No longer than for one write: whoever is not read from seems silent.
-  bool hold = log_queue_bytes_ > config_.max_log_queue_bytes;
-  if (hold == holding_links_ || is_mutant(Mutant::kLogQueueUnbounded)) return;
-  holding_links_ = hold;
-  for (LinkId link : links_) transport_.hold(link, hold);
-}
-
-void Replica::start_log_write() {
-  if (io_busy_ || log_queue_.empty() || settling_) return;
-  io_busy_ = true;
-  auto end = log_queue_.begin();
-  for (size_t bytes = 0; end != log_queue_.end() && bytes < kMaxBatchBytes; ++end) {
-    if (end->txn) bytes += end->txn->size();
-    if (end->txn) log_queue_bytes_ -= end->txn->size();
-  }
-  std::vector<LogEntry> rest(std::make_move_iterator(end),
-                             std::make_move_iterator(log_queue_.end()));
-  log_queue_.erase(end, log_queue_.end());
-  auto batch = std::make_shared<std::vector<LogEntry>>(std::exchange(log_queue_, std::move(rest)));
-  auto status = std::make_shared<DiskStatus>();
-  auto wants_spare = std::make_shared<bool>(false);
-  environment_.run_io(
-      [this, batch, status, wants_spare, committed = applied_] {
-        *status = log_.write(*batch, committed);
-        *wants_spare = log_.wants_spare();
-      },
-      [this, batch, status, wants_spare] {
-        log_written(std::move(*batch), *status, *wants_spare);
-      });
-}
-
-void Replica::log_written(std::vector<LogEntry> batch, const DiskStatus& status, bool wants_spare) {
-  io_busy_ = false;
-  if (status.is_full()) return on_disk_full(status);
-  if (!status.ok()) return environment_.die(status.message());
-  if (settling_) return;
-  bool only_seal = batch.size() == 1 && batch[0].type == log_format::RecordType::kSeal;
-  seal_at_ms_ = INT64_MAX;
-  if (!only_seal) seal_soon();
-  Zxid synced;
-  for (const LogEntry& entry : batch) {
-    if (entry.type == log_format::RecordType::kTxn) synced = entry.zxid;
-  }
-  if (synced != Zxid{}) step(event::Synced{synced});
-  for (const LogEntry& entry : batch) {
-    if (entry.type != log_format::RecordType::kEndSync) continue;
+void Replica::on_log_written(const LogPipeline::Written& written) {
+  if (written.last != Zxid{}) step(event::Synced{written.last});
+  for (uint32_t epoch : written.ended_epochs) {
     stage_incoming_tree();
-    step(event::EpochSaved{entry.extra});
+    step(event::EpochSaved{epoch});
   }
-  if (wants_spare && !spare_wanted_) {
-    spare_wanted_ = true;
-    auto spare_status = std::make_shared<DiskStatus>();
-    environment_.run_background([this, spare_status] { *spare_status = log_.prepare_spare(); },
-                                [this] { spare_wanted_ = false; });
-  }
-}
-
-void Replica::seal_soon() { seal_at_ms_ = environment_.now_ms() + kSealAfterMs; }
-
-// The last batch gets a witness of its having been synced (log_format.h).
-void Replica::seal_log() {
-  seal_at_ms_ = INT64_MAX;
-  if (io_busy_ || settling_ || disk_full_ || !log_queue_.empty()) return;
-  queue_for_log({log_format::RecordType::kSeal, Zxid{}, 0, nullptr});
 }
 
 // ---- snapshots
@@ -122,9 +64,9 @@ void Replica::write_incoming() {
   if (!incoming_tree_ || !links_.contains(link)) return;
   auto status = std::make_shared<DiskStatus>();
   std::shared_ptr<tree::Tree> staged = incoming_tree_;
-  environment_.run_io(
-      [this, staged, status] {
-        remove_strays(log_.ended_history());
+  log_.run(
+      [this, staged, status](const Log& log) {
+        remove_strays(log.ended_history());
         remove_later(staged->last_zxid());
         std::unique_ptr<tree::SnapshotCursor> cursor = staged->begin_snapshot();
         *status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
@@ -271,19 +213,10 @@ void Replica::purge(std::vector<Zxid> stored) {
         purging_ = is_serving() && work->whole >= config_.snapshot_retain;
         if (!purging_) return;
         Zxid oldest = work->stored[config_.snapshot_retain - 1];
-        auto base = std::make_shared<Zxid>();
-        environment_.run_io(
-            [this, oldest, base, work, votes = zab_->state().votes] {
-              for (Zxid any : snapshots_.list()) {
-                if (any < oldest) snapshots_.remove(any);
-              }
-              *base = log_.purge(oldest);
-              if (votes) log_.forget_damaged();
-            },
-            [this, base] {
-              purging_ = false;
-              if (*base > zab_->state().history.base()) step(event::Purged{*base});
-            });
+        log_.purge(oldest, zab_->state().votes, [this](Zxid base) {
+          purging_ = false;
+          if (base > zab_->state().history.base()) step(event::Purged{base});
+        });
       });
 }
 

@@ -145,27 +145,18 @@ void Replica::cut_off(LinkId link, const std::string& reason) {
 }
 
 void Replica::read_history(const action::SendHistory& send) {
-  struct Work {
-    action::SendHistory send;
-    History history;
-    std::deque<LogTxn> txns;
-    bool whole = false;
-  };
-  auto work = std::make_shared<Work>(Work{send, zab_->state().history, {}, false});
-  work->send.through = std::min(send.through, recent_.base());
-  environment_.run_background(
-      [this, work, piece_bytes = config_.piece_bytes] {
-        work->whole = Log::read(log_disk_, work->history, work->send.after, work->send.through,
-                                piece_bytes, work->txns);
-      },
-      [this, work] { history_read(work->send, work->whole, work->txns); });
+  action::SendHistory piece = send;
+  piece.through = std::min(send.through, recent_.base());
+  log_.read_in_background(
+      zab_->state().history, piece.after, piece.through, config_.piece_bytes,
+      [this, piece](const LogPipeline::Reading& reading) { history_read(piece, reading); });
 }
 
-void Replica::history_read(const action::SendHistory& piece, bool whole,
-                           const std::deque<LogTxn>& txns) {
+void Replica::history_read(const action::SendHistory& piece, const LogPipeline::Reading& reading) {
   auto place = supplies_.find(piece.link);
   if (place == supplies_.end()) return;
-  if (whole) {
+  if (reading.is_whole) {
+    const std::deque<LogTxn>& txns = reading.txns;
     Supply& supply = place->second;
     supply.reading = false;
     send_txns(piece, txns);
