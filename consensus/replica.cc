@@ -33,7 +33,9 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       epochs_(snapshot_disk),
       tree_(std::make_shared<tree::Tree>()),
       recent_(config_.window_txns),
-      pending_(config_.max_pending, config_.max_pending_bytes) {
+      pending_(config_.max_pending, config_.max_pending_bytes),
+      supply_({config_.max_supply_bytes, config_.piece_bytes}, environment, transport, log_,
+              snapshots_, recent_, supply_outcomes()) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
@@ -95,7 +97,7 @@ void Replica::on_timer() {
     return;
   }
   if (now_ms >= zab_->deadline_ms()) {
-    note_what_was_fed();
+    for (LinkId link : supply_.take_fed()) step(event::LearnerFed{link});
     step(event::Tick{});
   }
   if (now_ms >= next_look_ms_) tell_troubles();
@@ -130,8 +132,7 @@ void Replica::on_link_accepted(LinkId link) {
 
 void Replica::forget_link(LinkId link) {
   links_.erase(link);
-  supplies_.erase(link);
-  feeds_.erase(link);
+  supply_.forget(link);
 }
 
 void Replica::on_link_down(LinkId link) {
@@ -156,7 +157,7 @@ void Replica::on_part(LinkId link) {
 void Replica::carry_out(Action& any) {
   if (auto* send = std::get_if<action::Send>(&any)) {
     std::string bytes = encode(send->packet);
-    for (LinkId link : send->links) send_bytes(link, bytes);
+    for (LinkId link : send->links) supply_.send(link, bytes);
   } else if (auto* append = std::get_if<action::Append>(&any)) {
     on_append(*append);
   } else if (std::holds_alternative<action::Commit>(any)) {
@@ -190,7 +191,7 @@ void Replica::carry_out(Action& any) {
     forget_link(close->link);
     transport_.close(close->link, close->reason);
   } else if (auto* history = std::get_if<action::SendHistory>(&any)) {
-    send_history(*history);
+    supply_.send_history(*history);
   } else if (auto* snapshot = std::get_if<action::SendSnapshot>(&any)) {
     send_snapshot(*snapshot);
   } else if (auto* begin = std::get_if<action::BeginSync>(&any)) {
@@ -279,8 +280,7 @@ void Replica::on_serve(const action::Serve& serve) {
 }
 
 void Replica::on_settle() {
-  supplies_.clear();
-  feeds_.clear();
+  supply_.clear();
   transport_.flush();  // a leader that leaves has said why
   for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
   log_.leave_role();
@@ -517,7 +517,7 @@ void Replica::end_of_batch() {
   log_.write_many(applied_);
   do {
     transport_.flush();
-  } while (supply_learners());
+  } while (supply_.supply());
   for (ReplicaListener* listener : listeners_) listener->batch_over();
   log_.end_of_batch(applied_);
   maybe_snapshot();

@@ -7,7 +7,7 @@
 //
 // A replica is put together from plain objects: recent_txns.h, pending_requests.h, barriers.h,
 // leadership.h, learner_sessions.h only remember, and say what is due. log_pipeline.h owns the log
-// and gives work to its disk.
+// and gives work to its disk; learner_supply.h sends learners what they lack.
 //
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
@@ -34,6 +34,7 @@
 #include "consensus/epoch_store.h"
 #include "consensus/leadership.h"
 #include "consensus/learner_sessions.h"
+#include "consensus/learner_supply.h"
 #include "consensus/log_pipeline.h"
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
@@ -170,7 +171,7 @@ class Replica {
   // learner that is brought up to date.
   size_t pending_bytes() const { return pending_.bytes(); }
   size_t log_queue_bytes() const { return log_.queue_bytes(); }
-  size_t supply_bytes() const;
+  size_t supply_bytes() const { return supply_.max_waiting_bytes(); }
   const ReplicaConfig& config() const { return config_; }
 
   // ---- for the strand
@@ -198,20 +199,6 @@ class Replica {
                        // out
     kFull,
   };
-  // What a learner is sent of the past, in order. What else the core sends it meanwhile waits
-  // behind, encoded.
-  struct Supply {
-    std::deque<std::variant<action::SendHistory, action::SendSnapshot, std::string>> queue;
-    std::shared_ptr<SnapshotReader> snapshot;  // the one being sent
-    size_t waiting_bytes = 0;
-    bool reading = false;
-    bool awaits_snapshot = false;  // a newer one is being written
-  };
-  // Of what a learner was sent of the past, what has reached it.
-  struct Feed {
-    uint64_t delivered = 0;  // of the link, when last looked at
-    uint64_t end = 0;        // where that past ends
-  };
   // A damaged log that lacks only txns which other members may have: it is asked for in turn.
   struct Mending {
     std::vector<Log::Range> missing;
@@ -234,26 +221,15 @@ class Replica {
   void on_settle();
   LogPipeline::ReadPlan plan_reading() const;
   void on_settled(LogPipeline::Settled settled);
-  void send_bytes(LinkId link, const std::string& bytes);
   std::string encode(const Packet& packet);
   void send_packet(LinkId link, const Packet& packet);
   void forget_link(LinkId link);
 
   // Learners that are brought up to date (replica_sync.cc).
-  void send_history(const action::SendHistory& send);
+  LearnerSupply::Outcomes supply_outcomes();
   void send_snapshot(const action::SendSnapshot& send);
-  bool supply_learners();
-  bool supply_learner(LinkId link);
   size_t estimate_snapshot(const tree::Tree& tree) const;
-  void send_to(LinkId link, const std::string& bytes);
-  void note_what_was_fed();
   size_t chunk_bytes() const { return std::min(config_.piece_bytes, kSnapshotChunkBytes); }
-  void send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns);
-  void read_history(const action::SendHistory& send);
-  void history_read(const action::SendHistory& piece, const LogPipeline::Reading& reading);
-  bool begin_snapshot(Supply& supply, const action::SendSnapshot& send);
-  void read_snapshot(std::shared_ptr<SnapshotReader> reader, const action::SendSnapshot& send);
-  void snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem);
   void want_snapshot();
   void cut_off(LinkId link, const std::string& reason);
 
@@ -393,8 +369,7 @@ class Replica {
   int64_t next_mount_session_ = 0;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
-  std::map<LinkId, Supply> supplies_;
-  std::map<LinkId, Feed> feeds_;
+  LearnerSupply supply_;
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
   std::string divergence_;         // empty: none

@@ -162,7 +162,7 @@ void Replica::take_snapshot() {
 
 void Replica::snapshot_done(const DiskStatus& status, Zxid zxid) {
   snapshot_busy_ = false;
-  for (auto& [link, supply] : supplies_) supply.awaits_snapshot = false;
+  supply_.snapshot_over();
   if (std::exchange(incoming_waits_, false)) write_incoming();
   if (!status.ok()) {
     environment_.log(LogLevel::kError,
