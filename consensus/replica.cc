@@ -35,7 +35,9 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       recent_(config_.window_txns),
       pending_(config_.max_pending, config_.max_pending_bytes),
       supply_({config_.max_supply_bytes, config_.piece_bytes}, environment, transport, log_,
-              snapshots_, recent_, supply_outcomes()) {
+              snapshots_, recent_, supply_outcomes()),
+      snapshotter_({config_.zab.me, config_.snapshot_txns, config_.snapshot_retain, chunk_bytes()},
+                   environment, snapshots_, log_, tree_mutex_, snapshot_outcomes()) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
@@ -224,7 +226,7 @@ void Replica::on_append(const action::Append& append) {
   log_.append({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
   // A learner that lacks more of the log than this is better sent a snapshot (Java:
   // snapshotSizeFactor, a third).
-  size_t max_diff_bytes = std::max(config_.min_diff_bytes, estimate_snapshot(*tree_) / 3);
+  size_t max_diff_bytes = std::max(config_.min_diff_bytes, Snapshotter::estimate_bytes(*tree_) / 3);
   std::optional<Zxid> before = recent_.append(append.zxid, append.txn, max_diff_bytes);
   if (before) step(event::SnapshotIsShorter{*before});
 }
@@ -239,7 +241,7 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
     }
     recent_.truncate(begin.zxid);
   } else if (begin.mode == SyncMode::kSnap) {
-    incoming_link_ = begin.link;
+    snapshotter_.begin_incoming(begin.link);
     recent_.restart(begin.zxid);
   }
   bool forgets = is_mutant(Mutant::kTruncForgotten) && begin.mode == SyncMode::kTrunc;
@@ -291,7 +293,7 @@ void Replica::on_settle() {
 LogPipeline::ReadPlan Replica::plan_reading() const {
   std::optional<Zxid> staged, incoming;
   if (staged_tree_) staged = staged_tree_->last_zxid();
-  if (incoming_tree_) incoming = incoming_tree_->last_zxid();
+  if (snapshotter_.incoming()) incoming = snapshotter_.incoming()->last_zxid();
   return [recent = recent_, applied = applied_, staged,
           incoming](const History& history) -> std::optional<Zxid> {
     // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
@@ -309,9 +311,9 @@ void Replica::on_settled(LogPipeline::Settled settled) {
   // Memory is not what it was when the lane was asked: once more.
   if (plan_reading()(history) != settled.read_after) return log_.leave_role();
   // Its end may have reached the disk, and its leader never said UPTODATE.
-  if (incoming_tree_ && incoming_tree_->last_zxid() == history.base()) stage_incoming_tree();
-  incoming_tree_.reset();
-  incoming_link_ = 0;
+  const tree::Tree* incoming = snapshotter_.incoming();
+  if (incoming && incoming->last_zxid() == history.base()) stage_incoming_tree();
+  snapshotter_.drop_incoming();
   if (history.base() <= applied_) staged_tree_.reset();
   recent_.forget_unwritten(history.last());
   if (settled.read_after) {
@@ -350,7 +352,7 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
 // How far this node may apply. With a snapshot of a leader's, what is known to be committed beyond
 // this node's tree is in there.
 Zxid Replica::applicable() const {
-  bool waits = incoming_link_ != 0 || staged_tree_;
+  bool waits = snapshotter_.is_incoming() || staged_tree_;
   return waits ? applied_ : std::min(zab_->committed(), zab_->state().durable);
 }
 
@@ -391,8 +393,7 @@ void Replica::apply_committed() {
     }
   }
   applied_ = txns.back().header.zxid;
-  txns_since_snapshot_ += static_cast<int64_t>(txns.size());
-  log_since_snapshot_ += applied_bytes;
+  snapshotter_.applied(txns.size(), applied_bytes);
   if (leadership_) leadership_->applied(applied_);
   std::vector<std::pair<Completion, const Outcome*>> completions;
   std::vector<SessionId> closed;
@@ -441,26 +442,9 @@ void Replica::on_divergence() {
   if (!is_alone()) step(event::Diverged{divergence_});
 }
 
-// The tree that the others' data takes the place of, as `diverged.ZXID` beside the snapshots. The
-// first one stays, until somebody removes it.
-void Replica::keep_diverged(std::shared_ptr<tree::Tree> tree) {
-  auto status = std::make_shared<DiskStatus>();
-  environment_.run_background(
-      [this, tree, status] { *status = snapshots_.write_diverged(*tree); },
-      [this, status, zxid = tree->last_zxid()] {
-        environment_.log(LogLevel::kWarning,
-                         status->ok() ? fmt::format("{}: what it had is kept as {}", place(),
-                                                    SnapshotStore::diverged_name(zxid))
-                                      : fmt::format("{}: what it had is not kept: {}", place(),
-                                                    status->message()));
-      });
-}
-
 void Replica::stage_incoming_tree() {
-  if (!incoming_tree_) return;
-  staged_tree_ = std::move(incoming_tree_);
-  incoming_tree_.reset();
-  incoming_link_ = 0;
+  if (std::shared_ptr<tree::Tree> tree = snapshotter_.take_incoming())
+    staged_tree_ = std::move(tree);
 }
 
 void Replica::install_staged_tree() {
@@ -474,15 +458,14 @@ void Replica::install_staged_tree() {
     if (txn.zxid > staged_tree_->last_zxid()) staged_tree_->apply(*decoded, nullptr);
   }
   std::shared_ptr<tree::Tree> old = replace_tree(std::move(staged_tree_));
-  if (!std::exchange(divergence_, {}).empty() && !snapshot_busy_) keep_diverged(std::move(old));
+  if (!std::exchange(divergence_, {}).empty()) snapshotter_.keep_diverged(std::move(old));
   staged_tree_.reset();
   take_configuration();
   std::erase_if(attached_here_,
                 [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
   pending_.lose_track();
-  applied_ = last_snapshot_ = tree_->last_zxid();
-  txns_since_snapshot_ = 0;
-  log_since_snapshot_ = 0;
+  applied_ = tree_->last_zxid();
+  snapshotter_.restart_at(applied_);
   // The log is to say that it was committed, also if nothing more is written.
   log_.seal_soon();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();
@@ -520,7 +503,7 @@ void Replica::end_of_batch() {
   } while (supply_.supply());
   for (ReplicaListener* listener : listeners_) listener->batch_over();
   log_.end_of_batch(applied_);
-  maybe_snapshot();
+  if (snapshotter_.is_due(is_serving())) take_snapshot();
   int64_t wake_ms = std::min(zab_->deadline_ms(), log_.wake_ms());
   environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);
   in_batch_ = false;

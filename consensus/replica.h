@@ -7,7 +7,8 @@
 //
 // A replica is put together from plain objects: recent_txns.h, pending_requests.h, barriers.h,
 // leadership.h, learner_sessions.h only remember, and say what is due. log_pipeline.h owns the log
-// and gives work to its disk; learner_supply.h sends learners what they lack.
+// and gives work to its disk; learner_supply.h sends learners what they lack;
+// snapshotter.h takes snapshots, and takes in a leader's.
 //
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
@@ -39,7 +40,7 @@
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
-#include "consensus/snapshot_store.h"
+#include "consensus/snapshotter.h"
 #include "consensus/zab.h"
 #include "tree/prepare.h"
 #include "tree/tree.h"
@@ -228,22 +229,15 @@ class Replica {
   // Learners that are brought up to date (replica_sync.cc).
   LearnerSupply::Outcomes supply_outcomes();
   void send_snapshot(const action::SendSnapshot& send);
-  size_t estimate_snapshot(const tree::Tree& tree) const;
   size_t chunk_bytes() const { return std::min(config_.piece_bytes, kSnapshotChunkBytes); }
-  void want_snapshot();
   void cut_off(LinkId link, const std::string& reason);
 
   // Log and snapshots.
   LogPipeline::Outcomes log_outcomes();
   void on_log_written(const LogPipeline::Written& written);
+  Snapshotter::Outcomes snapshot_outcomes();
   void save_promise(const action::SaveAcceptedEpoch& save);
   void promise_saved(const Promise& promise, const DiskStatus& status);
-  void maybe_snapshot();
-  void snapshot_done(const DiskStatus& status, Zxid zxid);
-  void purge(std::vector<Zxid> stored);
-  void remove_strays(const History& history);
-  void remove_later(Zxid base);
-  void write_incoming();
 
   // Recovery and healing (replica_recovery.cc).
   std::unique_ptr<tree::Tree> load_snapshot(const History* history);
@@ -311,7 +305,6 @@ class Replica {
   void install_staged_tree();
   std::shared_ptr<tree::Tree> replace_tree(std::shared_ptr<tree::Tree> tree);
   void on_divergence();
-  void keep_diverged(std::shared_ptr<tree::Tree> tree);
   std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
 
   ReplicaConfig config_;
@@ -332,14 +325,6 @@ class Replica {
   Zxid applied_;
   Zxid recovered_;  // the end of the log that the node started with
 
-  bool snapshot_busy_ = false;
-  Zxid last_snapshot_;
-  size_t last_snapshot_bytes_ = 0;
-  int64_t txns_since_snapshot_ = 0;
-  size_t log_since_snapshot_ = 0;  // bytes
-  bool purging_ = false;
-  bool snapshot_wanted_ = false;  // one of those on disk was found damaged
-
   std::optional<Mending> mending_;
   bool mending_given_up_ = false;
   bool fetching_ = false;  // for another member
@@ -349,10 +334,6 @@ class Replica {
   // after UPTODATE, or once a quorum follows this node. Until then `tree_` stays as it was; after a
   // restart it is empty.
   std::shared_ptr<tree::Tree> staged_tree_;
-  // One that comes in, until the log has the end of its synchronisation.
-  std::shared_ptr<tree::Tree> incoming_tree_;
-  LinkId incoming_link_ = 0;
-  bool incoming_waits_ = false;  // for the end of a snapshot of this node's own
 
   Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;
@@ -370,6 +351,7 @@ class Replica {
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
   LearnerSupply supply_;
+  Snapshotter snapshotter_;
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
   std::string divergence_;         // empty: none

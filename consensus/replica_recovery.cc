@@ -95,7 +95,7 @@ std::unique_ptr<tree::Tree> Replica::load_snapshot(const History* history) {
     std::string problem;
     if (std::unique_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) return tree;
     report_damage(problem + "; an older snapshot and the log have what it said");
-    snapshot_wanted_ = true;
+    snapshotter_.want();
   }
   return nullptr;
 }
@@ -163,7 +163,7 @@ std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
   recovered_ = history.last();
   applied_ = tree_->last_zxid();
   const tree::Tree& whole_tree = staged_tree_ ? *staged_tree_ : *tree_;
-  last_snapshot_ = whole_tree.last_zxid();
+  snapshotter_.recovered(whole_tree.last_zxid());
   // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
   bool whole = read_recent(history) || mending_;
   if (history.last() > recent_.base() && (!whole || recent_.last() != history.last())) {

@@ -10,14 +10,14 @@ namespace zabfs::consensus {
 
 LearnerSupply::Outcomes Replica::supply_outcomes() {
   return {[this]() -> const History& { return zab_->state().history; },
-          [this] { return purging_; },
+          [this] { return snapshotter_.is_purging(); },
           [this](LinkId link, const std::string& reason) { cut_off(link, reason); },
           [this](const std::string& what) { report_damage(what); },
           [this](Zxid through) {
             step(event::Purged{through});
             take_snapshot();
           },
-          [this] { want_snapshot(); }};
+          [this] { snapshotter_.want_again(); }};
 }
 
 // A receiver would close the link, be sent the same again, and close it again.
@@ -37,21 +37,15 @@ void Replica::send_packet(LinkId link, const Packet& packet) { supply_.send(link
 void Replica::send_snapshot(const action::SendSnapshot& send) {
   // The log after an old snapshot is long: better a new one. It is of the tree as it is now, so all
   // that follows it is still behind it in the queue.
-  bool is_old = last_snapshot_ < zab_->state().diff_from;
+  bool is_old = snapshotter_.last() < zab_->state().diff_from;
   if (is_old) take_snapshot();
-  supply_.send_snapshot(send, is_old && snapshot_busy_);
+  supply_.send_snapshot(send, is_old && snapshotter_.is_busy());
 }
 
 void Replica::cut_off(LinkId link, const std::string& reason) {
   forget_link(link);
   transport_.close(link, reason);
   step(event::LinkDown{link});
-}
-
-// One is missing, also if nothing happened since it was taken.
-void Replica::want_snapshot() {
-  snapshot_wanted_ = true;
-  last_snapshot_ = Zxid{};
 }
 
 }  // namespace zabfs::consensus
