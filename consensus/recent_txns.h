@@ -43,6 +43,8 @@ class RecentTxns {
   // Where the log ends: the zxid of the last txn, or `base` where there is none.
   Zxid last() const { return txns_.empty() ? base_ : txns_.back().zxid; }
   size_t bytes() const { return bytes_; }
+  // Whether these are all txns of the log from `base` up to `last`, whatever comes behind.
+  bool reaches(Zxid last) const { return last == base_ || find(last) != nullptr; }
   // In the order of the log.
   const std::deque<LogTxn>& txns() const { return txns_; }
   // The first of `txns` that is later than `zxid`.

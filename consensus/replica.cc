@@ -18,7 +18,6 @@ using tree::Outcome;
 namespace {
 
 constexpr size_t kPromiseBytes = 8u << 10;  // its two copies, with all that a disk adds
-constexpr size_t kFewTxns = 4;
 
 }  // namespace
 
@@ -27,13 +26,17 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
     : config_(std::move(config)),
       environment_(environment),
       transport_(transport),
-      log_disk_(log_disk),
-      log_(log_disk, Log::Options{config_.segment_bytes}),
       snapshots_(snapshot_disk),
+      log_({config_.segment_bytes, config_.max_log_queue_bytes}, environment, log_disk, snapshots_,
+           log_outcomes()),
       epochs_(snapshot_disk),
       tree_(std::make_shared<tree::Tree>()),
       recent_(config_.window_txns),
-      pending_(config_.max_pending, config_.max_pending_bytes) {
+      pending_(config_.max_pending, config_.max_pending_bytes),
+      supply_({config_.max_supply_bytes, config_.piece_bytes}, environment, transport, log_,
+              snapshots_, recent_, supply_outcomes()),
+      snapshotter_({config_.zab.me, config_.snapshot_txns, config_.snapshot_retain, chunk_bytes()},
+                   environment, snapshots_, log_, tree_mutex_, snapshot_outcomes()) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
@@ -95,12 +98,11 @@ void Replica::on_timer() {
     return;
   }
   if (now_ms >= zab_->deadline_ms()) {
-    note_what_was_fed();
+    for (LinkId link : supply_.take_fed()) step(event::LearnerFed{link});
     step(event::Tick{});
   }
   if (now_ms >= next_look_ms_) tell_troubles();
-  if (now_ms >= seal_at_ms_) seal_log();
-  if (now_ms >= next_probe_ms_ && !spare_wanted_) probe_for_room();
+  log_.on_timer();
   if (leadership_) {
     for (ReplicaListener* listener : listeners_) listener->name_touched();
     expire_sessions();
@@ -119,20 +121,19 @@ void Replica::on_link_up(LinkId link) {
   }
   if (link != zab_->link_to_leader()) return transport_.close(link, "the role it was for is over");
   links_.insert(link);
-  transport_.hold(link, holding_links_);
+  transport_.hold(link, log_.holds_links());
   step(event::LinkUp{link});
 }
 
 void Replica::on_link_accepted(LinkId link) {
   links_.insert(link);
-  transport_.hold(link, holding_links_);
+  transport_.hold(link, log_.holds_links());
   step(event::LinkAccepted{link});
 }
 
 void Replica::forget_link(LinkId link) {
   links_.erase(link);
-  supplies_.erase(link);
-  feeds_.erase(link);
+  supply_.forget(link);
 }
 
 void Replica::on_link_down(LinkId link) {
@@ -157,7 +158,7 @@ void Replica::on_part(LinkId link) {
 void Replica::carry_out(Action& any) {
   if (auto* send = std::get_if<action::Send>(&any)) {
     std::string bytes = encode(send->packet);
-    for (LinkId link : send->links) send_bytes(link, bytes);
+    for (LinkId link : send->links) supply_.send(link, bytes);
   } else if (auto* append = std::get_if<action::Append>(&any)) {
     on_append(*append);
   } else if (std::holds_alternative<action::Commit>(any)) {
@@ -191,24 +192,15 @@ void Replica::carry_out(Action& any) {
     forget_link(close->link);
     transport_.close(close->link, close->reason);
   } else if (auto* history = std::get_if<action::SendHistory>(&any)) {
-    send_history(*history);
+    supply_.send_history(*history);
   } else if (auto* snapshot = std::get_if<action::SendSnapshot>(&any)) {
     send_snapshot(*snapshot);
   } else if (auto* begin = std::get_if<action::BeginSync>(&any)) {
     on_begin_sync(*begin);
   } else if (auto* end = std::get_if<action::EndSync>(&any)) {
-    queue_for_log({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
+    log_.append({log_format::RecordType::kEndSync, Zxid{}, end->epoch, nullptr});
   } else if (auto* save = std::get_if<action::SaveAcceptedEpoch>(&any)) {
-    auto status = std::make_shared<DiskStatus>();
-    auto promise =
-        std::make_shared<Promise>(Promise{save->epoch, save->votes, save->ensemble, save->secret});
-    environment_.run_io(
-        [this, status, promise] {
-          // One that is on its way to the disk gives this node its vote.
-          promise->votes = promise->votes || epochs_.promise().votes;
-          *status = epochs_.save(*promise);
-        },
-        [this, status, promise] { promise_saved(*promise, *status); });
+    save_promise(*save);
   } else if (auto* change = std::get_if<action::RoleChanged>(&any)) {
     on_role_changed(*change);
   } else if (auto* serve = std::get_if<action::Serve>(&any)) {
@@ -230,10 +222,10 @@ void Replica::carry_out(Action& any) {
 }
 
 void Replica::on_append(const action::Append& append) {
-  queue_for_log({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
+  log_.append({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
   // A learner that lacks more of the log than this is better sent a snapshot (Java:
   // snapshotSizeFactor, a third).
-  size_t max_diff_bytes = std::max(config_.min_diff_bytes, estimate_snapshot(*tree_) / 3);
+  size_t max_diff_bytes = std::max(config_.min_diff_bytes, Snapshotter::estimate_bytes(*tree_) / 3);
   std::optional<Zxid> before = recent_.append(append.zxid, append.txn, max_diff_bytes);
   if (before) step(event::SnapshotIsShorter{*before});
 }
@@ -248,10 +240,10 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
     }
     recent_.truncate(begin.zxid);
   } else if (begin.mode == SyncMode::kSnap) {
-    incoming_link_ = begin.link;
+    snapshotter_.begin_incoming(begin.link);
     recent_.restart(begin.zxid);
   }
-  queue_for_log(
+  log_.append(
       {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(begin.mode), nullptr});
 }
 
@@ -287,50 +279,58 @@ void Replica::on_serve(const action::Serve& serve) {
 }
 
 void Replica::on_settle() {
-  supplies_.clear();
-  feeds_.clear();
+  supply_.clear();
   transport_.flush();  // a leader that leaves has said why
   for (LinkId link : std::exchange(links_, {})) transport_.close(link, "the role is over");
-  // What was not handed to the disk is forgotten; what was is waited for.
-  log_queue_.clear();
-  log_queue_bytes_ = 0;
-  settling_ = true;
+  log_.leave_role();
 }
 
-// The end of a role: the log on disk is all there is, and memory says the same.
-void Replica::try_settled() {
-  if (!settling_ || io_busy_) return;
-  settling_ = false;
-  io_busy_ = true;
-  struct Work {  // what the strand is told of the log, which is the lane's
-    DiskStatus status;
-    History history;
-    uint32_t epoch = 0;
+// The end of a role: the log on the disk is all there is, and memory says the same. What memory has
+// by now is copied, since the lane asks for the plan.
+LogPipeline::ReadPlan Replica::plan_reading() const {
+  std::optional<Zxid> staged, incoming;
+  if (staged_tree_) staged = staged_tree_->last_zxid();
+  if (snapshotter_.incoming()) incoming = snapshotter_.incoming()->last_zxid();
+  return [recent = recent_, applied = applied_, staged,
+          incoming](const History& history) -> std::optional<Zxid> {
+    // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
+    if (recent.reaches(history.last()) && recent.base() <= applied) return std::nullopt;
+    if (history.base() <= applied) return applied;
+    return incoming == history.base() ? *incoming : staged.value_or(applied);
   };
-  auto work = std::make_shared<Work>();
-  environment_.run_io(
-      [this, work] {
-        *work = {log_.roll_back_group(), log_.history(), log_.current_epoch()};
-      },
-      [this, work] {
-        io_busy_ = false;
-        if (!work->status.ok()) return environment_.die(work->status.message());
-        if (!disk_full_) finish_settling(work->history, work->epoch);
-      });
 }
 
-void Replica::finish_settling(const History& history, uint32_t epoch) {
+void Replica::on_settled(LogPipeline::Settled settled) {
+  const History& history = settled.history;
+  if (settled.found_room) {
+    environment_.log(LogLevel::kInfo, fmt::format("{}: there is room again", place()));
+  }
+  // Memory is not what it was when the lane was asked: once more.
+  if (plan_reading()(history) != settled.read_after) return log_.leave_role();
   // Its end may have reached the disk, and its leader never said UPTODATE.
-  if (incoming_tree_ && incoming_tree_->last_zxid() == history.base()) stage_incoming_tree();
-  incoming_tree_.reset();
-  incoming_link_ = 0;
+  const tree::Tree* incoming = snapshotter_.incoming();
+  if (incoming && incoming->last_zxid() == history.base()) stage_incoming_tree();
+  snapshotter_.drop_incoming();
   if (history.base() <= applied_) staged_tree_.reset();
   recent_.forget_unwritten(history.last());
-  // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
-  if (recent_.last() != history.last() || recent_.base() > applied_) {
-    if (!read_recent(history)) return environment_.die("the log can't be read back");
+  if (settled.read_after) {
+    if (!settled.reading.is_whole) return environment_.die("the log can't be read back");
+    recent_.restart(*settled.read_after, std::move(settled.reading.txns));
   }
-  step(event::Settled{history, epoch, unapplied_reconfigurations()});
+  step(event::Settled{history, settled.current_epoch, unapplied_reconfigurations()});
+}
+
+void Replica::save_promise(const action::SaveAcceptedEpoch& save) {
+  auto status = std::make_shared<DiskStatus>();
+  auto promise =
+      std::make_shared<Promise>(Promise{save.epoch, save.votes, save.ensemble, save.secret});
+  log_.run(
+      [this, status, promise](const Log&) {
+        // One that is on its way to the disk gives this node its vote.
+        promise->votes = promise->votes || epochs_.promise().votes;
+        *status = epochs_.save(*promise);
+      },
+      [this, status, promise] { promise_saved(*promise, *status); });
 }
 
 void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
@@ -349,7 +349,7 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
 // How far this node may apply. With a snapshot of a leader's, what is known to be committed beyond
 // this node's tree is in there.
 Zxid Replica::applicable() const {
-  bool waits = incoming_link_ != 0 || staged_tree_;
+  bool waits = snapshotter_.is_incoming() || staged_tree_;
   return waits ? applied_ : std::min(zab_->committed(), zab_->state().durable);
 }
 
@@ -390,8 +390,7 @@ void Replica::apply_committed() {
     }
   }
   applied_ = txns.back().header.zxid;
-  txns_since_snapshot_ += static_cast<int64_t>(txns.size());
-  log_since_snapshot_ += applied_bytes;
+  snapshotter_.applied(txns.size(), applied_bytes);
   if (leadership_) leadership_->applied(applied_);
   std::vector<std::pair<Completion, const Outcome*>> completions;
   std::vector<SessionId> closed;
@@ -440,26 +439,9 @@ void Replica::on_divergence() {
   if (!is_alone()) step(event::Diverged{divergence_});
 }
 
-// The tree that the others' data takes the place of, as `diverged.ZXID` beside the snapshots. The
-// first one stays, until somebody removes it.
-void Replica::keep_diverged(std::shared_ptr<tree::Tree> tree) {
-  auto status = std::make_shared<DiskStatus>();
-  environment_.run_background(
-      [this, tree, status] { *status = snapshots_.write_diverged(*tree); },
-      [this, status, zxid = tree->last_zxid()] {
-        environment_.log(LogLevel::kWarning,
-                         status->ok() ? fmt::format("{}: what it had is kept as {}", place(),
-                                                    SnapshotStore::diverged_name(zxid))
-                                      : fmt::format("{}: what it had is not kept: {}", place(),
-                                                    status->message()));
-      });
-}
-
 void Replica::stage_incoming_tree() {
-  if (!incoming_tree_) return;
-  staged_tree_ = std::move(incoming_tree_);
-  incoming_tree_.reset();
-  incoming_link_ = 0;
+  if (std::shared_ptr<tree::Tree> tree = snapshotter_.take_incoming())
+    staged_tree_ = std::move(tree);
 }
 
 void Replica::install_staged_tree() {
@@ -473,17 +455,16 @@ void Replica::install_staged_tree() {
     if (txn.zxid > staged_tree_->last_zxid()) staged_tree_->apply(*decoded, nullptr);
   }
   std::shared_ptr<tree::Tree> old = replace_tree(std::move(staged_tree_));
-  if (!std::exchange(divergence_, {}).empty() && !snapshot_busy_) keep_diverged(std::move(old));
+  if (!std::exchange(divergence_, {}).empty()) snapshotter_.keep_diverged(std::move(old));
   staged_tree_.reset();
   take_configuration();
   std::erase_if(attached_here_,
                 [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
   pending_.lose_track();
-  applied_ = last_snapshot_ = tree_->last_zxid();
-  txns_since_snapshot_ = 0;
-  log_since_snapshot_ = 0;
+  applied_ = tree_->last_zxid();
+  snapshotter_.restart_at(applied_);
   // The log is to say that it was committed, also if nothing more is written.
-  seal_soon();
+  log_.seal_soon();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();
 }
 
@@ -513,16 +494,14 @@ void Replica::end_of_batch() {
     flush_barriers();
   } while (has_batch_work());
   // A few txns are written when all is sent that others wait for; many, meanwhile.
-  if (log_queue_.size() > kFewTxns) start_log_write();
+  log_.write_many(applied_);
   do {
     transport_.flush();
-  } while (supply_learners());
+  } while (supply_.supply());
   for (ReplicaListener* listener : listeners_) listener->batch_over();
-  start_log_write();
-  hold_links();
-  try_settled();
-  maybe_snapshot();
-  int64_t wake_ms = std::min({zab_->deadline_ms(), seal_at_ms_, next_probe_ms_});
+  log_.end_of_batch(applied_);
+  if (snapshotter_.is_due(is_serving())) take_snapshot();
+  int64_t wake_ms = std::min(zab_->deadline_ms(), log_.wake_ms());
   environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);
   in_batch_ = false;
 }

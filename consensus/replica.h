@@ -6,8 +6,9 @@
 //   -> completion on the node it came from
 //
 // A replica is put together from plain objects: recent_txns.h, pending_requests.h, barriers.h,
-// leadership.h, learner_sessions.h. They remember, and say what is due. The replica alone sends,
-// writes, reads clocks and runs completions.
+// leadership.h, learner_sessions.h only remember, and say what is due. log_pipeline.h owns the log
+// and gives work to its disk; learner_supply.h sends learners what they lack;
+// snapshotter.h takes snapshots, and takes in a leader's.
 //
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
@@ -34,11 +35,12 @@
 #include "consensus/epoch_store.h"
 #include "consensus/leadership.h"
 #include "consensus/learner_sessions.h"
-#include "consensus/log.h"
+#include "consensus/learner_supply.h"
+#include "consensus/log_pipeline.h"
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
-#include "consensus/snapshot_store.h"
+#include "consensus/snapshotter.h"
 #include "consensus/zab.h"
 #include "tree/prepare.h"
 #include "tree/tree.h"
@@ -158,7 +160,7 @@ class Replica {
   // Why this node's tree is not to be trusted, until it has taken over the others' data. Empty: it
   // is.
   const std::string& divergence() const { return divergence_; }
-  bool is_disk_full() const { return disk_full_; }
+  bool is_disk_full() const { return log_.is_full() || (mending_ && mending_->lacks_room); }
   const Zab& zab() const { return *zab_; }
   // What is amiss: whom this node waits for, what contradicts what, and what to do about it.
   std::vector<std::string> troubles() const;
@@ -169,8 +171,8 @@ class Replica {
   // What waits, in bytes: requests of this node, txns for the log, the traffic of one
   // learner that is brought up to date.
   size_t pending_bytes() const { return pending_.bytes(); }
-  size_t log_queue_bytes() const { return log_queue_bytes_; }
-  size_t supply_bytes() const;
+  size_t log_queue_bytes() const { return log_.queue_bytes(); }
+  size_t supply_bytes() const { return supply_.max_waiting_bytes(); }
   const ReplicaConfig& config() const { return config_; }
 
   // ---- for the strand
@@ -190,8 +192,6 @@ class Replica {
   void take_snapshot();
 
  private:
-  static constexpr int64_t kRoomProbeMs = 1'000;  // between two looks at a full disk
-
   // How far this node serves, in the order in which it gets there.
   enum class Service {
     kNone,             // it has no leader, or does not have its leader's history yet
@@ -199,20 +199,6 @@ class Replica {
     kHoldingRequests,  // it answers reads and barriers, and does not know yet which requests are
                        // out
     kFull,
-  };
-  // What a learner is sent of the past, in order. What else the core sends it meanwhile waits
-  // behind, encoded.
-  struct Supply {
-    std::deque<std::variant<action::SendHistory, action::SendSnapshot, std::string>> queue;
-    std::shared_ptr<SnapshotReader> snapshot;  // the one being sent
-    size_t waiting_bytes = 0;
-    bool reading = false;
-    bool awaits_snapshot = false;  // a newer one is being written
-  };
-  // Of what a learner was sent of the past, what has reached it.
-  struct Feed {
-    uint64_t delivered = 0;  // of the link, when last looked at
-    uint64_t end = 0;        // where that past ends
   };
   // A damaged log that lacks only txns which other members may have: it is asked for in turn.
   struct Mending {
@@ -223,55 +209,35 @@ class Replica {
     std::set<ServerId> refused;  // don't have them all
     size_t had = 0;              // found, when the last question was asked
     int64_t next_step_ms = 0;
+    bool lacks_room = false;  // all is there, and does not fit on the disk
   };
 
   // Core.
   void step(const Event& event);
   void carry_out(Action& action);
   void on_append(const action::Append& append);
-  void queue_for_log(LogEntry entry);
-  void hold_links();
   void on_begin_sync(const action::BeginSync& begin);
   void on_role_changed(const action::RoleChanged& change);
   void on_serve(const action::Serve& serve);
   void on_settle();
-  void try_settled();
-  void finish_settling(const History& history, uint32_t epoch);
-  void send_bytes(LinkId link, const std::string& bytes);
+  LogPipeline::ReadPlan plan_reading() const;
+  void on_settled(LogPipeline::Settled settled);
   std::string encode(const Packet& packet);
   void send_packet(LinkId link, const Packet& packet);
   void forget_link(LinkId link);
 
   // Learners that are brought up to date (replica_sync.cc).
-  void send_history(const action::SendHistory& send);
+  LearnerSupply::Outcomes supply_outcomes();
   void send_snapshot(const action::SendSnapshot& send);
-  bool supply_learners();
-  bool supply_learner(LinkId link);
-  size_t estimate_snapshot(const tree::Tree& tree) const;
-  void send_to(LinkId link, const std::string& bytes);
-  void note_what_was_fed();
   size_t chunk_bytes() const { return std::min(config_.piece_bytes, kSnapshotChunkBytes); }
-  void send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns);
-  void read_history(const action::SendHistory& send);
-  void history_read(const action::SendHistory& piece, bool whole, const std::deque<LogTxn>& txns);
-  bool begin_snapshot(Supply& supply, const action::SendSnapshot& send);
-  void read_snapshot(std::shared_ptr<SnapshotReader> reader, const action::SendSnapshot& send);
-  void snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem);
-  void want_snapshot();
   void cut_off(LinkId link, const std::string& reason);
 
   // Log and snapshots.
-  void start_log_write();
-  void log_written(std::vector<LogEntry> batch, const DiskStatus& status, bool wants_spare);
-  void seal_soon();
-  void seal_log();
+  LogPipeline::Outcomes log_outcomes();
+  void on_log_written(const LogPipeline::Written& written);
+  Snapshotter::Outcomes snapshot_outcomes();
+  void save_promise(const action::SaveAcceptedEpoch& save);
   void promise_saved(const Promise& promise, const DiskStatus& status);
-  void maybe_snapshot();
-  void snapshot_done(const DiskStatus& status, Zxid zxid);
-  void purge(std::vector<Zxid> stored);
-  void remove_strays(const History& history);
-  void remove_later(Zxid base);
-  void write_incoming();
 
   // Recovery and healing (replica_recovery.cc).
   std::unique_ptr<tree::Tree> load_snapshot(const History* history);
@@ -297,7 +263,6 @@ class Replica {
   void send_fetched(LinkId link, const std::map<Zxid, Payload>& found);
   // `of_snapshots`: a file of about so many bytes did not fit on the snapshots' disk.
   void on_disk_full(const DiskStatus& status, size_t of_snapshots = 0);
-  void probe_for_room();
 
   // Requests.
   // As the leader. An error: it was not prepared, and never will be.
@@ -340,16 +305,14 @@ class Replica {
   void install_staged_tree();
   std::shared_ptr<tree::Tree> replace_tree(std::shared_ptr<tree::Tree> tree);
   void on_divergence();
-  void keep_diverged(std::shared_ptr<tree::Tree> tree);
   std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
 
   ReplicaConfig config_;
   Environment& environment_;
   Transport& transport_;
-  Disk& log_disk_;
   std::vector<ReplicaListener*> listeners_;
-  Log log_;
   SnapshotStore snapshots_;
+  LogPipeline log_;
   EpochStore epochs_;
   std::optional<Zab> zab_;
 
@@ -362,38 +325,15 @@ class Replica {
   Zxid applied_;
   Zxid recovered_;  // the end of the log that the node started with
 
-  // The log write under way, and what goes with the next.
-  std::vector<LogEntry> log_queue_;
-  size_t log_queue_bytes_ = 0;
-  bool holding_links_ = false;  // so that it gets no longer
-  bool io_busy_ = false;
-  bool settling_ = false;
-  bool spare_wanted_ = false;
-  bool snapshot_busy_ = false;
-  Zxid last_snapshot_;
-  size_t last_snapshot_bytes_ = 0;
-  int64_t txns_since_snapshot_ = 0;
-  size_t log_since_snapshot_ = 0;  // bytes
-  bool purging_ = false;
-  bool snapshot_wanted_ = false;  // one of those on disk was found damaged
-  int64_t seal_at_ms_ = INT64_MAX;
-
   std::optional<Mending> mending_;
   bool mending_given_up_ = false;
   bool fetching_ = false;  // for another member
-  bool disk_full_ = false;
-  int64_t next_probe_ms_ = INT64_MAX;
-  size_t room_for_snapshots_ = 0;  // that was missing
 
   // A leader's snapshot that the log begins with, or is to. It may hold txns that were never
   // committed (a Java leader's has all of its log), so nobody is shown it before this node serves:
   // after UPTODATE, or once a quorum follows this node. Until then `tree_` stays as it was; after a
   // restart it is empty.
   std::shared_ptr<tree::Tree> staged_tree_;
-  // One that comes in, until the log has the end of its synchronisation.
-  std::shared_ptr<tree::Tree> incoming_tree_;
-  LinkId incoming_link_ = 0;
-  bool incoming_waits_ = false;  // for the end of a snapshot of this node's own
 
   Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;
@@ -410,8 +350,8 @@ class Replica {
   int64_t next_mount_session_ = 0;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
-  std::map<LinkId, Supply> supplies_;
-  std::map<LinkId, Feed> feeds_;
+  LearnerSupply supply_;
+  Snapshotter snapshotter_;
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
   std::string divergence_;         // empty: none

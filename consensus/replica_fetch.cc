@@ -97,11 +97,11 @@ void Replica::on_mending_link_down() {
 
 void Replica::finish_mending() {
   size_t count = mending_->found.size();
-  DiskStatus status = log_.mend(mending_->found);
-  disk_full_ = status.is_full();
-  if (disk_full_) {
+  DiskStatus status = log_.at_rest().mend(mending_->found);
+  mending_->lacks_room = status.is_full();
+  if (mending_->lacks_room) {
     report_damage(status.message() + "; the log can't be mended until there is room");
-    mending_->next_step_ms = environment_.now_ms() + kRoomProbeMs;
+    mending_->next_step_ms = environment_.now_ms() + LogPipeline::kRoomProbeMs;
     return;
   }
   if (!status.ok()) return environment_.die(status.message());
@@ -147,15 +147,11 @@ void Replica::answer_fetch(LinkId link, const Packet& packet) {
     return send_fetched(link, {});
   }
   if (std::exchange(fetching_, true)) return cut_off(link, "others are fetching from this log");
-  auto found = std::make_shared<std::map<Zxid, Payload>>();
-  environment_.run_background(
-      [this, ranges = std::move(ranges), found]() mutable {
-        *found = Log::find(log_disk_, std::move(ranges), config_.max_fetch_bytes);
-      },
-      [this, link, found] {
-        fetching_ = false;
-        if (links_.contains(link)) send_fetched(link, *found);
-      });
+  log_.find_in_background(std::move(ranges), config_.max_fetch_bytes,
+                          [this, link](const std::map<Zxid, Payload>& found) {
+                            fetching_ = false;
+                            if (links_.contains(link)) send_fetched(link, found);
+                          });
 }
 
 void Replica::send_fetched(LinkId link, const std::map<Zxid, Payload>& found) {

@@ -21,7 +21,7 @@ namespace zabfs::consensus {
 std::string Replica::recover() {
   std::string epoch_problem;
   EpochStore::State epochs = epochs_.open(epoch_problem);
-  LogRecovery log = log_.open();
+  LogRecovery log = log_.at_rest().open();
   if (!log.error.empty()) return log.error;
   for (const std::string& damage : log.damage) report_damage(damage);
   // One bad copy may be no more than a save that a crash stopped.
@@ -35,15 +35,15 @@ std::string Replica::recover() {
 
   // A first start that a crash ended may have begun a log; nothing is written to it before a
   // promise is saved.
-  bool is_empty = epochs == EpochStore::State::kNew && log.damage.empty() && log_.holds_nothing() &&
-                  snapshots_.list().empty();
+  bool is_empty = epochs == EpochStore::State::kNew && log.damage.empty() &&
+                  log_.at_rest().holds_nothing() && snapshots_.list().empty();
   bool votes = epochs_.promise().votes;
   std::string lost;
   if (epochs == EpochStore::State::kLost) {
     lost = epoch_problem;
   } else if (epochs == EpochStore::State::kNew && !is_empty) {
     lost = "accepted.0 and accepted.1 are gone: what this node promised is lost";
-  } else if (votes && log_.is_new()) {
+  } else if (votes && log_.at_rest().is_new()) {
     lost = "the log is gone";
   }
   if (is_alone() && epochs != EpochStore::State::kIntact) {
@@ -52,18 +52,19 @@ std::string Replica::recover() {
   }
   if (is_empty && config_.initialize) votes = true;
   if (lost.empty() && !log.damage.empty()) {
-    if (votes && log_.missing() && !mending_given_up_ && log_.missing()->empty()) {
-      DiskStatus status = log_.mend({});
+    if (votes && log_.at_rest().missing() && !mending_given_up_ &&
+        log_.at_rest().missing()->empty()) {
+      DiskStatus status = log_.at_rest().mend({});
       if (!status.ok()) return status.message();
       environment_.log(LogLevel::kWarning,
                        fmt::format("node {}: mended the log; no txn was in what was damaged",
                                    config_.zab.me.value));
       return recover();
     }
-    bool can_mend = votes && log_.missing() && !mending_given_up_ && !is_alone();
+    bool can_mend = votes && log_.at_rest().missing() && !mending_given_up_ && !is_alone();
     if (!can_mend && set_old_damage_aside()) return recover();
     if (!can_mend) lost = log.damage.front();
-    if (can_mend) mending_.emplace(Mending{*log_.missing(), {}, {}, 0, {}, 0});
+    if (can_mend) mending_.emplace(Mending{*log_.at_rest().missing(), {}, {}, 0, {}, 0});
   }
   return load(votes, is_empty, epochs == EpochStore::State::kIntact && epoch_problem.empty(),
               std::move(lost));
@@ -73,7 +74,7 @@ std::string Replica::recover() {
 bool Replica::set_old_damage_aside() {
   for (Zxid zxid : snapshots_.list()) {
     if (!snapshots_.check(zxid).empty()) continue;
-    if (!log_.set_aside_before(zxid)) return false;
+    if (!log_.at_rest().set_aside_before(zxid)) return false;
     mending_given_up_ = false;  // less is missing now
     environment_.log(LogLevel::kWarning,
                      fmt::format("node {}: set the log before its snapshot at 0x{:x} aside",
@@ -87,24 +88,25 @@ bool Replica::set_old_damage_aside() {
 std::unique_ptr<tree::Tree> Replica::load_snapshot(const History* history) {
   for (Zxid zxid : snapshots_.list()) {
     if (history != nullptr && !history->goes_on_from(zxid)) continue;
-    bool is_doubtful = zxid == log_.history().base() && !log_.knows_committed(zxid);
+    bool is_doubtful =
+        zxid == log_.at_rest().history().base() && !log_.at_rest().knows_committed(zxid);
     if (history == nullptr && is_doubtful) continue;
     std::string problem;
     if (std::unique_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) return tree;
     report_damage(problem + "; an older snapshot and the log have what it said");
-    snapshot_wanted_ = true;
+    snapshotter_.want();
   }
   return nullptr;
 }
 
 std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std::string lost) {
-  const History& history = mending_ ? log_.mended_history() : log_.history();
+  const History& history = mending_ ? log_.at_rest().mended_history() : log_.at_rest().history();
   std::unique_ptr<tree::Tree> tree;
   if (lost.empty()) {
     tree = load_snapshot(&history);
-    if (!tree && log_.history().base() != Zxid{}) {
+    if (!tree && log_.at_rest().history().base() != Zxid{}) {
       lost = fmt::format("no intact snapshot at or after 0x{:x}, where the log begins",
-                         log_.history().base().value);
+                         log_.at_rest().history().base().value);
       mending_.reset();
     }
   }
@@ -112,9 +114,9 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
     return fmt::format(
         "{}; the log held txns up to 0x{:x}, and no other member has a copy. Restore the data "
         "directory, or move it away to start empty",
-        lost, log_.history().last().value);
+        lost, log_.at_rest().history().last().value);
   }
-  uint32_t accepted = std::max(epochs_.promise().accepted_epoch, log_.current_epoch());
+  uint32_t accepted = std::max(epochs_.promise().accepted_epoch, log_.at_rest().current_epoch());
   if (!lost.empty()) {
     // First of all, so that no crash below lets this node vote with what is left.
     DiskStatus status = epochs_.save({accepted, false});
@@ -125,11 +127,12 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
                                  "it up to date",
                                  config_.zab.me.value, lost));
     tree = load_snapshot(nullptr);
-    status = log_.restart_at(tree ? tree->last_zxid() : Zxid{}, log_.current_epoch());
+    status = log_.at_rest().restart_at(tree ? tree->last_zxid() : Zxid{},
+                                       log_.at_rest().current_epoch());
     if (!status.ok()) return status.message();
   }
   // The log is there before a vote is, so that a vote without a log says that it was lost.
-  DiskStatus begun = log_.begin();
+  DiskStatus begun = log_.at_rest().begin();
   if (!begun.ok()) return begun.message();
   if (lost.empty() && !is_empty && !promise_is_saved) {
     DiskStatus status = epochs_.save({accepted, votes});
@@ -139,7 +142,8 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
     if (!status.ok()) return status.message();
   }
   staged_tree_.reset();
-  if (tree && tree->last_zxid() == history.base() && !log_.knows_committed(history.base())) {
+  if (tree && tree->last_zxid() == history.base() &&
+      !log_.at_rest().knows_committed(history.base())) {
     environment_.log(
         LogLevel::kInfo,
         fmt::format("node {}: has a leader's snapshot at 0x{:x}, and waits for a leader "
@@ -154,11 +158,11 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
 
 // The txns behind the snapshot, and the core with all that is known.
 std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
-  const History& history = log_.history();
+  const History& history = log_.at_rest().history();
   recovered_ = history.last();
   applied_ = tree_->last_zxid();
   const tree::Tree& whole_tree = staged_tree_ ? *staged_tree_ : *tree_;
-  last_snapshot_ = whole_tree.last_zxid();
+  snapshotter_.recovered(whole_tree.last_zxid());
   // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
   bool whole = read_recent(history) || mending_;
   if (history.last() > recent_.base() && (!whole || recent_.last() != history.last())) {
@@ -176,13 +180,13 @@ std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
   state.accepted_epoch = accepted;
   state.ensemble = epochs_.promise().ensemble.value_or(0);
   state.ensemble_holds = history.last() != Zxid{};
-  state.current_epoch = log_.current_epoch();
+  state.current_epoch = log_.at_rest().current_epoch();
   state.history = history;
   state.durable = history.last();
   // Behind damage a TRUNC may have taken back the end of what is intact.
   Zxid last = history.last();
-  if (mending_) last = std::min(last, log_.mended_history().last_of_epoch(last.epoch()));
-  state.committed = std::max(std::min(log_.committed(), last), applied_);
+  if (mending_) last = std::min(last, log_.at_rest().mended_history().last_of_epoch(last.epoch()));
+  state.committed = std::max(std::min(log_.at_rest().committed(), last), applied_);
   state.membership = Membership(config_.zab.ensemble);
   state.membership.adopt(configuration_in(whole_tree));
   for (const auto& [zxid, txn] : unapplied_reconfigurations()) {
@@ -205,11 +209,9 @@ std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
 // can't be read.
 bool Replica::read_recent(const History& history) {
   Zxid base = staged_tree_ ? staged_tree_->last_zxid() : applied_;
-  Zxid last = history.last();
-  std::deque<LogTxn> txns;
-  bool whole = last <= base || Log::read(log_disk_, history, base, last, SIZE_MAX, txns);
-  recent_.restart(base, std::move(txns));
-  return whole;
+  LogPipeline::Reading reading = log_.read(history, base, history.last());
+  recent_.restart(base, std::move(reading.txns));
+  return reading.is_whole;
 }
 
 // What was configured is the data of /zookeeper/config until a transaction says more.
@@ -247,40 +249,13 @@ void Replica::report_damage(const std::string& what) {
 // ---- a full disk
 
 void Replica::on_disk_full(const DiskStatus& status, size_t of_snapshots) {
-  room_for_snapshots_ = std::max(room_for_snapshots_, of_snapshots);
-  if (!std::exchange(disk_full_, true)) {
+  if (log_.note_full(of_snapshots)) {
     environment_.log(LogLevel::kError,
                      fmt::format("{}: {}; it takes no part in writes until there is room, and "
                                  "serves reads",
                                  place(), status.message()));
   }
-  next_probe_ms_ = environment_.now_ms() + kRoomProbeMs;
   step(event::StorageStalled{"the disk is full"});
-}
-
-void Replica::probe_for_room() {
-  next_probe_ms_ = INT64_MAX;
-  struct Work {
-    DiskStatus status;
-    History history;
-    uint32_t epoch = 0;
-  };
-  auto work = std::make_shared<Work>();
-  environment_.run_io(
-      [this, work, bytes = room_for_snapshots_] {
-        *work = {log_.make_room(), log_.history(), log_.current_epoch()};
-        if (work->status.ok() && bytes != 0) work->status = snapshots_.probe(bytes);
-      },
-      [this, work] {
-        if (work->status.ok()) {
-          disk_full_ = false;
-          room_for_snapshots_ = 0;
-          environment_.log(LogLevel::kInfo, fmt::format("{}: there is room again", place()));
-          return finish_settling(work->history, work->epoch);
-        }
-        if (!work->status.is_full()) return environment_.die(work->status.message());
-        next_probe_ms_ = environment_.now_ms() + kRoomProbeMs;
-      });
 }
 
 }  // namespace zabfs::consensus

@@ -171,6 +171,10 @@ class Observes : public ReplicaTest {
   void receive_snapshot(Zxid zxid, const std::string& path) {
     receive(link_, Packet(PacketType::kSnap, zxid));
     run();
+    receive_stream(zxid, path);
+    run();
+  }
+  void receive_stream(Zxid zxid, const std::string& path) {
     tree::Tree tree;
     tree::Txn txn;
     txn.header.zxid = zxid;
@@ -185,7 +189,6 @@ class Observes : public ReplicaTest {
     tree::SnapshotLoader loader;
     ASSERT_EQ(loader.feed(input), tree::SnapshotLoader::State::kDone);
     on_strand([&] { replica_->on_snapshot(link_, loader.finish(zxid, nullptr)); });
-    run();
   }
   static Packet inform(Zxid zxid, const std::string& path, std::optional<int64_t> digest = {}) {
     tree::Txn txn;
@@ -390,6 +393,28 @@ TEST_F(Observes, WaitsForAFullDiskOfSnapshotsAndAsksForNoSnapshotMeanwhile) {
   hear_of_leader();
   EXPECT_FALSE(replica_->is_disk_full());
   EXPECT_EQ(dials_.size(), 2u);
+}
+
+// The disk of snapshots has no room, while the log's takes long to write a part of the group that
+// begins with the snapshot. A probe finds room before that write has ended.
+TEST_F(Observes, GoesOnBehindAFullDiskOnlyOnceTheGroupIsRolledBack) {
+  join(1);
+  snapshot_disk_.set_capacity(snapshot_disk_.used_bytes() + 100);
+  receive(link_, Packet(PacketType::kSnap, Zxid::make(1, 5)));
+  receive_stream(Zxid::make(1, 5), "/a");
+  receive(link_, inform(Zxid::make(1, 6), "/6"));
+  run_one();  // the beginning of the group is written
+  run_one();  // the snapshot is not
+  ASSERT_TRUE(replica_->is_disk_full());
+  ASSERT_EQ(jobs_.size(), 1u);  // (1,6) is being written
+  snapshot_disk_.set_capacity(0);
+  for (int i = 0; i < 10 && replica_->is_disk_full(); ++i) {
+    pass(1'000);
+    if (!jobs_.empty()) run_one();
+  }
+  EXPECT_FALSE(replica_->is_disk_full());
+  EXPECT_EQ(replica_->zab().role(), Role::kLooking);
+  EXPECT_EQ(replica_->zab().state().history.last(), Zxid{});
 }
 
 }  // namespace

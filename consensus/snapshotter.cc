@@ -1,0 +1,227 @@
+#include "consensus/snapshotter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "tree/snapshot.h"
+
+namespace zabfs::consensus {
+
+namespace {
+
+// Beside the count of txns: the log that a start has to read and a learner may have to be sent
+// stays within this, or within the size of the tree.
+constexpr size_t kMinLogBytes = 64u << 20;
+constexpr size_t kZnodeBytes = 100;  // in a snapshot, beside its data
+
+}  // namespace
+
+Snapshotter::Snapshotter(Options options, Environment& environment, SnapshotStore& store,
+                         LogPipeline& log, std::shared_mutex& tree_mutex, Outcomes outcomes)
+    : options_(options),
+      environment_(environment),
+      store_(store),
+      log_(log),
+      tree_mutex_(tree_mutex),
+      outcomes_(std::move(outcomes)) {}
+
+size_t Snapshotter::estimate_bytes(const tree::Tree& tree) {
+  return tree.data_bytes() + tree.node_count() * kZnodeBytes;
+}
+
+// ---- of its own
+
+void Snapshotter::applied(size_t txns, size_t bytes) {
+  txns_since_ += txns;
+  log_bytes_since_ += bytes;
+}
+
+bool Snapshotter::is_due(bool serves) const {
+  // Spread over the members by their number, so that they don't all write at once.
+  int64_t spread = options_.me.value % 4 * options_.txns / 16;
+  return static_cast<int64_t>(txns_since_) >= options_.txns * 3 / 4 + spread ||
+         log_bytes_since_ > std::max(kMinLogBytes, last_bytes_) || (is_wanted_ && serves);
+}
+
+void Snapshotter::want_again() {
+  is_wanted_ = true;
+  last_ = Zxid{};
+}
+
+void Snapshotter::restart_at(Zxid last) {
+  last_ = last;
+  txns_since_ = 0;
+  log_bytes_since_ = 0;
+}
+
+void Snapshotter::take(std::shared_ptr<tree::Tree> tree) {
+  if (is_busy_ || incoming_ || tree->last_zxid() == last_) return;
+  is_busy_ = true;
+  is_wanted_ = false;
+  txns_since_ = 0;
+  log_bytes_since_ = 0;
+  struct Work {  // the cursor goes before the tree it walks
+    std::shared_ptr<tree::Tree> tree;
+    std::unique_ptr<tree::SnapshotCursor> cursor;
+    DiskStatus status;
+    size_t bytes = 0;
+  };
+  auto work = std::make_shared<Work>();
+  work->tree = std::move(tree);
+  {
+    std::unique_lock lock(tree_mutex_);
+    work->cursor = work->tree->begin_snapshot();
+  }
+  environment_.run_background(
+      [this, work] {
+        tree::SnapshotCursor& cursor = *work->cursor;
+        work->status = store_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
+          std::shared_lock lock(tree_mutex_);
+          size_t before = out.size();
+          bool more = cursor.next(out, options_.chunk_bytes);
+          work->bytes += out.size() - before;
+          return more;
+        });
+      },
+      [this, work] {
+        Zxid zxid = work->cursor->zxid();
+        {
+          std::unique_lock lock(tree_mutex_);
+          work->cursor.reset();
+        }
+        last_bytes_ = work->bytes;
+        taken(work->status, zxid);
+      });
+}
+
+void Snapshotter::taken(const DiskStatus& status, Zxid zxid) {
+  is_busy_ = false;
+  outcomes_.over();
+  if (std::exchange(incoming_waits_, false)) write_incoming();
+  if (!status.ok()) {
+    return outcomes_.log(LogLevel::kError, fmt::format("no snapshot: {}", status.message()));
+  }
+  last_ = std::max(last_, zxid);
+  outcomes_.log(LogLevel::kInfo, fmt::format("snapshot at 0x{:x}", zxid.value));
+  std::optional<Standing> standing = outcomes_.standing();
+  if (!standing) return;  // the next one will do
+  remove_strays(standing->history);
+  std::vector<Zxid> stored = store_.list();
+  std::erase_if(stored, [&](Zxid any) {
+    return any > standing->applied || !standing->history.goes_on_from(any);
+  });
+  if (stored.size() >= options_.retain) purge(std::move(stored));
+}
+
+// What earlier synchronisations staged that did not end. `history` is without any under way.
+void Snapshotter::remove_strays(const History& history) {
+  for (Zxid zxid : store_.list()) {
+    if (zxid > history.base() && !history.goes_on_from(zxid)) store_.remove(zxid);
+  }
+}
+
+// The log will go on from `base`, also over zxids of which this node has snapshots. They hold
+// something else than the log says if this node's history was another one. Example: nodes 1 and 2
+// were set back to older copies of their disks, and gave the zxids that node 3 knows to new txns.
+void Snapshotter::remove_later(Zxid base) {
+  for (Zxid zxid : store_.list()) {
+    if (zxid > base) store_.remove(zxid);
+  }
+}
+
+// Older snapshots go, and the log that only they need, once the ones that stay have been read back
+// and found whole.
+void Snapshotter::purge(std::vector<Zxid> stored) {
+  struct Work {
+    std::vector<Zxid> stored;
+    std::vector<std::string> damage;
+    size_t whole = 0;
+  };
+  if (std::exchange(is_purging_, true)) return;
+  auto work = std::make_shared<Work>(Work{std::move(stored), {}, 0});
+  environment_.run_background(
+      [this, work] {
+        auto place = work->stored.begin();
+        while (place != work->stored.end() && work->whole < options_.retain) {
+          std::string problem = store_.check(*place);
+          if (problem.empty()) {
+            ++work->whole;
+            ++place;
+          } else {
+            work->damage.push_back(problem);
+            store_.remove(*place);
+            place = work->stored.erase(place);
+          }
+        }
+      },
+      [this, work] {
+        for (const std::string& damage : work->damage) {
+          outcomes_.report_damage(damage + "; it is removed");
+        }
+        // While a synchronisation goes on, what it stages is of no history yet.
+        std::optional<Standing> standing = outcomes_.standing();
+        is_purging_ = standing && work->whole >= options_.retain;
+        if (!is_purging_) return;
+        log_.purge(work->stored[options_.retain - 1], standing->votes, [this](Zxid base) {
+          is_purging_ = false;
+          outcomes_.purged(base);
+        });
+      });
+}
+
+void Snapshotter::keep_diverged(std::shared_ptr<tree::Tree> tree) {
+  if (is_busy_) return;  // it walks that tree
+  auto status = std::make_shared<DiskStatus>();
+  environment_.run_background(
+      [this, tree, status] { *status = store_.write_diverged(*tree); },
+      [this, status, zxid = tree->last_zxid()] {
+        outcomes_.log(LogLevel::kWarning,
+                      status->ok() ? fmt::format("what it had is kept as {}",
+                                                 SnapshotStore::diverged_name(zxid))
+                                   : fmt::format("what it had is not kept: {}", status->message()));
+      });
+}
+
+// ---- of a leader's
+
+void Snapshotter::store_incoming() {
+  incoming_waits_ = is_busy_;
+  if (!incoming_waits_) write_incoming();
+}
+
+// The file is on disk before the log group that makes it the base.
+void Snapshotter::write_incoming() {
+  LinkId link = incoming_link_;
+  if (!incoming_ || !outcomes_.is_up(link)) return;
+  auto status = std::make_shared<DiskStatus>();
+  std::shared_ptr<tree::Tree> tree = incoming_;
+  log_.run(
+      [this, tree, status](const Log& log) {
+        remove_strays(log.ended_history());
+        remove_later(tree->last_zxid());
+        std::unique_ptr<tree::SnapshotCursor> cursor = tree->begin_snapshot();
+        *status = store_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
+          return cursor->next(out, options_.chunk_bytes);
+        });
+      },
+      [this, tree, link, status] {
+        if (status->is_full()) return outcomes_.full(*status, estimate_bytes(*tree));
+        if (!status->ok()) return environment_.die(status->message());
+        if (outcomes_.is_up(link) && incoming_) outcomes_.stored(link);
+      });
+}
+
+std::shared_ptr<tree::Tree> Snapshotter::take_incoming() {
+  if (incoming_) incoming_link_ = 0;
+  return std::exchange(incoming_, nullptr);
+}
+
+void Snapshotter::drop_incoming() {
+  incoming_.reset();
+  incoming_link_ = 0;
+}
+
+}  // namespace zabfs::consensus

@@ -1,0 +1,299 @@
+#include "consensus/snapshotter.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/sim_disk.h"
+#include "tree/snapshot.h"
+#include "unit/hand_lanes.h"
+
+namespace zabfs::consensus {
+namespace {
+
+constexpr LinkId kLink = 1;
+constexpr int64_t kTxns = 160;
+constexpr size_t kRetain = 2;
+
+Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
+
+// A txn only borrows its path.
+const std::string& path(uint32_t counter) {
+  static const std::vector<std::string> paths = [] {
+    std::vector<std::string> all;
+    for (int i = 0; i < 1'000; ++i) all.push_back("/" + std::to_string(i));
+    return all;
+  }();
+  return paths.at(counter);
+}
+
+class SnapshotterTest : public testing::Test {
+ protected:
+  SnapshotterTest() {
+    EXPECT_EQ(log_.at_rest().open().error, "");
+    EXPECT_TRUE(log_.at_rest().begin().ok());
+    history_.reset(Zxid{});
+  }
+
+  static void apply(tree::Tree& tree, Zxid at) {
+    tree::Txn txn;
+    txn.header.zxid = at;
+    txn.header.type = tree::OpCode::kCreate;
+    txn.body = tree::CreateTxn{path(at.counter()), "", tree::open_acl(), false, 1};
+    tree.apply(txn, nullptr);
+  }
+  // In the log, too.
+  void apply_up_to(uint32_t counter) {
+    std::vector<LogEntry> batch;
+    for (uint32_t next = tree_->last_zxid().counter() + 1; next <= counter; ++next) {
+      apply(*tree_, zxid(next));
+      history_.append(zxid(next));
+      batch.push_back(
+          {log_format::RecordType::kTxn, zxid(next), 0, make_payload(std::string(500, 'x'))});
+    }
+    ASSERT_TRUE(log_.at_rest().write(batch, Zxid{}).ok());
+  }
+  void take_at(uint32_t counter) {
+    apply_up_to(counter);
+    snapshotter_.take(tree_);
+    lanes_.run_all();
+  }
+  void put(Zxid at) {
+    tree::Tree tree;
+    std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
+    ASSERT_TRUE(store_
+                    .write(at, cursor->digest(),
+                           [&](std::string& out) { return cursor->next(out, 1u << 10); })
+                    .ok());
+  }
+  std::vector<Zxid> stored() { return store_.list(); }
+  // As a leader sends it.
+  void receive(Zxid at) {
+    auto tree = std::make_unique<tree::Tree>();
+    apply(*tree, at);
+    snapshotter_.begin_incoming(kLink);
+    snapshotter_.receive(std::move(tree));
+    snapshotter_.store_incoming();
+  }
+
+  HandLanes lanes_;
+  sim::SimDisk log_disk_{1}, snapshot_disk_{2};
+  SnapshotStore store_{snapshot_disk_};
+  LogPipeline log_{{4u << 10, 1u << 20}, lanes_, log_disk_, store_, {}};
+  std::shared_mutex tree_mutex_;
+  std::shared_ptr<tree::Tree> tree_ = std::make_shared<tree::Tree>();
+  History history_;
+  bool serves_ = true;
+  bool is_up_ = true;
+  int over_ = 0;
+  std::vector<LinkId> taken_in_;
+  std::vector<size_t> missing_bytes_;
+  std::vector<Zxid> bases_;
+  std::vector<std::string> damage_;
+  Snapshotter snapshotter_{
+      {ServerId{4}, kTxns, kRetain, 1u << 10},
+      lanes_,
+      store_,
+      log_,
+      tree_mutex_,
+      {[this]() -> std::optional<Snapshotter::Standing> {
+         if (!serves_) return std::nullopt;
+         return Snapshotter::Standing{history_, tree_->last_zxid(), true};
+       },
+       [this](LinkId) { return is_up_; }, [this] { ++over_; },
+       [this](LinkId link) { taken_in_.push_back(link); },
+       [this](const DiskStatus&, size_t bytes) { missing_bytes_.push_back(bytes); },
+       [this](Zxid base) { bases_.push_back(base); },
+       [this](const std::string& what) { damage_.push_back(what); },
+       [](LogLevel, const std::string&) {}}};
+};
+
+// ---- when one is due
+
+TEST_F(SnapshotterTest, IsDueAfterAboutSoManyTxns) {
+  snapshotter_.applied(kTxns * 3 / 4 - 1, 0);
+  EXPECT_FALSE(snapshotter_.is_due(true));
+  snapshotter_.applied(1, 0);
+  EXPECT_TRUE(snapshotter_.is_due(false));
+  take_at(1);
+  EXPECT_FALSE(snapshotter_.is_due(true));
+}
+
+TEST_F(SnapshotterTest, IsDueBehindAsMuchLogAsTheLastOneIsLong) {
+  snapshotter_.applied(1, 64u << 20);
+  EXPECT_FALSE(snapshotter_.is_due(true));
+  snapshotter_.applied(1, 1);
+  EXPECT_TRUE(snapshotter_.is_due(true));
+  snapshotter_.restart_at(zxid(9));
+  EXPECT_FALSE(snapshotter_.is_due(true));
+}
+
+TEST_F(SnapshotterTest, OneThatIsMissingIsTakenOnceTheNodeServes) {
+  take_at(1);
+  snapshotter_.want_again();
+  EXPECT_FALSE(snapshotter_.is_due(false));
+  EXPECT_TRUE(snapshotter_.is_due(true));
+  store_.remove(zxid(1));
+  take_at(1);  // although nothing has happened since
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(1)}));
+  EXPECT_FALSE(snapshotter_.is_due(true));
+}
+
+// ---- of its own
+
+TEST_F(SnapshotterTest, TakesOneAtATimeAndNoneOfTheSameTree) {
+  apply_up_to(1);
+  snapshotter_.take(tree_);
+  EXPECT_TRUE(snapshotter_.is_busy());
+  apply_up_to(2);
+  snapshotter_.take(tree_);
+  EXPECT_EQ(lanes_.background_.size(), 1u);
+  lanes_.run_all();
+  EXPECT_FALSE(snapshotter_.is_busy());
+  EXPECT_EQ(over_, 1);
+  EXPECT_EQ(snapshotter_.last(), zxid(1));
+  take_at(2);
+  snapshotter_.take(tree_);
+  EXPECT_TRUE(lanes_.background_.empty());
+}
+
+TEST_F(SnapshotterTest, ASnapshotIsExactAlthoughTxnsGoOn) {
+  apply_up_to(2);
+  snapshotter_.take(tree_);
+  apply_up_to(4);
+  lanes_.run_all();
+  std::string problem;
+  std::unique_ptr<tree::Tree> loaded = store_.load(zxid(2), problem);
+  ASSERT_TRUE(loaded) << problem;
+  EXPECT_NE(loaded->find("/2"), nullptr);
+  EXPECT_EQ(loaded->find("/3"), nullptr);
+}
+
+TEST_F(SnapshotterTest, OneThatFindsNoRoomIsGivenUp) {
+  snapshot_disk_.set_capacity(10);
+  take_at(1);
+  EXPECT_TRUE(stored().empty());
+  EXPECT_EQ(over_, 1);
+  EXPECT_EQ(snapshotter_.last(), Zxid{});
+  EXPECT_TRUE(missing_bytes_.empty());  // it is no reason to leave a role
+}
+
+// ---- what stays
+
+TEST_F(SnapshotterTest, RemovesSnapshotsOfNoHistory) {
+  put(Zxid::make(7, 1));
+  put(Zxid::make(0, 9));
+  serves_ = false;
+  take_at(1);
+  EXPECT_EQ(stored().size(), 3u);  // it may be one that is coming in
+  serves_ = true;
+  take_at(2);
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(2), zxid(1)}));
+}
+
+TEST_F(SnapshotterTest, OlderOnesGoWithTheLogThatTheyNeed) {
+  take_at(5);
+  take_at(20);
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(20), zxid(5)}));
+  take_at(40);
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(40), zxid(20)}));
+  EXPECT_GT(bases_.back(), Zxid{});
+  EXPECT_LE(bases_.back(), zxid(20));
+  EXPECT_FALSE(snapshotter_.is_purging());
+}
+
+TEST_F(SnapshotterTest, ADamagedOneIsRemovedAndCountsForNothing) {
+  take_at(5);
+  take_at(20);
+  for (const std::string& name : snapshot_disk_.list()) {
+    if (name.ends_with(std::string("14"))) snapshot_disk_.rot(name, 60);  // of (1,20)
+  }
+  take_at(40);
+  EXPECT_EQ(damage_.size(), 1u);
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(40), zxid(5)}));
+}
+
+TEST_F(SnapshotterTest, NothingIsPurgedOnceTheNodeServesNoMore) {
+  take_at(5);
+  take_at(20);
+  size_t purges = bases_.size();
+  apply_up_to(40);
+  snapshotter_.take(tree_);
+  HandLanes::run_one(lanes_.background_);
+  EXPECT_TRUE(snapshotter_.is_purging());
+  serves_ = false;
+  lanes_.run_all();
+  EXPECT_FALSE(snapshotter_.is_purging());
+  EXPECT_EQ(bases_.size(), purges);
+  EXPECT_EQ(stored().size(), 3u);
+}
+
+TEST_F(SnapshotterTest, ATreeThatDivergedIsKeptOnce) {
+  apply_up_to(1);
+  snapshotter_.keep_diverged(tree_);
+  lanes_.run_all();
+  apply_up_to(2);
+  snapshotter_.keep_diverged(tree_);
+  lanes_.run_all();
+  EXPECT_TRUE(snapshot_disk_.exists(SnapshotStore::diverged_name(zxid(1))));
+  EXPECT_FALSE(snapshot_disk_.exists(SnapshotStore::diverged_name(zxid(2))));
+  EXPECT_TRUE(stored().empty());
+}
+
+// ---- of a leader's
+
+TEST_F(SnapshotterTest, ALeadersIsOnTheDiskBeforeAnybodyIsTold) {
+  receive(zxid(5));
+  EXPECT_TRUE(snapshotter_.is_incoming());
+  EXPECT_TRUE(taken_in_.empty());
+  lanes_.run_all();
+  EXPECT_EQ(taken_in_, (std::vector<LinkId>{kLink}));
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(5)}));
+  EXPECT_NE(snapshotter_.take_incoming(), nullptr);
+  EXPECT_FALSE(snapshotter_.is_incoming());
+  EXPECT_EQ(snapshotter_.take_incoming(), nullptr);
+}
+
+TEST_F(SnapshotterTest, NoneOfItsOwnIsTakenWhileALeadersComesIn) {
+  receive(zxid(5));
+  apply_up_to(1);
+  snapshotter_.take(tree_);
+  EXPECT_FALSE(snapshotter_.is_busy());
+}
+
+// The example of snapshotter.h.
+TEST_F(SnapshotterTest, ALeadersWaitsForOneOfItsOwnAndTakesItsPlace) {
+  apply_up_to(6);
+  snapshotter_.take(tree_);
+  serves_ = false;
+  receive(zxid(3));
+  EXPECT_TRUE(lanes_.io_.empty());
+  lanes_.run_all();
+  EXPECT_EQ(taken_in_, (std::vector<LinkId>{kLink}));
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(3)}));
+}
+
+TEST_F(SnapshotterTest, ALeadersThatFindsNoRoomSaysAboutHowMuchItNeeds) {
+  snapshot_disk_.set_capacity(10);
+  receive(zxid(5));
+  lanes_.run_all();
+  EXPECT_TRUE(taken_in_.empty());
+  ASSERT_EQ(missing_bytes_.size(), 1u);
+  EXPECT_GT(missing_bytes_[0], 0u);
+}
+
+TEST_F(SnapshotterTest, NobodyIsToldOfALeadersWhoseLinkIsGone) {
+  receive(zxid(5));
+  is_up_ = false;
+  lanes_.run_all();
+  EXPECT_TRUE(taken_in_.empty());
+  snapshotter_.drop_incoming();
+  EXPECT_FALSE(snapshotter_.is_incoming());
+  EXPECT_EQ(snapshotter_.incoming(), nullptr);
+}
+
+}  // namespace
+}  // namespace zabfs::consensus
