@@ -31,6 +31,7 @@
 #include "consensus/lane.h"
 #include "consensus/service.h"
 #include "fsd/fuse/config.h"
+#include "fsd/fuse/file_locks.h"
 #include "fsd/fuse/handle_table.h"
 #include "fsd/fuse/kernel.h"
 #include "fsd/fuse/landing_threads.h"
@@ -138,20 +139,6 @@ class Mount : public consensus::ReplicaListener {
     fuse_pollhandle* poll = nullptr;
   };
   using ControlPtr = std::shared_ptr<ControlFile>;
-  // Whose a lock is: a handle's (flock) or a process's (fcntl), by the kernel's lock owner. For
-  // flock that one won't do: it is made of an address, which the next open may get while the
-  // RELEASE of who had it before is on its way.
-  enum class LockOwner { kHandle, kProcess };
-  struct LockKey {
-    LockOwner kind;
-    uint64_t owner;
-    KernelNode node;
-    auto operator<=>(const LockKey&) const = default;
-  };
-  struct HeldLock {
-    LockTicket ticket;
-    uint64_t handle;  // through which it was taken
-  };
 
   // -- answering
   using Completion = consensus::Replica::Completion;
@@ -315,14 +302,13 @@ class Mount : public consensus::ReplicaListener {
   void queue_replays();
 
   // -- locks
-  void lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
+  void lock(fuse_req_t req, const Node& node, const FileLocks::Key& key, uint64_t handle,
             std::optional<LockMode> mode, bool wait);
-  void take_lock(const RequestPtr& request, const Node& node, LockKey key, uint64_t handle,
-                 LockMode mode, bool wait);
-  void unlock(LockKey key, std::function<void()> done);
-  void unlock_released(uint64_t handle, KernelNode node);
-  void give_up(LockKey key, uint64_t handle, std::function<void()> done);
+  void take_lock(const RequestPtr& request, const Node& node, const FileLocks::Key& key,
+                 uint64_t handle, LockMode mode, bool wait);
+  void give_up(const FileLocks::Key& key, uint64_t handle, std::function<void()> done);
   void lock_granted(uint64_t handle);
+  void lock_given_up(uint64_t handle);
   void lock_lost(uint64_t handle);
 
   consensus::Service& service_;
@@ -358,7 +344,10 @@ class Mount : public consensus::ReplicaListener {
   std::map<std::string, tree::Kind> kinds_;   // the same: of znodes that it may make another kind
   std::vector<ReplayOp> replays_;             // the same
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
-  std::map<LockKey, HeldLock> held_locks_;
+  FileLocks file_locks_{room_.locks(),
+                        {[this](uint64_t handle) { lock_granted(handle); },
+                         [this](uint64_t handle) { lock_given_up(handle); },
+                         [this](uint64_t handle) { lock_lost(handle); }}};
   std::atomic<bool> has_posix_locks_{false};  // fcntl was used: closes are to be heard of
 
   LandingThreads landing_;

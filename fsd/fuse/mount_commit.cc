@@ -99,18 +99,18 @@ void Mount::commit_and_tell(const FilePtr& file, std::function<void(int)> tell) 
 
 void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   pid_t pid = fuse_req_ctx(req)->pid;
-  LockKey owner{LockOwner::kProcess, info->lock_owner, id};
+  FileLocks::Key owner{FileLocks::Owner::kProcess, info->lock_owner, id};
   RequestPtr request = hold(req);
   if (ControlPtr control = find_control(info)) {
     return on_strand([this, request, control, owner] {
-      unlock(owner, [] {});  // POSIX locks end with any close by their owner
+      file_locks_.unlock(owner, [] {});  // POSIX locks end with any close by their owner
       control->handle->flush([request](int error) { request->reply(error); });
     });
   }
   FilePtr file = files_.find(info->fh);
   on_strand([this, request, file, pid, owner] {
     auto reply = [this, request, owner](int error) {
-      unlock(owner, [request, error] { request->reply(error); });
+      file_locks_.unlock(owner, [request, error] { request->reply(error); });
     };
     if (!file) return reply(0);
     if (file->written.waits_at_flush(pid == file->opener)) return reply(0);
@@ -152,7 +152,7 @@ void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   on_strand([this, request = hold(req), id, number] {
     release_control(number);
     FilePtr file = files_.take(number);
-    auto unlock = [this, id, number] { unlock_released(number, id); };
+    auto unlock = [this, id, number] { file_locks_.unlock_handle(number, id); };
     if (file) {
       commit_file(file, [this, file, unlock](int) {
         if (!file->release_noted.empty()) releases_.open(file->release_noted);
