@@ -75,8 +75,8 @@ void AdminServer::stop() {
 
 void AdminServer::accept() {
   auto socket = std::make_shared<tcp::socket>(io_);
-  consensus::accept_next(acceptor_, *socket, pause_, [this, socket](bool came) {
-    if (came && open_ < max_connections_) admit(std::move(*socket));
+  consensus::accept_next(acceptor_, *socket, pause_, [this, socket](error_code error) {
+    if (!error && open_ < max_connections_) admit(std::move(*socket));
     accept();
   });
 }

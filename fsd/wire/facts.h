@@ -1,10 +1,18 @@
 // What a server tells of itself, to four-letter words and to the admin port.
+//
+// `Facts` looks it up at the moment it is asked, on the strand.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "consensus/host.h"
+#include "fsd/wire/budget.h"
+#include "fsd/wire/config.h"
+#include "fsd/wire/connection_table.h"
+#include "fsd/wire/reads.h"
+#include "fsd/wire/stats.h"
 #include "tree/types.h"
 
 namespace zabfs::fsd::wire {
@@ -43,6 +51,29 @@ struct ConnectionFacts {
   tree::Zxid last_zxid;
   int64_t last_response_ms = 0;  // ago
   int64_t last_latency_ms = 0, min_latency_ms = 0, avg_latency_ms = 0, max_latency_ms = 0;
+};
+
+class Facts {
+ public:
+  struct Sources {
+    consensus::Host& host;
+    const WireConfig& config;
+    const ConnectionTable& connections;
+    WatchBoard& watches;
+    const ServerStats& stats;
+    const Budget& budget;
+  };
+
+  explicit Facts(const Sources& sources) : sources_(sources) {}
+
+  ServerFacts server() const;
+  std::vector<ConnectionFacts> connections() const;
+
+ private:
+  std::string state() const;
+
+  const Sources sources_;
+  const Clock::time_point started_ = Clock::now();
 };
 
 }  // namespace zabfs::fsd::wire

@@ -1,17 +1,15 @@
-// The wire server's part that tells of itself.
+#include "fsd/wire/facts.h"
+
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <filesystem>
-
-#include "fsd/wire/server.h"
 
 namespace zabfs::fsd::wire {
 
 namespace fs = std::filesystem;
 using consensus::Role;
 using tree::OpCode;
-using tree::SessionId;
 
 namespace {
 
@@ -65,8 +63,8 @@ int64_t in_ms(Time time) {
 
 }  // namespace
 
-std::string WireServer::state() const {
-  const consensus::Replica& replica = host_.replica();
+std::string Facts::state() const {
+  const consensus::Replica& replica = sources_.host.replica();
   if (replica.config().is_standalone()) return "standalone";
   switch (replica.zab().role()) {
     case Role::kLeading:
@@ -81,31 +79,29 @@ std::string WireServer::state() const {
   return "follower";
 }
 
-ServerFacts WireServer::facts() {
-  const consensus::Replica& replica = host_.replica();
+ServerFacts Facts::server() const {
+  const consensus::Replica& replica = sources_.host.replica();
   const tree::Tree& tree = replica.tree();
+  const ServerStats& stats = sources_.stats;
   ServerFacts facts;
   facts.state = state();
   facts.serving = replica.is_serving();
-  facts.received = stats_.received;
-  facts.sent = stats_.sent;
-  facts.outstanding = static_cast<int64_t>(budget_.requests());
-  if (uint64_t count = stats_.latency_count; count > 0) {
-    facts.latency_ms_min = stats_.latency_ms_min;
-    facts.latency_ms_max = stats_.latency_ms_max;
-    facts.latency_ms_avg = static_cast<double>(stats_.latency_ms_sum) / static_cast<double>(count);
+  facts.received = stats.received;
+  facts.sent = stats.sent;
+  facts.outstanding = static_cast<int64_t>(sources_.budget.requests());
+  if (uint64_t count = stats.latency_count; count > 0) {
+    facts.latency_ms_min = stats.latency_ms_min;
+    facts.latency_ms_max = stats.latency_ms_max;
+    facts.latency_ms_avg = static_cast<double>(stats.latency_ms_sum) / static_cast<double>(count);
   }
-  {
-    std::lock_guard lock(connections_mutex_);
-    facts.connections = connections_.size();
-  }
+  facts.connections = sources_.connections.size();
   facts.zxid = tree.last_zxid();
   facts.znodes = tree.node_count();
   facts.sessions = tree.sessions().size();
   for (const auto& [session, ignored] : tree.sessions()) {
     facts.ephemerals += tree.ephemerals_of(session).size();
   }
-  facts.watches = watches_.with([](tree::WatchTables& tables) { return tables.count(); });
+  facts.watches = sources_.watches.with([](tree::WatchTables& tables) { return tables.count(); });
   facts.data_bytes = tree.data_bytes();
   facts.open_files = open_files();
   rlimit limit = {};
@@ -114,30 +110,30 @@ ServerFacts WireServer::facts() {
   facts.quorum_size = replica.zab().ensemble().voter_count();
   if (facts.state == "leader") facts.synced_followers = replica.synced_voter_count() - 1;
   facts.uptime_ms = in_ms(Clock::now() - started_);
-  facts.snapshot_bytes = bytes_under(config_.data_dir);
-  facts.log_bytes = bytes_under(config_.data_log_dir);
+  facts.snapshot_bytes = bytes_under(sources_.config.data_dir);
+  facts.log_bytes = bytes_under(sources_.config.data_log_dir);
   return facts;
 }
 
-std::vector<ConnectionFacts> WireServer::connection_facts() const {
+std::vector<ConnectionFacts> Facts::connections() const {
   std::vector<ConnectionFacts> all;
-  std::lock_guard lock(connections_mutex_);
-  for (const auto& [number, c] : connections_) {
-    std::lock_guard one(c->mutex);
-    const ConnectionStats& stats = c->stats;
+  for (const ConnectionPtr& connection : sources_.connections.all()) {
+    Connection::Locked locked = connection->lock();
+    const ConnectionStats& stats = locked->stats();
     ConnectionFacts& facts = all.emplace_back();
-    facts.address = c->address + ":" + std::to_string(c->port);
-    facts.receives = c->phase == Phase::kOpen;
-    facts.queued = c->waiting.size();
+    facts.address = connection->name();
+    facts.receives = locked->phase() == Phase::kOpen;
+    facts.queued = locked->requests().size();
     facts.received = stats.received;
     facts.sent = stats.sent;
-    facts.session = c->session;
-    facts.timeout_ms = c->timeout_ms;
+    facts.session = locked->client().session;
+    facts.timeout_ms = locked->client().timeout_ms;
     facts.last_op = op_name(stats.last_op);
-    facts.established_ms = in_ms(c->since.time_since_epoch());
+    facts.established_ms = in_ms(connection->since().time_since_epoch());
     facts.last_cxid = stats.last_cxid;
     facts.last_zxid = stats.last_zxid;
-    facts.last_response_ms = in_ms(Clock::now() - std::max(stats.last_answer, c->since_steady));
+    facts.last_response_ms =
+        in_ms(Clock::now() - std::max(stats.last_answer, connection->since_steady()));
     facts.last_latency_ms = stats.last_latency_ms;
     facts.min_latency_ms = stats.latency_ms_min == INT64_MAX ? 0 : stats.latency_ms_min;
     facts.avg_latency_ms =
@@ -145,21 +141,6 @@ std::vector<ConnectionFacts> WireServer::connection_facts() const {
     facts.max_latency_ms = stats.latency_ms_max;
   }
   return all;
-}
-
-void WireServer::reset_connection_stats() {
-  std::lock_guard lock(connections_mutex_);
-  for (const auto& [number, connection] : connections_) {
-    std::lock_guard one(connection->mutex);
-    connection->stats = {};
-  }
-}
-
-SessionId WireServer::session_of(tree::Watcher watcher) const {
-  ConnectionPtr connection = find(watcher);
-  if (!connection) return {};
-  std::lock_guard lock(connection->mutex);
-  return connection->session;
 }
 
 }  // namespace zabfs::fsd::wire

@@ -1,0 +1,75 @@
+// The writes of clients, from their arrival on the strand to their answers; and the reads that wait
+// behind them.
+//
+// `submit` brings a write to the replica. When the write is committed and applied here, its answer
+// goes into the connection's queue, and the queue is drained: the replica runs the completion
+// before the next txn is applied, so the reads behind the write see the state that it has made.
+//
+// A sync (ZooKeeper's) is a barrier of the connection. The replica takes writes and barriers
+// independently of each other. So whatever comes behind a sync is held here until the sync is
+// answered:
+//   1. The client sends a sync and write B. The sync asks the leader.
+//   2. B, if it were submitted now, could be applied before the sync is answered, and a read
+//      between the two would show it.
+//   3. The sync is answered. B is submitted.
+//
+// A client learns of every write what became of it. Where that is not known, or where its session
+// is another server's by now, its connection is closed instead.
+//
+// Limits: those of the connections' queues.
+//
+// On the strand.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+
+#include "consensus/host.h"
+#include "fsd/wire/client_sessions.h"
+#include "fsd/wire/connection.h"
+#include "fsd/wire/read_answers.h"
+#include "fsd/wire/send_list.h"
+#include "tree/request.h"
+#include "tree/tree.h"
+
+namespace zabfs::fsd::wire {
+
+// A write on its way to the tree.
+struct Submission {
+  ConnectionPtr connection;
+  RequestQueue::Number number;  // of the request that waits
+  int32_t xid = 0;
+  tree::Request request;
+};
+
+class ClientWrites {
+ public:
+  ClientWrites(consensus::Host& host, ClientSessions& sessions, ReadAnswers& answers,
+               SendList& to_send)
+      : host_(host), sessions_(sessions), answers_(answers), to_send_(to_send) {}
+
+  // The first request is given this number (cxid), within which they rise.
+  void start(int32_t first_cxid) { next_cxid_ = first_cxid; }
+  void submit(Submission submission);
+  // Answers what may be answered: there is room again.
+  void go_on(const ConnectionPtr& connection);
+  // The connection is gone.
+  void forget(const Connection& connection) { behind_sync_.erase(connection.number()); }
+
+ private:
+  void answer(const Submission& submission, const tree::Outcome& outcome);
+  std::string encode(const Submission& submission, const tree::Outcome& outcome) const;
+  void synced(const Submission& sync, const tree::Outcome& outcome);
+  void drain(Connection& connection, Connection::Locked& locked);
+
+  consensus::Host& host_;
+  ClientSessions& sessions_;
+  ReadAnswers& answers_;
+  SendList& to_send_;
+  // By connection: what came behind a sync that is not answered yet.
+  std::unordered_map<uint64_t, std::deque<Submission>> behind_sync_;
+  int32_t next_cxid_ = 1;
+};
+
+}  // namespace zabfs::fsd::wire
