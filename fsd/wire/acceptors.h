@@ -1,9 +1,11 @@
 // The doors of the client port: a TCP port, a TCP port with TLS, a Unix-domain socket. Each is open
 // if zoo.cfg names it.
 //
-// Whoever comes is brought to `arrived` with what the door knows of him: his address, or on the
-// kernel's word his user. Whether there is room for one more connection is not decided here
-// (connection_table.h).
+// A door hands each accepted socket to `arrived`, with a `Visitor`: the peer's address, or for a
+// Unix-domain socket the peer's user, on the kernel's word. The number of connections is no concern
+// of a door (connection_table.h). A socket whose peer is gone already is dropped.
+//
+// Out of file descriptors, a door rests for a moment and tries again (consensus/tcp_listen.h).
 //
 // Threads: `listen`, `start` and `stop` by the server's owner, in this order. `arrived` runs on the
 // io context's threads, one call at a time for each door.

@@ -1,10 +1,12 @@
-// What clients prove on their connections: `addAuth`, SASL, and whether that is enough to ask for
-// anything (FORMATS.md 1.4, 1.15; Java: AuthenticationHelper).
+// Serves the requests by which clients prove who they are: `addAuth` and SASL. Also refuses those
+// who have to prove something first (enforce.auth.schemes). FORMATS.md 1.4, 1.15; Java:
+// AuthenticationHelper.
 //
-// Both kinds of request are answered at once, before whatever waits on the connection, as Java does
-// it. Each method appends its answer to the connection's answers. After a failure the connection is
-// over: clients take AUTHFAILED for its end, and no other code of an addAuth is told to those who
-// use them.
+// Like Java, this server answers these requests at once, before the requests that wait on the
+// connection. Each method appends its answer to the connection's output.
+//
+// A failure ends the connection. Client libraries take AUTHFAILED for its end, and report no other
+// error of an addAuth to the program.
 //
 // Called by the thread that received the request, with the connection's mutex.
 #pragma once

@@ -1,5 +1,5 @@
-// What all clients together make this node hold for them, and when that is too much: requests that
-// arrive and that are under way, and answers and events that wait to be collected.
+// The memory that all clients together make this node hold, and its limit: requests that arrive and
+// that are under way, and answers and events that wait to be collected.
 //
 // While it is short of room, a connection that has more under way than its share is not read from
 // until it has less; one that has little goes on as ever. If that is not enough, the connection
@@ -62,10 +62,10 @@ class Budget {
   size_t limit_bytes() const { return limit_bytes_; }
   size_t held_bytes() const { return held_bytes_.load(std::memory_order_relaxed); }
   size_t requests() const { return requests_.load(std::memory_order_relaxed); }
-  // A connection that holds no more than that is not cut off for what it holds. Whoever is idle
-  // keeps less than that. When clients have too much, somebody has more than that.
+  // A connection that holds no more than that is not cut off for it. An idle connection keeps less.
+  // When all together hold too much, at least one holds more than that.
   size_t least_to_cut() const { return std::clamp(kSmallBytes, share(), 2 * share()); }
-  // By a connection in a buffer that is empty.
+  // The memory that a connection keeps in an empty buffer.
   size_t kept_bytes() const { return std::min(kSmallBytes, share() / 4); }
 
  private:

@@ -192,7 +192,8 @@ void ClientSessions::name_touched() {
   for (const auto& [session, connection] : connections_) {
     if (!connection->take_heard() && !connection->lock()->may_be_unheard()) continue;
     if (local_.touch(session, host_.now_ms())) continue;
-    host_.replica().touch_session(session, connection->lock()->client().timeout_ms);
+    int32_t timeout_ms = connection->lock()->client().timeout_ms;
+    host_.replica().touch_session(session, timeout_ms);
   }
   end_local_sessions();
 }
@@ -227,7 +228,7 @@ void ClientSessions::standing_changed() {
   }
 }
 
-// Whoever was content with reads is to come again, and write.
+// Their clients are to connect anew, and can write then.
 void ClientSessions::close_read_only() {
   for (const auto& [session, connection] : connections_) {
     Connection::Locked locked = connection->lock();

@@ -1,5 +1,5 @@
-// The sessions of the clients at this server: each is opened or found for a connection, and is that
-// connection's until it ends or its client comes by another one.
+// The sessions of the clients at this server. A session is opened or found for a connection. It
+// belongs to that connection until the session ends, or its client connects anew.
 //
 // A connect request becomes one of these:
 //
@@ -46,8 +46,8 @@ class ClientSessions {
   void connect(const ConnectionPtr& connection, const ConnectRequest& request);
   // Whether the session is another connection's by now.
   bool is_of_another(tree::SessionId session, const ConnectionPtr& connection) const;
-  // What a local session asks for and the leader need not, or must not, hear of: its outcome.
-  // nullopt: the request goes to the leader.
+  // The outcome of a request that this server decides alone, because its session is local. nullopt:
+  // the request goes to the leader.
   std::optional<tree::Outcome> serve_locally(const tree::Request& request);
 
   // The connection is gone. Its session may live on.

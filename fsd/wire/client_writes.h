@@ -5,16 +5,17 @@
 // goes into the connection's queue, and the queue is drained: the replica runs the completion
 // before the next txn is applied, so the reads behind the write see the state that it has made.
 //
-// A sync (ZooKeeper's) is a barrier of the connection. The replica takes writes and barriers
-// independently of each other. So whatever comes behind a sync is held here until the sync is
-// answered:
-//   1. The client sends a sync and write B. The sync asks the leader.
-//   2. B, if it were submitted now, could be applied before the sync is answered, and a read
-//      between the two would show it.
-//   3. The sync is answered. B is submitted.
+// A sync (ZooKeeper's) is a barrier. The replica takes writes and barriers independently of each
+// other, so this class keeps them in order: it holds the requests behind a sync until the sync is
+// answered. Example:
+//   1. The client sends a sync, read R and write B. The sync asks the leader.
+//   2. If B were submitted now, it could be applied before the sync is answered. R, which is
+//   answered
+//      with the sync, would show it.
+//   3. The sync is answered, and R with it. B is submitted.
 //
-// A client learns of every write what became of it. Where that is not known, or where its session
-// is another server's by now, its connection is closed instead.
+// Every write gets an answer that says whether it took effect. If this server can't know that, or
+// the session has moved to another server, it closes the connection instead.
 //
 // Limits: those of the connections' queues.
 //
@@ -49,7 +50,7 @@ class ClientWrites {
                SendList& to_send)
       : host_(host), sessions_(sessions), answers_(answers), to_send_(to_send) {}
 
-  // The first request is given this number (cxid), within which they rise.
+  // The cxid of the first write. They rise from there.
   void start(int32_t first_cxid) { next_cxid_ = first_cxid; }
   void submit(Submission submission);
   // Answers what may be answered: there is room again.

@@ -3,16 +3,16 @@
 //
 // Bytes come in on a thread of the wire server, one thread at a time for a connection. That thread
 // answers reads itself when nothing of this connection waits before them. Answers to writes come on
-// the replica's strand, which then answers the reads behind them. Whoever has appended to the
-// answers sends them: no thread is woken for an answer.
+// the replica's strand, which then answers the reads behind them. The thread that has made an
+// answer sends it, so no other thread is woken for it.
 //
 // The socket has one sender at a time, as `send` holds the mutex. When the socket is full, the
 // wire server's thread waits for it, and sends the rest.
 //
 // A connection ends in two steps. `shut` is the decision, by any thread: nothing more passes, and
 // the client is told by its socket. Then the owner's `closed` runs on the connection's own thread,
-// which forgets the connection. Between the two, whoever holds a pointer to the connection may
-// still append to it, and nothing comes of that.
+// which forgets the connection. Between the two steps other threads may still hold a pointer to the
+// connection and append answers. These are never sent.
 //
 // Locks: the tree's (shared) before a connection's, a connection's before the watch board's and the
 // log's.
@@ -38,7 +38,7 @@ namespace zabfs::fsd::wire {
 class Connection;
 using ConnectionPtr = std::shared_ptr<Connection>;
 
-// Who came to one of the server's doors.
+// The peer of an accepted socket, as its door knows it.
 struct Visitor {
   std::string address;  // an IP address, or "uid 1000"
   uint16_t port = 0;
@@ -46,11 +46,11 @@ struct Visitor {
   tree::Identities identities;
 };
 
-// What a connection asks of the server that it belongs to. The first three are called on the
+// The server of a connection, as the connection sees it. The first three are called on the
 // connection's own thread and without its mutex.
 class ConnectionOwner {
  public:
-  // Bytes came, or those that are there may be taken now.
+  // Requests may be taken from `in`: bytes came, or the connection goes on after a pause.
   virtual void received(const ConnectionPtr& connection) = 0;
   // Reads were put off for want of room, and there is room.
   virtual void may_drain(const ConnectionPtr& connection) = 0;
@@ -67,7 +67,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::generic::stream_protocol::socket;
 
-  // The state, and the mutex as long as this lives.
+  // A handle to the state. It holds the connection's mutex as long as it lives.
   class Locked {
    public:
     explicit Locked(const Connection& connection)
@@ -82,7 +82,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     ConnectionState* state_;
   };
 
-  // What all connections of a server share. It outlives them.
+  // The objects that all connections of a server share. They outlive the connections.
   struct Server {
     ConnectionOwner& owner;
     Budget& budget;
@@ -106,27 +106,27 @@ class Connection : public std::enable_shared_from_this<Connection> {
   InBuffer& in() { return in_; }
   // The owner's `received` is called once bytes are there, or `closed`.
   void read();
-  // The same, by whoever has accepted it, and first of all.
+  // Begins reading. To be called once, by the thread that has accepted the socket.
   void start();
-  // The owner's `received` is called, behind what other connections have to do.
+  // The owner's `received` is called later, when other connections have had their turns.
   void take_later();
-  // Of what was taken, nothing is kept.
+  // Frees the memory of the frames that were taken.
   void forget_taken();
   // Closes the socket and frees what it holds. `closed` was called.
   void release();
 
   // ---- on any thread, without the mutex
-  // What there is, as far as the socket takes it.
+  // Sends the output, as far as the socket takes it. The rest follows by itself.
   void send();
   // Nothing more is read. It is shut once all that it is owed is sent.
   void finish();
   // Shuts it, and says why in the log.
   void refuse(const std::string& why);
-  // Closes the socket, on no thread's behalf: those of the server have ended.
+  // Closes the socket. The server's threads have ended.
   void abandon();
 
   // ---- with its mutex. `why` goes to the log.
-  // Nothing passes any more.
+  // Nothing is read or sent any more.
   void shut(Locked& locked);
   void cut(Locked& locked, const std::string& why);
   // Nothing more is read. The next `send` shuts it, once all that it is owed is sent.

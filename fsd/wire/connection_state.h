@@ -1,8 +1,8 @@
-// The state of one client connection, without its socket: how far it has come, who the client is,
-// which requests wait, what is to be sent, and how much of all that it may hold.
+// The state of one client connection, without its socket: its phase, its client, the requests that
+// wait, the output, and the memory of all that.
 //
-// `Connection` has the socket and the mutex, and lends the state to whoever holds the mutex
-// (`Connection::lock`). The state decides, and the caller acts on it:
+// `Connection` has the socket and the mutex. It gives out the state together with its mutex
+// (`Connection::lock`). The state decides, and the caller acts on the decision:
 //
 //   may_read_on    reading pauses while the connection has enough under way; `may_resume` says
 //                  when it goes on, and gives that answer once
@@ -11,12 +11,19 @@
 //   sweep          once a second: whether the connection is to be closed
 //   count          tells the budget of all clients what this one holds
 //
-// A connection goes through the phases in their order and leaves none out but kOpen. At any time it
-// may be closed (`close`): then nothing is sent, answered or read any more, and the budget counts
-// nothing of it but its requests, until `release`.
+// A connection goes through the phases in their order. It may skip some, and at any time it may be
+// closed (`close`). From then on nothing is read, answered or sent. The budget still counts its
+// requests until `release`, and nothing else of it.
 //
-// Limits: kMaxOutBytes of events and of answers that can't be put off. The connection is cut off
-// beyond them. The sweep has the limits in time.
+// Example of a client that is slow to read:
+//   1. It sends many reads. Their answers fill the socket, and 1 MiB of them is unsent.
+//   2. `may_read_on` says no. The thread that reads this connection leaves it.
+//   3. The client reads. `send` empties the output, and `may_resume` says yes, once. Whichever
+//   thread
+//      has called `send` hands the connection back to its own thread.
+//
+// Limits: kMaxOutBytes of unsent events, and of answers that can't be put off. The caller cuts the
+// connection off beyond them. The limits in time are those of `sweep`.
 //
 // Threading: under its connection's mutex, but for `counted_bytes`. Pure: time comes from the
 // caller.
@@ -47,7 +54,7 @@ enum class Phase {
   kOver,  // nothing more is read; closed once all is sent
 };
 
-// Who a connection speaks for.
+// The client of a connection.
 struct Client {
   tree::SessionId session;
   int32_t timeout_ms = 0;
@@ -130,7 +137,7 @@ class ConnectionState {
   bool has_too_much_unsent() const { return out_.unsent() > kMaxOutBytes; }
   // Tells the budget what it holds now.
   void count();
-  // What the budget was told last. Any thread.
+  // The bytes that the budget counts for it now. Any thread.
   size_t counted_bytes() const { return counted_bytes_.load(std::memory_order_relaxed); }
   // Once a second. `age`: since it was accepted. `is_short_for_long`: clients have had too much for
   // kMaxSweepsShort seconds.

@@ -31,7 +31,7 @@ class InBuffer {
   // For a decoder that appends by itself.
   std::string& bytes() { return bytes_; }
 
-  // What has arrived and is not taken.
+  // The bytes that are not taken.
   std::string_view left() const { return std::string_view(bytes_).substr(begin_); }
   // As the next frame says it, true or not; nullopt if not even that has arrived.
   std::optional<int32_t> next_length() const;

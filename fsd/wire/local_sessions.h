@@ -19,7 +19,7 @@ namespace zabfs::fsd::wire {
 
 class LocalSessions {
  public:
-  // What becomes of a request for a write.
+  // The way of a request for a write.
   enum class Course {
     kToLeader,  // as any other session's
     kUpgrade,   // the same, once the session is the ensemble's

@@ -1,4 +1,4 @@
-// What one client is to be sent: answers and events, from the moment they are made until the socket
+// The output of one connection: answers and events, from the moment they are made until the socket
 // has taken them.
 //
 // Answers are appended to `plain`. Without TLS the socket takes these bytes. With TLS the bytes
@@ -38,7 +38,7 @@ class OutBuffer {
     plain_.begin = 0;
   }
 
-  // What the socket is to take next. Empty: all was sent.
+  // The bytes for the socket to take next. Empty: all was sent.
   std::string_view next() const { return is_sealed_ ? sealed_.left() : plain_.left(); }
   void sent(size_t bytes) { (is_sealed_ ? sealed_ : plain_).begin += bytes; }
   // The socket takes no more now, or all was sent. Gives memory back: what was sent, or what is

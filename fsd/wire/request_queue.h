@@ -21,8 +21,8 @@
 //   2. A is applied. There is no room for the answer to R, and R is put off.
 //   3. B is applied.
 //   4. The client reads its answers. Now R is answered, and shows B.
-// With rule 5, R is answered in step 2 whatever the room. Since that has no end of its own, the
-// connection is cut off where too much waits (connection_state.h).
+// With rule 5, R is answered in step 2, without room. Such answers have a limit of their own: the
+// connection is cut off where they become too many (connection_state.h).
 //
 // The answers are handed out in turns:
 //
@@ -68,13 +68,13 @@ class RequestQueue {
  public:
   using Number = uint64_t;  // of a request, in order of arrival
 
-  // What becomes of a request that arrives now.
+  // The way of a request that arrives now.
   enum class Arrival {
     kNotNow,    // it is to stay where it is until the queue is not stalled any more
     kAnswered,  // it is a read and nothing waits before it: the tree answers it at once
     kQueued,    // it waits; or it is refused, as the caller sees fit
   };
-  // What may be done with the first request.
+  // The next step with the first request.
   enum class Next {
     kNothing,         // there is none, or it is a write without its answer
     kHandOut,         // its answer is there

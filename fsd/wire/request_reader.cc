@@ -151,7 +151,7 @@ bool RequestReader::take_request(Batch& batch, const InBuffer::Frame& frame) {
   return true;
 }
 
-// What waits for nothing, or is refused. False: the request waits.
+// Serves a request that waits for nothing, or refuses it. False: the request has to wait.
 bool RequestReader::serve_at_once(Batch& batch, Connection::Locked& locked, int32_t xid,
                                   OpCode type, std::string_view body) {
   Connection& c = *batch.connection;

@@ -44,7 +44,7 @@ class RequestReader {
  public:
   // Answers a four-letter word. On the strand.
   using AnswerWord = std::function<std::string(const std::string& word)>;
-  // Who serves what is not served here.
+  // They serve the requests that are not served here.
   struct Servers {
     ConnectionTable& connections;
     ClientSessions& sessions;
@@ -70,7 +70,7 @@ class RequestReader {
     std::string_view body;
     size_t begin;  // of its frame
   };
-  // What is taken of one connection in one call.
+  // The requests that one call takes from one connection.
   struct Batch {
     const ConnectionPtr& connection;
     std::vector<Read> reads;           // not answered yet

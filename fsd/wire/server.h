@@ -9,7 +9,7 @@
 //                                       received it, if nothing waits before it
 //     -> ClientWrites                   a write goes to `Replica::submit`, and is answered when it
 //                                       is committed and applied here; then the reads behind it
-//     -> Connection::send               by whoever made the answer
+//     -> Connection::send               on the thread that has made the answer
 //
 // ClientSessions has the sessions, and Sweeper closes connections that hold too much or do nothing.
 // This class puts these objects together, runs their threads, and listens to the replica for them.
