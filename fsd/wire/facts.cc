@@ -1,9 +1,11 @@
 #include "fsd/wire/facts.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <type_traits>
 
 namespace zabfs::fsd::wire {
 
@@ -62,6 +64,66 @@ int64_t in_ms(Time time) {
 }
 
 }  // namespace
+
+std::vector<NamedFact> monitored_facts(const ServerFacts& facts) {
+  return {{"version", std::string(kServerVersion)},
+          {"server_state", facts.state},
+          {"ephemerals_count", uint64_t{facts.ephemerals}},
+          {"num_alive_connections", uint64_t{facts.connections}},
+          {"avg_latency", facts.latency_ms_avg},
+          {"max_latency", facts.latency_ms_max},
+          {"min_latency", facts.latency_ms_min},
+          {"outstanding_requests", facts.outstanding},
+          {"znode_count", uint64_t{facts.znodes}},
+          {"global_sessions", uint64_t{facts.sessions}},
+          {"local_sessions", 0},
+          {"packets_received", facts.received},
+          {"packets_sent", facts.sent},
+          {"watch_count", uint64_t{facts.watches}},
+          {"approximate_data_size", uint64_t{facts.data_bytes}},
+          {"open_file_descriptor_count", facts.open_files},
+          {"max_file_descriptor_count", facts.max_files},
+          {"uptime", facts.uptime_ms},
+          {"quorum_size", uint64_t{facts.quorum_size}}};
+}
+
+std::vector<NamedFact> monitored_leader_facts(const ServerFacts& facts) {
+  if (facts.state != "leader") return {};
+  return {{"learners", uint64_t{facts.synced_followers}},
+          {"synced_followers", uint64_t{facts.synced_followers}}};
+}
+
+std::vector<ConnectionFact> session_facts(const ConnectionFacts& facts) {
+  if (facts.session == tree::SessionId{}) return {};
+  return {{"sid", "session_id", facts.session.value, true},
+          {"lop", "last_operation", facts.last_op},
+          {"est", "established", facts.established_ms},
+          {"to", "session_timeout", facts.timeout_ms},
+          {"lcxid", "last_cxid", facts.last_cxid, true},
+          {"lzxid", "last_zxid", facts.last_zxid.value, true},
+          {"lresp", "last_response_time", facts.last_response_ms},
+          {"llat", "last_latency", facts.last_latency_ms},
+          {"minlat", "min_latency", facts.min_latency_ms},
+          {"avglat", "avg_latency", facts.avg_latency_ms},
+          {"maxlat", "max_latency", facts.max_latency_ms}};
+}
+
+std::string text_of(const FactValue& value, bool is_hex) {
+  return std::visit(
+      [is_hex](const auto& of) -> std::string {
+        using Type = std::decay_t<decltype(of)>;
+        if constexpr (std::is_same_v<Type, std::string>) {
+          return of;
+        } else if constexpr (std::is_same_v<Type, double>) {
+          return fmt::format("{:.4f}", of);
+        } else if (is_hex) {
+          return fmt::format("0x{:x}", static_cast<std::make_unsigned_t<Type>>(of));
+        } else {
+          return std::to_string(of);
+        }
+      },
+      value);
+}
 
 std::string Facts::state() const {
   const consensus::Replica& replica = sources_.host.replica();
