@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <string>
 #include <type_traits>
+#include <utility>
 
 #include "consensus/replica.h"
 
@@ -17,31 +19,19 @@ using tree::OpCode;
 
 namespace {
 
+// Java: Request.op2String, cut to four letters.
 std::string op_name(OpCode type) {
-  switch (static_cast<int>(type)) {
-    case static_cast<int>(OpCode::kNotification):
-      return "NA";
-    case static_cast<int>(OpCode::kCreate):
-    case static_cast<int>(OpCode::kCreate2):
-      return "CREA";
-    case static_cast<int>(OpCode::kDelete):
-      return "DELE";
-    case static_cast<int>(OpCode::kExists):
-      return "EXIS";
-    case static_cast<int>(OpCode::kGetData):
-      return "GETD";
-    case static_cast<int>(OpCode::kSetData):
-      return "SETD";
-    case static_cast<int>(OpCode::kGetChildren):
-    case static_cast<int>(OpCode::kGetChildren2):
-      return "GETC";
-    case static_cast<int>(OpCode::kPing):
-      return "PING";
-    case static_cast<int>(OpCode::kMulti):
-      return "MULT";
-    default:
-      return "OP" + std::to_string(static_cast<int>(type));
+  static constexpr std::pair<OpCode, const char*> kNames[] = {
+      {OpCode::kNotification, "NA"},   {OpCode::kCreate, "CREA"},
+      {OpCode::kCreate2, "CREA"},      {OpCode::kDelete, "DELE"},
+      {OpCode::kExists, "EXIS"},       {OpCode::kGetData, "GETD"},
+      {OpCode::kSetData, "SETD"},      {OpCode::kGetChildren, "GETC"},
+      {OpCode::kGetChildren2, "GETC"}, {OpCode::kPing, "PING"},
+      {OpCode::kMulti, "MULT"}};
+  for (auto [known, name] : kNames) {
+    if (known == type) return name;
   }
+  return "OP" + std::to_string(static_cast<int>(type));
 }
 
 uint64_t bytes_under(const std::string& directory) {
