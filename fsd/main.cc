@@ -64,8 +64,8 @@ int run(Config& config) {
   for (const std::string& warning : config.warnings) spdlog::warn(warning);
   bool is_configuration = false;
   if (!config.mount.point.empty()) {
-    std::string error = MountPoint::check(config.mount.point, is_configuration);
-    if (!error.empty()) return fail(error, is_configuration ? kBadConfiguration : kFailed);
+    Status usable = MountPoint::check(config.mount.point, is_configuration);
+    if (!usable.ok()) return fail(usable.why(), is_configuration ? kBadConfiguration : kFailed);
   }
   // Signals are taken by this thread alone; the others never see them.
   sigset_t signals;
@@ -101,8 +101,8 @@ int run(Config& config) {
   std::unique_ptr<Mount> mount;
   if (!config.mount.point.empty()) {
     mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir);
-    std::string error = mount->mount();
-    if (!error.empty()) return fail(error, kFailed);
+    Status mounted = mount->mount();
+    if (!mounted.ok()) return fail(mounted.why(), kFailed);
   }
   host.start();
   if (mount) mount->attach();  // before any client: it says whose a new tree's root is
@@ -164,7 +164,7 @@ int start(int argc, char** argv) {
   Config config;
   std::string error;
   if (!unprotected.empty()) {
-    error = MountPoint(unprotected).unprotect();
+    error = MountPoint(unprotected).unprotect().why();
     return error.empty() ? 0 : fail(error, kFailed);
   }
   if (config_file.empty() == data_dir.empty()) {

@@ -40,12 +40,12 @@
 #include <deque>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <unordered_map>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "fsd/fuse/node_table.h"
 #include "tree/bytes.h"
 
@@ -164,17 +164,18 @@ class PageCache {
     int64_t first_us, last_us;  // of the publications in it
     tree::Zxid last;
   };
-  Readers* find(KernelNode node);
-  void age(int64_t now_us);
+  Readers* find(KernelNode node) REQUIRES(mutex_);
+  void age(int64_t now_us) REQUIRES(mutex_);
 
   const int64_t calm_us_;
-  mutable std::mutex mutex_;  // guards all below; no lock is taken under it
-  std::deque<Published> published_;
-  tree::Zxid calm_;  // all up to here were visible for long enough
-  std::unordered_map<KernelNode, Readers> readers_;
-  std::unordered_map<KernelNode, int> writers_;
-  std::vector<KernelNode> changing_;
-  std::unordered_map<KernelNode, tree::Zxid> left_;  // pages of nodes without readers: of what
+  mutable Mutex mutex_;
+  std::deque<Published> published_ GUARDED_BY(mutex_);
+  tree::Zxid calm_ GUARDED_BY(mutex_);  // all up to here were visible for long enough
+  std::unordered_map<KernelNode, Readers> readers_ GUARDED_BY(mutex_);
+  std::unordered_map<KernelNode, int> writers_ GUARDED_BY(mutex_);
+  std::vector<KernelNode> changing_ GUARDED_BY(mutex_);
+  std::unordered_map<KernelNode, tree::Zxid> left_
+      GUARDED_BY(mutex_);  // pages of nodes without readers: of what
 };
 
 }  // namespace zabfs::fsd

@@ -1,7 +1,7 @@
 // What one handle has written: from the program's write to the outcome of its commit (DESIGN.md,
 // "Reads and writes").
 //
-// The class is pure: it knows no kernel, no thread and no clock. `Mount` owns one for each handle
+// The class is pure: it knows no kernel, no thread and no clock. Each handle owns one (`OpenFile`),
 // and does three things with it:
 //
 //   1. It passes on what the program does: `write`, `append`, `resize`. The buffer keeps it.
