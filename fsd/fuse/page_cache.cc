@@ -56,12 +56,14 @@ PageCache::Use PageCache::open(KernelNode node, uint64_t handle, pid_t thread,
   if (is_first) {
     readers.shown = current;
     auto left = left_.find(node);
-    readers.clean = left != left_.end() && left->second == current.mzxid;
-  } else if (readers.shown.mzxid != current.mzxid || readers.spoiled || readers.showing) {
+    bool are_left = left != left_.end() && left->second == current.mzxid;
+    readers.pages = are_left ? Pages::kWarm : Pages::kCold;
+  } else if (readers.shown.mzxid != current.mzxid || readers.spoiled ||
+             readers.pages == Pages::kTurning) {
     return Use::kDirect;
   }
   readers.handles[handle].threads.emplace(thread, Wait::kNone);
-  return readers.clean ? Use::kWarm : Use::kCold;
+  return readers.is_clean() ? Use::kWarm : Use::kCold;
 }
 
 void PageCache::close(KernelNode node, uint64_t handle) {
@@ -71,7 +73,8 @@ void PageCache::close(KernelNode node, uint64_t handle) {
   readers->handles.erase(handle);
   if (!readers->handles.empty()) return;
   left_.erase(node);
-  if (readers->clean && readers->cut && !readers->spoiled) left_[node] = readers->shown.mzxid;
+  if (readers->is_clean() && readers->is_cut() && !readers->spoiled)
+    left_[node] = readers->shown.mzxid;
   readers_.erase(node);
 }
 
@@ -114,10 +117,11 @@ PageCache::Told PageCache::tell(KernelNode node, tree::Zxid current, int64_t now
   MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return Told::kTake;
-  if (readers->showing) return Told::kWait;
+  if (readers->pages == Pages::kTurning) return Told::kWait;
   if (readers->shown.mzxid == current && !readers->spoiled) {
-    if (readers->changing || !readers->is_settled(now_us)) return Told::kOnce;
-    readers->asks = false;
+    bool is_changing = readers->attributes == Attributes::kChanging;
+    if (is_changing || !readers->is_settled(now_us)) return Told::kOnce;
+    readers->attributes = Attributes::kKept;
     return Told::kTake;
   }
   if (!readers->is_settled(now_us) && now_us < readers->shown_us + kStayingUs) return Told::kWait;
@@ -148,15 +152,17 @@ bool PageCache::must_forget(KernelNode node) {
   MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return true;
-  readers->changing = true;
   changing_.push_back(node);
-  return !std::exchange(readers->asks, true);
+  return std::exchange(readers->attributes, Attributes::kChanging) == Attributes::kKept;
 }
 
 void PageCache::end_change() {
   MutexLock lock(mutex_);
   for (KernelNode node : changing_) {
-    if (Readers* readers = find(node)) readers->changing = false;
+    Readers* readers = find(node);
+    if (readers != nullptr && readers->attributes == Attributes::kChanging) {
+      readers->attributes = Attributes::kAsked;
+    }
   }
   changing_.clear();
 }
@@ -171,9 +177,11 @@ std::optional<tree::Bytes> PageCache::pages(KernelNode node, uint64_t handle, in
   Readers& readers = found->second;
   // Its open is over, and with it the end of the pages that were there before.
   readers.read_us = now_us;
-  if (!readers.showing) {
-    if (readers.handles.contains(handle)) readers.clean = true;
-    if (!std::exchange(readers.cut, true)) readers.shown_us = now_us;
+  if (readers.pages == Pages::kCold && readers.handles.contains(handle)) {
+    readers.pages = Pages::kWarm;
+  } else if (readers.pages == Pages::kStretched) {
+    readers.pages = Pages::kTurned;
+    readers.shown_us = now_us;
   }
   return readers.shown.data;
 }
@@ -185,8 +193,9 @@ std::optional<PageCache::Found> PageCache::asked(KernelNode node, uint64_t handl
   if (readers == nullptr) return std::nullopt;
   auto reader = readers->handles.find(handle);
   if (reader != readers->handles.end()) reader->second.threads.emplace(thread, Wait::kNone);
-  bool spoiled = readers->spoiled || !readers->measured;
-  if (readers->shown.mzxid == current && !spoiled && !readers->showing) return std::nullopt;
+  bool spoiled = readers->spoiled || !readers->is_measured();
+  if (readers->shown.mzxid == current && !spoiled && readers->pages != Pages::kTurning)
+    return std::nullopt;
   return Found{readers->shown, spoiled};
 }
 
@@ -236,8 +245,8 @@ std::optional<Version> PageCache::show(KernelNode node, uint64_t handle,
     readers->shown = *version;
     for (auto& [number, reader] : readers->handles) reader.stays |= number != handle;
   }
-  readers->showing = readers->measured = readers->asks = true;
-  readers->clean = readers->cut = false;
+  readers->pages = Pages::kTurning;
+  if (readers->attributes == Attributes::kKept) readers->attributes = Attributes::kAsked;
   readers->waiting_us = 0;
   readers->spoiled = writers_.contains(node);
   readers->read_us = readers->shown_us = now_us;
@@ -248,8 +257,7 @@ void PageCache::showed(KernelNode node, int64_t now_us) {
   MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return;
-  readers->showing = false;
-  readers->clean = true;
+  if (readers->pages == Pages::kTurning) readers->pages = Pages::kStretched;
   readers->shown_us = now_us;
 }
 
