@@ -16,7 +16,7 @@
 
 #include "consensus/host.h"
 #include "fsd/admin/server.h"
-#include "fsd/config.h"
+#include "fsd/config/config.h"
 #include "fsd/fuse/mount.h"
 #include "fsd/fuse/mount_point.h"
 #include "fsd/fuse/replay_process.h"

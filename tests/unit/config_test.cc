@@ -1,4 +1,4 @@
-#include "fsd/config.h"
+#include "fsd/config/config.h"
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
