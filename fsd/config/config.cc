@@ -10,8 +10,10 @@ namespace zabfs::fsd {
 using consensus::Member;
 using tree::ServerId;
 
-std::string load_config(const std::string& file, Config& config) {
-  return ConfigReader(file, config).read().why();
+StatusOr<Config> load_config(const std::string& file) {
+  Config config;
+  if (Status status = ConfigReader(file, config).read(); !status.ok()) return status;
+  return config;
 }
 
 std::string describe_keys() {
@@ -63,15 +65,15 @@ std::vector<std::string> settings_of(const Config& config) {
   return lines;
 }
 
-std::string standalone_config(const std::string& data_dir, const std::string& mount,
-                              Config& config) {
+Config standalone_config(const std::string& data_dir, const std::string& mount_point) {
+  Config config;
   config.host.data_dir = data_dir;
-  config.mount.point = mount;
+  config.mount.point = mount_point;
   config.host.replica.zab.me = ServerId{1};
   std::map<ServerId, Member> members;
   members[ServerId{1}] = Member{"localhost", 0, 0, false, ""};
   config.host.replica.zab.ensemble = consensus::Ensemble(members);
-  return {};
+  return config;
 }
 
 }  // namespace zabfs::fsd
