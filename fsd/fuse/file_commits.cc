@@ -10,7 +10,8 @@ using tree::Outcome;
 
 namespace {
 
-constexpr int64_t kSoonMs = 800;
+// Of the time within which something is to be committed, when to begin.
+constexpr double kBegin = 0.8;
 
 }  // namespace
 
@@ -58,23 +59,24 @@ void FileCommits::commit(const FilePtr& file, Done done) {
   }
   if (!file->written.has_uncommitted()) return done(file->written.error());
   file->after_commit.push_back(std::move(done));
-  begin(file);
+  begin(file, true);
 }
 
-void FileCommits::begin(const FilePtr& file) {
+void FileCommits::begin(const FilePtr& file, bool is_asked) {
   std::optional<Node> node = nodes_.find(file->node);
   if (!node || node->gone) file->written.lose();
   std::optional<WriteBuffer::Commit> begun = file->written.begin_commit(
-      node && node->control != Control::kData ? node->czxid : file->written.czxid());
+      node && node->control != Control::kData ? node->czxid : file->written.czxid(), is_asked);
   note(*file);
   if (!begun) return over(*file, file->written.error());
-  send(file, *node, std::move(*begun));
+  // Without an answer in time it is unknown what became of it. The caller is told so; the commit
+  // itself goes on, and the next fsync or close waits for it again.
+  send(*node, std::move(*begun),
+       [this, file, is_asked](const Outcome& outcome) { answered(file, outcome, is_asked); });
 }
 
-void FileCommits::send(const FilePtr& file, const Node& node, WriteBuffer::Commit begun) {
-  // Without an answer in time it is unknown what became of it. Who waits is told so; the commit
-  // itself goes on, and the next fsync or close waits for it again.
-  auto answered = [this, file](const Outcome& outcome) { this->answered(file, outcome); };
+void FileCommits::send(const Node& node, WriteBuffer::Commit begun,
+                       const consensus::Completion& answered) {
   if (begun.appends) {
     tree::ExtAppend append{node.path, begun.czxid, std::move(begun.data)};
     writes_.commit(OpCode::kExtAppend, encode(append), answered, answered, {}, begun.session);
@@ -94,10 +96,10 @@ void FileCommits::send(const FilePtr& file, const Node& node, WriteBuffer::Commi
   writes_.commit(OpCode::kExtWrite, encode(write), answered, answered, {}, begun.session);
 }
 
-void FileCommits::answered(const FilePtr& file, const Outcome& outcome) {
+void FileCommits::answered(const FilePtr& file, const Outcome& outcome, bool is_asked) {
   WriteBuffer::Answer answer = file->written.commit_ended(outcome, committed(file->node));
   note(*file, answer);
-  if (answer.again) return begin(file);
+  if (answer.again) return begin(file, is_asked);
   over(*file, answer.error);
 }
 
@@ -112,10 +114,13 @@ void FileCommits::commit_and_tell(const FilePtr& file, Done tell) {
 }
 
 void FileCommits::commit_soon(const FilePtr& file) {
-  if (std::exchange(file->flush_timer, true)) return;
-  service_.post_after(kSoonMs, [this, file] {
+  if (commit_after_ms_ == 0 || std::exchange(file->flush_timer, true)) return;
+  auto begin_ms = static_cast<int64_t>(kBegin * static_cast<double>(commit_after_ms_));
+  service_.post_after(begin_ms, [this, file] {
     file->flush_timer = false;
-    if (file->written.is_dirty()) commit(file, [](int) {});
+    if (!file->written.commits_unasked()) return;
+    if (file->written.is_committing()) return commit_soon(file);
+    begin(file, false);
   });
 }
 

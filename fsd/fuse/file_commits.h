@@ -28,13 +28,14 @@ class FileCommits {
   using Done = std::function<void(int error)>;  // an errno
 
   FileCommits(consensus::Service& service, Notifications& notifications, NodeTable& nodes,
-              const NodeReader& reader, OwnWrites& writes, Writer& writer)
+              const NodeReader& reader, OwnWrites& writes, Writer& writer, int64_t commit_after_ms)
       : service_(service),
         notifications_(notifications),
         nodes_(nodes),
         reader_(reader),
         writes_(writes),
-        writer_(writer) {}
+        writer_(writer),
+        commit_after_ms_(commit_after_ms) {}
 
   // What is committed of a file; none if it is gone.
   std::optional<WriteBuffer::Committed> committed(KernelNode id) const;
@@ -46,13 +47,13 @@ class FileCommits {
   void commit(const FilePtr& file, Done done);
   // The same; `tell` gets the error of an append, too, that was refused when nobody waited for it.
   void commit_and_tell(const FilePtr& file, Done tell);
-  // Within a second.
+  // What a handle commits unasked, it commits after so long (zabfs.commitAfter).
   void commit_soon(const FilePtr& file);
 
  private:
-  void begin(const FilePtr& file);
-  void send(const FilePtr& file, const Node& node, WriteBuffer::Commit begun);
-  void answered(const FilePtr& file, const tree::Outcome& outcome);
+  void begin(const FilePtr& file, bool is_asked);
+  void send(const Node& node, WriteBuffer::Commit begun, const consensus::Completion& answered);
+  void answered(const FilePtr& file, const tree::Outcome& outcome, bool is_asked);
   static void over(OpenFile& file, int error);
 
   consensus::Service& service_;
@@ -61,6 +62,7 @@ class FileCommits {
   const NodeReader& reader_;
   OwnWrites& writes_;
   Writer& writer_;
+  const int64_t commit_after_ms_;  // 0: nothing is committed unasked
 };
 
 }  // namespace zabfs::fsd

@@ -62,9 +62,22 @@ void Files::open(const RequestPtr& request, const Node& node, fuse_file_info inf
   bool only_reads = (info.flags & O_ACCMODE) == O_RDONLY && (info.flags & O_TRUNC) == 0;
   if (only_reads) return open_znode(request, node, info);
   parts_.writes.when_writable(request, [this, request, node, info] {
-    parts_.turns.before_writing(node.id,
-                                [this, request, node, info] { open_znode(request, node, info); });
+    truncate_for_appends(request, node.id, info, [this, request, node, info] {
+      parts_.turns.before_writing(node.id,
+                                  [this, request, node, info] { open_znode(request, node, info); });
+    });
   });
+}
+
+// O_APPEND with O_TRUNC: what is written through the handle are appends, which others' appends come
+// between. So the truncation is committed by itself, before.
+void Files::truncate_for_appends(const RequestPtr& request, KernelNode id,
+                                 const fuse_file_info& info, std::function<void()> then) {
+  bool does = (info.flags & O_TRUNC) != 0 && (info.flags & O_APPEND) != 0;
+  if (!does) return then();
+  if (id == 0) return static_cast<void>(request->reply(ESTALE));  // the kernel looks it up, then
+  if (parts_.reader.data_of(id).view().empty()) return then();
+  truncate(request, id, 0, kTruncateTries, std::move(then));
 }
 
 void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_info info) {
@@ -132,10 +145,12 @@ void Files::create(const RequestPtr& request, const std::string& path, mode_t mo
         return static_cast<void>(request->reply(to_errno(outcome.error)));
       }
       KernelNode held = parts_.nodes.held(path);
-      parts_.turns.before_writing(held, [this, request, path, info, held] {
+      auto open = [this, request, path, info, held] {
         reply_created(request, path, info, false);
         parts_.turns.kernel_wrote(held);
-      });
+      };
+      truncate_for_appends(request, held, info,
+                           [this, held, open] { parts_.turns.before_writing(held, open); });
     };
     parts_.writes.commit(OpCode::kCreate2,
                          tree::create_body(path, "", acl, tree::kCreatePersistent), made);
@@ -228,7 +243,7 @@ void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::
                                    : written.write(bytes, static_cast<size_t>(offset), now);
   parts_.commits.note(*file, answer);
   if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
-  if (written.has_appended()) parts_.commits.commit_soon(file);
+  if (written.commits_unasked()) parts_.commits.commit_soon(file);
   if ((flags & (O_SYNC | O_DSYNC)) == 0) {
     request->reply_written(bytes.size());
     return parts_.turns.kernel_wrote(file->node);
@@ -305,12 +320,34 @@ void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_
     if (bytes > tree::kMaxDataBytes) return static_cast<void>(request->reply(EFBIG));
     return truncate(request, id, size, kTruncateTries, std::move(then));
   }
-  // ftruncate: one more write of this handle's.
-  WriteBuffer::Answer answer =
-      file->written.resize(bytes, parts_.commits.committed(id).value_or(WriteBuffer::Committed{}));
+  if (file->written.only_appends()) {  // a commit of its own, behind what was appended before
+    return parts_.commits.commit(file, [this, request, id, size, then = std::move(then)](int) {
+      truncate(request, id, size, kTruncateTries, then);
+    });
+  }
+  auto now = parts_.commits.committed(id).value_or(WriteBuffer::Committed{});
+  if (bytes == 0 && is_appended_by_others(*file, now)) {
+    // As logrotate's copytruncate does: its close would come too late for a condition.
+    return truncate(request, id, 0, kTruncateTries, [this, file, id, then = std::move(then)] {
+      if (auto after = parts_.commits.committed(id)) file->written.rebase(*after);
+      then();
+    });
+  }
+  // One more write of this handle's.
+  WriteBuffer::Answer answer = file->written.resize(bytes, now);
   parts_.commits.note(*file, answer);
   if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
   then();
+}
+
+// Somebody appended since the handle was opened, or has it open here to append.
+bool Files::is_appended_by_others(const OpenFile& file, const WriteBuffer::Committed& now) const {
+  if (file.written.has_uncommitted() || file.written.is_committing()) return false;
+  bool is_open = false;
+  files_.for_each([&](const OpenFile& other) {
+    is_open |= &other != &file && other.node == file.node && other.written.only_appends();
+  });
+  return is_open || file.written.others_appended(now);
 }
 
 void Files::resize_refused(uint64_t handle, int error) {

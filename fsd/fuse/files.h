@@ -104,6 +104,9 @@ class Files {
                 off_t offset, int flags);
   void truncate(const RequestPtr& request, KernelNode id, off_t size, int tries,
                 std::function<void()> then);
+  void truncate_for_appends(const RequestPtr& request, KernelNode id, const fuse_file_info& info,
+                            std::function<void()> then);
+  bool is_appended_by_others(const OpenFile& file, const WriteBuffer::Committed& now) const;
   void drop_setuid(const std::string& path);
   bool is_unheard_at_close(const OpenFile& file) const {
     return !file.writable && !parts_.locks.has_process_locks();

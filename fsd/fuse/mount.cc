@@ -40,7 +40,7 @@ Mount::Mount(consensus::Service& service, MountConfig config, std::string data_d
              [this](auto changes, const RenameSeen& rename) { files_.follow(changes, rename); }),
       answers_(nodes_, reader_, cache_, turns_, replayer_),
       replays_(service, nodes_, reader_, writes_, answers_, replayer_, config_.inotify),
-      commits_(service, kernel_, nodes_, reader_, writes_, writer_),
+      commits_(service, kernel_, nodes_, reader_, writes_, writer_, config_.commit_after_ms),
       files_({service, kernel_, nodes_, reader_, answers_, turns_, writes_, commits_, gate_,
               numbers_, session_, locks_}),
       changes_(service, reader_, answers_, writes_, files_),

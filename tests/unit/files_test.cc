@@ -134,6 +134,16 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
   std::string append(uint64_t handle, const std::string& text) {
     return write(handle, text, 0, O_WRONLY | O_APPEND);
   }
+  // ftruncate(2), with a disk that works.
+  std::string resize(uint64_t handle, off_t size) {
+    Asked asked = this->asked([&](const RequestPtr& request) {
+      on_strand([&] {
+        files_.resize(request, node_of(handle), size, handle, [request] { request->reply(0); });
+      });
+    });
+    settle();
+    return asked.answer();
+  }
   std::string read(uint64_t handle, off_t offset = 0) {
     Asked asked = this->asked([&](const RequestPtr& request) {
       files_.read(request, node_of(handle), 100, offset, info_of(handle, O_RDONLY));
@@ -223,7 +233,7 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
   NodeAnswers answers_{nodes_, reader_, cache_, turns_, replayer_};
   ReleaseGate gate_;
   HandleNumbers numbers_;
-  FileCommits commits_{*this, notifications_, nodes_, reader_, writes_, writer_};
+  FileCommits commits_{*this, notifications_, nodes_, reader_, writes_, writer_, 1'000};
   Files files_{{*this, notifications_, nodes_, reader_, answers_, turns_, writes_, commits_, gate_,
                 numbers_, session_, file_locks_}};
   Strings flushed_;
@@ -379,6 +389,98 @@ TEST_F(FilesTest, AnAppendIsCommittedUnaskedWithinASecond) {
   EXPECT_EQ(content("/log"), "a\nb\n");
   pass(1);
   EXPECT_EQ(content("/log"), "a\nb\nc\n");
+}
+
+TEST_F(FilesTest, AnAppenderTruncatesByACommitOfItsOwn) {
+  put("/log", "old\n");
+  uint64_t one = open("/log", O_WRONLY | O_APPEND), two = open("/log", O_WRONLY | O_APPEND);
+  append(one, "a\n");
+  EXPECT_EQ(resize(one, 0), "done 0");
+  EXPECT_EQ(content("/log"), "");
+  append(one, "b\n");
+  append(two, "c\n");
+  EXPECT_EQ(close_handle(two), "0");
+  pass(800);
+  EXPECT_EQ(content("/log"), "c\nb\n");
+  EXPECT_EQ(close_handle(one), "0");
+}
+
+TEST_F(FilesTest, AnOpenForAppendsThatTruncatesIsCommittedAndThenAppends) {
+  put("/log", "old\n");
+  uint64_t one = open("/log", O_WRONLY | O_APPEND | O_TRUNC);
+  EXPECT_EQ(content("/log"), "");
+  append(one, "a\n");
+  others_write("/log", "b\n");
+  pass(800);
+  EXPECT_EQ(content("/log"), "b\na\n");
+  EXPECT_EQ(close_handle(one), "0");
+}
+
+// ---- copytruncate
+
+TEST_F(FilesTest, ALogThatOthersAppendToIsEmptiedAtOnceAndWithoutACondition) {
+  put("/log", "a\n");
+  uint64_t rotate = open("/log", O_RDWR);
+  others_write("/log", "a\nb\n");
+  EXPECT_EQ(resize(rotate, 0), "done 0");
+  EXPECT_EQ(content("/log"), "");
+  others_write("/log", "c\n");
+  EXPECT_EQ(close_handle(rotate), "0");
+  EXPECT_EQ(content("/log"), "c\n");
+}
+
+TEST_F(FilesTest, AnEmptyingAloneHasNoConditionAtItsCloseEither) {
+  put("/log", "a\n");
+  uint64_t rotate = open("/log", O_RDWR);
+  EXPECT_EQ(resize(rotate, 0), "done 0");
+  EXPECT_EQ(content("/log"), "a\n");
+  others_write("/log", "a\nb\n");
+  EXPECT_EQ(close_handle(rotate), "0");
+  EXPECT_EQ(content("/log"), "");
+}
+
+TEST_F(FilesTest, AnEditThatEmptiesAndWritesKeepsItsCondition) {
+  put("/f", "one");
+  uint64_t editor = open("/f", O_RDWR);
+  others_write("/f", "two");
+  EXPECT_EQ(resize(editor, 0), "done 0");
+  write(editor, "ONE", 0);
+  EXPECT_EQ(close_handle(editor), std::to_string(ESTALE));
+  EXPECT_EQ(content("/f"), "two");
+}
+
+// ---- files that are held open
+
+TEST_F(FilesTest, AFileThatAHandleMadeIsCommittedWhileItIsOpen) {
+  uint64_t handle = create("/status", O_WRONLY | O_TRUNC);
+  write(handle, "10%\n", 0);
+  pass(799);
+  EXPECT_EQ(content("/status"), "");
+  pass(1);
+  EXPECT_EQ(content("/status"), "10%\n");
+  write(handle, "20%\n", 4);
+  pass(800);
+  EXPECT_EQ(content("/status"), "10%\n20%\n");
+  EXPECT_EQ(close_handle(handle), "0");
+}
+
+TEST_F(FilesTest, AFileThatSomebodyElseWroteIsNotCommittedUnasked) {
+  uint64_t handle = create("/f", O_WRONLY | O_TRUNC);
+  others_write("/f", "other");
+  write(handle, "mine", 0);
+  pass(5'000);
+  EXPECT_EQ(content("/f"), "other");
+  EXPECT_EQ(close_handle(handle), "0");  // it replaces the file, as any O_TRUNC
+  EXPECT_EQ(content("/f"), "mine");
+}
+
+TEST_F(FilesTest, AFileThatIsReplacedShowsNothingBeforeItsClose) {
+  put("/f", "old");
+  uint64_t handle = open("/f", O_WRONLY | O_TRUNC);
+  write(handle, "half", 0);
+  pass(5'000);
+  EXPECT_EQ(content("/f"), "old");
+  EXPECT_EQ(close_handle(handle), "0");
 }
 
 // ---- edits in place

@@ -346,9 +346,9 @@ TEST_F(WriteBufferTest, AWriteTakesTheAppendsBeforeItAlong) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   replace("another one's");
   append(handle, "+a");
-  EXPECT_TRUE(handle.has_appended());
+  EXPECT_TRUE(handle.commits_unasked());
   EXPECT_EQ(write(handle, "A"), 0);  // the program took O_APPEND away
-  EXPECT_FALSE(handle.has_appended());
+  EXPECT_FALSE(handle.commits_unasked());
   EXPECT_EQ(close(handle), 0);
   EXPECT_EQ(data(), "Another one's+a");
 }
@@ -357,7 +357,7 @@ TEST_F(WriteBufferTest, ASizeTakesTheAppendsBeforeItAlong) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
   EXPECT_EQ(handle.resize(4, now_).error, 0);
-  EXPECT_FALSE(handle.has_appended());
+  EXPECT_FALSE(handle.commits_unasked());
   EXPECT_EQ(close(handle), 0);
   EXPECT_EQ(data(), "old+");
 }
