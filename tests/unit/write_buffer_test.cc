@@ -327,21 +327,6 @@ TEST_F(WriteBufferTest, AnAppendThatACloseWaitedForIsToldByThatClose) {
   EXPECT_EQ(close(handle), 0);
 }
 
-TEST_F(WriteBufferTest, AppendsToATruncatedFileAreItsNewContents) {
-  WriteBuffer handle = open(O_WRONLY | O_TRUNC | O_APPEND);
-  append(handle, "one");
-  append(handle, ", two");
-  replace("another one's");
-  EXPECT_EQ(close(handle), 0);
-  EXPECT_EQ(data(), "one, two");
-  // From then on they are appends like others.
-  replace("another one's");
-  append(handle, ", three");
-  EXPECT_EQ(close(handle), 0);
-  EXPECT_EQ(data(), "another one's, three");
-  EXPECT_EQ(handle.image(now_), data());
-}
-
 TEST_F(WriteBufferTest, AWriteTakesTheAppendsBeforeItAlong) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   replace("another one's");
