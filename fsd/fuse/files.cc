@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <utility>
 
@@ -93,7 +94,7 @@ void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_in
   });
   if (!file) return static_cast<void>(request->reply(ESTALE));
   info.fh = file->number;
-  files_.add(info.fh, file);
+  parts_.open.add(file);
   if (file->written.is_only_truncated()) parts_.commits.note(*file);
   info.direct_io = use == PageCache::Use::kDirect;
   info.keep_cache = use == PageCache::Use::kWarm;
@@ -103,7 +104,7 @@ void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_in
   if (is_opened) return;
   // The opener was killed meanwhile: nothing was truncated.
   if (file->written.cancel_truncation()) parts_.commits.note(*file);
-  files_.take(info.fh);
+  parts_.open.take(info.fh);
 }
 
 void Files::reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
@@ -126,7 +127,7 @@ void Files::reply_created(const RequestPtr& request, const std::string& path, fu
   });
   if (!file) return static_cast<void>(request->reply(error));
   info.fh = file->number;
-  files_.add(info.fh, file);
+  parts_.open.add(file);
   if (file->written.is_only_truncated()) parts_.commits.note(*file);
   info.direct_io = 1;
   info.noflush = is_unheard_at_close(*file);
@@ -161,7 +162,7 @@ void Files::create(const RequestPtr& request, const std::string& path, mode_t mo
 
 void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t offset,
                  const fuse_file_info& info) {
-  FilePtr file = files_.find(info.fh);
+  FilePtr file = parts_.open.find(info.fh);
   if (!file) return static_cast<void>(request->reply(EBADF));
   if (file->lost) return static_cast<void>(request->reply(ESTALE));
   std::optional<Node> node = parts_.nodes.find(id);
@@ -176,6 +177,9 @@ void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t of
       tree::Bytes data = parts_.reader.data_of(id);
       return static_cast<void>(request->reply_bytes(part_of(data.view(), size, offset)));
     }
+  }
+  if (std::shared_ptr<Orphan> orphan = file->orphan) {
+    return static_cast<void>(request->reply_bytes(orphan->read(size, static_cast<size_t>(offset))));
   }
   if (file->writable) {
     return parts_.service.post([this, request, file, id, size, offset] {
@@ -213,7 +217,7 @@ void Files::read_committed(const RequestPtr& request, KernelNode id, OpenFile& f
 
 void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, off_t offset,
                   const fuse_file_info& info) {
-  FilePtr file = files_.find(info.fh);
+  FilePtr file = parts_.open.find(info.fh);
   if (!file) return static_cast<void>(request->reply(EBADF));
   bool by_root = request->asker().uid == 0;
   auto refuse = [this, request, file, appends = (info.flags & O_APPEND) != 0](int error) {
@@ -235,6 +239,7 @@ void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, o
 void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::string& bytes,
                      off_t offset, int flags) {
   WriteBuffer& written = file->written;
+  if (file->orphan.load()) return write_orphan(request, *file, bytes, offset, flags);
   std::optional<WriteBuffer::Committed> there = parts_.commits.committed(file->node);
   if (!there) written.lose();
   WriteBuffer::Committed now = there.value_or(WriteBuffer::Committed{});
@@ -253,6 +258,19 @@ void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::
     request->reply_written(size);
     parts_.turns.kernel_wrote(file->node);
   });
+}
+
+void Files::write_orphan(const RequestPtr& request, OpenFile& file, const std::string& bytes,
+                         off_t offset, int flags) {
+  int error = file.lost ? ESTALE : 0;
+  std::shared_ptr<Orphan> orphan = file.orphan;
+  if (error == 0) {
+    error = (flags & O_APPEND) != 0 ? orphan->append(bytes)
+                                    : orphan->write(bytes, static_cast<size_t>(offset));
+  }
+  if (error != 0) return static_cast<void>(request->reply(error));
+  request->reply_written(bytes.size());
+  parts_.turns.kernel_wrote(file.node);
 }
 
 void Files::drop_setuid(const std::string& path) {
@@ -274,13 +292,13 @@ void Files::drop_setuid(const std::string& path) {
 // ---- close
 
 void Files::flush(uint64_t handle, pid_t by, FileCommits::Done reply) {
-  FilePtr file = files_.find(handle);
+  FilePtr file = parts_.open.find(handle);
   if (!file || file->written.waits_at_flush(by == file->opener)) return reply(0);
   parts_.commits.commit_and_tell(file, std::move(reply));
 }
 
 bool Files::fsync(const RequestPtr& request, uint64_t handle) {
-  FilePtr file = files_.find(handle);
+  FilePtr file = parts_.open.find(handle);
   if (!file || !file->writable) return false;
   parts_.service.post([this, request, file] {
     parts_.commits.commit_and_tell(file, [request](int error) { request->reply(error); });
@@ -293,7 +311,7 @@ void Files::note_request(const void* request, size_t size) {
   if (size < sizeof(release)) return;
   std::memcpy(&release, request, sizeof(release));
   if (release.opcode != kFuseRelease) return;
-  FilePtr file = files_.find(release.handle);
+  FilePtr file = parts_.open.find(release.handle);
   if (!file || !file->is_only_truncated) return;
   std::optional<Node> node = parts_.nodes.find(file->node);
   if (!node) return;
@@ -302,7 +320,7 @@ void Files::note_request(const void* request, size_t size) {
 }
 
 void Files::release(uint64_t handle, std::function<void()> done) {
-  FilePtr file = files_.take(handle);
+  FilePtr file = parts_.open.take(handle);
   if (!file) return done();
   parts_.commits.commit(file, [this, file, done = std::move(done)](int) {
     if (!file->release_noted.empty()) parts_.gate.open(file->release_noted);
@@ -315,7 +333,11 @@ void Files::release(uint64_t handle, std::function<void()> done) {
 void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_t handle,
                    std::function<void()> then) {
   auto bytes = static_cast<size_t>(size);  // a negative one is too large, too
-  FilePtr file = files_.find(handle);
+  FilePtr file = parts_.open.find(handle);
+  if (file && file->writable && file->orphan.load()) {  // it was removed just now
+    int error = file->orphan.load()->resize(bytes);
+    return error == 0 ? then() : static_cast<void>(request->reply(error));
+  }
   if (!file || !file->writable) {
     if (bytes > tree::kMaxDataBytes) return static_cast<void>(request->reply(EFBIG));
     return truncate(request, id, size, kTruncateTries, std::move(then));
@@ -343,15 +365,15 @@ void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_
 // Somebody appended since the handle was opened, or has it open here to append.
 bool Files::is_appended_by_others(const OpenFile& file, const WriteBuffer::Committed& now) const {
   if (file.written.has_uncommitted() || file.written.is_committing()) return false;
-  bool is_open = false;
-  files_.for_each([&](const OpenFile& other) {
-    is_open |= &other != &file && other.node == file.node && other.written.only_appends();
+  std::vector<FilePtr> open = parts_.open.of(file.node);
+  bool is_open = std::any_of(open.begin(), open.end(), [&file](const FilePtr& other) {
+    return other.get() != &file && other->written.only_appends();
   });
   return is_open || file.written.others_appended(now);
 }
 
 void Files::resize_refused(uint64_t handle, int error) {
-  FilePtr file = files_.find(handle);
+  FilePtr file = parts_.open.find(handle);
   if (file && file->writable) parts_.commits.note(*file, file->written.refuse(false, error));
 }
 
@@ -381,9 +403,7 @@ void Files::truncate(const RequestPtr& request, KernelNode id, off_t size, int t
 
 bool Files::defer_mtime(KernelNode id, tree::Time mtime) {
   bool is_deferred = false;
-  files_.for_each([&](OpenFile& file) {
-    if (file.node == id) is_deferred |= file.written.defer_mtime(mtime);
-  });
+  for (const FilePtr& file : parts_.open.of(id)) is_deferred |= file->written.defer_mtime(mtime);
   return is_deferred;
 }
 
@@ -394,7 +414,7 @@ void Files::follow(std::span<const tree::Change> changes, const RenameSeen& rena
   for (const tree::Change& change : changes) {
     if (change.type == tree::ChangeType::kDeleted) versions_before[change.path] = change.version;
   }
-  files_.for_each([&](OpenFile& file) {
+  parts_.open.for_each([&](OpenFile& file) {
     std::optional<Node> node = file.writable ? parts_.nodes.find(file.node) : std::nullopt;
     if (!node || node->gone) return;
     bool goes_along = tree::is_within(node->path, rename.from) ||
@@ -405,18 +425,75 @@ void Files::follow(std::span<const tree::Change> changes, const RenameSeen& rena
   });
 }
 
+void Files::orphan(KernelNode id, const tree::Bytes& last) {
+  std::vector<FilePtr> open = parts_.open.of(id);
+  if (open.empty()) return;
+  auto orphan = std::make_shared<Orphan>(last, orphan_space_);
+  for (const FilePtr& file : open) {
+    if (std::optional<std::string> contents = file->written.detach(last)) {
+      static_cast<void>(orphan->resize(contents->size()));
+      static_cast<void>(orphan->write(*contents, 0));
+    }
+    parts_.commits.note(*file);
+    file->orphan = orphan;
+  }
+}
+
+bool Files::open_orphan(const RequestPtr& request, KernelNode id, const fuse_file_info& info) {
+  std::shared_ptr<Orphan> orphan = parts_.open.orphan_of(id);
+  if (!orphan) return false;
+  auto file = std::make_shared<OpenFile>();
+  file->number = parts_.numbers.next();
+  file->node = id;
+  file->opener = request->asker().pid;
+  file->writable = (info.flags & O_ACCMODE) != O_RDONLY;
+  file->orphan = orphan;
+  if ((info.flags & O_TRUNC) != 0) static_cast<void>(orphan->resize(0));
+  static_cast<void>(file->written.detach({}));
+  parts_.open.add(file);
+  fuse_file_info answer = info;
+  answer.fh = file->number;
+  answer.direct_io = 1;
+  answer.noflush = is_unheard_at_close(*file);
+  if (request->reply_opened(answer) != 0) parts_.open.take(answer.fh);
+  return true;
+}
+
+bool Files::set_orphan_attributes(const RequestPtr& request, KernelNode id,
+                                  const struct stat& wanted, int set) {
+  std::shared_ptr<Orphan> orphan = parts_.open.orphan_of(id);
+  if (!orphan) return false;
+  int error = 0;
+  if ((set & FUSE_SET_ATTR_SIZE) != 0) error = orphan->resize(static_cast<size_t>(wanted.st_size));
+  if (error != 0) return request->reply(error), true;
+  parts_.nodes.change_last(id, [&](struct stat& last) {
+    if ((set & FUSE_SET_ATTR_MODE) != 0) {
+      last.st_mode = (last.st_mode & S_IFMT) | (wanted.st_mode & 07777);
+    }
+    if ((set & FUSE_SET_ATTR_UID) != 0) last.st_uid = wanted.st_uid;
+    if ((set & FUSE_SET_ATTR_GID) != 0) last.st_gid = wanted.st_gid;
+    if ((set & FUSE_SET_ATTR_MTIME_NOW) != 0) {
+      ::clock_gettime(CLOCK_REALTIME, &last.st_mtim);
+    } else if ((set & FUSE_SET_ATTR_MTIME) != 0) {
+      last.st_mtim = wanted.st_mtim;
+    }
+  });
+  parts_.answers.reply_attributes(request, id, false);
+  return true;
+}
+
 void Files::lock_granted(uint64_t handle) {
-  FilePtr file = files_.find(handle);
+  FilePtr file = parts_.open.find(handle);
   if (!file || !file->writable) return;
   file->written.lock_taken(parts_.session.id(), parts_.commits.committed(file->node));
 }
 
 void Files::lock_given_up(uint64_t handle) {
-  if (FilePtr file = files_.find(handle)) file->written.lock_given_up();
+  if (FilePtr file = parts_.open.find(handle)) file->written.lock_given_up();
 }
 
 void Files::lock_lost(uint64_t handle) {
-  FilePtr file = files_.find(handle);
+  FilePtr file = parts_.open.find(handle);
   if (!file) return;
   file->lost = true;
   file->written.lose();
@@ -425,7 +502,7 @@ void Files::lock_lost(uint64_t handle) {
 }
 
 void Files::commit(uint64_t handle, std::function<void()> done) {
-  FilePtr file = files_.find(handle);
+  FilePtr file = parts_.open.find(handle);
   if (!file) return done();
   // An error is for its close to tell.
   parts_.commits.commit(file, [done = std::move(done)](int) { done(); });

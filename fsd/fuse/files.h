@@ -23,6 +23,8 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/notifications.h"
 #include "fsd/fuse/open_file.h"
+#include "fsd/fuse/open_files.h"
+#include "fsd/fuse/orphan.h"
 #include "fsd/fuse/own_writes.h"
 #include "fsd/fuse/page_turns.h"
 #include "fsd/fuse/release_gate.h"
@@ -39,6 +41,7 @@ class Files {
     consensus::Service& service;
     Notifications& notifications;
     NodeTable& nodes;
+    OpenFiles& open;
     const NodeReader& reader;
     NodeAnswers& answers;
     PageTurns& turns;
@@ -62,6 +65,11 @@ class Files {
              const fuse_file_info& info);
   // A close by a process; the handle may have others. `reply` gets what close(2) returns.
   void flush(uint64_t handle, pid_t by, FileCommits::Done reply);
+  // A file that has no name any more, but is open: by `/dev/fd/N`. False if it is not open.
+  bool open_orphan(const RequestPtr& request, KernelNode id, const fuse_file_info& info);
+  // Its size, mode, owner or times. False if it is not open.
+  bool set_orphan_attributes(const RequestPtr& request, KernelNode id, const struct stat& wanted,
+                             int set);
   // False if that handle has nothing to commit, ever.
   bool fsync(const RequestPtr& request, uint64_t handle);
   // The handle is no more; `done` runs when what it wrote is committed. On the strand.
@@ -81,6 +89,8 @@ class Files {
   // ---- what happens to them
   // Before the nodes follow a rename: handles go along. Under the tree's lock.
   void follow(std::span<const tree::Change> changes, const RenameSeen& rename);
+  // The file of a node has no name any more; it had these contents last. Under the tree's lock.
+  void orphan(KernelNode id, const tree::Bytes& last);
   void lock_granted(uint64_t handle);
   void lock_given_up(uint64_t handle);
   void lock_lost(uint64_t handle);
@@ -90,7 +100,7 @@ class Files {
   // that file wait for it. On a FUSE worker.
   void note_request(const void* request, size_t size);
 
-  FilePtr find(uint64_t handle) const { return files_.find(handle); }
+  FilePtr find(uint64_t handle) const { return parts_.open.find(handle); }
 
  private:
   FilePtr make(const Node& node, const fuse_file_info& info, pid_t pid, const tree::ZNode& znode,
@@ -107,13 +117,15 @@ class Files {
   void truncate_for_appends(const RequestPtr& request, KernelNode id, const fuse_file_info& info,
                             std::function<void()> then);
   bool is_appended_by_others(const OpenFile& file, const WriteBuffer::Committed& now) const;
+  void write_orphan(const RequestPtr& request, OpenFile& file, const std::string& bytes,
+                    off_t offset, int flags);
   void drop_setuid(const std::string& path);
   bool is_unheard_at_close(const OpenFile& file) const {
     return !file.writable && !parts_.locks.has_process_locks();
   }
 
   const Parts parts_;
-  HandleTable<OpenFile> files_;
+  OrphanSpace orphan_space_;
 };
 
 }  // namespace zabfs::fsd

@@ -1,5 +1,4 @@
 // What is open, by the number that the kernel names it with. Thread-safe.
-// `for_each` runs its body under the table's lock; the node table's may be taken in it.
 #pragma once
 
 #include <atomic>
@@ -42,11 +41,6 @@ class HandleTable {
     MutexLock lock(mutex_);
     auto node = open_.extract(number);
     return node.empty() ? nullptr : std::move(node.mapped());
-  }
-  template <class Body>
-  void for_each(const Body& body) const {
-    MutexLock lock(mutex_);
-    for (const auto& [number, open] : open_) body(*open);
   }
 
  private:

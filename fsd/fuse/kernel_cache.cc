@@ -124,7 +124,11 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
         }
       }
     });
-    if (renames[n]) renames_.emplace(txn.header.zxid, *renames[n]);
+    if (!renames[n]) continue;
+    renames_.emplace(txn.header.zxid, *renames[n]);
+    if (renames[n]->is_exchange()) continue;
+    named(renames[n]->to);  // another file has that name from then on
+    going(renames[n]->to);
   }
   // Who sees what is to be visible now sees what was before it.
   if (kernel_lags()) forget_names();
@@ -159,23 +163,40 @@ void KernelCache::catch_up() {
 // With the tree's lock: the nodes stand for what is in the tree now.
 void KernelCache::publishing(std::span<const Change> changes) {
   if (changes.empty()) return;
-  const tree::Tree& tree = service_.replica().tree();
   auto rename = renames_.find(changes.front().zxid);
   if (rename != renames_.end()) {
-    renaming_(changes, rename->second);
-    follow(rename->second);
+    events_.renaming(changes, rename->second);
+    follow(changes, rename->second);
   }
   bool retyped = false;
   for (const Change& change : changes) {
     bool deleted = change.type == ChangeType::kDeleted;
-    if (deleted && tree.find(change.path) == nullptr) nodes_.drop(change.path);
+    if (deleted) note_gone(change);
     bool of_child = deleted || change.type == ChangeType::kCreated;
     retyped |= note_kind(of_child ? std::string(tree::parent_path(change.path)) : change.path);
   }
   if (retyped) forget_names();
 }
 
-void KernelCache::follow(const RenameSeen& rename) {
+// One txn may have removed it and made another one of the name.
+void KernelCache::note_gone(const Change& change) {
+  std::vector<KernelNode> ids = nodes_.all_held(change.path);
+  if (ids.empty()) return;
+  const tree::ZNode* now = service_.replica().tree().find(change.path);
+  std::optional<Node> node = nodes_.find(ids.front());
+  if (node && now != nullptr && stands_for(*node, now->stat.czxid)) return;
+  for (KernelNode id : ids) events_.gone(id, change.before);
+  nodes_.drop(change.path);
+}
+
+void KernelCache::follow(std::span<const Change> changes, const RenameSeen& rename) {
+  std::vector<KernelNode> renamed_over = nodes_.all_held(rename.to);
+  if (rename.is_exchange()) renamed_over.clear();
+  for (const Change& change : changes) {
+    bool is_data = change.type == ChangeType::kDataChanged || change.type == ChangeType::kDeleted;
+    if (change.path != rename.to || !is_data) continue;
+    for (KernelNode id : renamed_over) events_.gone(id, change.before);
+  }
   auto czxid_of = [&tree = service_.replica().tree()](const std::string& path) {
     const tree::ZNode* node = tree.find(path);
     return node == nullptr ? tree::Zxid{} : node->stat.czxid;

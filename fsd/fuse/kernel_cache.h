@@ -38,17 +38,23 @@ namespace zabfs::fsd {
 
 class KernelCache {
  public:
-  // `renaming` is called with a rename's changes before the nodes follow it.
-  using Renaming = std::function<void(std::span<const tree::Change>, const RenameSeen&)>;
+  // What is told under the tree's lock, in the order of the txns.
+  struct Events {
+    // Before the nodes follow a rename.
+    std::function<void(std::span<const tree::Change>, const RenameSeen&)> renaming;
+    // The znode of a node is no more: it was removed, or another one was renamed over it. It had
+    // these contents last.
+    std::function<void(KernelNode node, const tree::Bytes& last)> gone;
+  };
 
   KernelCache(consensus::Service& service, Notifications& notifications, NodeTable& nodes,
-              const NodeReader& reader, PageTurns& turns, Renaming renaming)
+              const NodeReader& reader, PageTurns& turns, Events events)
       : service_(service),
         notifications_(notifications),
         nodes_(nodes),
         reader_(reader),
         turns_(turns),
-        renaming_(std::move(renaming)) {}
+        events_(std::move(events)) {}
 
   // How long the kernel may keep a name, in seconds. Commits invalidate; so it is long, or 0 if
   // this kernel can't be made to forget names. On any thread.
@@ -77,14 +83,15 @@ class KernelCache {
   void forget_names();
   bool kernel_lags();
   bool note_kind(const std::string& path);
-  void follow(const RenameSeen& rename);
+  void follow(std::span<const tree::Change> changes, const RenameSeen& rename);
+  void note_gone(const tree::Change& change);
 
   consensus::Service& service_;
   Notifications& notifications_;
   NodeTable& nodes_;
   const NodeReader& reader_;
   PageTurns& turns_;
-  const Renaming renaming_;
+  const Events events_;
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
   LandingThreads landing_;
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them

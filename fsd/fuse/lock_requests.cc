@@ -34,9 +34,18 @@ LockTable::Ask ask_for(const Node& node) {
 
 }  // namespace
 
+// A file without a name is locked as those of its name are: programs that lock a file, and then
+// look whether it is still the one of that name, find that it is not, and unlock it.
+std::optional<Node> LockRequests::lockable(const RequestPtr& request, KernelNode id) const {
+  std::optional<Node> node = parts_.reader.find(id);
+  if (node && (!node->gone || node->control == Control::kNone)) return node;
+  request->reply(ESTALE);
+  return std::nullopt;
+}
+
 void LockRequests::flock(const RequestPtr& request, KernelNode id, const fuse_file_info& info,
                          int operation) {
-  std::optional<Node> node = parts_.reader.live(request, id);
+  std::optional<Node> node = lockable(request, id);
   if (!node) return;
   FileLocks::Key key{FileLocks::Owner::kHandle, info.fh, id};
   bool wait = (operation & LOCK_NB) == 0;
@@ -48,7 +57,7 @@ void LockRequests::flock(const RequestPtr& request, KernelNode id, const fuse_fi
 
 void LockRequests::set(const RequestPtr& request, KernelNode id, const fuse_file_info& info,
                        const struct flock& wanted, bool wait) {
-  std::optional<Node> node = parts_.reader.live(request, id);
+  std::optional<Node> node = lockable(request, id);
   if (!node) return;
   FileLocks::Key key{FileLocks::Owner::kProcess, info.lock_owner, id};
   parts_.locks.expect_process_locks();
@@ -68,7 +77,7 @@ void LockRequests::set(const RequestPtr& request, KernelNode id, const fuse_file
 
 void LockRequests::get(const RequestPtr& request, KernelNode id, const fuse_file_info& info,
                        const struct flock& wanted) {
-  std::optional<Node> node = parts_.reader.live(request, id);
+  std::optional<Node> node = lockable(request, id);
   if (!node) return;
   FileLocks::Key key{FileLocks::Owner::kProcess, info.lock_owner, id};
   parts_.service.post([this, request, node = *node, key, answer = wanted]() mutable {

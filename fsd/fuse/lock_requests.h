@@ -43,6 +43,7 @@ class LockRequests {
            const struct flock& wanted);
 
  private:
+  std::optional<Node> lockable(const RequestPtr& request, KernelNode id) const;
   void lock(const RequestPtr& request, const Node& node, const FileLocks::Key& key, uint64_t handle,
             std::optional<LockMode> mode, bool wait);
   void take(const RequestPtr& request, const Node& node, const FileLocks::Key& key, uint64_t handle,

@@ -39,6 +39,7 @@
 #include "fsd/fuse/node_answers.h"
 #include "fsd/fuse/node_reader.h"
 #include "fsd/fuse/node_table.h"
+#include "fsd/fuse/open_files.h"
 #include "fsd/fuse/operations.h"
 #include "fsd/fuse/own_writes.h"
 #include "fsd/fuse/page_turns.h"
@@ -87,6 +88,7 @@ class Mount : public consensus::ReplicaListener {
   std::shared_ptr<Replies> replies_;  // requests that outlive the mount are not answered
   Interrupts interrupts_;
   NodeTable nodes_;
+  OpenFiles open_;
   ReleaseGate gate_;
   HandleNumbers numbers_;
   Replayer replayer_;

@@ -108,7 +108,11 @@ void NodeAnswers::reply_without_znode(const RequestPtr& request, const Node& nod
       return;
     }
   } else if (node.last) {  // removed, and open or somebody's working directory
-    request->reply_attributes(*node.last, 0);
+    struct stat st = *node.last;
+    if (std::shared_ptr<Orphan> orphan = open_.orphan_of(node.id)) {
+      st.st_size = static_cast<off_t>(orphan->size());
+    }
+    request->reply_attributes(st, 0);
     return;
   }
   request->reply(ESTALE);

@@ -11,6 +11,7 @@
 #include "fsd/fuse/kernel_cache.h"
 #include "fsd/fuse/node_reader.h"
 #include "fsd/fuse/node_table.h"
+#include "fsd/fuse/open_files.h"
 #include "fsd/fuse/page_turns.h"
 #include "fsd/fuse/replay.h"
 #include "fsd/fuse/request.h"
@@ -19,9 +20,14 @@ namespace zabfs::fsd {
 
 class NodeAnswers {
  public:
-  NodeAnswers(NodeTable& nodes, const NodeReader& reader, KernelCache& cache, PageTurns& turns,
-              const Replayer& replayer)
-      : nodes_(nodes), reader_(reader), cache_(cache), turns_(turns), replayer_(replayer) {}
+  NodeAnswers(NodeTable& nodes, const OpenFiles& open, const NodeReader& reader, KernelCache& cache,
+              PageTurns& turns, const Replayer& replayer)
+      : nodes_(nodes),
+        open_(open),
+        reader_(reader),
+        cache_(cache),
+        turns_(turns),
+        replayer_(replayer) {}
 
   // Under the tree's lock. False if there is no such znode. Counts one look-up of the node.
   // `is_fresh`: the answer is to a request that made or changed it, which the kernel doesn't order
@@ -47,6 +53,7 @@ class NodeAnswers {
   void reply_without_znode(const RequestPtr& request, const Node& node);
 
   NodeTable& nodes_;
+  const OpenFiles& open_;
   const NodeReader& reader_;
   KernelCache& cache_;
   PageTurns& turns_;

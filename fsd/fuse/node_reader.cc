@@ -50,8 +50,8 @@ std::optional<View> NodeReader::control_view(const Node& node) const {
   if (!shown) return std::nullopt;
   shown->kind = is_control_directory(node.control) ? tree::Kind::kDirectory : tree::Kind::kFile;
   shown->mode = control_mode(node.control, shown->mode);
-  shown->ino = inode_number(tree::Zxid{-1 - static_cast<int64_t>(node.control)},
-                            node.path + "/@/" + node.name);
+  shown->ino = tree::inode_number(tree::Zxid{-1 - static_cast<int64_t>(node.control)},
+                                  node.path + "/@/" + node.name);
   return shown;
 }
 

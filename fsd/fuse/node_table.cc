@@ -71,6 +71,17 @@ KernelNode NodeTable::held(const std::string& path) const {
   return found == by_path_.end() ? 0 : found->second;
 }
 
+std::vector<KernelNode> NodeTable::all_held(const std::string& path) const {
+  MutexLock lock(mutex_);
+  std::vector<KernelNode> ids;
+  auto found = by_path_.find(path);
+  if (found != by_path_.end()) ids.push_back(found->second);
+  auto aliases = aliases_.find(path);
+  if (aliases != aliases_.end())
+    ids.insert(ids.end(), aliases->second.begin(), aliases->second.end());
+  return ids;
+}
+
 std::optional<tree::Kind> NodeTable::held_kind(const std::string& path) const {
   MutexLock lock(mutex_);
   auto found = by_path_.find(path);
@@ -231,8 +242,19 @@ void NodeTable::note_last(const std::string& path, const struct stat& last) {
   noted.st_nlink = 0;
 }
 
+void NodeTable::change_last(KernelNode id, const std::function<void(struct stat&)>& change) {
+  MutexLock lock(mutex_);
+  auto entry = entries_.find(id);
+  if (entry == entries_.end() || !entry->second->node.last) return;
+  change(*entry->second->node.last);
+}
+
 void NodeTable::drop(const std::string& path) {
   MutexLock lock(mutex_);
+  drop_locked(path);
+}
+
+void NodeTable::drop_locked(const std::string& path) {
   drop_aliases(path);
   auto found = by_path_.find(path);
   if (found == by_path_.end() || found->second == kRootNode) return;
@@ -269,6 +291,7 @@ void NodeTable::drop_aliases(const std::string& path) {
 
 void NodeTable::rename(const std::string& from, const std::string& to) {
   MutexLock lock(mutex_);
+  drop_locked(to);
   std::vector<KernelNode> moved;  // aliases first, so that the last one to come has the name
   for (auto found = aliases_.begin(); found != aliases_.end();) {
     if (tree::is_within(found->first, from)) {

@@ -15,6 +15,7 @@
 
 #include "consensus/mutex.h"
 #include "fsd/fuse/node_table.h"
+#include "fsd/fuse/orphan.h"
 #include "fsd/fuse/write_buffer.h"
 #include "tree/bytes.h"
 #include "tree/types.h"
@@ -47,6 +48,8 @@ struct OpenFile {
   std::string release_noted;
   bool marked_dirty = false;  // counted in the node table, under `dirty_path`
   std::string dirty_path;
+  // Its contents, once it has no name any more; null before. Shared with the node's other handles.
+  std::atomic<std::shared_ptr<Orphan>> orphan;
   std::atomic<bool> lost{false};  // a lock taken through it was lost with its session
 
   std::vector<std::function<void(int)>> after_commit;  // with the result of the one under way

@@ -236,6 +236,13 @@ std::vector<pid_t> PageCache::threads(KernelNode node, pid_t but) {
   return {threads.begin(), threads.end()};
 }
 
+std::optional<uint64_t> PageCache::inode(KernelNode node) {
+  MutexLock lock(mutex_);
+  Readers* readers = find(node);
+  if (readers == nullptr) return std::nullopt;
+  return readers->shown.inode;
+}
+
 std::optional<Version> PageCache::show(KernelNode node, uint64_t handle,
                                        const std::optional<Version>& version, int64_t now_us) {
   MutexLock lock(mutex_);

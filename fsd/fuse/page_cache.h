@@ -56,6 +56,7 @@ struct Version {
   tree::Zxid mzxid;
   tree::Bytes data;
   timespec mtime;
+  uint64_t inode = 0;
 };
 
 class PageCache {
@@ -127,6 +128,8 @@ class PageCache {
   // The threads that may be reading, as far as they are known: by opens and questions. Not those
   // that wait, nor `but`.
   std::vector<pid_t> threads(KernelNode node, pid_t but);
+  // Of what they read.
+  std::optional<uint64_t> inode(KernelNode node);
   // From here on READs give that version (the one shown so far if none is given), which is
   // returned; nothing if the node has no readers any more. The kernel's size and pages are to be
   // changed then, and `showed` tells that they were.

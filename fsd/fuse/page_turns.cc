@@ -32,7 +32,8 @@ PageTurns::PageTurns(consensus::Service& service, Notifications& notifications,
 
 Version PageTurns::version_of(const tree::Tree& tree, const tree::ZNode& znode,
                               const std::string& path) const {
-  return {znode.stat.mzxid, znode.data, stat_of(reader_.view(tree, znode, path)).st_mtim};
+  struct stat st = stat_of(reader_.view(tree, znode, path));
+  return {znode.stat.mzxid, znode.data, st.st_mtim, st.st_ino};
 }
 
 std::optional<Version> PageTurns::current_version(KernelNode id) const {
@@ -103,8 +104,8 @@ void PageTurns::apart_from_reads(KernelNode id, std::shared_ptr<CopyWait> copies
 bool PageTurns::may_copy(KernelNode id, pid_t but, CopyWait& copies) const {
   std::vector<pid_t> threads = pages_->threads(id, but);
   if (threads.empty()) return false;
-  std::optional<Node> node = nodes_.find(id);
-  return node && copies.is_on(threads, inode_number(node->czxid, node->path), now_us());
+  std::optional<uint64_t> inode = pages_->inode(id);
+  return inode && copies.is_on(threads, *inode, now_us());
 }
 
 void PageTurns::end_change() {

@@ -136,7 +136,7 @@ void ReplayFeed::reply_gone(const RequestPtr& request, const ReplayOp& op, Kerne
   View gone;
   gone.kind = op.kind;
   gone.mode = 0600;
-  gone.ino = inode_number(tree::Zxid{-1}, op.path);
+  gone.ino = tree::inode_number(tree::Zxid{-1}, op.path);
   fuse_entry_param entry = {};
   entry.ino = nodes_.look_up_gone(before, op.path, op.kind);
   entry.attr = stat_of(gone);

@@ -131,6 +131,23 @@ void WriteBuffer::renamed(int32_t version_before, int32_t version) {
   }
 }
 
+std::optional<std::string> WriteBuffer::detach(const tree::Bytes& last) {
+  std::optional<std::string> contents;
+  if (is_only_truncated_) {
+    contents.emplace();
+  } else if (has_new_image_ || (is_committing_ && !commits_append_)) {
+    contents = image_;
+  } else if (!appended_.empty() || !in_flight_.empty()) {
+    // The append under way may have come before the removal.
+    bool has_come = last.view().ends_with(in_flight_);
+    contents = std::string(last.view()) + (has_come ? "" : in_flight_) + appended_;
+  }
+  is_detached_ = true;
+  drop();
+  in_flight_.clear();
+  return contents;
+}
+
 // The versions begin anew, and may be those that a handle knows that is behind.
 void WriteBuffer::follow(const Rename& rename) {
   base_version_ = base_version_ == rename.version_before ? rename.version : kNoVersion;
@@ -176,6 +193,7 @@ WriteBuffer::Answer WriteBuffer::commit_ended(const tree::Outcome& outcome,
   if (outcome.error == Error::kOperationTimeout) return {error};
   is_committing_ = false;
   std::optional<Rename> rename = std::exchange(rename_, std::nullopt);
+  if (is_detached_) return {};
   bool is_in_image = commits_append_ && in_flight_.empty();
   if (outcome.error == Error::kOk) {
     in_flight_.clear();

@@ -123,8 +123,12 @@ class WriteBuffer {
   std::string image(const std::optional<Committed>& now) const;
 
   // -- what happens to the file
-  // It was removed, or the lock that the handle held is lost.
+  // The lock that the handle held is lost, or the file is in no tree that this node has.
   void lose() { is_stale_ = true; }
+  // It has no name any more, and its contents are kept elsewhere (`Orphan`). Closes succeed, and
+  // commit nothing. `last` is what was committed of it. The result is what the file holds with what
+  // this handle had written, if that is something else.
+  std::optional<std::string> detach(const tree::Bytes& last);
   // The handle has got a lock. Whoever holds it edits what is there now, not what was there at the
   // open; and what is written under it is committed in this session or not at all, because by the
   // next session somebody else may hold the lock. `now`: none if the file is gone.
@@ -205,6 +209,7 @@ class WriteBuffer {
 
   tree::SessionId lock_session_;  // in which a lock is held through the handle
   bool is_stale_ = false;
+  bool is_detached_ = false;
   int spoilt_by_ = 0;         // the first error that spoilt it
   bool has_dropped_ = false;  // what had been accepted was dropped with it
   int append_error_ = 0;      // of an append that was refused, until somebody is told

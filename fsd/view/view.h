@@ -60,8 +60,6 @@ std::optional<uint32_t> handed_down_group(const View& directory);
 tree::AclList acl_for_new(tree::Kind kind, uint32_t mode, uint32_t uid, uint32_t gid);
 // The ACL of a directory that a recipe makes below another: whoever may use that one may use it.
 tree::AclList acl_like(const tree::Tree& tree, const std::string& directory);
-// The number of an identity, (czxid, path); equal on all nodes.
-uint64_t inode_number(tree::Zxid czxid, std::string_view path);
 int to_errno(tree::Error error);
 // The fields of a Stat, as name and value.
 std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat);

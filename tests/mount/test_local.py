@@ -1,8 +1,10 @@
 """What ordinary programs do to files and expect of a local filesystem, on two nodes."""
 import fcntl
+import mmap
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -129,6 +131,112 @@ class Local(ClusterTest):
         self.assertEqual(self.read(self.q("status")), "1\n2\n3\n")
         process.communicate("\n\n")
         self.assertEqual(self.read(self.q("status")), "1\n2\n3\n")
+
+    # ---- files without a name
+
+    def test_a_temporary_file_has_no_name_and_is_written_and_read(self):
+        with tempfile.TemporaryFile(dir=self.p()) as f:
+            f.write(b"first\n" * 100)
+            f.flush()
+            f.seek(0)
+            self.assertEqual(f.read(), b"first\n" * 100)
+            f.truncate(6)
+            f.seek(0, os.SEEK_END)
+            f.write(b"second\n")
+            f.flush()
+            self.assertEqual(os.fstat(f.fileno()).st_size, 13)
+            with open(f"/dev/fd/{f.fileno()}", "rb") as again:
+                self.assertEqual(again.read(), b"first\nsecond\n")
+            os.fsync(f.fileno())
+            os.fchmod(f.fileno(), 0o640)
+            os.utime(f.fileno(), (1, 1))
+            st = os.fstat(f.fileno())
+            self.assertEqual((st.st_mode & 0o777, st.st_mtime, st.st_nlink), (0o640, 1, 0))
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(f, fcntl.LOCK_UN)
+        self.assertEqual(os.listdir(self.p()), [])
+        self.assertEqual(sh(f"perl -e 'open(my $f, \"+>\", undef) or die; print $f \"x\"; "
+                            f"seek($f, 0, 0); print <$f>'", env={**os.environ, "TMPDIR": self.p()}), "x")
+
+    def test_a_large_here_document(self):
+        for shell in ("bash", "dash"):
+            text = "".join(f"line {number}\n" for number in range(20_000))
+            script = os.path.join(self.cluster.directory, "script")
+            with open(script, "w") as f:
+                f.write(f"cat <<EOF\n{text}EOF\n")
+            self.assertEqual(sh(f"{shell} {script}", env={**os.environ, "TMPDIR": self.p()}), text)
+
+    def test_a_removed_file_never_touches_its_successor(self):
+        for mode in ("r+", "a", "w"):
+            self.write(self.p("f"), "old\n")
+            with open(self.p("f"), mode) as f:
+                f.write("mine\n")
+                os.unlink(self.q("f"))
+                self.write(self.q("f"), "successor\n")
+                self.cluster.sync_all()
+                f.flush()
+                f.write("more\n")
+            self.assertEqual(self.read(self.p("f")), "successor\n")
+
+    # ---- files that are replaced
+
+    def test_a_replaced_file_stays_whole_for_those_who_have_it(self):
+        for number, replace in enumerate((self.p, self.q)):
+            name = f"f{number}"
+            old = b"o" * 100_000
+            with open(self.p(name), "wb") as f:
+                f.write(old)
+            for calm in (0, 1.5):  # through the page cache, then
+                time.sleep(calm)
+                fd = os.open(self.p(name), os.O_RDONLY)
+                mapped = mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+                before = os.fstat(fd)
+                content = os.pread(fd, 200_000, 0)
+                with open(replace("new"), "wb") as f:
+                    f.write(b"n" * 50_000)
+                source = os.stat(replace("new")).st_ino
+                os.rename(replace("new"), replace(name))
+                self.cluster.sync_all()
+                after = os.stat(self.p(name))
+                self.assertEqual((after.st_size, after.st_ino), (50_000, source))
+                self.assertNotEqual(before.st_ino, after.st_ino)
+                self.assertEqual(os.pread(fd, 200_000, 0), content)
+                self.assertEqual(mapped[:], content)
+                still = os.fstat(fd)
+                self.assertEqual((still.st_ino, still.st_size, still.st_nlink),
+                                 (before.st_ino, len(content), 0))
+                mapped.close()
+                os.close(fd)
+
+    def test_tail_follows_a_log_that_is_rotated_by_rename(self):
+        self.write(self.p("log"), "first\n")
+        out = os.path.join(self.cluster.directory, "tail")
+        with open(out, "w") as f:
+            self.start("tail", "-n", "+1", "-F", "-s", "0.2", self.p("log"), stdout=f,
+                       stderr=subprocess.DEVNULL)
+        wait_for(lambda: open(out).read() == "first\n", 10)
+        for number in range(3):
+            text = f"{number} " + "much longer than before\n" * (number + 1)
+            self.write(self.q("log.new"), text)
+            os.rename(self.q("log.new"), self.q("log"))
+            wait_for(lambda: open(out).read().endswith(text), 10, text)
+
+    def test_git_here_while_another_node_commits(self):
+        git = "git -c user.name=x -c user.email=x@y -c core.fsync=none -c gc.auto=0"
+        os.mkdir(self.p("repo"))
+        sh(f"cd {self.p('repo')} && git init -q . && for i in $(seq 1200); do echo $i > "
+           f"file-with-a-long-name-$i; done && {git} add . && {git} commit -qm first")
+        self.cluster.sync_all()
+        end = time.monotonic() + 12
+        commits = self.start(
+            "bash", "-c", f"cd {self.p('repo')}; n=0; while [ $SECONDS -lt 12 ]; do n=$((n+1)); "
+            f"echo change $n > file-with-a-long-name-1; {git} commit -qam $n || exit 1; done")
+        while time.monotonic() < end:
+            for command in ("status --short", "ls-files", "show --stat HEAD"):
+                done = subprocess.run(f"cd {self.q('repo')} && {git} --no-optional-locks {command}",
+                                      shell=True, capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(commits.wait(), 0)
 
 
 if __name__ == "__main__":

@@ -224,18 +224,22 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
                          [this](uint64_t handle) { files_.lock_given_up(handle); },
                          [this](uint64_t handle) { files_.lock_lost(handle); }}};
   PageTurns turns_{*this, notifications_, nodes_, reader_, 0};
+  OpenFiles open_;
   KernelCache cache_{
-      *this,  notifications_,
-      nodes_, reader_,
-      turns_, [this](auto changes, const RenameSeen& rename) {
-                       files_.follow(changes, rename); }};
+      *this,
+      notifications_,
+      nodes_,
+      reader_,
+      turns_,
+      {[this](auto changes, const RenameSeen& rename) { files_.follow(changes, rename); },
+       [this](KernelNode node, const tree::Bytes& last) { files_.orphan(node, last); }}};
   Replayer replayer_;
-  NodeAnswers answers_{nodes_, reader_, cache_, turns_, replayer_};
+  NodeAnswers answers_{nodes_, open_, reader_, cache_, turns_, replayer_};
   ReleaseGate gate_;
   HandleNumbers numbers_;
   FileCommits commits_{*this, notifications_, nodes_, reader_, writes_, writer_, 1'000};
-  Files files_{{*this, notifications_, nodes_, reader_, answers_, turns_, writes_, commits_, gate_,
-                numbers_, session_, file_locks_}};
+  Files files_{{*this, notifications_, nodes_, open_, reader_, answers_, turns_, writes_, commits_,
+                gate_, numbers_, session_, file_locks_}};
   Strings flushed_;
   int released_ = 0;
 };
@@ -512,9 +516,54 @@ TEST_F(FilesTest, AWriterOfARemovedFileNeverWritesToItsSuccessor) {
   uint64_t handle = open("/f", O_RDWR);
   others_remove("/f");
   put("/f", "new");
-  EXPECT_EQ(write(handle, "X", 0), "done " + std::to_string(ESTALE));
-  EXPECT_EQ(close_handle(handle), std::to_string(ESTALE));
+  EXPECT_EQ(write(handle, "X", 0), "written 1");
+  EXPECT_EQ(read(handle), "bytes Xld");
+  EXPECT_EQ(close_handle(handle), "0");
   EXPECT_EQ(content("/f"), "new");
+}
+
+TEST_F(FilesTest, HandlesOfARemovedFileShareWhatWasWritten) {
+  put("/f", "old");
+  uint64_t writer = open("/f", O_RDWR), reader = open("/f", O_RDONLY);
+  write(writer, "OLDER", 0);
+  EXPECT_EQ(read(reader), "bytes old");
+  others_remove("/f");
+  EXPECT_EQ(read(reader), "bytes OLDER");
+  EXPECT_EQ(append(writer, "+a"), "written 2");
+  EXPECT_EQ(read(reader), "bytes OLDER+a");
+  EXPECT_EQ(resize(writer, 2), "done 0");
+  EXPECT_EQ(read(reader), "bytes OL");
+  EXPECT_EQ(close_handle(writer), "0");
+  EXPECT_EQ(content("/f"), "(none)");
+}
+
+TEST_F(FilesTest, AFileThatIsRenamedOverKeepsItsContentsForItsHandles) {
+  put("/f", "old");
+  put("/g", "new");
+  uint64_t reader = open("/f", O_RDONLY), writer = open("/f", O_RDWR);
+  uint64_t source = open("/g", O_RDWR);
+  rename("/g", "/f");
+  EXPECT_EQ(read(reader), "bytes old");
+  EXPECT_EQ(write(writer, "O", 0), "written 1");
+  EXPECT_EQ(close_handle(writer), "0");
+  write(source, "N", 0);
+  EXPECT_EQ(close_handle(source), "0");
+  EXPECT_EQ(content("/f"), "New");
+}
+
+TEST_F(FilesTest, ACommitThatComesBehindTheRemovalIsNoError) {
+  put("/f", "old");
+  uint64_t handle = open("/f", O_RDWR);
+  write(handle, "OLD", 0);
+  on_strand([&] {
+    replica_->submit(tree::superuser_request(SessionId{}, -1, OpCode::kDelete,
+                                             tree::delete_body("/f", tree::kAnyVersion)),
+                     nullptr);
+  });
+  EXPECT_EQ(begin_flush(handle), "waits");
+  settle();
+  EXPECT_EQ(flushed_, Strings{"0"});
+  EXPECT_EQ(read(handle), "bytes OLD");
 }
 
 TEST_F(FilesTest, AnEditFollowsItsFileWhenThatIsRenamed) {
