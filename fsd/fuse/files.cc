@@ -427,7 +427,12 @@ void Files::follow(std::span<const tree::Change> changes, const RenameSeen& rena
 
 void Files::orphan(KernelNode id, const tree::Bytes& last) {
   std::vector<FilePtr> open = parts_.open.of(id);
-  if (open.empty()) return;
+  if (open.empty()) {
+    MutexLock lock(lately_mutex_);
+    lately_gone_.emplace_back(id, last);
+    if (lately_gone_.size() > kMaxLately) lately_gone_.pop_front();
+    return;
+  }
   auto orphan = std::make_shared<Orphan>(last, orphan_space_);
   for (const FilePtr& file : open) {
     if (std::optional<std::string> contents = file->written.detach(last)) {
@@ -439,8 +444,17 @@ void Files::orphan(KernelNode id, const tree::Bytes& last) {
   }
 }
 
+std::shared_ptr<Orphan> Files::orphan_of(KernelNode id) {
+  if (std::shared_ptr<Orphan> orphan = parts_.open.orphan_of(id)) return orphan;
+  MutexLock lock(lately_mutex_);
+  for (const auto& [node, last] : lately_gone_) {
+    if (node == id) return std::make_shared<Orphan>(last, orphan_space_);
+  }
+  return nullptr;
+}
+
 bool Files::open_orphan(const RequestPtr& request, KernelNode id, const fuse_file_info& info) {
-  std::shared_ptr<Orphan> orphan = parts_.open.orphan_of(id);
+  std::shared_ptr<Orphan> orphan = orphan_of(id);
   if (!orphan) return false;
   auto file = std::make_shared<OpenFile>();
   file->number = parts_.numbers.next();

@@ -9,11 +9,14 @@
 // the strand.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
+#include "consensus/mutex.h"
 #include "consensus/service.h"
 #include "fsd/fuse/file_commits.h"
 #include "fsd/fuse/file_locks.h"
@@ -65,7 +68,8 @@ class Files {
              const fuse_file_info& info);
   // A close by a process; the handle may have others. `reply` gets what close(2) returns.
   void flush(uint64_t handle, pid_t by, FileCommits::Done reply);
-  // A file that has no name any more, but is open: by `/dev/fd/N`. False if it is not open.
+  // A file that has no name any more: one that is open, by `/dev/fd/N`, or one that went between
+  // the program's look-up and its open. False if its contents are not known.
   bool open_orphan(const RequestPtr& request, KernelNode id, const fuse_file_info& info);
   // Its size, mode, owner or times. False if it is not open.
   bool set_orphan_attributes(const RequestPtr& request, KernelNode id, const struct stat& wanted,
@@ -103,6 +107,7 @@ class Files {
   FilePtr find(uint64_t handle) const { return parts_.open.find(handle); }
 
  private:
+  std::shared_ptr<Orphan> orphan_of(KernelNode id);
   FilePtr make(const Node& node, const fuse_file_info& info, pid_t pid, const tree::ZNode& znode,
                bool is_new);
   void open_znode(const RequestPtr& request, const Node& node, fuse_file_info info);
@@ -126,6 +131,11 @@ class Files {
 
   const Parts parts_;
   OrphanSpace orphan_space_;
+  // The contents of files that nobody had open when they went, the newest last: a program that has
+  // looked one up may be about to open it.
+  static constexpr size_t kMaxLately = 64;
+  Mutex lately_mutex_;
+  std::deque<std::pair<KernelNode, tree::Bytes>> lately_gone_ GUARDED_BY(lately_mutex_);
 };
 
 }  // namespace zabfs::fsd

@@ -7,6 +7,14 @@
 
 namespace zabfs::fsd {
 
+namespace {
+
+// The size of a file of the control room, as that of files in sysfs: programs that copy a file by
+// sendfile or splice read as many bytes as it says, at most.
+constexpr uint64_t kControlBytes = 4'096;
+
+}  // namespace
+
 std::optional<Node> NodeReader::find(KernelNode id) const {
   std::optional<Node> node = nodes_.find(id);
   bool in_room = node && node->control != Control::kNone;
@@ -44,11 +52,12 @@ std::optional<View> NodeReader::control_view(const Node& node) const {
     const tree::ZNode* znode = tree.find(node.path);
     if (znode == nullptr || !stands_for(node, znode->stat.czxid)) return std::nullopt;
     View directory = view(tree, *znode, node.path);
-    directory.size = node.control == Control::kData ? znode->data.size() : 0;
+    directory.size = node.control == Control::kData ? znode->data.size() : kControlBytes;
     return directory;
   });
   if (!shown) return std::nullopt;
   shown->kind = is_control_directory(node.control) ? tree::Kind::kDirectory : tree::Kind::kFile;
+  if (shown->kind == tree::Kind::kDirectory) shown->size = 0;
   shown->mode = control_mode(node.control, shown->mode);
   shown->ino = tree::inode_number(tree::Zxid{-1 - static_cast<int64_t>(node.control)},
                                   node.path + "/@/" + node.name);

@@ -307,9 +307,7 @@ fuse_lowlevel_ops make_table() {
   ops.getxattr = [](fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
     of(req).xattrs().get(held(req), node, name, size);
   };
-  ops.listxattr = [](fuse_req_t req, fuse_ino_t node, size_t size) {
-    of(req).xattrs().list(held(req), node, size);
-  };
+  ops.listxattr = [](fuse_req_t req, fuse_ino_t, size_t size) { Xattrs::list(held(req), size); };
   ops.removexattr = [](fuse_req_t req, fuse_ino_t, const char*) { held(req)->reply(EOPNOTSUPP); };
   ops.flock = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info, int operation) {
     of(req).locks().flock(held(req), node, *info, operation);

@@ -51,17 +51,6 @@ void Xattrs::get(const RequestPtr& request, KernelNode id, std::string_view name
   request->reply(ENODATA);
 }
 
-void Xattrs::list(const RequestPtr& request, KernelNode id, size_t size) const {
-  std::optional<Node> node = reader_.live(request, id);
-  if (!node) return;
-  std::string names;
-  if (node->control == Control::kNone) {
-    for (const auto& [key, value] : stat_lines(tree::Stat{})) {
-      names += std::string(kPrefix) + key + '\0';
-    }
-    if (id == kRootNode) names += std::string(kPrefix) + "quorum" + '\0';
-  }
-  reply_value(request, names, size);
-}
+void Xattrs::list(const RequestPtr& request, size_t size) { reply_value(request, "", size); }
 
 }  // namespace zabfs::fsd

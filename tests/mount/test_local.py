@@ -2,6 +2,7 @@
 import fcntl
 import mmap
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -178,6 +179,25 @@ class Local(ClusterTest):
                 f.write("more\n")
             self.assertEqual(self.read(self.p("f")), "successor\n")
 
+    def test_opens_that_race_with_removals(self):
+        end = time.monotonic() + 4
+        remover = self.start("bash", "-c", f"while :; do rm -f {self.q('f')}; done")
+        holder = self.start("bash", "-c", f"while :; do exec 9> {self.q('@/ephemeral/e')}; "
+                            "exec 9>&-; done")
+        opens, errors = 0, []
+        while time.monotonic() < end:
+            for path in (self.p("f"), self.p("@/ephemeral/e")):
+                try:
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT))
+                except OSError as error:
+                    errors.append(str(error))
+                opens += 1
+        for process in (remover, holder):
+            self.assertIsNone(process.poll())
+        self.assertGreater(opens, 500)
+        # The kernel looks twice, and no more.
+        self.assertLess(len(errors), opens / 500, errors)
+
     # ---- files that are replaced
 
     def test_a_replaced_file_stays_whole_for_those_who_have_it(self):
@@ -237,6 +257,30 @@ class Local(ClusterTest):
                                       shell=True, capture_output=True, text=True)
                 self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(commits.wait(), 0)
+
+    # ---- tools
+
+    def test_the_control_room_is_read_by_sendfile(self):
+        before = int(self.read(self.p("@/next")))
+        self.assertEqual(int(sh(f"busybox cat {self.p('@/next')}")), before + 1)
+        copy = os.path.join(self.cluster.directory, "copy")
+        shutil.copy(self.p("@/next"), copy)
+        self.assertEqual(int(open(copy).read()), before + 2)
+        sh(f"cp {self.p('@/next')} {copy}")
+        self.assertEqual(int(open(copy).read()), before + 3)
+        self.assertIn("lock", sh(f"busybox cat {self.p('@/help')}"))
+        for _ in range(120):
+            before = int(sh(f"busybox cat {self.p('@/next')}"))
+        self.assertGreater(before, 100)
+
+    def test_attributes_that_cannot_be_copied_are_not_listed(self):
+        self.write(self.p("f"), "text")
+        self.assertEqual(os.listxattr(self.p("f")), [])
+        self.assertEqual(os.getxattr(self.p("f"), "user.zabfs.version"), b"1")
+        target = os.path.join(self.cluster.directory, "target")
+        sh(f"rsync -aX {self.p('')}/ {target}/ && rsync -aX {target}/ {self.p('')}/")
+        self.assertNotEqual(subprocess.run(["setfattr", "-n", "user.x", "-v", "1", self.p("f")],
+                                           stderr=subprocess.DEVNULL).returncode, 0)
 
 
 if __name__ == "__main__":
