@@ -31,13 +31,12 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       log_({config_.segment_bytes, config_.max_log_queue_bytes}, environment, log_disk, snapshots_,
            log_outcomes()),
       epochs_(snapshot_disk),
-      tree_(std::make_shared<tree::Tree>()),
       recent_(config_.window_txns),
       pending_(config_.max_pending, config_.max_pending_bytes),
       supply_({config_.max_supply_bytes, config_.piece_bytes}, environment, transport, log_,
               snapshots_, recent_, supply_outcomes()),
       snapshotter_({config_.zab.me, config_.snapshot_txns, config_.snapshot_retain, chunk_bytes()},
-                   environment, snapshots_, log_, tree_mutex_, snapshot_outcomes()) {
+                   environment, snapshots_, log_, tree_, snapshot_outcomes()) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
@@ -47,7 +46,7 @@ Replica::~Replica() = default;
 
 std::string Replica::place() const {
   return fmt::format("node {} epoch {} zxid 0x{:x}", config_.zab.me.value, zab_ ? zab_->epoch() : 0,
-                     applied_.value);
+                     tree_.applied().value);
 }
 
 // ---- events
@@ -226,14 +225,14 @@ void Replica::on_append(const action::Append& append) {
   log_.append({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
   // A learner that lacks more of the log than this is better sent a snapshot (Java:
   // snapshotSizeFactor, a third).
-  size_t max_diff_bytes = std::max(config_.min_diff_bytes, Snapshotter::estimate_bytes(*tree_) / 3);
+  size_t max_diff_bytes = std::max(config_.min_diff_bytes, Snapshotter::estimate_bytes(tree()) / 3);
   std::optional<Zxid> before = recent_.append(append.zxid, append.txn, max_diff_bytes);
   if (before) step(event::SnapshotIsShorter{*before});
 }
 
 void Replica::on_begin_sync(const action::BeginSync& begin) {
   if (begin.mode == SyncMode::kTrunc) {
-    if (begin.zxid < applied_) {
+    if (begin.zxid < tree_.applied()) {
       return environment_.die(
           fmt::format("{}: the leader wants to cut back to 0x{:x}, below what "
                       "was committed",
@@ -292,9 +291,9 @@ void Replica::on_settle() {
 // by now is copied, since the lane asks for the plan.
 LogPipeline::ReadPlan Replica::plan_reading() const {
   std::optional<Zxid> staged, incoming;
-  if (staged_tree_) staged = staged_tree_->last_zxid();
+  if (tree_.staged()) staged = tree_.staged()->last_zxid();
   if (snapshotter_.incoming()) incoming = snapshotter_.incoming()->last_zxid();
-  return [recent = recent_, applied = applied_, staged,
+  return [recent = recent_, applied = tree_.applied(), staged,
           incoming](const History& history) -> std::optional<Zxid> {
     // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
     if (recent.reaches(history.last()) && recent.base() <= applied) return std::nullopt;
@@ -314,7 +313,7 @@ void Replica::on_settled(LogPipeline::Settled settled) {
   const tree::Tree* incoming = snapshotter_.incoming();
   if (incoming && incoming->last_zxid() == history.base()) stage_incoming_tree();
   snapshotter_.drop_incoming();
-  if (history.base() <= applied_) staged_tree_.reset();
+  if (history.base() <= tree_.applied()) tree_.drop_staged();
   recent_.forget_unwritten(history.last());
   if (settled.read_after) {
     if (!settled.reading.is_whole) return environment_.die("the log can't be read back");
@@ -352,18 +351,18 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
 // How far this node may apply. With a snapshot of a leader's, what is known to be committed beyond
 // this node's tree is in there.
 Zxid Replica::applicable() const {
-  bool waits = snapshotter_.is_incoming() || staged_tree_;
-  return waits ? applied_ : std::min(zab_->committed(), zab_->state().durable);
+  bool waits = snapshotter_.is_incoming() || tree_.staged();
+  return waits ? tree_.applied() : std::min(zab_->committed(), zab_->state().durable);
 }
 
 void Replica::apply_committed() {
-  if (staged_tree_ && zab_->is_serving()) install_staged_tree();
+  if (tree_.staged() && zab_->is_serving()) install_staged_tree();
   Zxid target = applicable();
-  if (target <= applied_) return;
+  if (target <= tree_.applied()) return;
   std::vector<tree::Txn> txns;
   size_t applied_bytes = 0;
-  for (auto next = recent_.after(applied_); next != recent_.txns().end() && next->zxid <= target;
-       ++next) {
+  for (auto next = recent_.after(tree_.applied());
+       next != recent_.txns().end() && next->zxid <= target; ++next) {
     std::optional<tree::Txn> txn = tree::decode_txn(*next->txn);
     if (!txn || txn->header.zxid != next->zxid) {
       return environment_.die(
@@ -374,27 +373,19 @@ void Replica::apply_committed() {
   }
   if (txns.empty()) {
     return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
-                                        place(), applied_.value, target.value));
+                                        place(), tree_.applied().value, target.value));
   }
-  bool agreed = tree_->digest_agrees();
+  bool agreed = tree().digest_agrees();
   for (ReplicaListener* listener : listeners_) listener->before_publish(txns);
-  std::vector<tree::Change> changes;
-  std::vector<Outcome> outcomes;
-  outcomes.reserve(txns.size());
-  {
-    std::unique_lock lock(tree_mutex_);
-    for (const tree::Txn& txn : txns) {
-      size_t before = changes.size();
-      outcomes.push_back(tree_->apply(txn, &changes));
-      std::span<const tree::Change> own = std::span(changes).subspan(before);
-      for (ReplicaListener* listener : listeners_) listener->publishing(own);
-      std::optional<Completion> done = pending_.take_committed(txn.header, true);
-      if (done && *done) (*done)(outcomes.back());
-    }
-  }
-  applied_ = txns.back().header.zxid;
+  auto [changes, outcomes] = tree_.publish(
+      txns,
+      [this](const tree::Txn& txn, const Outcome& outcome, std::span<const tree::Change> own) {
+        for (ReplicaListener* listener : listeners_) listener->publishing(own);
+        std::optional<Completion> done = pending_.take_committed(txn.header, true);
+        if (done && *done) (*done)(outcome);
+      });
   snapshotter_.applied(txns.size(), applied_bytes);
-  if (leadership_) leadership_->applied(applied_);
+  if (leadership_) leadership_->applied(tree_.applied());
   std::vector<std::pair<Completion, const Outcome*>> completions;
   std::vector<SessionId> closed;
   for (size_t i = 0; i < txns.size(); ++i) {
@@ -419,15 +410,15 @@ void Replica::apply_committed() {
   for (SessionId session : closed) {
     for (ReplicaListener* listener : listeners_) listener->session_closed(session);
   }
-  recent_.trim(applied_);
-  if (agreed && !tree_->digest_agrees()) on_divergence();
+  recent_.trim(tree_.applied());
+  if (agreed && !tree().digest_agrees()) on_divergence();
 }
 
 // Somewhere back this node applied other txns than the leader, or its memory is faulty. What it
 // holds is no copy of the ensemble's data any more.
 void Replica::on_divergence() {
-  std::string text =
-      fmt::format("the tree of this node differs from the leader's at zxid 0x{:x}", applied_.value);
+  std::string text = fmt::format("the tree of this node differs from the leader's at zxid 0x{:x}",
+                                 tree_.applied().value);
   // Java's snapshots hold more than their zxid says, until the txns behind them are applied, too.
   if (!leader_is_zabfs_ && !is_alone()) {
     return environment_.log(LogLevel::kError, place() + ": " + text);
@@ -443,44 +434,29 @@ void Replica::on_divergence() {
 }
 
 void Replica::stage_incoming_tree() {
-  if (std::shared_ptr<tree::Tree> tree = snapshotter_.take_incoming())
-    staged_tree_ = std::move(tree);
+  if (std::shared_ptr<tree::Tree> tree = snapshotter_.take_incoming()) tree_.stage(std::move(tree));
 }
 
 void Replica::install_staged_tree() {
   environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
-                                                place(), staged_tree_->last_zxid().value));
-  // An older snapshot catches up first: readers never see this node go back.
-  for (const LogTxn& txn : recent_.txns()) {
-    if (txn.zxid > applied_) break;
-    std::optional<tree::Txn> decoded = tree::decode_txn(*txn.txn);
-    if (!decoded) return environment_.die("a committed txn is not a transaction");
-    if (txn.zxid > staged_tree_->last_zxid()) staged_tree_->apply(*decoded, nullptr);
-  }
-  std::shared_ptr<tree::Tree> old = replace_tree(std::move(staged_tree_));
+                                                place(), tree_.staged()->last_zxid().value));
+  for (ReplicaListener* listener : listeners_) listener->before_replace();
+  std::shared_ptr<tree::Tree> old = tree_.show_staged(recent_.txns());
+  if (!old) return environment_.die("a committed txn is not a transaction");
   if (!std::exchange(divergence_, {}).empty()) snapshotter_.keep_diverged(std::move(old));
-  staged_tree_.reset();
   take_configuration();
   std::erase_if(attached_here_,
-                [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
+                [this](const auto& entry) { return !tree().sessions().contains(entry.first); });
   pending_.lose_track();
-  applied_ = tree_->last_zxid();
-  snapshotter_.restart_at(applied_);
+  snapshotter_.restart_at(tree_.applied());
   // The log is to say that it was committed, also if nothing more is written.
   log_.seal_soon();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();
 }
 
-// Gives the tree that was there before.
-std::shared_ptr<tree::Tree> Replica::replace_tree(std::shared_ptr<tree::Tree> tree) {
-  for (ReplicaListener* listener : listeners_) listener->before_replace();
-  std::unique_lock lock(tree_mutex_);
-  return std::exchange(tree_, std::move(tree));
-}
-
 bool Replica::has_batch_work() const {
-  return applicable() > applied_ || (is_serving() && barriers_.has_waiting()) ||
-         barriers_.has_applied(applied_);
+  return applicable() > tree_.applied() || (is_serving() && barriers_.has_waiting()) ||
+         barriers_.has_applied(tree_.applied());
 }
 
 void Replica::end_of_batch() {
@@ -488,21 +464,22 @@ void Replica::end_of_batch() {
   in_batch_ = true;
   do {
     apply_committed();
-    if (service_ == Service::kCatchingUp && applied_ >= applicable()) become_ready();
+    if (service_ == Service::kCatchingUp && tree_.applied() >= applicable()) become_ready();
     // Committed at the leader: SYNC goes out behind the COMMITs it waited for.
     while (std::optional<Barriers::Reply> reply = barriers_.take_committed(zab_->committed())) {
       if (links_.contains(reply->link)) send_packet(reply->link, reply->packet);
     }
-    while (std::optional<Completion> done = barriers_.take_applied(applied_)) (*done)(Outcome{});
+    while (std::optional<Completion> done = barriers_.take_applied(tree_.applied()))
+      (*done)(Outcome{});
     flush_barriers();
   } while (has_batch_work());
   // A few txns are written when all is sent that others wait for; many, meanwhile.
-  log_.write_many(applied_);
+  log_.write_many(tree_.applied());
   do {
     transport_.flush();
   } while (supply_.supply());
   for (ReplicaListener* listener : listeners_) listener->batch_over();
-  log_.end_of_batch(applied_);
+  log_.end_of_batch(tree_.applied());
   if (snapshotter_.is_due(is_serving())) take_snapshot();
   int64_t wake_ms = std::min(zab_->deadline_ms(), log_.wake_ms());
   environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);

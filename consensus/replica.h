@@ -5,10 +5,12 @@
 //   PROPOSAL -> synced -> ACK -> quorum -> COMMIT -> caches invalidated -> apply -> watches fired
 //   -> completion on the node it came from
 //
-// A replica is put together from plain objects: recent_txns.h, pending_requests.h, barriers.h,
-// leadership.h, learner_sessions.h only remember, and say what is due. log_pipeline.h owns the log
-// and gives work to its disk; learner_supply.h sends learners what they lack;
-// snapshotter.h takes snapshots, and takes in a leader's.
+// A replica is put together from plain objects of the strand.
+//   remember, and say what is due: recent_txns.h, pending_requests.h, barriers.h, leadership.h,
+//     learner_sessions.h
+//   give work to the disks: log_pipeline.h owns the log, learner_supply.h sends learners what they
+//     lack, snapshotter.h takes snapshots and takes in a leader's
+//   visible_tree.h is what readers see
 //
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
@@ -22,10 +24,8 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
-#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,6 +41,7 @@
 #include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
 #include "consensus/snapshotter.h"
+#include "consensus/visible_tree.h"
 #include "consensus/zab.h"
 #include "tree/prepare.h"
 #include "tree/tree.h"
@@ -145,18 +146,17 @@ class Replica {
 
   template <class Read>
   auto read(const Read& body) const {
-    std::shared_lock lock(tree_mutex_);
-    return body(static_cast<const tree::Tree&>(*tree_));
+    return tree_.read(body);
   }
   // On the strand only: no lock is needed there.
-  const tree::Tree& tree() const { return *tree_; }
+  const tree::Tree& tree() const { return tree_.get(); }
 
   bool is_serving() const {
     return service_ == Service::kHoldingRequests || service_ == Service::kFull;
   }
   // From recovery until it serves: the log holds txns of which only a leader can say that they were
   // committed. Their writers may have been answered before the restart.
-  bool has_unsettled_txns() const { return !is_serving() && applied_ < recovered_; }
+  bool has_unsettled_txns() const { return !is_serving() && tree_.applied() < recovered_; }
   // Why this node's tree is not to be trusted, until it has taken over the others' data. Empty: it
   // is.
   const std::string& divergence() const { return divergence_; }
@@ -294,7 +294,7 @@ class Replica {
   // The last txn that a barrier or SYNC has to wait for, at the leader.
   Zxid last_txn() const {
     bool has_proposed = leadership_ && leadership_->last_proposed().counter() != 0;
-    return has_proposed ? leadership_->last_proposed() : applied_;
+    return has_proposed ? leadership_->last_proposed() : tree_.applied();
   }
   void expire_sessions();
   void reap();
@@ -303,7 +303,6 @@ class Replica {
   void apply_committed();
   void stage_incoming_tree();
   void install_staged_tree();
-  std::shared_ptr<tree::Tree> replace_tree(std::shared_ptr<tree::Tree> tree);
   void on_divergence();
   std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
 
@@ -316,24 +315,13 @@ class Replica {
   EpochStore epochs_;
   std::optional<Zab> zab_;
 
-  // Guards the tree's contents against readers of other threads. Taken exclusively by the strand
-  // alone, for the time of applying one batch; no other lock is taken under it.
-  mutable std::shared_mutex tree_mutex_;
-  std::shared_ptr<tree::Tree> tree_;
-
+  VisibleTree tree_;
   RecentTxns recent_;
-  Zxid applied_;
   Zxid recovered_;  // the end of the log that the node started with
 
   std::optional<Mending> mending_;
   bool mending_given_up_ = false;
   bool fetching_ = false;  // for another member
-
-  // A leader's snapshot that the log begins with, or is to. It may hold txns that were never
-  // committed (a Java leader's has all of its log), so nobody is shown it before this node serves:
-  // after UPTODATE, or once a quorum follows this node. Until then `tree_` stays as it was; after a
-  // restart it is empty.
-  std::shared_ptr<tree::Tree> staged_tree_;
 
   Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;

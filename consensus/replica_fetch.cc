@@ -114,11 +114,11 @@ void Replica::finish_mending() {
 void Replica::give_up_mending() {
   mending_given_up_ = true;
   // What was served from the intact beginning is where this node goes on.
-  std::unique_ptr<tree::SnapshotCursor> cursor = tree_->begin_snapshot();
-  DiskStatus status = snapshots_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
-    return cursor->next(out, chunk_bytes());
+  std::shared_ptr<VisibleTree::Walk> walk = tree_.begin_walk();
+  DiskStatus status = snapshots_.write(walk->zxid(), walk->digest(), [&](std::string& out) {
+    return walk->next(out, chunk_bytes());
   });
-  cursor.reset();  // before the tree that it walks goes
+  tree_.end_walk(*walk);
   if (!status.ok() && !status.is_full()) return environment_.die(status.message());
   recover_again();
 }

@@ -142,7 +142,7 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
     DiskStatus status = epochs_.save({0, true});
     if (!status.ok()) return status.message();
   }
-  staged_tree_.reset();
+  tree_.drop_staged();
   if (tree && tree->last_zxid() == history.base() &&
       !log_.at_rest().knows_committed(history.base())) {
     environment_.log(
@@ -150,10 +150,10 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
         fmt::format("node {}: has a leader's snapshot at 0x{:x}, and waits for a leader "
                     "to know whether all in it was committed",
                     config_.zab.me.value, history.base().value));
-    staged_tree_ = std::move(tree);
+    tree_.stage(std::move(tree));
   }
-  replace_tree(tree ? std::shared_ptr<tree::Tree>(std::move(tree))
-                    : std::make_shared<tree::Tree>());
+  for (ReplicaListener* listener : listeners_) listener->before_replace();
+  tree_.show(tree ? std::shared_ptr<tree::Tree>(std::move(tree)) : std::make_shared<tree::Tree>());
   return load_recent(accepted, votes, is_empty);
 }
 
@@ -161,8 +161,7 @@ std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std:
 std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
   const History& history = log_.at_rest().history();
   recovered_ = history.last();
-  applied_ = tree_->last_zxid();
-  const tree::Tree& whole_tree = staged_tree_ ? *staged_tree_ : *tree_;
+  const tree::Tree& whole_tree = tree_.newest();
   snapshotter_.recovered(whole_tree.last_zxid());
   // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
   bool whole = read_recent(history) || mending_;
@@ -189,7 +188,7 @@ std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
   if (mending_) last = std::min(last, log_.at_rest().mended_history().last_of_epoch(last.epoch()));
   bool takes_all = is_mutant(Mutant::kUncommittedApplied);
   state.committed =
-      std::max(takes_all ? last : std::min(log_.at_rest().committed(), last), applied_);
+      std::max(takes_all ? last : std::min(log_.at_rest().committed(), last), tree_.applied());
   state.membership = Membership(config_.zab.ensemble);
   state.membership.adopt(configuration_in(whole_tree));
   for (const auto& [zxid, txn] : unapplied_reconfigurations()) {
@@ -211,7 +210,7 @@ std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
 // The recent txns become what the log holds behind the tree, or behind the staged one; false: that
 // can't be read.
 bool Replica::read_recent(const History& history) {
-  Zxid base = staged_tree_ ? staged_tree_->last_zxid() : applied_;
+  Zxid base = tree_.newest().last_zxid();
   LogPipeline::Reading reading = log_.read(history, base, history.last());
   recent_.restart(base, std::move(reading.txns));
   return reading.is_whole;
@@ -220,9 +219,8 @@ bool Replica::read_recent(const History& history) {
 // What was configured is the data of /zookeeper/config until a transaction says more.
 void Replica::take_configuration() {
   if (config_.is_standalone()) return;
-  if (version_in(configuration_in(*tree_)) != 0) return;
-  std::unique_lock lock(tree_mutex_);
-  tree_->set_configuration(config_.zab.ensemble.text());
+  if (version_in(configuration_in(tree())) != 0) return;
+  tree_.set_configuration(config_.zab.ensemble.text());
 }
 
 std::string Replica::configuration_in(const tree::Tree& tree) {
@@ -232,7 +230,7 @@ std::string Replica::configuration_in(const tree::Tree& tree) {
 
 std::vector<std::pair<Zxid, Payload>> Replica::unapplied_reconfigurations() const {
   std::vector<std::pair<Zxid, Payload>> found;
-  for (auto txn = recent_.after(applied_); txn != recent_.txns().end(); ++txn) {
+  for (auto txn = recent_.after(tree_.applied()); txn != recent_.txns().end(); ++txn) {
     if (is_reconfiguration(*txn->txn)) found.emplace_back(txn->zxid, txn->txn);
   }
   return found;

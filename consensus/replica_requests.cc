@@ -111,7 +111,7 @@ void Replica::become_ready() {
     leadership_.emplace(
         Leadership::Options{config_.zab.me, config_.zab.tick_ms, config_.reap_interval_ms,
                             config_.super_digest, config_.x509_super},
-        *tree_, prepare_options(), zab_->epoch(), environment_.now_ms());
+        tree(), prepare_options(), zab_->epoch(), environment_.now_ms());
     give_configuration_a_version();
   }
   for (const Completion& done : barriers_.take_older_than(zab_->epoch())) done(Outcome{});
@@ -134,7 +134,7 @@ void Replica::become_ready() {
 // applied just now, but for what is outstanding in our log.
 void Replica::resend_pending() {
   std::set<PendingRequests::Key> outstanding;
-  for (auto txn = recent_.after(applied_); txn != recent_.txns().end(); ++txn) {
+  for (auto txn = recent_.after(tree_.applied()); txn != recent_.txns().end(); ++txn) {
     if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn->txn)) {
       outstanding.insert({header->session, header->cxid});
     }
@@ -323,7 +323,7 @@ std::vector<MemberStatus> Replica::member_status() const {
   for (MemberStatus& member : members) {
     if (member.id != config_.zab.me) continue;
     member.role = zab_->role();
-    member.zxid = applied_;
+    member.zxid = tree_.applied();
   }
   return members;
 }

@@ -34,7 +34,7 @@ void Replica::on_log_written(const LogPipeline::Written& written) {
 Snapshotter::Outcomes Replica::snapshot_outcomes() {
   return {[this]() -> std::optional<Snapshotter::Standing> {
             if (!is_serving()) return std::nullopt;
-            return Snapshotter::Standing{zab_->state().history, applied_, zab_->state().votes};
+            return Snapshotter::Standing{zab_->state().history, zab_->state().votes};
           },
           [this](LinkId link) { return links_.contains(link); },
           [this] { supply_.snapshot_over(); },
@@ -57,7 +57,7 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   if (is_mutant(Mutant::kSnapshotAheadOfDisk)) {
     stage_incoming_tree();
     install_staged_tree();
-    return step(event::SnapshotReceived{link, configuration_in(*tree_)});
+    return step(event::SnapshotReceived{link, configuration_in(tree_.get())});
   }
   const tree::Tree& received = *snapshotter_.incoming();
   environment_.log(LogLevel::kInfo,
@@ -67,9 +67,7 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
 }
 
 void Replica::take_snapshot() {
-  // The log does not go on from `tree_` when it goes on from a staged one.
-  if (staged_tree_ || (!divergence_.empty() && !is_alone())) return;
-  snapshotter_.take(tree_);
+  if (divergence_.empty() || is_alone()) snapshotter_.take();
 }
 
 }  // namespace zabfs::consensus

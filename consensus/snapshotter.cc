@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
 
 #include "consensus/mutants.h"
@@ -21,12 +20,12 @@ constexpr size_t kZnodeBytes = 100;  // in a snapshot, beside its data
 }  // namespace
 
 Snapshotter::Snapshotter(Options options, Environment& environment, SnapshotStore& store,
-                         LogPipeline& log, std::shared_mutex& tree_mutex, Outcomes outcomes)
+                         LogPipeline& log, VisibleTree& tree, Outcomes outcomes)
     : options_(options),
       environment_(environment),
       store_(store),
       log_(log),
-      tree_mutex_(tree_mutex),
+      tree_(tree),
       outcomes_(std::move(outcomes)) {}
 
 size_t Snapshotter::estimate_bytes(const tree::Tree& tree) {
@@ -58,52 +57,35 @@ void Snapshotter::restart_at(Zxid last) {
   log_bytes_since_ = 0;
 }
 
-void Snapshotter::take(std::shared_ptr<tree::Tree> tree) {
-  if (is_busy_ || incoming_ || tree->last_zxid() == last_) return;
+void Snapshotter::take() {
+  if (is_busy_ || incoming_ || tree_.staged() || tree_.applied() == last_) return;
   is_busy_ = true;
   is_wanted_ = false;
   txns_since_ = 0;
   log_bytes_since_ = 0;
-  struct Work {  // the cursor goes before the tree it walks
-    std::shared_ptr<tree::Tree> tree;
-    std::unique_ptr<tree::SnapshotCursor> cursor;
+  struct Work {
+    std::shared_ptr<VisibleTree::Walk> walk;
+    Zxid zxid;
     DiskStatus status;
     size_t bytes = 0;
   };
   auto work = std::make_shared<Work>();
-  work->tree = std::move(tree);
-  {
-    std::unique_lock lock(tree_mutex_);
-    work->cursor = work->tree->begin_snapshot();
-  }
+  work->walk = tree_.begin_walk();
+  work->zxid = work->walk->zxid();
   environment_.run_background(
       [this, work] {
-        if (is_mutant(Mutant::kFuzzySnapshot)) {  // of a later state, under the old zxid
-          Zxid label = work->cursor->zxid();
-          work->cursor.reset();
-          work->cursor = work->tree->begin_snapshot();
-          work->status = store_.write(label, work->cursor->digest(), [&](std::string& out) {
-            return work->cursor->next(out, options_.chunk_bytes);
-          });
-          return;
-        }
-        tree::SnapshotCursor& cursor = *work->cursor;
-        work->status = store_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
-          std::shared_lock lock(tree_mutex_);
+        if (is_mutant(Mutant::kFuzzySnapshot)) work->walk->begin_again();
+        work->status = store_.write(work->zxid, work->walk->digest(), [&](std::string& out) {
           size_t before = out.size();
-          bool more = cursor.next(out, options_.chunk_bytes);
+          bool more = work->walk->next(out, options_.chunk_bytes);
           work->bytes += out.size() - before;
           return more;
         });
       },
       [this, work] {
-        Zxid zxid = work->cursor->zxid();
-        {
-          std::unique_lock lock(tree_mutex_);
-          work->cursor.reset();
-        }
+        tree_.end_walk(*work->walk);
         last_bytes_ = work->bytes;
-        taken(work->status, zxid);
+        taken(work->status, work->zxid);
       });
 }
 
@@ -121,7 +103,7 @@ void Snapshotter::taken(const DiskStatus& status, Zxid zxid) {
   remove_strays(standing->history);
   std::vector<Zxid> stored = store_.list();
   std::erase_if(stored, [&](Zxid any) {
-    return any > standing->applied || !standing->history.goes_on_from(any);
+    return any > tree_.applied() || !standing->history.goes_on_from(any);
   });
   if (stored.size() >= options_.retain) purge(std::move(stored));
 }

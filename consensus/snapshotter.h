@@ -25,9 +25,8 @@
 //
 // Limits: at most one snapshot of its own is being written, and at most one comes in.
 //
-// Threading: an object of the strand, driven by the replica. The job that writes a snapshot of its
-// own holds the tree's mutex, shared, for each chunk. On the strand the class takes that mutex
-// exclusively where a walk of the tree begins and ends. No other lock is taken under it.
+// Threading: an object of the strand, driven by the replica. Its jobs use the disks, a walk of the
+// tree (visible_tree.h), and what they were given.
 #pragma once
 
 #include <cstddef>
@@ -35,13 +34,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
 #include "consensus/environment.h"
 #include "consensus/log_pipeline.h"
 #include "consensus/snapshot_store.h"
+#include "consensus/visible_tree.h"
 
 namespace zabfs::consensus {
 
@@ -56,8 +55,7 @@ class Snapshotter {
   // Of a node that serves.
   struct Standing {
     const History& history;  // of its log
-    Zxid applied;
-    bool votes;  // so that what was set aside of a damaged log may go
+    bool votes;              // so that what was set aside of a damaged log may go
   };
   // What it asks the replica, and tells it, on the strand.
   struct Outcomes {
@@ -73,7 +71,7 @@ class Snapshotter {
   };
 
   Snapshotter(Options options, Environment& environment, SnapshotStore& store, LogPipeline& log,
-              std::shared_mutex& tree_mutex, Outcomes outcomes);
+              VisibleTree& tree, Outcomes outcomes);
 
   // About how long the file of that tree is.
   static size_t estimate_bytes(const tree::Tree& tree);
@@ -85,8 +83,9 @@ class Snapshotter {
   void want() { is_wanted_ = true; }
   // The same, also if nothing was applied since the last one.
   void want_again();
-  // Begins one of that tree, if none is under way and something was applied since the last one.
-  void take(std::shared_ptr<tree::Tree> tree);
+  // Begins one, if none is under way, something was applied since the last one, and the log goes on
+  // from the tree that is shown.
+  void take();
   bool is_busy() const { return is_busy_; }
   // A purge is under way, or what may go is being looked at.
   bool is_purging() const { return is_purging_; }
@@ -123,7 +122,7 @@ class Snapshotter {
   Environment& environment_;
   SnapshotStore& store_;
   LogPipeline& log_;
-  std::shared_mutex& tree_mutex_;
+  VisibleTree& tree_;
   const Outcomes outcomes_;
 
   bool is_busy_ = false;
