@@ -69,13 +69,14 @@ void ElectionMesh::start(Replica& replica) {
 
 void ElectionMesh::accept() {
   auto socket = std::make_shared<TlsStream>(io_);
-  accept_next(acceptor_, socket->socket, pause_, [self = shared_from_this(), socket](bool came) {
-    if (came) {
-      socket->start(self->tls_, nullptr);
-      self->read_hello(socket);
-    }
-    self->accept();
-  });
+  accept_next(acceptor_, socket->socket, pause_,
+              [self = shared_from_this(), socket](boost::system::error_code error) {
+                if (!error) {
+                  socket->start(self->tls_, nullptr);
+                  self->read_hello(socket);
+                }
+                self->accept();
+              });
 }
 
 // ---- who comes

@@ -16,29 +16,23 @@
 
 #include "consensus/data_directory.h"
 #include "consensus/environment.h"
+#include "consensus/host_config.h"
 #include "consensus/lane.h"
 #include "consensus/posix_disk.h"
 #include "consensus/replica.h"
+#include "consensus/service.h"
 #include "consensus/strand.h"
 #include "consensus/tcp_transport.h"
 #include "consensus/tls.h"
 
 namespace zabfs::consensus {
 
-struct HostConfig {
-  ReplicaConfig replica;
-  std::string data_dir;
-  std::string data_log_dir;  // empty: data_dir
-  bool listen_on_all = false;
-  std::optional<TlsConfig> quorum_tls;  // sslQuorum
-};
-
 struct HostError {
   std::string what;  // empty: none
   bool is_configuration = false;
 };
 
-class Host : public Environment {
+class Host : public Environment, public Service {
  public:
   explicit Host(HostConfig config);
   ~Host() override;
@@ -49,12 +43,9 @@ class Host : public Environment {
   // Ends all threads. Requests under way are never answered.
   void stop();
 
-  // Runs `event` on the strand, perhaps right here.
-  void post(std::function<void()> event) { strand_.post(std::move(event)); }
-  // Runs `event` on the strand that much later.
-  void post_after(int64_t delay_ms, std::function<void()> event);
-  // To be called on the strand only, but for Replica::read.
-  Replica& replica() { return *replica_; }
+  void post(std::function<void()> event) override { strand_.post(std::move(event)); }
+  void post_after(int64_t delay_ms, std::function<void()> event) override;
+  Replica& replica() override { return *replica_; }
 
   int64_t now_ms() override;
   int64_t wall_ms() override;

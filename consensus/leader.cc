@@ -4,7 +4,6 @@
 #include <tuple>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "tree/jute.h"
 
 namespace zabfs::consensus {
@@ -217,7 +216,6 @@ void Leader::try_choose_epoch(Actions& out) {
   phase_ = Phase::kSavingAccepted;
   // The first epoch of all: the ensemble begins, and has a number from now on.
   bool begins = state_.current_epoch == 0 && state_.ensemble == 0;
-  if (is_mutant(Mutant::kEnsembleRenumbered)) begins = state_.settled_ensemble() == 0;
   std::optional<int64_t> number;
   if (begins) number = state_.nonce;
   std::string secret = state_.secret.empty() ? state_.fresh_secret : std::string();
@@ -237,10 +235,9 @@ void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, A
   int32_t their_epoch = tree::jute::Reader(packet.bytes()).i32();
   learner.last = packet.zxid;
   learner.phase = LearnerPhase::kEpochAcked;
-  if (their_epoch != -1 || is_mutant(Mutant::kSecondPromiseCounted)) {
+  if (their_epoch != -1) {
     auto current = static_cast<uint32_t>(std::max(their_epoch, 0));
-    bool ahead = std::pair(current, packet.zxid) > std::pair(own_epoch_, own_last_) &&
-                 !is_mutant(Mutant::kLongerHistoryIgnored);
+    bool ahead = std::pair(current, packet.zxid) > std::pair(own_epoch_, own_last_);
     // Without weight it counts for no quorum: what only it has was never committed.
     bool counts = !learner.observer && state_.membership.is_voter(learner.id) &&
                   !state_.membership.is_weightless(learner.id);
@@ -281,15 +278,13 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   Zxid common = std::min(has_theirs ? theirs : last_of_epoch, limit);
   bool known = has_theirs || common != Zxid{};
   Packet new_leader(PacketType::kNewLeader, epoch_start(), state_.membership.in_force().text());
-  if (is_mutant(Mutant::kNewLeaderFirst)) out.push_back(action::Send{{link}, new_leader});
-  bool reaches_back = common >= history.base() || is_mutant(Mutant::kDiffOverGap);
+  bool reaches_back = common >= history.base();
   bool is_short = common >= std::min(state_.diff_from, limit);  // Java: snapshotSizeFactor
   if (!known || !reaches_back || !is_short) {
     out.push_back(action::SendSnapshot{link, limit});
-  } else if (common == theirs || is_mutant(Mutant::kNoTrunc)) {
+  } else if (common == theirs) {
     out.push_back(action::Send{{link}, Packet(PacketType::kDiff, limit)});
-    bool skips_one = is_mutant(Mutant::kGapAccepted) && common < limit;
-    out.push_back(action::SendHistory{link, skips_one ? common.next() : common, limit, true});
+    out.push_back(action::SendHistory{link, common, limit, true});
   } else {
     out.push_back(action::Send{{link}, Packet(PacketType::kTrunc, common)});
     out.push_back(action::SendHistory{link, common, limit, true});
@@ -297,7 +292,7 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   if (!learner.observer) {
     out.push_back(action::SendHistory{link, limit, history.last(), false});
   }
-  if (!is_mutant(Mutant::kNewLeaderFirst)) out.push_back(action::Send{{link}, new_leader});
+  out.push_back(action::Send{{link}, new_leader});
   learner.last = Zxid{};
   learner.phase = LearnerPhase::kSyncing;
 }
@@ -355,7 +350,7 @@ void Leader::propose(const event::Propose& proposal, Actions& out) {
   }
   if (!send.links.empty()) out.push_back(std::move(send));
   bool is_last = proposal.zxid.counter() >= config_.last_counter;
-  if (is_last && !is_mutant(Mutant::kCounterRunsOver)) failure_ = "the zxid counter is used up";
+  if (is_last) failure_ = "the zxid counter is used up";
 }
 
 void Leader::try_commit(Actions& out) {
@@ -460,8 +455,7 @@ void Leader::start_confirmation(Actions& out) {
 
 void Leader::ask_for_proof(LinkId link, Learner& learner, Actions& out) {
   send_ping(link, learner, out);
-  bool takes_old = is_mutant(Mutant::kOldPingProves);
-  round_targets_[link] = takes_old ? learner.pings_answered + 1 : learner.pings_sent;
+  round_targets_[link] = learner.pings_sent;
 }
 
 void Leader::check_confirmation(Actions& out) {

@@ -4,7 +4,6 @@
 #include <iterator>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "tree/access.h"
 #include "tree/jute.h"
 
@@ -55,8 +54,6 @@ Leadership::Prepared Leadership::prepare(tree::Request request, ServerId from, i
   Error& error = prepared.error;
   if (from != options_.me) error = check_origin(request, from, prepared.was_unproven);
   if (error == Error::kOk) error = preparer_.admit(request);
-  bool is_late = error == Error::kSessionMoved || error == Error::kConnectionLoss;
-  if (is_late && is_mutant(Mutant::kLateRequestsPrepared)) error = Error::kOk;
   if (error != Error::kOk) return prepared;
   bool attaches = request.type == OpCode::kExtAttach && tracker_.contains(request.session);
   if (request.type == OpCode::kCreateSession || attaches) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include "consensus/mutants.h"
 #include "tree/jute.h"
 
 namespace zabfs::consensus {
@@ -80,7 +79,7 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     heard_ms_ = now_ms;
     on_packet(packet->packet, out);
   } else if (const auto* part = std::get_if<event::PartReceived>(&event)) {
-    if (part->link == link_ && !is_mutant(Mutant::kSlowSyncEnds)) heard_ms_ = now_ms;
+    if (part->link == link_) heard_ms_ = now_ms;
   } else if (std::holds_alternative<event::Synced>(event)) {
     acknowledge(out);
   } else if (const auto* up = std::get_if<event::LinkUp>(&event)) {
@@ -229,7 +228,6 @@ void Learner::on_leader_info(const Packet& packet, Actions& out) {
   if (epoch_ > state_.accepted_epoch) {
     phase_ = Phase::kSavingAccepted;
     out.push_back(action::SaveAcceptedEpoch{epoch_, state_.votes});
-    if (is_mutant(Mutant::kPromiseUnsaved)) promise(out);
   } else if (epoch_ == state_.accepted_epoch) {
     // Promised before: the answer must not count twice (Java: ACKEPOCH with -1).
     phase_ = Phase::kEpochAcked;
@@ -259,7 +257,6 @@ void Learner::on_sync_mode(const Packet& packet, Actions& out) {
   if (!expect(phase_ == Phase::kEpochAcked, packet)) return;
   phase_ = Phase::kSyncing;
   begin_sync(packet, out);
-  if (is_mutant(Mutant::kEpochBeforeHistory)) out.push_back(action::EndSync{epoch_});
 }
 
 void Learner::begin_sync(const Packet& packet, Actions& out) {
@@ -302,9 +299,7 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
   bool after = phase_ == Phase::kSavingEnsemble || phase_ == Phase::kSavingEpoch ||
                phase_ == Phase::kWaitingUpToDate || phase_ == Phase::kServing;
   if (!expect(in_sync || after, packet)) return;
-  if (is_mutant(Mutant::kOutstandingLost) && after && phase_ != Phase::kServing) return;
-  if (!state_.history.follows(packet.zxid) && !is_mutant(Mutant::kOutstandingLost) &&
-      !is_mutant(Mutant::kGapAccepted)) {
+  if (!state_.history.follows(packet.zxid)) {
     failure_ = "a gap in the leader's proposals";
     return;
   }
@@ -321,7 +316,6 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
 
 void Learner::on_commit(Zxid zxid, Actions& out) {
   if (uncommitted_.empty() || uncommitted_.front() != zxid) {
-    if (is_mutant(Mutant::kOutstandingLost)) return;
     failure_ = "COMMIT out of order";
     return;
   }
@@ -362,11 +356,6 @@ void Learner::end_sync(Actions& out) {
   std::erase_if(unacknowledged_, [this](Zxid zxid) { return zxid <= committed_; });
   phase_ = Phase::kSavingEpoch;
   out.push_back(action::EndSync{epoch_});
-  if (is_mutant(Mutant::kAckBeforeSync)) {
-    state_.current_epoch = epoch_;
-    phase_ = Phase::kWaitingUpToDate;
-    send(Packet(PacketType::kAck, Zxid::make(epoch_, 0)), out);
-  }
 }
 
 void Learner::on_up_to_date(Actions& out) {
@@ -380,10 +369,8 @@ void Learner::on_up_to_date(Actions& out) {
 // ACKs what is durable; only ever called for an event that said so.
 void Learner::acknowledge(Actions& out) {
   if (phase_ != Phase::kWaitingUpToDate && phase_ != Phase::kServing) return;
-  bool unordered = is_mutant(Mutant::kAcksUnordered);  // with the syncs they answer
-  Zxid durable = unordered ? state_.history.last() : state_.durable;
   Zxid last;
-  while (!unacknowledged_.empty() && unacknowledged_.front() <= durable) {
+  while (!unacknowledged_.empty() && unacknowledged_.front() <= state_.durable) {
     last = unacknowledged_.front();
     unacknowledged_.pop_front();
     // A Java leader wants one ACK a proposal; for ours the last stands for all.

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "consensus/mutants.h"
-
 namespace zabfs::consensus {
 
 using namespace log_format;
@@ -42,15 +40,14 @@ RecordHeader append_record(const LogEntry& entry, uint32_t chain, uint64_t synce
 bool Log::State::take(const RecordHeader& header, uint64_t number, uint64_t offset) {
   switch (header.type) {
     case RecordType::kTxn:
-      if (!history.follows(header.zxid) && !is_mutant(Mutant::kGapAccepted)) return false;
+      if (!history.follows(header.zxid)) return false;
       history.append(header.zxid);
       break;
     case RecordType::kBeginSync:
       group = OpenGroup{number, 0, 0, history};
       if (static_cast<SyncMode>(header.extra) == SyncMode::kTrunc) history.truncate(header.zxid);
       if (static_cast<SyncMode>(header.extra) == SyncMode::kSnap) {
-        bool keeps = is_mutant(Mutant::kSnapKeepsLog) && history.last() > header.zxid;
-        if (!keeps) history.reset(header.zxid);
+        history.reset(header.zxid);
       }
       break;
     case RecordType::kEndSync:
@@ -130,9 +127,6 @@ LogRecovery Log::open() {
                                 report.last.name, report.end);
     status = fill_with_zeros(*file_, position_, segment_size_);
     if (status.ok()) status = file_->sync();
-  }
-  if (state_.group && is_mutant(Mutant::kGroupWithoutEndRefused)) {
-    status = DiskStatus{EINVAL, "the current epoch is behind the log"};
   }
   if (status.ok() && state_.group) {
     recovery.note = "dropped an unfinished synchronisation with a leader";
@@ -401,7 +395,6 @@ DiskStatus Log::write(const std::vector<LogEntry>& batch, Zxid committed) {
   }
   DiskStatus status = file_->write_at(position_, buffer_);
   if (status.ok()) status = file_->sync();
-  if (!status.ok() && is_mutant(Mutant::kFailedSyncRetried)) status = file_->sync();
   if (!status.ok()) return status;
   position_ += buffer_.size();
   state_ = std::move(state);

@@ -4,8 +4,6 @@
 #include <memory>
 #include <utility>
 
-#include "consensus/mutants.h"
-
 namespace zabfs::consensus {
 
 using log_format::RecordType;
@@ -109,7 +107,7 @@ void LogPipeline::prepare_spare() {
 // no longer than for one write.
 void LogPipeline::tell_hold() {
   bool hold = queue_bytes_ > options_.max_queue_bytes;
-  if (hold == holds_links_ || is_mutant(Mutant::kLogQueueUnbounded)) return;
+  if (hold == holds_links_) return;
   holds_links_ = hold;
   outcomes_.hold(hold);
 }
@@ -133,10 +131,8 @@ int64_t LogPipeline::wake_ms() const {
 // ---- the end of a role, a full disk
 
 void LogPipeline::leave_role() {
-  if (!is_mutant(Mutant::kWritesOutliveRole)) {
-    queue_.clear();
-    queue_bytes_ = 0;
-  }
+  queue_.clear();
+  queue_bytes_ = 0;
   settling_ = true;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "tree/jute.h"
 #include "tree/txn.h"
 
@@ -66,12 +65,12 @@ std::set<ServerId> Membership::voters() const {
 
 bool Membership::is_quorum(const std::set<ServerId>& ids) const {
   if (!in_force_.is_quorum(ids)) return false;
-  return !proposed_ || is_mutant(Mutant::kOldQuorumOnly) || proposed_->is_quorum(ids);
+  return !proposed_ || proposed_->is_quorum(ids);
 }
 
 Zxid Membership::quorum_zxid(const std::map<ServerId, Zxid>& reached) const {
   Zxid by_old = in_force_.quorum_zxid(reached);
-  if (!proposed_ || by_old < proposed_at_ || is_mutant(Mutant::kOldQuorumOnly)) return by_old;
+  if (!proposed_ || by_old < proposed_at_) return by_old;
   Zxid by_both = std::min(by_old, proposed_->quorum_zxid(reached));
   return std::max(by_both, Zxid{proposed_at_.value - 1});
 }

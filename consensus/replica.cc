@@ -6,7 +6,6 @@
 #include <cstring>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "tree/jute.h"
 #include "tree/snapshot.h"
 
@@ -243,10 +242,8 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
     snapshotter_.begin_incoming(begin.link);
     recent_.restart(begin.zxid);
   }
-  bool forgets = is_mutant(Mutant::kTruncForgotten) && begin.mode == SyncMode::kTrunc;
-  SyncMode logged = forgets ? SyncMode::kDiff : begin.mode;
   log_.append(
-      {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(logged), nullptr});
+      {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(begin.mode), nullptr});
 }
 
 void Replica::on_role_changed(const action::RoleChanged& change) {

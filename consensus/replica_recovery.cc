@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "consensus/replica.h"
 #include "tree/jute.h"
 #include "tree/snapshot.h"
@@ -51,7 +50,7 @@ std::string Replica::recover() {
     lost.clear();  // who votes alone promises to nobody
     votes = true;
   }
-  if (is_empty && (config_.initialize || is_mutant(Mutant::kEmptyNodeVotes))) votes = true;
+  if (is_empty && config_.initialize) votes = true;
   if (lost.empty() && !log.damage.empty()) {
     if (votes && log_.at_rest().missing() && !mending_given_up_ &&
         log_.at_rest().missing()->empty()) {
@@ -186,9 +185,7 @@ std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
   // Behind damage a TRUNC may have taken back the end of what is intact.
   Zxid last = history.last();
   if (mending_) last = std::min(last, log_.at_rest().mended_history().last_of_epoch(last.epoch()));
-  bool takes_all = is_mutant(Mutant::kUncommittedApplied);
-  state.committed =
-      std::max(takes_all ? last : std::min(log_.at_rest().committed(), last), tree_.applied());
+  state.committed = std::max(std::min(log_.at_rest().committed(), last), tree_.applied());
   state.membership = Membership(config_.zab.ensemble);
   state.membership.adopt(configuration_in(whole_tree));
   for (const auto& [zxid, txn] : unapplied_reconfigurations()) {

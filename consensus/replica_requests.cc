@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "consensus/replica.h"
 #include "tree/jute.h"
 
@@ -91,10 +90,7 @@ void Replica::flush_barriers() {
   }
 }
 
-void Replica::confirm(Barriers::Token token) {
-  if (is_mutant(Mutant::kBarrierWithoutQuorum)) return barriers_.confirmed(token, last_txn());
-  step(event::ConfirmLeadership{token});
-}
+void Replica::confirm(Barriers::Token token) { step(event::ConfirmLeadership{token}); }
 
 // ---- a role begins
 
@@ -171,7 +167,6 @@ void Replica::process_own(tree::Request request) {
 
 tree::PrepareOptions Replica::prepare_options() {
   tree::PrepareOptions options = config_.prepare;
-  if (is_mutant(Mutant::kTxnUnbounded)) options.max_txn_bytes = SIZE_MAX;
   if (config_.reconfig_enabled || config_.readdress) {
     options.plan_reconfig = [this](std::string_view body,
                                    Zxid version) -> tree::Result<std::string> {

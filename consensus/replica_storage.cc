@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "consensus/replica.h"
 
 namespace zabfs::consensus {
@@ -54,11 +53,6 @@ Snapshotter::Outcomes Replica::snapshot_outcomes() {
 void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   if (!links_.contains(link) || !snapshotter_.is_incoming_on(link)) return;
   snapshotter_.receive(std::move(tree));
-  if (is_mutant(Mutant::kSnapshotAheadOfDisk)) {
-    stage_incoming_tree();
-    install_staged_tree();
-    return step(event::SnapshotReceived{link, configuration_in(tree_.get())});
-  }
   const tree::Tree& received = *snapshotter_.incoming();
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", place(),

@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "consensus/log_format.h"
-#include "consensus/mutants.h"
 #include "tree/snapshot.h"
 
 namespace zabfs::consensus {
@@ -97,7 +96,7 @@ DiskStatus SnapshotStore::write_as(const std::string& name, Zxid zxid, int64_t d
     chunk.resize(kChunkHeaderBytes);
   }
   if (status.ok()) status = file->write_at(offset, chunk_header(0, sum));
-  if (status.ok() && !is_mutant(Mutant::kSnapshotUnsynced)) status = file->sync();
+  if (status.ok()) status = file->sync();
   return disk_.install(status, temporary, name);
 }
 

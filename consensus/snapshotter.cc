@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "consensus/mutants.h"
 #include "tree/snapshot.h"
 
 namespace zabfs::consensus {
@@ -74,7 +73,6 @@ void Snapshotter::take() {
   work->zxid = work->walk->zxid();
   environment_.run_background(
       [this, work] {
-        if (is_mutant(Mutant::kFuzzySnapshot)) work->walk->begin_again();
         work->status = store_.write(work->zxid, work->walk->digest(), [&](std::string& out) {
           size_t before = out.size();
           bool more = work->walk->next(out, options_.chunk_bytes);

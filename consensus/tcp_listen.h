@@ -16,18 +16,19 @@ namespace zabfs::consensus {
 std::string listen_on(boost::asio::ip::tcp::acceptor& acceptor, boost::asio::io_context& io,
                       const std::string& host, uint16_t port, int backlog, const char* what);
 
-// Runs `next(whether it came)` once somebody came into `socket`, and not at all once the port is
-// closed. What can't be accepted (no descriptor is free) is left alone for a moment.
-template <class Next>
-void accept_next(boost::asio::ip::tcp::acceptor& acceptor, boost::asio::ip::tcp::socket& socket,
+// Runs `next(error)` once somebody came into `socket`, and not at all once the port is closed. With
+// an error nobody came: no descriptor is free, most likely. Then the port is left alone for a
+// moment before `next` runs. Any protocol that is accepted: TCP, or Unix-domain sockets.
+template <class Acceptor, class Next>
+void accept_next(Acceptor& acceptor, typename Acceptor::protocol_type::socket& socket,
                  boost::asio::steady_timer& pause, Next next) {
   using boost::system::error_code;
   acceptor.async_accept(socket, [&pause, next = std::move(next)](error_code error) mutable {
     if (error == boost::asio::error::operation_aborted) return;
-    if (!error) return next(true);
+    if (!error) return next(error);
     pause.expires_after(std::chrono::milliseconds(100));
-    pause.async_wait([next = std::move(next)](error_code over) mutable {
-      if (!over) next(false);
+    pause.async_wait([next = std::move(next), error](error_code over) mutable {
+      if (!over) next(error);
     });
   });
 }

@@ -102,8 +102,8 @@ void TcpTransport::start(Replica& replica) {
 
 void TcpTransport::accept_learner() {
   auto link = std::make_shared<Link>(io_);
-  accept_next(quorum_acceptor_, link->socket, pause_, [this, link](bool came) {
-    if (came) admit(link);
+  accept_next(quorum_acceptor_, link->socket, pause_, [this, link](error_code error) {
+    if (!error) admit(link);
     accept_learner();
   });
 }

@@ -50,9 +50,4 @@ void VisibleTree::end_walk(Walk& walk) {
   walk.cursor_.reset();
 }
 
-void VisibleTree::Walk::begin_again() {
-  cursor_.reset();
-  cursor_ = tree_->begin_snapshot();
-}
-
 }  // namespace zabfs::consensus

@@ -53,8 +53,6 @@ class VisibleTree {
       std::shared_lock lock(owner_.mutex_);
       return cursor_->next(out, max_bytes);
     }
-    // For Mutant::kFuzzySnapshot: what comes is of a later state.
-    void begin_again();
 
    private:
     friend class VisibleTree;

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "consensus/mutants.h"
-
 namespace zabfs::consensus {
 
 namespace {
@@ -159,7 +157,7 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     state_.diff_from = shorter->before;
     return;
   } else if (const auto* settled = std::get_if<event::Settled>(&event)) {
-    if (!is_mutant(Mutant::kMemoryOutlivesRole)) state_.history = settled->history;
+    state_.history = settled->history;
     state_.durable = state_.history.last();
     state_.ensemble_holds = state_.durable != Zxid{};
     state_.current_epoch = settled->current_epoch;

@@ -7,6 +7,7 @@
 #include <cctype>
 #include <charconv>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <sstream>
 #include <variant>
@@ -65,13 +66,19 @@ std::vector<std::string> comma_separated(const std::string& text) {
   return parts;
 }
 
-// Keys of ZooKeeper's that this server knows and does not need yet, or at all.
-const std::set<std::string>& ignored_keys() {
-  static const std::set<std::string> kIgnored = {"autopurge.purgeInterval",      "syncEnabled",
-                                                 "connectToLearnerMasterLimit",  "forceSync",
-                                                 "znode.container.maxPerMinute", "preAllocSize"};
-  return kIgnored;
-}
+class Reader;
+using Take = std::function<void(Reader&, const Line&)>;
+
+// One key of zoo.cfg.
+struct Key {
+  std::string name;   // with * at its end: all that begin so
+  std::string value;  // what it may be
+  Take take;
+  std::string fallback = {};  // what it is without a line; of our own keys
+  std::string help = {};      // the same; ZooKeeper's mean what they mean there
+};
+const std::vector<Key>& keys();
+const Key* find_key(const std::string& name);
 
 class Reader {
  public:
@@ -79,22 +86,11 @@ class Reader {
 
   Reader(const std::string& file, Config& config) : file_(file), config_(config) {}
 
-  std::string read() {
-    std::ifstream in(file_);
-    if (!in) return fmt::format("can't read the configuration {}", file_);
-    for (const Line& line : parse_properties(in)) {
-      take(line);
-      if (!error_.empty()) return error_;
-    }
-    if (config_.host.data_dir.empty()) return fmt::format("{}: dataDir is missing", file_);
-    if (std::string wrong = check_client_doors(); !wrong.empty()) return wrong;
-    if (has_secret_) check_readers(file_, "a password");
-    check_readers(config_.wire.tls.key_store, "a private key");
-    check_readers(quorum_tls_.key_store, "a private key");
-    return finish();
-  }
+  std::string read();
 
- private:
+  // -- for the table of keys
+  Config& config() { return config_; }
+  consensus::ReplicaConfig& replica() { return config_.host.replica; }
   void fail(const Line& line, const std::string& what) {
     const std::string& file = line.file == nullptr ? file_ : *line.file;
     error_ = fmt::format("{}:{}: {}: {}", file, line.number, line.key, what);
@@ -126,85 +122,9 @@ class Reader {
     out = line.value == "true";
   }
 
-  // What every user of the machine can read is no secret.
-  void check_readers(const std::string& file, const std::string& what) {
-    struct stat st;
-    if (file.empty() || ::stat(file.c_str(), &st) != 0 || (st.st_mode & S_IROTH) == 0) return;
-    config_.warnings.push_back(fmt::format(
-        "{} holds {}, and every user of this machine can read it; chmod o-r {}", file, what, file));
-  }
-
-  static bool is_secret(const std::string& key) {
-    return key.ends_with(".password") || key.starts_with("zabfs.sasl.user.") ||
-           key == "DigestAuthenticationProvider.superDigest";
-  }
-
-  void take(const Line& line) {
-    consensus::ReplicaConfig& replica = config_.host.replica;
-    consensus::ZabConfig& zab = replica.zab;
-    const std::string& key = line.key;
-    has_secret_ = has_secret_ || is_secret(key);
-    if (is_of_members(key)) {
-      if (dynamic_) return fail(line, kElsewhere);
-      return take_of_members(line);
-    }
-    if (take_election(line)) return;
-    if (key == "tickTime") return number(line, zab.tick_ms, 10, 3'600'000);
-    if (key == "initLimit") return number(line, zab.init_limit, 1, 1'000'000);
-    if (key == "syncLimit") return number(line, zab.sync_limit, 1, 1'000'000);
-    if (key == "minSessionTimeout") return number(line, replica.min_session_ms, 1, INT32_MAX);
-    if (key == "maxSessionTimeout") return number(line, replica.max_session_ms, 1, INT32_MAX);
-    if (key == "snapCount") return number(line, replica.snapshot_txns, 2, INT32_MAX);
-    if (key == "autopurge.snapRetainCount") return number(line, replica.snapshot_retain, 3, 1'000);
-    if (key == "standaloneEnabled") return boolean(line, replica.standalone_enabled);
-    if (key == "sslQuorum") return boolean(line, ssl_quorum_);
-    if (key.starts_with("ssl.quorum.")) return take_tls(line, key.substr(11), quorum_tls_);
-    if (key == "dynamicConfigFile") return take_dynamic_file(line);
-    if (key == "reconfigEnabled") return boolean(line, replica.reconfig_enabled);
-    if (key == "quorumListenOnAllIPs") return boolean(line, config_.host.listen_on_all);
-    if (key == "extendedTypesEnabled") return boolean(line, replica.prepare.extended_types);
-    if (key == "enforceQuota") return boolean(line, replica.prepare.enforce_quota);
-    if (key == "znode.container.checkIntervalMs") {
-      return number(line, replica.reap_interval_ms, 1, INT32_MAX);
-    }
-    if (key == "admin.enableServer") return boolean(line, config_.admin.enabled);
-    if (key == "admin.serverPort") return number(line, config_.admin.port.emplace(), 0, UINT16_MAX);
-    if (key == "admin.serverAddress") config_.admin.address = line.value;
-    if (key == "admin.commandURL") config_.admin.path = line.value;
-    if (key == "admin.portUnification") return boolean(line, config_.admin.accepts_tls);
-    if (key == "admin.forceHttps") return boolean(line, config_.admin.only_tls);
-    if (key.starts_with("admin.")) return;
-    if (take_wire(line)) return;
-    if (key == "zabfs.uid") return number(line, config_.mount.uid, 0, tree::kNoId - 1);
-    if (key == "zabfs.gid") return number(line, config_.mount.gid, 0, tree::kNoId - 1);
-    if (key == "zabfs.rootMode") return mode(line, config_.mount.root_mode);
-    if (key == "zabfs.coreDumps") return boolean(line, config_.core_dumps);
-    if (key == "zabfs.inotify") return boolean(line, config_.mount.inotify);
-    if (key == "zabfs.protectMountPoint") return boolean(line, config_.mount.protects_point);
-    if (key == "zabfs.cacheAfter") {
-      return number(line, config_.mount.cache_after_ms, 0, 86'400'000);
-    }
-    if (key == "zabfs.quorumGrace") {
-      return number(line, config_.mount.quorum_grace_ms, 0, 3'600'000);
-    }
-    if (key == "zabfs.commitTimeout") {
-      return number(line, config_.mount.commit_timeout_ms, 1, 3'600'000);
-    }
-    if (key == "zabfs.sessionTimeout") {
-      return number(line, config_.mount.session_timeout_ms, 100, 3'600'000);
-    }
-    if (key == "zabfs.mount" || key == "dataDir" || key == "dataLogDir") {
-      if (line.value.empty()) return fail(line, "a path is missing");
-      std::string& target = key == "zabfs.mount" ? config_.mount.point
-                            : key == "dataDir"   ? config_.host.data_dir
-                                                 : config_.host.data_log_dir;
-      target = line.value;
-      return;
-    }
-    if (!ignored_keys().contains(key)) {
-      config_.warnings.push_back(
-          fmt::format("{}:{}: unknown key {} is ignored", file_, line.number, key));
-    }
+  void path(const Line& line, std::string& out) {
+    if (line.value.empty()) return fail(line, "a path is missing");
+    out = line.value;
   }
 
   static bool is_of_members(const std::string& key) {
@@ -218,97 +138,19 @@ class Reader {
     if (!wrong.empty()) fail(line, wrong);
   }
 
-  // Keys that change what a quorum is, or who is elected and by whom. What of them is not done here
-  // is refused: beside servers that do it, to go on without it splits the brain. False: it is none.
-  bool take_election(const Line& line) {
-    static const std::map<std::string, std::string> kRefused = {
-        {"oraclePath", "an oracle in the place of a quorum is not supported"},
-        {"multiAddress.enabled", "several addresses a server are not supported"},
-        {"quorum.auth.enableSasl", "SASL between members is not supported; see sslQuorum"},
-        {"quorum.auth.learnerRequireSasl", "SASL between members is not supported; see sslQuorum"},
-        {"quorum.auth.serverRequireSasl", "SASL between members is not supported; see sslQuorum"}};
-    auto refused = kRefused.find(line.key);
-    if (refused != kRefused.end()) {
-      if (line.value != "false") fail(line, refused->second);
-    } else if (line.key == "electionAlg") {
-      if (line.value != "3") fail(line, "only 3, fast leader election, is supported");
-    } else if (line.key == "peerType") {
-      std::string role = line.value;
-      std::transform(role.begin(), role.end(), role.begin(),
-                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-      if (role != "observer" && role != "participant") {
-        fail(line, "it is neither participant nor observer");
-      }
-      peer_type_ = Line{line.number, line.key, role};
-    } else if (line.key == "db.autocreate") {
-      boolean(line, config_.host.replica.zab.begins_by_itself);
-    } else {
-      return false;
+  void peer_type(const Line& line) {
+    std::string role = line.value;
+    std::transform(role.begin(), role.end(), role.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (role != "observer" && role != "participant") {
+      return fail(line, "it is neither participant nor observer");
     }
-    return true;
+    peer_type_ = Line{line.number, line.key, role};
   }
 
-  // The client port's keys. False: it is none of them.
-  bool take_wire(const Line& line) {
-    wire::WireConfig& wire = config_.wire;
-    const std::string& key = line.key;
-    if (key == "clientPort") {
-      number(line, wire.port.emplace(), 0, UINT16_MAX);
-    } else if (key == "clientPortAddress") {
-      wire.address = line.value;
-    } else if (key == "maxClientCnxns") {
-      number(line, wire.max_per_address, 0, INT32_MAX);
-    } else if (key == "maxCnxns") {
-      number(line, wire.max_connections, 0, INT32_MAX);
-    } else if (key == "clientPortListenBacklog") {
-      number(line, wire.backlog, -1, INT32_MAX);
-    } else if (key == "jute.maxbuffer") {
-      number(line, wire.max_frame_bytes, 1'024, tree::kJuteMaxBuffer);
-    } else if (key == "zabfs.clientMemory") {
-      size_t mib = 0;
-      number(line, mib, 16, 1 << 20);
-      wire.memory_bytes = mib << 20;
-    } else if (key == "zabfs.clientThreads") {
-      number(line, wire.threads, 1, 64);
-    } else if (key == "DigestAuthenticationProvider.superDigest") {
-      if (line.value.find(':') == std::string::npos)
-        fail(line, "it is not of the form user:digest");
-      wire.super_digest = config_.host.replica.super_digest = line.value;
-    } else if (key == "secureClientPort") {
-      number(line, wire.secure_port.emplace(), 0, UINT16_MAX);
-    } else if (key == "secureClientPortAddress") {
-      wire.secure_address = line.value;
-    } else if (key == "X509AuthenticationProvider.superUser") {
-      wire.x509_super = config_.host.replica.x509_super = line.value;
-    } else if (key == "zabfs.clientSocket") {
-      wire.unix_socket = line.value;
-    } else if (key == "enforce.auth.enabled") {
-      boolean(line, enforce_auth_);
-    } else if (key == "enforce.auth.schemes") {
-      wire.enforced_auth = comma_separated(line.value);
-    } else if (key == "localSessionsEnabled") {
-      boolean(line, wire.local_sessions);
-      config_.host.replica.prepare.local_sessions = wire.local_sessions;
-    } else if (key == "localSessionsUpgradingEnabled") {
-      boolean(line, wire.local_upgrading);
-    } else if (key.starts_with("ssl.")) {
-      take_tls(line, key.substr(4), wire.tls);
-    } else if (key == "skipACL") {
-      wire.skip_acl = config_.host.replica.prepare.skip_acl = line.value == "yes";
-    } else if (key == "readonlymode.enabled") {
-      boolean(line, wire.read_only_mode);
-    } else if (key.starts_with("zabfs.sasl.user.")) {
-      wire.sasl_users[key.substr(16)] = line.value;
-    } else if (key.starts_with("authProvider.")) {
-      take_auth_provider(line);
-    } else if (key == "4lw.commands.whitelist") {
-      std::vector<std::string> words = comma_separated(line.value);
-      wire.commands = std::set<std::string>(words.begin(), words.end());
-    } else {
-      return false;
-    }
-    return true;
-  }
+  void enforce_auth(const Line& line) { boolean(line, enforce_auth_); }
+  void ssl_quorum(const Line& line) { boolean(line, ssl_quorum_); }
+  void quorum_tls(const Line& line, const std::string& key) { take_tls(line, key, quorum_tls_); }
 
   // The keys of one side's TLS, without their prefix.
   void take_tls(const Line& line, const std::string& key, consensus::TlsConfig& tls) {
@@ -334,6 +176,59 @@ class Reader {
     } else if (key != "trustStore.password") {
       config_.warnings.push_back(fmt::format("{}:{}: {} is ignored", file_, line.number, line.key));
     }
+  }
+
+  // Java's providers go by their class; ours are the same, under these names.
+  void take_auth_provider(const Line& line) {
+    std::string name = line.value.substr(line.value.rfind('.') + 1);
+    if (name == "SASLAuthenticationProvider") {
+      config_.host.replica.prepare.acl_schemes.insert("sasl");
+    } else if (name == "X509AuthenticationProvider") {
+      config_.host.replica.prepare.acl_schemes.insert("x509");
+    } else if (name != "DigestAuthenticationProvider" && name != "IPAuthenticationProvider") {
+      config_.warnings.push_back(fmt::format("{}:{}: the authentication provider {} is not known",
+                                             file_, line.number, line.value));
+    }
+  }
+
+  // Only the members are in there (Java: QuorumPeerConfig.parseDynamicConfig).
+  void take_dynamic_file(const Line& line) {
+    std::ifstream in(line.value);
+    if (!in) return fail(line, fmt::format("can't read {}", line.value));
+    if (!lines_of_members_.empty()) return fail(lines_of_members_.begin()->second, kElsewhere);
+    dynamic_ = line;
+    for (const Line& inner : parse_properties(in)) {
+      if (is_of_members(inner.key)) {
+        take_of_members({inner.number, inner.key, inner.value, &dynamic_->value});
+      } else if (inner.key != "version") {
+        fail({inner.number, inner.key, inner.value, &dynamic_->value}, "it does not belong there");
+      }
+      if (!error_.empty()) return;
+    }
+  }
+
+ private:
+  static bool is_secret(const std::string& key) {
+    return key.ends_with(".password") || key.starts_with("zabfs.sasl.user.") ||
+           key == "DigestAuthenticationProvider.superDigest";
+  }
+
+  void take(const Line& line) {
+    has_secret_ = has_secret_ || is_secret(line.key);
+    if (is_of_members(line.key)) {
+      return dynamic_ ? fail(line, kElsewhere) : take_of_members(line);
+    }
+    if (const Key* key = find_key(line.key)) return key->take(*this, line);
+    config_.warnings.push_back(
+        fmt::format("{}:{}: unknown key {} is ignored", file_, line.number, line.key));
+  }
+
+  // What every user of the machine can read is no secret.
+  void check_readers(const std::string& file, const std::string& what) {
+    struct stat st;
+    if (file.empty() || ::stat(file.c_str(), &st) != 0 || (st.st_mode & S_IROTH) == 0) return;
+    config_.warnings.push_back(fmt::format(
+        "{} holds {}, and every user of this machine can read it; chmod o-r {}", file, what, file));
   }
 
   // What only the whole of the file says.
@@ -367,19 +262,6 @@ class Reader {
     return {};
   }
 
-  // Java's providers go by their class; ours are the same, under these names.
-  void take_auth_provider(const Line& line) {
-    std::string name = line.value.substr(line.value.rfind('.') + 1);
-    if (name == "SASLAuthenticationProvider") {
-      config_.host.replica.prepare.acl_schemes.insert("sasl");
-    } else if (name == "X509AuthenticationProvider") {
-      config_.host.replica.prepare.acl_schemes.insert("x509");
-    } else if (name != "DigestAuthenticationProvider" && name != "IPAuthenticationProvider") {
-      config_.warnings.push_back(fmt::format("{}:{}: the authentication provider {} is not known",
-                                             file_, line.number, line.value));
-    }
-  }
-
   void take_server(const Line& line) {
     std::optional<ServerId> id = consensus::parse_server_key(line.key);
     if (!id || id->value > 254) return fail(line, "the server number is not from 0 to 254");
@@ -389,22 +271,6 @@ class Reader {
     }
     if (!members_.emplace(*id, std::get<Member>(parsed)).second) {
       return fail(line, "this server is listed twice");
-    }
-  }
-
-  // Only the members are in there (Java: QuorumPeerConfig.parseDynamicConfig).
-  void take_dynamic_file(const Line& line) {
-    std::ifstream in(line.value);
-    if (!in) return fail(line, fmt::format("can't read {}", line.value));
-    if (!lines_of_members_.empty()) return fail(lines_of_members_.begin()->second, kElsewhere);
-    dynamic_ = line;
-    for (const Line& inner : parse_properties(in)) {
-      if (is_of_members(inner.key)) {
-        take_of_members({inner.number, inner.key, inner.value, &dynamic_->value});
-      } else if (inner.key != "version") {
-        fail({inner.number, inner.key, inner.value, &dynamic_->value}, "it does not belong there");
-      }
-      if (!error_.empty()) return;
     }
   }
 
@@ -524,10 +390,283 @@ class Reader {
   std::string error_;
 };
 
+std::string Reader::read() {
+  std::ifstream in(file_);
+  if (!in) return fmt::format("can't read the configuration {}", file_);
+  for (const Line& line : parse_properties(in)) {
+    take(line);
+    if (!error_.empty()) return error_;
+  }
+  if (config_.host.data_dir.empty()) return fmt::format("{}: dataDir is missing", file_);
+  if (std::string wrong = check_client_doors(); !wrong.empty()) return wrong;
+  if (has_secret_) check_readers(file_, "a password");
+  check_readers(config_.wire.tls.key_store, "a private key");
+  check_readers(quorum_tls_.key_store, "a private key");
+  return finish();
+}
+
+// ---- the keys
+
+Take nothing() {
+  return [](Reader&, const Line&) {};
+}
+
+template <class Target>
+Take number(Target target, int64_t low, int64_t high) {
+  return [=](Reader& reader, const Line& line) { reader.number(line, target(reader), low, high); };
+}
+template <class Target>
+Take boolean(Target target) {
+  return [=](Reader& reader, const Line& line) { reader.boolean(line, target(reader)); };
+}
+template <class Target>
+Take mode(Target target) {
+  return [=](Reader& reader, const Line& line) { reader.mode(line, target(reader)); };
+}
+template <class Target>
+Take text(Target target) {
+  return [=](Reader& reader, const Line& line) { target(reader) = line.value; };
+}
+template <class Target>
+Take path(Target target) {
+  return [=](Reader& reader, const Line& line) { reader.path(line, target(reader)); };
+}
+
+// Keys that change what a quorum is, or who is elected and by whom. What of them is not done here
+// is refused: beside servers that do it, to go on without it splits the brain.
+Take refused_unless(const char* value, const char* why) {
+  return [=](Reader& reader, const Line& line) {
+    if (line.value != value) reader.fail(line, why);
+  };
+}
+
+// The end of a key that stands for many.
+std::string end_of(const Line& line, const char* begin) {
+  return line.key.substr(std::string_view(begin).size());
+}
+
+void take_super_digest(Reader& reader, const Line& line) {
+  if (line.value.find(':') == std::string::npos) {
+    reader.fail(line, "it is not of the form user:digest");
+  }
+  reader.config().wire.super_digest = reader.replica().super_digest = line.value;
+}
+
+void take_memory(Reader& reader, const Line& line) {
+  size_t mib = 0;
+  reader.number(line, mib, 16, 1 << 20);
+  reader.config().wire.memory_bytes = mib << 20;
+}
+
+constexpr int64_t kMaxMs = 3'600'000, kMaxDayMs = 86'400'000;
+constexpr const char* kBoolean = "true, false";
+constexpr const char* kNoSasl = "SASL between members is not supported; see sslQuorum";
+
+std::vector<Key> make_keys() {
+#define ZABFS_AT(member) \
+  [](Reader & r) -> auto& { return r.member; }
+  return {
+      // What every node of ZooKeeper's has.
+      {"dataDir", "a path", path(ZABFS_AT(config().host.data_dir))},
+      {"dataLogDir", "a path", path(ZABFS_AT(config().host.data_log_dir))},
+      {"tickTime", "10 to 3600000 ms", number(ZABFS_AT(replica().zab.tick_ms), 10, kMaxMs)},
+      {"initLimit", "1 to 1000000 ticks", number(ZABFS_AT(replica().zab.init_limit), 1, 1'000'000)},
+      {"syncLimit", "1 to 1000000 ticks", number(ZABFS_AT(replica().zab.sync_limit), 1, 1'000'000)},
+      {"minSessionTimeout", "ms", number(ZABFS_AT(replica().min_session_ms), 1, INT32_MAX)},
+      {"maxSessionTimeout", "ms", number(ZABFS_AT(replica().max_session_ms), 1, INT32_MAX)},
+      {"snapCount", "2 or more", number(ZABFS_AT(replica().snapshot_txns), 2, INT32_MAX)},
+      {"autopurge.snapRetainCount", "3 to 1000",
+       number(ZABFS_AT(replica().snapshot_retain), 3, 1'000)},
+      {"extendedTypesEnabled", kBoolean, boolean(ZABFS_AT(replica().prepare.extended_types))},
+      {"enforceQuota", kBoolean, boolean(ZABFS_AT(replica().prepare.enforce_quota))},
+      {"znode.container.checkIntervalMs", "1 or more",
+       number(ZABFS_AT(replica().reap_interval_ms), 1, INT32_MAX)},
+
+      // Members.
+      {"server.*", "host:port:port[:role][;[host:]port]", nothing()},  // Reader::take_of_members
+      {"group.*", "numbers of servers, with : between", nothing()},
+      {"weight.*", "0 or more", nothing()},
+      {"dynamicConfigFile", "a path",
+       [](Reader& r, const Line& line) { r.take_dynamic_file(line); }},
+      {"standaloneEnabled", kBoolean, boolean(ZABFS_AT(replica().standalone_enabled))},
+      {"reconfigEnabled", kBoolean, boolean(ZABFS_AT(replica().reconfig_enabled))},
+      {"quorumListenOnAllIPs", kBoolean, boolean(ZABFS_AT(config().host.listen_on_all))},
+      {"sslQuorum", kBoolean, [](Reader& r, const Line& line) { r.ssl_quorum(line); }},
+      {"ssl.quorum.*", "as ssl.*",
+       [](Reader& r, const Line& line) { r.quorum_tls(line, end_of(line, "ssl.quorum.")); }},
+      {"peerType", "participant, observer", [](Reader& r, const Line& line) { r.peer_type(line); }},
+      {"db.autocreate", kBoolean, boolean(ZABFS_AT(replica().zab.begins_by_itself))},
+      {"electionAlg", "3", refused_unless("3", "only 3, fast leader election, is supported")},
+      {"oraclePath", "false",
+       refused_unless("false", "an oracle in the place of a quorum is not supported")},
+      {"multiAddress.enabled", "false",
+       refused_unless("false", "several addresses a server are not supported")},
+      {"quorum.auth.enableSasl", "false", refused_unless("false", kNoSasl)},
+      {"quorum.auth.learnerRequireSasl", "false", refused_unless("false", kNoSasl)},
+      {"quorum.auth.serverRequireSasl", "false", refused_unless("false", kNoSasl)},
+
+      // The ports of clients.
+      {"clientPort", "0 to 65535",
+       [](Reader& r, const Line& line) {
+         r.number(line, r.config().wire.port.emplace(), 0, UINT16_MAX);
+       }},
+      {"clientPortAddress", "an address", text(ZABFS_AT(config().wire.address))},
+      {"secureClientPort", "0 to 65535",
+       [](Reader& r, const Line& line) {
+         r.number(line, r.config().wire.secure_port.emplace(), 0, UINT16_MAX);
+       }},
+      {"secureClientPortAddress", "an address", text(ZABFS_AT(config().wire.secure_address))},
+      {"clientPortListenBacklog", "-1 or more",
+       number(ZABFS_AT(config().wire.backlog), -1, INT32_MAX)},
+      {"maxClientCnxns", "0 or more",
+       number(ZABFS_AT(config().wire.max_per_address), 0, INT32_MAX)},
+      {"maxCnxns", "0 or more", number(ZABFS_AT(config().wire.max_connections), 0, INT32_MAX)},
+      {"jute.maxbuffer", "1024 to 1048575",
+       number(ZABFS_AT(config().wire.max_frame_bytes), 1'024, tree::kJuteMaxBuffer)},
+      {"4lw.commands.whitelist", "words, with commas between",
+       [](Reader& r, const Line& line) {
+         std::vector<std::string> words = comma_separated(line.value);
+         r.config().wire.commands = std::set<std::string>(words.begin(), words.end());
+       }},
+      {"readonlymode.enabled", kBoolean, boolean(ZABFS_AT(config().wire.read_only_mode))},
+      {"localSessionsEnabled", kBoolean,
+       [](Reader& r, const Line& line) {
+         r.boolean(line, r.config().wire.local_sessions);
+         r.replica().prepare.local_sessions = r.config().wire.local_sessions;
+       }},
+      {"localSessionsUpgradingEnabled", kBoolean, boolean(ZABFS_AT(config().wire.local_upgrading))},
+      {"skipACL", "yes, no",
+       [](Reader& r, const Line& line) {
+         r.config().wire.skip_acl = r.replica().prepare.skip_acl = line.value == "yes";
+       }},
+      {"DigestAuthenticationProvider.superDigest", "user:digest", take_super_digest},
+      {"X509AuthenticationProvider.superUser", "a name",
+       [](Reader& r, const Line& line) {
+         r.config().wire.x509_super = r.replica().x509_super = line.value;
+       }},
+      {"authProvider.*", "a class",
+       [](Reader& r, const Line& line) { r.take_auth_provider(line); }},
+      {"enforce.auth.enabled", kBoolean, [](Reader& r, const Line& line) { r.enforce_auth(line); }},
+      {"enforce.auth.schemes", "schemes, with commas between",
+       [](Reader& r, const Line& line) {
+         r.config().wire.enforced_auth = comma_separated(line.value);
+       }},
+      {"ssl.*", "keyStore.location, trustStore.location, clientAuth and others",
+       [](Reader& r, const Line& line) {
+         r.take_tls(line, end_of(line, "ssl."), r.config().wire.tls);
+       }},
+
+      // The admin port.
+      {"admin.enableServer", kBoolean, boolean(ZABFS_AT(config().admin.enabled))},
+      {"admin.serverPort", "0 to 65535",
+       [](Reader& r, const Line& line) {
+         r.number(line, r.config().admin.port.emplace(), 0, UINT16_MAX);
+       }},
+      {"admin.serverAddress", "an address", text(ZABFS_AT(config().admin.address))},
+      {"admin.commandURL", "a path", text(ZABFS_AT(config().admin.path))},
+      {"admin.portUnification", kBoolean, boolean(ZABFS_AT(config().admin.accepts_tls))},
+      {"admin.forceHttps", kBoolean, boolean(ZABFS_AT(config().admin.only_tls))},
+      {"admin.*", "", nothing()},
+
+      // Known, and not needed here.
+      {"autopurge.purgeInterval", "", nothing()},
+      {"connectToLearnerMasterLimit", "", nothing()},
+      {"forceSync", "", nothing()},
+      {"preAllocSize", "", nothing()},
+      {"syncEnabled", "", nothing()},
+      {"znode.container.maxPerMinute", "", nothing()},
+
+      // Our own.
+      {"zabfs.mount", "a path", path(ZABFS_AT(config().mount.point)), "none",
+       "where to mount; without it nothing is mounted"},
+      {"zabfs.uid", "0 to 4294967294", number(ZABFS_AT(config().mount.uid), 0, tree::kNoId - 1),
+       "0", "owner of znodes that no mount made"},
+      {"zabfs.gid", "0 to 4294967294", number(ZABFS_AT(config().mount.gid), 0, tree::kNoId - 1),
+       "0", "group of znodes that no mount made"},
+      {"zabfs.rootMode", "an octal mode", mode(ZABFS_AT(config().mount.root_mode)), "0755",
+       "mode of a new tree's root. The first mount sets it, once; later use `chmod`. Without a "
+       "mount everybody may do everything there, as in ZooKeeper"},
+      {"zabfs.quorumGrace", "0 to 3600000 ms",
+       number(ZABFS_AT(config().mount.quorum_grace_ms), 0, kMaxMs), "5000 ms",
+       "when a node had no leader for so long, writes fail with EROFS; until then they wait"},
+      {"zabfs.commitTimeout", "1 to 3600000 ms",
+       number(ZABFS_AT(config().mount.commit_timeout_ms), 1, kMaxMs), "30000 ms",
+       "a commit that has no answer by then fails with EIO: it may still be done"},
+      {"zabfs.sessionTimeout", "100 to 3600000 ms",
+       number(ZABFS_AT(config().mount.session_timeout_ms), 100, kMaxMs), "6000 ms",
+       "when a node dies, its locks and ephemerals are free after about this time"},
+      {"zabfs.cacheAfter", "0 to 86400000 ms",
+       number(ZABFS_AT(config().mount.cache_after_ms), 0, kMaxDayMs), "1000 ms",
+       "files that did not change for so long are read through the kernel's page cache; 0: never"},
+      {"zabfs.inotify", kBoolean, boolean(ZABFS_AT(config().mount.inotify)), "true",
+       "tell inotify what other nodes do"},
+      {"zabfs.protectMountPoint", kBoolean, boolean(ZABFS_AT(config().mount.protects_point)),
+       "true",
+       "make the directory under the mount immutable (mode 0000 where there is no such flag), so "
+       "that nothing is written to it while zabfsd does not run. Before you remove it: `zabfsd "
+       "--unprotect DIR`"},
+      {"zabfs.clientSocket", "a path", text(ZABFS_AT(config().wire.unix_socket)), "none",
+       "path of a Unix-domain socket for clients. A client's user is its identity in ACLs "
+       "(`uid:1000`) and owns files as on the mount; its groups count; root is the superuser"},
+      {"zabfs.clientThreads", "1 to 64", number(ZABFS_AT(config().wire.threads), 1, 64), "1",
+       "threads that receive from ZooKeeper clients"},
+      {"zabfs.clientMemory", "16 to 1048576 MiB", take_memory, "512 MiB",
+       "what ZooKeeper clients may make a node hold for them; a number of MiB"},
+      {"zabfs.sasl.user.*", "a password",
+       [](Reader& r, const Line& line) {
+         r.config().wire.sasl_users[end_of(line, "zabfs.sasl.user.")] = line.value;
+       },
+       "none", "password of the SASL DIGEST-MD5 user of that name"},
+      {"zabfs.coreDumps", kBoolean, boolean(ZABFS_AT(config().core_dumps)), "false",
+       "whether the daemon may leave a core dump, which holds passwords and data. A debugger of a "
+       "user other than root needs it too"},
+  };
+#undef ZABFS_AT
+}
+
+const std::vector<Key>& keys() {
+  static const std::vector<Key> kKeys = make_keys();
+  return kKeys;
+}
+
+// The longest that fits.
+const Key* find_key(const std::string& name) {
+  const Key* found = nullptr;
+  for (const Key& key : keys()) {
+    bool is_begin = key.name.ends_with('*');
+    bool fits =
+        is_begin ? name.starts_with(key.name.substr(0, key.name.size() - 1)) : name == key.name;
+    if (fits && (found == nullptr || !is_begin || key.name.size() > found->name.size())) {
+      found = &key;
+    }
+    if (fits && !is_begin) break;
+  }
+  return found;
+}
+
 }  // namespace
 
 std::string load_config(const std::string& file, Config& config) {
   return Reader(file, config).read();
+}
+
+std::string describe_keys() {
+  std::string text = "| key | values | default | |\n|---|---|---|---|\n";
+  for (const Key& key : keys()) {
+    if (key.help.empty()) continue;
+    text += fmt::format("| `{}` | {} | {} | {} |\n", key.name, key.value, key.fallback, key.help);
+  }
+  text +=
+      "\nKeys of ZooKeeper's, with its meaning and its defaults:\n\n| key | values |\n|---|---|\n";
+  for (const Key& key : keys()) {
+    bool is_known = key.help.empty() && !key.value.empty();
+    if (is_known) text += fmt::format("| `{}` | {} |\n", key.name, key.value);
+  }
+  text += "\nKnown, and without effect here:";
+  for (const Key& key : keys()) {
+    if (key.value.empty()) text += fmt::format(" `{}`", key.name);
+  }
+  return text + "\n";
 }
 
 std::vector<std::string> settings_of(const Config& config) {

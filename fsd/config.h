@@ -9,25 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "consensus/host.h"
+#include "consensus/host_config.h"
 #include "fsd/admin/config.h"
+#include "fsd/fuse/config.h"
 #include "fsd/wire/config.h"
 
 namespace zabfs::fsd {
-
-struct MountConfig {
-  std::string point;          // empty: nothing is mounted
-  uint32_t uid = 0, gid = 0;  // of znodes without a posix entry
-  uint32_t root_mode = 0755;  // of a new tree's root, which is root's
-  int64_t quorum_grace_ms = 5'000;
-  int64_t commit_timeout_ms = 30'000;
-  int32_t session_timeout_ms = 6'000;
-  bool allow_other = true;
-  bool protects_point = true;  // nothing is written to the directory while it is not mounted
-  bool inotify = true;         // tell inotify of what other nodes do
-  // Contents that did not change for so long are read through the kernel's page cache; 0: never.
-  int64_t cache_after_ms = 1'000;
-};
 
 struct Config {
   consensus::HostConfig host;
@@ -44,6 +31,8 @@ std::string load_config(const std::string& file, Config& config);
 // The embedded default: an ensemble of one.
 std::string standalone_config(const std::string& data_dir, const std::string& mount,
                               Config& config);
+// All keys, as two tables in Markdown: our own with their help, and ZooKeeper's.
+std::string describe_keys();
 // What `conf` tells of it: `key=value` lines under ZooKeeper's names.
 std::vector<std::string> settings_of(const Config& config);
 

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <memory>
 
+#include "consensus/host.h"
 #include "fsd/admin/server.h"
 #include "fsd/config.h"
 #include "fsd/fuse/mount.h"
@@ -147,12 +148,18 @@ int start(int argc, char** argv) {
   app.add_option(
       "--unprotect", unprotected,
       "does nothing but let the directory under a mount be written to and removed again");
+  bool lists_keys = false;
+  app.add_flag("--keys", lists_keys, "the keys of zoo.cfg, their values and what they do");
   app.set_version_flag("--version", "zabfsd 0.1.0");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     int code = app.exit(error);
     return code == 0 ? 0 : kBadConfiguration;
+  }
+  if (lists_keys) {
+    fmt::print("{}", describe_keys());
+    return 0;
   }
   Config config;
   std::string error;

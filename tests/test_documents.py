@@ -1,6 +1,7 @@
 """The documents that the code cites: they exist, and so do their sections, headings and files."""
 import os
 import re
+import subprocess
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -117,6 +118,14 @@ class Patterns(unittest.TestCase):
     def cited(self, comment):
         return [{key: value for key, value in found.groupdict().items() if value}
                 for found in CITATION.finditer(without_line_breaks(comment, "//"))]
+
+    def test_the_readme_has_the_keys_of_zoo_cfg(self):
+        build = os.environ.get("ZABFS_BUILD", os.path.join(ROOT, "build"))
+        told = subprocess.run([os.path.join(build, "bin", "zabfsd"), "--keys"],
+                              capture_output=True, text=True, check=True).stdout
+        own, _, zookeepers = told.partition("\n\n")
+        self.assertIn(own, read("README.md"))
+        self.assertIn("| `tickTime` |", zookeepers)
 
     def test_citations(self):
         name = "ZAB" + ".md"

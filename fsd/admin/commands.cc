@@ -8,12 +8,17 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <variant>
+
+#include "consensus/replica.h"
 
 namespace zabfs::fsd::admin {
 
 namespace json = boost::json;
 using consensus::Member;
+using wire::ConnectionFact;
 using wire::ConnectionFacts;
+using wire::NamedFact;
 using wire::ServerFacts;
 using wire::WireServer;
 
@@ -23,6 +28,10 @@ using Answer = std::function<json::object(WireServer&)>;
 
 std::string hex(tree::SessionId session) {
   return fmt::format("0x{:x}", static_cast<uint64_t>(session.value));
+}
+
+json::value json_of(const wire::FactValue& value) {
+  return std::visit([](const auto& of) { return json::value(of); }, value);
 }
 
 json::object server_stats(const ServerFacts& facts) {
@@ -56,19 +65,7 @@ json::array connections_of(WireServer& server) {
                      {"outstanding_requests", c.queued},
                      {"packets_received", c.received},
                      {"packets_sent", c.sent}};
-    if (c.session != tree::SessionId{}) {
-      one["session_id"] = c.session.value;
-      one["last_operation"] = c.last_op;
-      one["established"] = c.established_ms;
-      one["session_timeout"] = c.timeout_ms;
-      one["last_cxid"] = c.last_cxid;
-      one["last_zxid"] = c.last_zxid.value;
-      one["last_response_time"] = c.last_response_ms;
-      one["last_latency"] = c.last_latency_ms;
-      one["min_latency"] = c.min_latency_ms;
-      one["avg_latency"] = c.avg_latency_ms;
-      one["max_latency"] = c.max_latency_ms;
-    }
+    for (const ConnectionFact& fact : session_facts(c)) one[fact.name] = json_of(fact.value);
     all.push_back(std::move(one));
   }
   return all;
@@ -87,27 +84,10 @@ json::object connections(WireServer& server) {
 
 json::object monitor(WireServer& server) {
   ServerFacts facts = server.facts();
-  json::object answer{{"version", wire::kServerVersion},
-                      {"server_state", facts.state},
-                      {"ephemerals_count", facts.ephemerals},
-                      {"num_alive_connections", facts.connections},
-                      {"avg_latency", facts.latency_ms_avg},
-                      {"max_latency", facts.latency_ms_max},
-                      {"min_latency", facts.latency_ms_min},
-                      {"outstanding_requests", facts.outstanding},
-                      {"znode_count", facts.znodes},
-                      {"global_sessions", facts.sessions},
-                      {"local_sessions", 0},
-                      {"packets_sent", facts.sent},
-                      {"packets_received", facts.received},
-                      {"watch_count", facts.watches},
-                      {"approximate_data_size", facts.data_bytes},
-                      {"open_file_descriptor_count", facts.open_files},
-                      {"max_file_descriptor_count", facts.max_files},
-                      {"uptime", facts.uptime_ms},
-                      {"quorum_size", facts.quorum_size}};
-  if (facts.state == "leader") {
-    answer["learners"] = answer["synced_followers"] = facts.synced_followers;
+  json::object answer;
+  for (const NamedFact& fact : monitored_facts(facts)) answer[fact.name] = json_of(fact.value);
+  for (const NamedFact& fact : monitored_leader_facts(facts)) {
+    answer[fact.name] = json_of(fact.value);
   }
   return answer;
 }

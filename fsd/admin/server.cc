@@ -43,8 +43,8 @@ struct AdminServer::Exchange {
   http::response<http::string_body> response;
 };
 
-AdminServer::AdminServer(consensus::Host& host, wire::WireServer& clients, AdminConfig config)
-    : host_(host),
+AdminServer::AdminServer(consensus::Service& service, wire::WireServer& clients, AdminConfig config)
+    : service_(service),
       clients_(clients),
       config_(std::move(config)),
       max_connections_(consensus::most_strangers()),
@@ -75,8 +75,8 @@ void AdminServer::stop() {
 
 void AdminServer::accept() {
   auto socket = std::make_shared<tcp::socket>(io_);
-  consensus::accept_next(acceptor_, *socket, pause_, [this, socket](bool came) {
-    if (came && open_ < max_connections_) admit(std::move(*socket));
+  consensus::accept_next(acceptor_, *socket, pause_, [this, socket](error_code error) {
+    if (!error && open_ < max_connections_) admit(std::move(*socket));
     accept();
   });
 }
@@ -138,7 +138,7 @@ void AdminServer::answer(const std::shared_ptr<Exchange>& exchange) {
     return reply(exchange, 404, "text/plain", "see " + config_.path + "\n");
   }
   std::string name = path.substr(config_.path.size() + 1);
-  host_.post([this, exchange, name] {
+  service_.post([this, exchange, name] {
     std::string body = boost::json::serialize(run_command(clients_, name)) + "\n";
     asio::post(io_, [this, exchange, body = std::move(body)]() mutable {
       reply(exchange, 200, "application/json", std::move(body));

@@ -12,7 +12,8 @@
 #include <string>
 #include <thread>
 
-#include "consensus/host.h"
+#include "consensus/replica.h"
+#include "consensus/service.h"
 #include "fsd/admin/config.h"
 #include "fsd/wire/server.h"
 
@@ -20,7 +21,7 @@ namespace zabfs::fsd::admin {
 
 class AdminServer {
  public:
-  AdminServer(consensus::Host& host, wire::WireServer& clients, AdminConfig config);
+  AdminServer(consensus::Service& service, wire::WireServer& clients, AdminConfig config);
   ~AdminServer();
 
   // Binds. An empty string, or what is wrong.
@@ -39,7 +40,7 @@ class AdminServer {
   void reply(const std::shared_ptr<Exchange>& exchange, unsigned status, const char* type,
              std::string body);
 
-  consensus::Host& host_;
+  consensus::Service& service_;
   wire::WireServer& clients_;
   const AdminConfig config_;
   const size_t max_connections_;

@@ -47,8 +47,8 @@ bool is_untouched(const tree::Tree& tree) {
 
 }  // namespace
 
-Mount::Mount(consensus::Host& host, MountConfig config, std::string data_dir)
-    : host_(host),
+Mount::Mount(consensus::Service& service, MountConfig config, std::string data_dir)
+    : service_(service),
       config_(std::move(config)),
       data_dir_(std::move(data_dir)),
       view_options_{config_.uid, config_.gid},
@@ -60,9 +60,9 @@ Mount::Mount(consensus::Host& host, MountConfig config, std::string data_dir)
       })),
       pages_(std::make_shared<PageCache>(
           (config_.cache_after_ms > 0 ? config_.cache_after_ms : kCalmMs) * 1'000)),
-      session_(host, config_.session_timeout_ms),
-      writer_(host, session_, config_.quorum_grace_ms, config_.commit_timeout_ms),
-      room_(host, session_, writer_, view_options_) {
+      session_(service, config_.session_timeout_ms),
+      writer_(service, session_, config_.quorum_grace_ms, config_.commit_timeout_ms),
+      room_(service, session_, writer_, view_options_) {
   session_.set_on_lost([this](tree::SessionId session) { room_.session_lost(session); });
 }
 
@@ -84,11 +84,11 @@ std::string Mount::mount() {
 
 void Mount::attach() {
   on_strand([this] {
-    host_.replica().add_listener(this);
+    service_.replica().add_listener(this);
     note_published();
     session_.start();
     writer_.start();
-    const consensus::Replica& replica = host_.replica();
+    const consensus::Replica& replica = service_.replica();
     if (replica.is_serving()) {
       settle_root();
     } else if (!replica.has_unsettled_txns() && !is_untouched(replica.tree())) {
@@ -141,7 +141,8 @@ void Mount::forget_caches(const NodeTable::Forget& forget) {
   await_answers(coming);
   for (KernelNode id : coming) nodes_.set_aside(id);
   if (forget.names || !coming.empty()) forget_names();
-  if (late_.empty() && !coming.empty()) host_.post_after(kLateAgainMs, [this] { forget_late(); });
+  if (late_.empty() && !coming.empty())
+    service_.post_after(kLateAgainMs, [this] { forget_late(); });
   late_.insert(coming.begin(), coming.end());
 }
 
@@ -167,7 +168,7 @@ bool Mount::is_up_to_date(KernelNode id) {
 // has it without one (O_PATH) is told here.
 void Mount::forget_late() {
   std::erase_if(late_, [this](KernelNode id) { return is_up_to_date(id); });
-  if (!late_.empty()) host_.post_after(kLateAgainMs, [this] { forget_late(); });
+  if (!late_.empty()) service_.post_after(kLateAgainMs, [this] { forget_late(); });
 }
 
 void Mount::forget_names() {
@@ -176,7 +177,7 @@ void Mount::forget_names() {
 
 void Mount::before_publish(const std::vector<tree::Txn>& txns) {
   std::vector<std::string> names, attributes;
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   // Of what the kernel has looked up, or may have in a listing.
   auto changing = [&](std::string_view path) {
     std::string name(path), directory(tree::parent_path(path));
@@ -232,9 +233,7 @@ void Mount::before_publish(const std::vector<tree::Txn>& txns) {
     return forget_caches(nodes_.begin_change(names, attributes, {}));
   }
   forget_caches(nodes_.begin_change(names, attributes, {last->names.begin(), last->names.end()}));
-  std::lock_guard lock(landing_mutex_);
-  landing_.insert(last->thread);
-  is_landing_ = true;
+  landing_.add(last->thread);
 }
 
 const LocalChange* Mount::local_change(const tree::Txn& txn) const {
@@ -246,25 +245,17 @@ const LocalChange* Mount::local_change(const tree::Txn& txn) const {
 // Whether the kernel may show a name as it was before a change that it asked for, and that is
 // visible. If so, all names are to be forgotten, so this asks once.
 bool Mount::kernel_lags() {
-  if (!is_landing_) return false;
-  std::set<pid_t> threads;
-  {
-    std::lock_guard lock(landing_mutex_);
-    threads.swap(landing_);
-    is_landing_ = false;
-  }
+  std::set<pid_t> threads = landing_.take();
   return std::any_of(threads.begin(), threads.end(), may_change_names);
 }
 
 // Who asks for something else has got to what it was answered.
 void Mount::note_thread(const void* request, size_t size) {
   RequestHead head;
-  if (!is_landing_ || size < sizeof(head)) return;
+  if (landing_.is_empty() || size < sizeof(head)) return;
   std::memcpy(&head, request, sizeof(head));
   if (head.opcode == kFuseRead) return;  // the kernel may have asked for it ahead
-  std::lock_guard lock(landing_mutex_);
-  landing_.erase(static_cast<pid_t>(head.pid));
-  is_landing_ = !landing_.empty();
+  landing_.landed(static_cast<pid_t>(head.pid));
 }
 
 // The handles on what a rename moves go along. The nodes have their old paths still.
@@ -273,22 +264,21 @@ void Mount::follow(std::span<const Change> changes, const RenameSeen& rename) {
   for (const Change& change : changes) {
     if (change.type == ChangeType::kDeleted) versions_before[change.path] = change.version;
   }
-  std::lock_guard lock(handles_mutex_);
-  for (auto& [number, file] : files_) {
-    std::optional<Node> node = file->writable ? nodes_.find(file->node) : std::nullopt;
-    if (!node || node->gone) continue;
+  files_.for_each([&](OpenFile& file) {
+    std::optional<Node> node = file.writable ? nodes_.find(file.node) : std::nullopt;
+    if (!node || node->gone) return;
     bool goes_along = tree::is_within(node->path, rename.from) ||
                       (rename.is_exchange() && tree::is_within(node->path, rename.to));
     auto before = versions_before.find(node->path);
-    if (!goes_along || before == versions_before.end()) continue;
-    file->written.renamed(before->second, node->path == rename.from ? rename.version : 0);
-  }
+    if (!goes_along || before == versions_before.end()) return;
+    file.written.renamed(before->second, node->path == rename.from ? rename.version : 0);
+  });
 }
 
 // With the tree's lock: the nodes stand for what is in the tree now.
 void Mount::publishing(std::span<const Change> changes) {
   if (changes.empty()) return;
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   auto rename = renames_.find(changes.front().zxid);
   if (rename != renames_.end()) {
     const RenameSeen& seen = rename->second;
@@ -319,7 +309,7 @@ void Mount::publishing(std::span<const Change> changes) {
 bool Mount::note_kind(const std::string& path) {
   auto before = kinds_.find(path);
   std::optional<tree::Kind> held = nodes_.held_kind(path);
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(path);
   if (znode == nullptr || (before == kinds_.end() && !held)) return false;
   View shown = view(tree, *znode, path);
@@ -354,14 +344,14 @@ void Mount::tree_replaced() {
 }
 
 void Mount::standing_changed() {
-  if (host_.replica().is_serving()) settle_root();
+  if (service_.replica().is_serving()) settle_root();
   writer_.standing_changed();
 }
 
 // ZooKeeper gives everybody all permissions on the root. A tree that nothing was made in yet gets a
 // root as a filesystem has it; what a client or another mount has set by then stays.
 void Mount::settle_root() {
-  if (!is_untouched(host_.replica().tree())) return note_settled();
+  if (!is_untouched(service_.replica().tree())) return note_settled();
   if (std::exchange(is_making_root_, true)) return;
   tree::AclList acl = acl_for_new(tree::Kind::kDirectory, config_.root_mode, 0, 0);
   session_.submit(OpCode::kSetAcl, tree::set_acl_body("/", acl, 0), [this](const Outcome& outcome) {
@@ -374,8 +364,8 @@ void Mount::settle_root() {
     }
     bool is_over = outcome.error == Error::kOk || outcome.error == Error::kBadVersion;
     if (is_over) return note_settled();  // somebody else was faster, perhaps
-    host_.post_after(kRootAgainMs, [this] {
-      if (host_.replica().is_serving()) settle_root();
+    service_.post_after(kRootAgainMs, [this] {
+      if (service_.replica().is_serving()) settle_root();
     });
   });
 }
@@ -412,16 +402,10 @@ void Mount::commit(OpCode type, std::string body, Completion done, Completion la
 
 void Mount::barrier(fuse_req_t req) {
   // A truncation whose handle was closed before this call counts as begun before it.
-  {
-    std::lock_guard lock(releasing_mutex_);
-    if (!releasing_.empty()) {
-      releasing_.begin()->second.push_back([this, req] { barrier(req); });
-      return;
-    }
-  }
+  if (releases_.holds_any([this, req] { barrier(req); })) return;
   on_strand([this, request = hold(req)] {
     uint64_t number = writer_.expect([request] { request->reply(EIO); });
-    host_.replica().sync(tree::SessionId{}, [this, request, number](const Outcome&) {
+    service_.replica().sync(tree::SessionId{}, [this, request, number](const Outcome&) {
       writer_.settled(number);
       if (kernel_lags()) forget_names();
       if (!request->is_answered()) request->reply(0);
@@ -433,7 +417,7 @@ void Mount::statfs(fuse_req_t req) {
   struct statvfs st;
   if (::statvfs(data_dir_.c_str(), &st) != 0) return static_cast<void>(fuse_reply_err(req, errno));
   st.f_namemax = tree::kMaxNameBytes;
-  st.f_files = host_.replica().read([](const tree::Tree& tree) { return tree.node_count(); });
+  st.f_files = service_.replica().read([](const tree::Tree& tree) { return tree.node_count(); });
   st.f_ffree = st.f_favail = 0;
   fuse_reply_statfs(req, &st);
 }

@@ -15,7 +15,6 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <functional>
 #include <future>
 #include <map>
@@ -28,22 +27,26 @@
 #include <unordered_set>
 #include <vector>
 
-#include "consensus/host.h"
 #include "consensus/lane.h"
-#include "fsd/config.h"
+#include "consensus/service.h"
+#include "fsd/fuse/config.h"
+#include "fsd/fuse/file_locks.h"
+#include "fsd/fuse/handle_table.h"
 #include "fsd/fuse/kernel.h"
+#include "fsd/fuse/landing_threads.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
 #include "fsd/fuse/page_cache.h"
 #include "fsd/fuse/reader_threads.h"
+#include "fsd/fuse/release_gate.h"
 #include "fsd/fuse/replay.h"
 #include "fsd/fuse/request.h"
 #include "fsd/fuse/txn_view.h"
-#include "fsd/fuse/view.h"
 #include "fsd/fuse/write_buffer.h"
 #include "fsd/recipes/room.h"
-#include "fsd/session.h"
-#include "fsd/writer.h"
+#include "fsd/session/session.h"
+#include "fsd/session/writer.h"
+#include "fsd/view/view.h"
 
 namespace zabfs::fsd {
 
@@ -57,7 +60,7 @@ struct LocalChange {
 
 class Mount : public consensus::ReplicaListener {
  public:
-  Mount(consensus::Host& host, MountConfig config, std::string data_dir);
+  Mount(consensus::Service& service, MountConfig config, std::string data_dir);
   ~Mount() override;
 
   std::string mount();
@@ -135,20 +138,6 @@ class Mount : public consensus::ReplicaListener {
     fuse_pollhandle* poll = nullptr;
   };
   using ControlPtr = std::shared_ptr<ControlFile>;
-  // Whose a lock is: a handle's (flock) or a process's (fcntl), by the kernel's lock owner. For
-  // flock that one won't do: it is made of an address, which the next open may get while the
-  // RELEASE of who had it before is on its way.
-  enum class LockOwner { kHandle, kProcess };
-  struct LockKey {
-    LockOwner kind;
-    uint64_t owner;
-    KernelNode node;
-    auto operator<=>(const LockKey&) const = default;
-  };
-  struct HeldLock {
-    LockTicket ticket;
-    uint64_t handle;  // through which it was taken
-  };
 
   // -- answering
   using Completion = consensus::Replica::Completion;
@@ -157,7 +146,7 @@ class Mount : public consensus::ReplicaListener {
               LocalChange local = {}, tree::SessionId only = {});
   // Runs `body` on the strand once there is a leader; answers EROFS past the grace.
   void when_writable(const RequestPtr& request, std::function<void()> body);
-  void on_strand(std::function<void()> body) { host_.post(std::move(body)); }
+  void on_strand(std::function<void()> body) { service_.post(std::move(body)); }
   // For what answers the request later.
   RequestPtr hold(fuse_req_t req) { return std::make_shared<Request>(req, replies_); }
   // Who asks, with all groups: for permissions that the kernel can't check.
@@ -204,8 +193,6 @@ class Mount : public consensus::ReplicaListener {
   void note_settled();
 
   // -- files
-  uint64_t add_file(FilePtr file);
-  FilePtr find_file(uint64_t handle);
   void open_znode(const RequestPtr& request, const Node& node, fuse_file_info info);
   void reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
                      bool is_new);
@@ -236,8 +223,6 @@ class Mount : public consensus::ReplicaListener {
                       uint64_t handle);
   // Truncations under way at RELEASE: requests on that file wait for them.
   void note_release(const void* request, size_t size);
-  bool waits_for_release(const std::string& path, std::function<void()> again);
-  void release_done(const std::string& path);
 
   // -- the page cache
   Version version_of(const tree::Tree& tree, const tree::ZNode& znode,
@@ -316,17 +301,16 @@ class Mount : public consensus::ReplicaListener {
   void queue_replays();
 
   // -- locks
-  void lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
+  void lock(fuse_req_t req, const Node& node, const FileLocks::Key& key, uint64_t handle,
             std::optional<LockMode> mode, bool wait);
-  void take_lock(const RequestPtr& request, const Node& node, LockKey key, uint64_t handle,
-                 LockMode mode, bool wait);
-  void unlock(LockKey key, std::function<void()> done);
-  void unlock_released(uint64_t handle, KernelNode node);
-  void give_up(LockKey key, uint64_t handle, std::function<void()> done);
+  void take_lock(const RequestPtr& request, const Node& node, const FileLocks::Key& key,
+                 uint64_t handle, LockMode mode, bool wait);
+  void give_up(const FileLocks::Key& key, uint64_t handle, std::function<void()> done);
   void lock_granted(uint64_t handle);
+  void lock_given_up(uint64_t handle);
   void lock_lost(uint64_t handle);
 
-  consensus::Host& host_;
+  consensus::Service& service_;
   MountConfig config_;
   std::string data_dir_;
   ViewOptions view_options_;
@@ -341,10 +325,9 @@ class Mount : public consensus::ReplicaListener {
   consensus::Lane page_lane_{"zabfs-pages"};
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
 
-  std::mutex handles_mutex_;  // guards the three maps; no lock is taken under it
-  std::unordered_map<uint64_t, FilePtr> files_;
-  std::unordered_map<uint64_t, ControlPtr> controls_;
-  std::unordered_map<uint64_t, std::shared_ptr<Listing>> listings_;
+  HandleTable<OpenFile> files_;
+  HandleTable<ControlFile> controls_;
+  HandleTable<Listing> listings_;
   std::atomic<uint64_t> next_handle_{1};
 
   std::promise<void> settled_;  // nothing is left to wait for before the mount serves
@@ -360,18 +343,14 @@ class Mount : public consensus::ReplicaListener {
   std::map<std::string, tree::Kind> kinds_;   // the same: of znodes that it may make another kind
   std::vector<ReplayOp> replays_;             // the same
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
-  std::map<LockKey, HeldLock> held_locks_;
+  FileLocks file_locks_{room_.locks(),
+                        {[this](uint64_t handle) { lock_granted(handle); },
+                         [this](uint64_t handle) { lock_given_up(handle); },
+                         [this](uint64_t handle) { lock_lost(handle); }}};
   std::atomic<bool> has_posix_locks_{false};  // fcntl was used: closes are to be heard of
 
-  std::mutex landing_mutex_;  // guards landing_
-  // Threads whose change of a name was committed, and that may have to hear of it yet: until then
-  // the kernel has the name as it was.
-  std::set<pid_t> landing_;
-  std::atomic<bool> is_landing_{false};  // it isn't empty
-
-  std::mutex releasing_mutex_;  // guards releasing_
-  std::map<std::string, std::vector<std::function<void()>>> releasing_;
-  std::map<std::string, int> releasing_count_;
+  LandingThreads landing_;
+  ReleaseGate releases_;
 };
 
 }  // namespace zabfs::fsd

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "fsd/fuse/mount.h"
-#include "fsd/recipes/contenders.h"
+#include "fsd/view/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -53,7 +53,7 @@ void Mount::make_node(fuse_req_t req, fuse_ino_t parent, const char* name, mode_
 }
 
 std::optional<uint32_t> Mount::handed_down_group(const std::string& directory) const {
-  return host_.replica().read([&](const tree::Tree& tree) -> std::optional<uint32_t> {
+  return service_.replica().read([&](const tree::Tree& tree) -> std::optional<uint32_t> {
     const tree::ZNode* znode = tree.find(directory);
     if (znode == nullptr) return std::nullopt;
     return fsd::handed_down_group(view(tree, *znode, directory));
@@ -110,7 +110,7 @@ void Mount::remove(fuse_req_t req, fuse_ino_t parent, const char* name, bool dir
 }
 
 void Mount::remove_path(const RequestPtr& request, const std::string& path, bool directory) {
-  const tree::ZNode* znode = host_.replica().tree().find(path);
+  const tree::ZNode* znode = service_.replica().tree().find(path);
   if (znode == nullptr) return static_cast<void>(request->reply(ENOENT));
   if (is_contender(*znode)) return static_cast<void>(request->reply(EBUSY));
   tree::ExtRemove op{path, znode->stat.czxid, directory};
@@ -143,7 +143,7 @@ void Mount::rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino
   if (!to) return;
   RequestPtr request = hold(req);
   when_writable(request, [this, request, from = *from, to = *to, flags] {
-    const tree::Tree& tree = host_.replica().tree();
+    const tree::Tree& tree = service_.replica().tree();
     const tree::ZNode* source = tree.find(from);
     if (source == nullptr) return static_cast<void>(request->reply(ENOENT));
     const tree::ZNode* target = tree.find(to);
@@ -182,7 +182,7 @@ void Mount::setattr(fuse_req_t req, fuse_ino_t id, const struct stat* attributes
   struct stat wanted = *attributes;
   RequestPtr request = hold(req);
   auto refuse = [this, request, set, handle](int error) {
-    FilePtr file = (set & FUSE_SET_ATTR_SIZE) != 0 ? find_file(handle) : nullptr;
+    FilePtr file = (set & FUSE_SET_ATTR_SIZE) != 0 ? files_.find(handle) : nullptr;
     if (file && file->writable) note_written(file, file->written.refuse(false, error));
     request->reply(error);
   };
@@ -222,7 +222,7 @@ void Mount::set_size(const RequestPtr& request, fuse_ino_t id, off_t size, uint6
   std::optional<Node> node = live_node(request, id);
   if (!node) return;
   auto bytes = static_cast<size_t>(size);  // a negative one is too large, too
-  FilePtr file = find_file(handle);
+  FilePtr file = files_.find(handle);
   if (!file || !file->writable) {
     if (bytes > tree::kMaxDataBytes) return static_cast<void>(request->reply(EFBIG));
     return truncate_path(request, id, size, kTruncateTries, then);
@@ -236,7 +236,7 @@ void Mount::set_size(const RequestPtr& request, fuse_ino_t id, off_t size, uint6
 }
 
 void Mount::drop_setuid(const std::string& path) {
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(path);
   if (znode == nullptr) return;
   View shown = view(tree, *znode, path);
@@ -258,16 +258,15 @@ void Mount::set_posix(const RequestPtr& request, fuse_ino_t id, const tree::Posi
     // tar and cp set the time before they close: it goes with the data that is still to be
     // committed, and holds for it.
     bool deferred = false;
-    std::lock_guard lock(handles_mutex_);
-    for (auto& [number, file] : files_) {
-      if (file->node == id) deferred |= file->written.defer_mtime(*change.mtime);
-    }
+    files_.for_each([&](OpenFile& file) {
+      if (file.node == id) deferred |= file.written.defer_mtime(*change.mtime);
+    });
     if (deferred) change.mtime.reset();
   }
   if (!change.mode && !change.uid && !change.gid && !change.mtime) {
     return reply_attributes(request->hand_over(), id, nullptr, false);
   }
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(node->path);
   if (znode == nullptr) return static_cast<void>(request->reply(ESTALE));
   change.base = posix_of(view(tree, *znode, node->path));
@@ -287,7 +286,7 @@ void Mount::truncate_path(const RequestPtr& request, fuse_ino_t id, off_t size, 
                           std::function<void()> then) {
   std::optional<Node> node = live_node(request, id);
   if (!node) return;
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(node->path);
   if (znode == nullptr) return static_cast<void>(request->reply(ESTALE));
   tree::ExtWrite write;

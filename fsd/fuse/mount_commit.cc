@@ -66,7 +66,7 @@ void Mount::send_commit(const FilePtr& file, const Node& node, WriteBuffer::Comm
     return;
   }
   tree::ExtWrite write{node.path, begun.czxid, begun.version, std::move(begun.data), std::nullopt};
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(node.path);
   bool lacks_posix =
       znode != nullptr && node.control == Control::kData && !tree::find_posix(tree.acl_of(*znode));
@@ -99,18 +99,18 @@ void Mount::commit_and_tell(const FilePtr& file, std::function<void(int)> tell) 
 
 void Mount::flush(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   pid_t pid = fuse_req_ctx(req)->pid;
-  LockKey owner{LockOwner::kProcess, info->lock_owner, id};
+  FileLocks::Key owner{FileLocks::Owner::kProcess, info->lock_owner, id};
   RequestPtr request = hold(req);
   if (ControlPtr control = find_control(info)) {
     return on_strand([this, request, control, owner] {
-      unlock(owner, [] {});  // POSIX locks end with any close by their owner
+      file_locks_.unlock(owner, [] {});  // POSIX locks end with any close by their owner
       control->handle->flush([request](int error) { request->reply(error); });
     });
   }
-  FilePtr file = find_file(info->fh);
+  FilePtr file = files_.find(info->fh);
   on_strand([this, request, file, pid, owner] {
     auto reply = [this, request, owner](int error) {
-      unlock(owner, [request, error] { request->reply(error); });
+      file_locks_.unlock(owner, [request, error] { request->reply(error); });
     };
     if (!file) return reply(0);
     if (file->written.waits_at_flush(pid == file->opener)) return reply(0);
@@ -125,7 +125,7 @@ void Mount::fsync(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
       control->handle->flush([request](int error) { request->reply(error); });
     });
   }
-  FilePtr file = find_file(info->fh);
+  FilePtr file = files_.find(info->fh);
   if (!file || !file->writable) return barrier(req);
   on_strand([this, request = hold(req), file] {
     commit_and_tell(file, [request](int error) { request->reply(error); });
@@ -139,59 +139,23 @@ void Mount::note_release(const void* request, size_t size) {
   if (size < sizeof(release)) return;
   std::memcpy(&release, request, sizeof(release));
   if (release.opcode != kFuseRelease) return;
-  FilePtr file;
-  {
-    std::lock_guard lock(handles_mutex_);
-    auto place = files_.find(release.handle);
-    if (place != files_.end()) file = place->second;
-  }
+  FilePtr file = files_.find(release.handle);
   if (!file || !file->is_only_truncated) return;
   std::optional<Node> node = nodes_.find(file->node);
   if (!node) return;
-  std::lock_guard lock(releasing_mutex_);
   file->release_noted = node->path;  // its RELEASE, which alone reads this, comes after
-  releasing_[node->path];
-  ++releasing_count_[node->path];
-}
-
-bool Mount::waits_for_release(const std::string& path, std::function<void()> again) {
-  std::lock_guard lock(releasing_mutex_);
-  auto place = releasing_.find(path);
-  if (place == releasing_.end()) return false;
-  place->second.push_back(std::move(again));
-  return true;
-}
-
-void Mount::release_done(const std::string& path) {
-  std::vector<std::function<void()>> waiting;
-  {
-    std::lock_guard lock(releasing_mutex_);
-    auto count = releasing_count_.find(path);
-    if (count == releasing_count_.end() || --count->second > 0) return;
-    releasing_count_.erase(count);
-    waiting = std::move(releasing_[path]);
-    releasing_.erase(path);
-  }
-  for (const std::function<void()>& again : waiting) again();
+  releases_.close(node->path);
 }
 
 void Mount::release(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
   uint64_t number = info->fh;
   on_strand([this, request = hold(req), id, number] {
     release_control(number);
-    FilePtr file;
-    {
-      std::lock_guard lock(handles_mutex_);
-      auto place = files_.find(number);
-      if (place != files_.end()) {
-        file = place->second;
-        files_.erase(place);
-      }
-    }
-    auto unlock = [this, id, number] { unlock_released(number, id); };
+    FilePtr file = files_.take(number);
+    auto unlock = [this, id, number] { file_locks_.unlock_handle(number, id); };
     if (file) {
       commit_file(file, [this, file, unlock](int) {
-        if (!file->release_noted.empty()) release_done(file->release_noted);
+        if (!file->release_noted.empty()) releases_.open(file->release_noted);
         unlock();
       });
     } else {

@@ -71,7 +71,7 @@ Opener Mount::opener_of(fuse_req_t req, int flags) {
 
 std::optional<View> Mount::control_view(const Node& node) const {
   std::optional<View> shown =
-      host_.replica().read([&](const tree::Tree& tree) -> std::optional<View> {
+      service_.replica().read([&](const tree::Tree& tree) -> std::optional<View> {
         const tree::ZNode* znode = tree.find(node.path);
         if (znode == nullptr || !stands_for(node, znode->stat.czxid)) return std::nullopt;
         View directory = view(tree, *znode, node.path);
@@ -117,7 +117,7 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
   } else if (parent.control == Control::kEphemeral) {
     // An ephemeral that is there is opened, not created; who may is decided then.
     std::string path = tree::join_path(parent.path, name);
-    bool exists = host_.replica().read([&](const tree::Tree& tree) {
+    bool exists = service_.replica().read([&](const tree::Tree& tree) {
       const tree::ZNode* node = tree.find(path);
       return node != nullptr && tree::owner_kind(node->stat.owner) == tree::OwnerKind::kEphemeral;
     });
@@ -135,7 +135,7 @@ void Mount::lookup_control(fuse_req_t req, const Node& parent, const std::string
 
 void Mount::reply_entry_or_absent(fuse_req_t req, const std::string& path) {
   fuse_entry_param entry = {};
-  bool found = host_.replica().read(
+  bool found = service_.replica().read(
       [&](const tree::Tree& tree) { return fill_entry(tree, path, false, entry); });
   if (!found) return static_cast<void>(fuse_reply_err(req, ENOENT));
   fuse_reply_entry(req, &entry);
@@ -144,9 +144,7 @@ void Mount::reply_entry_or_absent(fuse_req_t req, const std::string& path) {
 // ---- handles
 
 Mount::ControlPtr Mount::find_control(const fuse_file_info* info) {
-  std::lock_guard lock(handles_mutex_);
-  auto place = controls_.find(info->fh);
-  return place == controls_.end() ? nullptr : place->second;
+  return controls_.find(info->fh);
 }
 
 uint64_t Mount::add_control(std::shared_ptr<Handle> handle) {
@@ -156,8 +154,7 @@ uint64_t Mount::add_control(std::shared_ptr<Handle> handle) {
   file->handle->set_on_readable([this, weak = std::weak_ptr(file)] {
     if (ControlPtr readable = weak.lock()) wake_poll(*readable);
   });
-  std::lock_guard lock(handles_mutex_);
-  controls_[number] = file;
+  controls_.add(number, file);
   return number;
 }
 
@@ -170,7 +167,8 @@ void Mount::open_control(fuse_req_t req, const Node& node, fuse_file_info info) 
     std::shared_ptr<Handle> handle =
         room_.open(node.control, node.path, node.name, std::move(opener));
     if (!handle) {
-      bool exists = host_.replica().tree().find(tree::join_path(node.path, node.name)) != nullptr;
+      bool exists =
+          service_.replica().tree().find(tree::join_path(node.path, node.name)) != nullptr;
       return static_cast<void>(request->reply(exists ? EEXIST : ENOENT));
     }
     request->on_interrupt(interrupts_, [handle] { handle->cancel_open(); });
@@ -219,14 +217,8 @@ void Mount::create_control(fuse_req_t req, const Node& parent, const std::string
 }
 
 void Mount::release_control(uint64_t number) {
-  ControlPtr file;
-  {
-    std::lock_guard lock(handles_mutex_);
-    auto place = controls_.find(number);
-    if (place == controls_.end()) return;
-    file = place->second;
-    controls_.erase(place);
-  }
+  ControlPtr file = controls_.take(number);
+  if (!file) return;
   file->handle->close();
   if (file->poll != nullptr) fuse_pollhandle_destroy(std::exchange(file->poll, nullptr));
 }

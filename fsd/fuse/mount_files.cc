@@ -25,18 +25,6 @@ std::string_view part_of(std::string_view data, size_t size, off_t offset) {
 
 }  // namespace
 
-uint64_t Mount::add_file(FilePtr file) {
-  std::lock_guard lock(handles_mutex_);
-  files_[file->number] = file;
-  return file->number;
-}
-
-Mount::FilePtr Mount::find_file(uint64_t handle) {
-  std::lock_guard lock(handles_mutex_);
-  auto place = files_.find(handle);
-  return place == files_.end() ? nullptr : place->second;
-}
-
 // ---- open
 
 Mount::FilePtr Mount::make_file(const Node& node, const fuse_file_info& info, pid_t pid,
@@ -68,7 +56,7 @@ void Mount::open(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
   if (node->control != Control::kNone && node->control != Control::kData) {
     return open_control(req, *node, info);
   }
-  if (waits_for_release(node->path, [this, req, id, info] { open(req, id, &info); })) return;
+  if (releases_.holds(node->path, [this, req, id, info] { open(req, id, &info); })) return;
   if ((info.flags & O_ACCMODE) == O_RDONLY && (info.flags & O_TRUNC) == 0) {
     return open_znode(hold(req), *node, info);
   }
@@ -81,7 +69,7 @@ void Mount::open(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
 void Mount::open_znode(const RequestPtr& request, const Node& node, fuse_file_info info) {
   pid_t pid = fuse_req_ctx(request->unanswered())->pid;
   PageCache::Use use = PageCache::Use::kDirect;
-  FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
+  FilePtr file = service_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     Node now;
     const tree::ZNode* znode = znode_of(tree, node.id, now);
     if (znode == nullptr) return nullptr;
@@ -90,7 +78,8 @@ void Mount::open_znode(const RequestPtr& request, const Node& node, fuse_file_in
     return made;
   });
   if (!file) return static_cast<void>(request->reply(ESTALE));
-  info.fh = add_file(file);
+  info.fh = file->number;
+  files_.add(info.fh, file);
   if (file->written.is_only_truncated()) note_written(file);
   info.direct_io = use == PageCache::Use::kDirect;
   info.keep_cache = use == PageCache::Use::kWarm;
@@ -100,8 +89,7 @@ void Mount::open_znode(const RequestPtr& request, const Node& node, fuse_file_in
   if (opened) return;
   // The opener was killed meanwhile: nothing was truncated.
   if (file->written.cancel_truncation()) note_written(file);
-  std::lock_guard lock(handles_mutex_);
-  files_.erase(info.fh);
+  files_.take(info.fh);
 }
 
 void Mount::reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
@@ -111,7 +99,7 @@ void Mount::reply_created(const RequestPtr& request, const std::string& path, fu
   int error = 0;
   // The kernel has checked who may create, and not who may open what is there.
   Caller opener = is_new ? Caller{} : caller_of(request->unanswered());
-  FilePtr file = host_.replica().read([&](const tree::Tree& tree) -> FilePtr {
+  FilePtr file = service_.replica().read([&](const tree::Tree& tree) -> FilePtr {
     const tree::ZNode* znode = tree.find(path);
     if (znode == nullptr || !may(view(tree, *znode, path), opener, wanted_by(info.flags))) {
       error = znode == nullptr ? ESTALE : EACCES;
@@ -121,7 +109,8 @@ void Mount::reply_created(const RequestPtr& request, const std::string& path, fu
     return make_file(*nodes_.find(entry.ino), info, pid, *znode, is_new);
   });
   if (!file) return static_cast<void>(request->reply(error));
-  info.fh = add_file(file);
+  info.fh = file->number;
+  files_.add(info.fh, file);
   if (file->written.is_only_truncated()) note_written(file);
   info.direct_io = 1;
   info.noflush = !file->writable && !has_posix_locks_;
@@ -164,7 +153,7 @@ void Mount::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t m
 std::optional<WriteBuffer::Committed> Mount::committed(KernelNode id) const {
   std::optional<Node> node = nodes_.find(id);
   if (!node || node->gone) return std::nullopt;
-  const tree::ZNode* znode = host_.replica().tree().find(node->path);
+  const tree::ZNode* znode = service_.replica().tree().find(node->path);
   if (znode == nullptr) return std::nullopt;
   // One txn may have removed it and made another one of the name.
   if (node->control == Control::kNone && znode->stat.czxid != node->czxid) return std::nullopt;
@@ -172,7 +161,7 @@ std::optional<WriteBuffer::Committed> Mount::committed(KernelNode id) const {
 }
 
 tree::Bytes Mount::data_of(KernelNode id) const {
-  return host_.replica().read([&](const tree::Tree& tree) {
+  return service_.replica().read([&](const tree::Tree& tree) {
     Node node;
     const tree::ZNode* znode = znode_of(tree, id, node);
     return znode == nullptr ? tree::Bytes() : znode->data;
@@ -184,7 +173,7 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   if (ControlPtr control = find_control(info)) {
     return read_control(req, control, size, offset, (info->flags & O_NONBLOCK) == 0);
   }
-  FilePtr file = find_file(info->fh);
+  FilePtr file = files_.find(info->fh);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   if (file->lost) return static_cast<void>(fuse_reply_err(req, ESTALE));
   std::optional<Node> node = nodes_.find(id);
@@ -207,7 +196,7 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
       request->reply_bytes(part_of(image, size, offset));
     });
   }
-  if (node && waits_for_release(node->path, [this, req, id, size, offset, given = *info] {
+  if (node && releases_.holds(node->path, [this, req, id, size, offset, given = *info] {
         read(req, id, size, offset, &given);
       })) {
     return;
@@ -217,7 +206,7 @@ void Mount::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
   std::lock_guard lock(file->shown_mutex);
   bool at_end = static_cast<size_t>(offset) >= file->shown.size();
   if (offset == 0 || (at_end && file->end_told)) {
-    host_.replica().read([&](const tree::Tree& tree) {
+    service_.replica().read([&](const tree::Tree& tree) {
       Node now;
       if (const tree::ZNode* znode = znode_of(tree, id, now)) file->shown = znode->data;
     });
@@ -248,7 +237,7 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
   if (ControlPtr control = find_control(info)) {
     return write_control(req, control, bytes, size, offset, info->flags);
   }
-  FilePtr file = find_file(info->fh);
+  FilePtr file = files_.find(info->fh);
   if (!file) return static_cast<void>(fuse_reply_err(req, EBADF));
   bool by_root = fuse_req_ctx(req)->uid == 0;
   RequestPtr request = hold(req);
@@ -270,7 +259,7 @@ void Mount::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
 
 void Mount::flush_soon(const FilePtr& file) {
   if (std::exchange(file->flush_timer, true)) return;
-  host_.post_after(kAppendFlushMs, [this, file] {
+  service_.post_after(kAppendFlushMs, [this, file] {
     file->flush_timer = false;
     if (file->written.is_dirty()) commit_file(file, [](int) {});
   });

@@ -38,7 +38,7 @@ LockTable::Ask ask_for(const Node& node) {
 void Mount::flock(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info, int operation) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  LockKey key{LockOwner::kHandle, info->fh, id};
+  FileLocks::Key key{FileLocks::Owner::kHandle, info->fh, id};
   bool wait = (operation & LOCK_NB) == 0;
   std::optional<LockMode> mode;
   if ((operation & LOCK_EX) != 0) mode = LockMode::kExclusive;
@@ -50,7 +50,7 @@ void Mount::setlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
                   const struct flock* wanted, bool wait) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  LockKey key{LockOwner::kProcess, info->lock_owner, id};
+  FileLocks::Key key{FileLocks::Owner::kProcess, info->lock_owner, id};
   has_posix_locks_ = true;
   bool whole = wanted->l_start == 0 && wanted->l_len == 0;
   if (wanted->l_type != F_UNLCK && !whole) {
@@ -71,13 +71,11 @@ void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
                   const struct flock* wanted) {
   std::optional<Node> node = live_node(req, id);
   if (!node) return;
-  LockKey key{LockOwner::kProcess, info->lock_owner, id};
+  FileLocks::Key key{FileLocks::Owner::kProcess, info->lock_owner, id};
   on_strand([this, request = hold(req), node = *node, key, answer = *wanted]() mutable {
-    auto own = held_locks_.find(key);
     LockTable::Ask ask = ask_for(node);
     ask.mode = answer.l_type == F_RDLCK ? LockMode::kShared : LockMode::kExclusive;
-    std::optional<LockTable::Conflict> conflict =
-        room_.locks().conflict(ask, own == held_locks_.end() ? 0 : own->second.ticket);
+    std::optional<LockTable::Conflict> conflict = file_locks_.conflict(key, ask);
     answer.l_type = F_UNLCK;
     if (conflict) {
       answer.l_type = conflict->mode == LockMode::kShared ? F_RDLCK : F_WRLCK;
@@ -89,7 +87,7 @@ void Mount::getlk(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info,
   });
 }
 
-void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
+void Mount::lock(fuse_req_t req, const Node& node, const FileLocks::Key& key, uint64_t handle,
                  std::optional<LockMode> mode, bool wait) {
   if (node.control != Control::kNone && !is_lock(node.control)) {
     return static_cast<void>(fuse_reply_err(req, EOPNOTSUPP));
@@ -116,8 +114,8 @@ void Mount::lock(fuse_req_t req, const Node& node, LockKey key, uint64_t handle,
   });
 }
 
-void Mount::take_lock(const RequestPtr& request, const Node& node, LockKey key, uint64_t handle,
-                      LockMode mode, bool wait) {
+void Mount::take_lock(const RequestPtr& request, const Node& node, const FileLocks::Key& key,
+                      uint64_t handle, LockMode mode, bool wait) {
   LockTable::Ask ask = ask_for(node);
   ask.mode = mode;
   ask.wait = wait;
@@ -125,81 +123,38 @@ void Mount::take_lock(const RequestPtr& request, const Node& node, LockKey key, 
   ask.pid = asker->pid;
   ask.uid = asker->uid;
   ask.program = program_name(ask.pid);
-  ask.lost = [this, handle] { lock_lost(handle); };
-  request->on_interrupt(
-      interrupts_, [this, key] { room_.locks().release(held_locks_[key].ticket, EINTR, [] {}); });
-  LockTicket ticket =
-      room_.locks().acquire(std::move(ask), [this, request, key, handle](int error) {
-        if (error != 0) {
-          held_locks_.erase(key);
-          return static_cast<void>(request->reply(error));
-        }
-        lock_granted(handle);
-        // The waiter was killed: the lock must not go to a ghost.
-        if (request->reply(0) != 0) on_strand([this, key] { unlock(key, [] {}); });
-      });
-  if (!request->is_answered()) held_locks_[key] = {ticket, handle};
+  request->on_interrupt(interrupts_, [this, key] { file_locks_.cancel(key); });
+  file_locks_.take(key, handle, std::move(ask),
+                   [request](int error) { return request->reply(error) == 0; });
 }
 
 // What was written through the handle under its lock is there for who gets the lock next. An error
 // is for its close to tell.
-void Mount::give_up(LockKey key, uint64_t handle, std::function<void()> done) {
-  FilePtr file = held_locks_.contains(key) ? find_file(handle) : nullptr;
-  if (!file) return unlock(key, std::move(done));
-  commit_file(file, [this, key, done = std::move(done)](int) { unlock(key, done); });
+void Mount::give_up(const FileLocks::Key& key, uint64_t handle, std::function<void()> done) {
+  FilePtr file = file_locks_.has(key) ? files_.find(handle) : nullptr;
+  if (!file) return file_locks_.unlock(key, std::move(done));
+  commit_file(file, [this, key, done = std::move(done)](int) { file_locks_.unlock(key, done); });
 }
 
 void Mount::lock_granted(uint64_t handle) {
-  FilePtr file = find_file(handle);
+  FilePtr file = files_.find(handle);
   if (!file || !file->writable) return;
   file->written.lock_taken(session_.id(), committed(file->node));
 }
 
-void Mount::unlock(LockKey key, std::function<void()> done) {
-  auto place = held_locks_.find(key);
-  if (place == held_locks_.end()) return done();
-  auto [ticket, handle] = place->second;
-  held_locks_.erase(place);
-  if (FilePtr file = find_file(handle)) file->written.lock_given_up();
-  // Only what was held has to be gone; without a quorum that is when its session is lost. A
-  // contender that is on its way could keep a close waiting for longer.
-  if (room_.locks().is_held(ticket)) {
-    return room_.locks().release(ticket, EINTR, std::move(done));
-  }
-  room_.locks().release(ticket, EINTR, [] {});
-  done();
-}
-
-// Locks of processes end at FLUSH; but a reader's handle has none if it is older than the first of
-// these locks.
-void Mount::unlock_released(uint64_t handle, KernelNode node) {
-  unlock({LockOwner::kHandle, handle, node}, [] {});
-  if (!has_posix_locks_) return;
-  std::vector<LockKey> left;
-  for (const auto& [key, held] : held_locks_) {
-    if (held.handle == handle) left.push_back(key);
-  }
-  for (const LockKey& key : left) unlock(key, [] {});
+void Mount::lock_given_up(uint64_t handle) {
+  if (FilePtr file = files_.find(handle)) file->written.lock_given_up();
 }
 
 // What a handle held is lost: it says so from now on.
 void Mount::lock_lost(uint64_t handle) {
-  std::shared_ptr<Handle> control;
-  KernelNode cached = 0;
-  {
-    std::lock_guard lock(handles_mutex_);
-    if (auto place = controls_.find(handle); place != controls_.end()) {
-      control = place->second->handle;
-    }
-    if (auto place = files_.find(handle); place != files_.end()) {
-      place->second->lost = true;
-      place->second->written.lose();
-      if (place->second->cached) cached = place->second->node;
-    }
-  }
-  if (control) control->lose();
+  if (ControlPtr control = controls_.find(handle)) control->handle->lose();
+  FilePtr file = files_.find(handle);
+  if (!file) return;
+  file->lost = true;
+  file->written.lose();
   // Who reads pages asks again, and is told.
-  if (cached != 0) kernel_.forget_attributes(cached);
+  if (file->cached) kernel_.forget_attributes(file->node);
 }
 
 }  // namespace zabfs::fsd

@@ -147,7 +147,7 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   std::string path = tree::join_path(node->path, text);
   if (is_helper(req) && replay_lookup(req, path)) return;
   std::string again(name);
-  if (waits_for_release(path, [this, req, parent, again] { lookup(req, parent, again.c_str()); })) {
+  if (releases_.holds(path, [this, req, parent, again] { lookup(req, parent, again.c_str()); })) {
     return;
   }
   lookup_child(req, parent, again);
@@ -156,7 +156,7 @@ void Mount::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
 void Mount::lookup_child(fuse_req_t req, fuse_ino_t parent, const std::string& name) {
   fuse_entry_param entry = {};
   bool must_wait = false;
-  bool found = host_.replica().read([&](const tree::Tree& tree) {
+  bool found = service_.replica().read([&](const tree::Tree& tree) {
     Node directory;
     if (znode_of(tree, parent, directory) == nullptr) return false;
     std::string path = tree::join_path(directory.path, name);
@@ -178,7 +178,7 @@ void Mount::lookup_child(fuse_req_t req, fuse_ino_t parent, const std::string& n
 
 void Mount::reply_entry(fuse_req_t req, const std::string& path, bool fresh_attributes) {
   fuse_entry_param entry = {};
-  bool found = host_.replica().read(
+  bool found = service_.replica().read(
       [&](const tree::Tree& tree) { return fill_entry(tree, path, fresh_attributes, entry); });
   if (!found) return static_cast<void>(fuse_reply_err(req, ESTALE));
   fuse_reply_entry(req, &entry);
@@ -196,7 +196,7 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const OpenFile* writ
   bool cacheable = false;
   bool must_wait = false;
   Node node;
-  bool found = host_.replica().read([&](const tree::Tree& tree) {
+  bool found = service_.replica().read([&](const tree::Tree& tree) {
     const tree::ZNode* znode = znode_of(tree, id, node);
     if (znode == nullptr) return false;
     if (node.control != Control::kNone) return true;
@@ -231,7 +231,7 @@ void Mount::reply_attributes(fuse_req_t req, fuse_ino_t id, const OpenFile* writ
 }
 
 void Mount::getattr(fuse_req_t req, fuse_ino_t id, const fuse_file_info* info) {
-  get_attributes(req, id, info != nullptr ? find_file(info->fh) : nullptr);
+  get_attributes(req, id, info != nullptr ? files_.find(info->fh) : nullptr);
 }
 
 void Mount::get_attributes(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
@@ -239,8 +239,7 @@ void Mount::get_attributes(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
   std::optional<Node> node = nodes_.find(id);
   if (!node) return static_cast<void>(fuse_reply_err(req, ESTALE));
   if (node->control != Control::kNone) return reply_control_attributes(req, *node);
-  if (waits_for_release(node->path, [this, req, id, file] { get_attributes(req, id, file); }))
-    return;
+  if (releases_.holds(node->path, [this, req, id, file] { get_attributes(req, id, file); })) return;
   if (file && file->writable) {
     return on_strand([this, req, id, file] { reply_attributes(req, id, file.get(), false); });
   }
@@ -249,7 +248,7 @@ void Mount::get_attributes(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
 
 void Mount::readlink(fuse_req_t req, fuse_ino_t id) {
   tree::Bytes target;
-  bool is_link = host_.replica().read([&](const tree::Tree& tree) {
+  bool is_link = service_.replica().read([&](const tree::Tree& tree) {
     Node node;
     const tree::ZNode* znode = znode_of(tree, id, node);
     if (znode == nullptr || view(tree, *znode, node.path).kind != tree::Kind::kSymlink) {
@@ -271,7 +270,7 @@ void Mount::list(KernelNode id, Listing& listing) const {
   auto add = [&names](std::string_view name) {
     names.emplace_back(cookie_of(name), std::string(name));
   };
-  host_.replica().read([&](const tree::Tree& tree) {
+  service_.replica().read([&](const tree::Tree& tree) {
     Node node;
     const tree::ZNode* znode = znode_of(tree, id, node);
     if (znode == nullptr) return;
@@ -295,7 +294,7 @@ void Mount::list(KernelNode id, Listing& listing) const {
 // of this listing.
 bool Mount::is_outdated(KernelNode id, const Listing& listing) const {
   if (!listing.is_cached) return false;
-  return host_.replica().read([&](const tree::Tree& tree) {
+  return service_.replica().read([&](const tree::Tree& tree) {
     Node node;
     const tree::ZNode* znode = znode_of(tree, id, node);
     return znode != nullptr && znode->stat.pzxid != listing.as_of;
@@ -305,7 +304,7 @@ bool Mount::is_outdated(KernelNode id, const Listing& listing) const {
 void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) {
   fuse_file_info info = *given;
   bool replaced = false;
-  bool is_cached = host_.replica().read([&](const tree::Tree& tree) {
+  bool is_cached = service_.replica().read([&](const tree::Tree& tree) {
     Node node;
     const tree::ZNode* znode = znode_of(tree, id, node);
     // A removed one is empty, and one that took its place is another one.
@@ -324,22 +323,14 @@ void Mount::opendir(fuse_req_t req, fuse_ino_t id, const fuse_file_info* given) 
   info.keep_cache = is_cached;
   auto listing = std::make_shared<Listing>();
   listing->is_cached = is_cached;
-  {
-    std::lock_guard lock(handles_mutex_);
-    listings_[info.fh] = std::move(listing);
-  }
+  listings_.add(info.fh, std::move(listing));
   fuse_reply_open(req, &info);
 }
 
 void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
                     const fuse_file_info* info) {
-  std::shared_ptr<Listing> listing;
-  {
-    std::lock_guard lock(handles_mutex_);
-    auto place = listings_.find(info->fh);
-    if (place == listings_.end()) return static_cast<void>(fuse_reply_err(req, EBADF));
-    listing = place->second;
-  }
+  std::shared_ptr<Listing> listing = listings_.find(info->fh);
+  if (!listing) return static_cast<void>(fuse_reply_err(req, EBADF));
   std::lock_guard lock(listing->mutex);
   // The kernel may begin in the middle: behind what it has cached, or after a seekdir.
   if (offset == 0 || listing->names.empty() || is_outdated(id, *listing)) list(id, *listing);
@@ -361,7 +352,7 @@ void Mount::readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 bool Mount::fill_listed(KernelNode id, const std::string& name, struct stat& st) const {
   st.st_ino = id;
   st.st_mode = S_IFDIR;
-  return host_.replica().read([&](const tree::Tree& tree) {
+  return service_.replica().read([&](const tree::Tree& tree) {
     Node node;
     if (znode_of(tree, id, node) == nullptr) return false;
     if (name == "." || name == "..") return true;
@@ -379,10 +370,7 @@ bool Mount::fill_listed(KernelNode id, const std::string& name, struct stat& st)
 }
 
 void Mount::releasedir(fuse_req_t req, const fuse_file_info* info) {
-  {
-    std::lock_guard lock(handles_mutex_);
-    listings_.erase(info->fh);
-  }
+  listings_.take(info->fh);
   fuse_reply_err(req, 0);
 }
 
@@ -434,7 +422,7 @@ void Mount::getxattr(fuse_req_t req, fuse_ino_t id, const char* name, size_t siz
   }
   if (node->control != Control::kNone) return static_cast<void>(fuse_reply_err(req, ENODATA));
   std::optional<tree::Stat> stat =
-      host_.replica().read([&](const tree::Tree& tree) -> std::optional<tree::Stat> {
+      service_.replica().read([&](const tree::Tree& tree) -> std::optional<tree::Stat> {
         Node now;
         const tree::ZNode* znode = znode_of(tree, id, now);
         if (znode == nullptr) return std::nullopt;

@@ -27,7 +27,7 @@ Version Mount::version_of(const tree::Tree& tree, const tree::ZNode& znode,
 }
 
 std::optional<Version> Mount::current_version(KernelNode id) const {
-  return host_.replica().read([&](const tree::Tree& tree) -> std::optional<Version> {
+  return service_.replica().read([&](const tree::Tree& tree) -> std::optional<Version> {
     Node node;
     const tree::ZNode* znode = znode_of(tree, id, node);
     if (znode == nullptr) return std::nullopt;
@@ -66,14 +66,14 @@ void Mount::wait_for_readers(KernelNode id, int tries, std::function<void()> the
   if (!pages_->has_readers(id)) return then();
   if (pages_->readers_stay(id)) return apart_from_reads(id, std::move(then));
   if (tries > 0) {
-    return host_.post_after(1, [this, id, tries, then = std::move(then)]() mutable {
+    return service_.post_after(1, [this, id, tries, then = std::move(then)]() mutable {
       wait_for_readers(id, tries - 1, std::move(then));
     });
   }
   // They stay: from here on they ask before they read.
   pages_->set_readers_stay(id);
   kernel_.forget_attributes(id);
-  host_.post_after(in_ms(PageCache::kWriterUs), [this, id, then = std::move(then)]() mutable {
+  service_.post_after(in_ms(PageCache::kWriterUs), [this, id, then = std::move(then)]() mutable {
     apart_from_reads(id, std::move(then));
   });
 }
@@ -87,10 +87,10 @@ void Mount::apart_from_reads(KernelNode id, std::shared_ptr<CopyWait> copies,
                              std::function<void()> then) {
   int64_t wait_us = pages_->wait_to_write(id, now_us());
   if (wait_us == 0 && !may_copy(id, 0, *copies)) return then();
-  host_.post_after(std::max<int64_t>(in_ms(wait_us), 1),
-                   [this, id, copies = std::move(copies), then = std::move(then)]() mutable {
-                     apart_from_reads(id, std::move(copies), std::move(then));
-                   });
+  service_.post_after(std::max<int64_t>(in_ms(wait_us), 1),
+                      [this, id, copies = std::move(copies), then = std::move(then)]() mutable {
+                        apart_from_reads(id, std::move(copies), std::move(then));
+                      });
 }
 
 bool Mount::may_copy(KernelNode id, pid_t but, CopyWait& copies) const {
@@ -100,7 +100,7 @@ bool Mount::may_copy(KernelNode id, pid_t but, CopyWait& copies) const {
   return node && copies.is_on(threads, inode_number(node->czxid, node->path), now_us());
 }
 
-void Mount::note_published() { pages_->published(host_.replica().tree().last_zxid(), now_us()); }
+void Mount::note_published() { pages_->published(service_.replica().tree().last_zxid(), now_us()); }
 
 bool Mount::is_calm(const tree::ZNode& znode) {
   return pages_->is_calm(std::max(znode.stat.mzxid, znode.stat.pzxid), now_us());
@@ -125,14 +125,14 @@ PageCache::Told Mount::tell(KernelNode id, tree::Zxid current, bool ordered, str
 }
 
 void Mount::tell_later(KernelNode id, std::function<void()> then) {
-  host_.post_after(in_ms(pages_->wait_to_tell(id, now_us())), std::move(then));
+  service_.post_after(in_ms(pages_->wait_to_tell(id, now_us())), std::move(then));
 }
 
 // A GETATTR by a handle that reads through the page cache: a read, before it looks at the pages.
 void Mount::answer_reader(fuse_req_t req, fuse_ino_t id, const FilePtr& file) {
   std::optional<Node> node = nodes_.find(id);
   if (file->lost || !node) return static_cast<void>(fuse_reply_err(req, ESTALE));
-  if (waits_for_release(node->path, [this, req, id, file] { answer_reader(req, id, file); })) {
+  if (releases_.holds(node->path, [this, req, id, file] { answer_reader(req, id, file); })) {
     return;
   }
   pid_t thread = fuse_req_ctx(req)->pid;
@@ -163,7 +163,7 @@ void Mount::show_pages(const std::shared_ptr<Question>& question) {
   if (pages_->wait_to_show(id, file->number, wait, copies.since_us(), now_us()) > 0 ||
       may_copy(id, thread, copies)) {  // perhaps less, if others close
     pages_->set_waiting(id, file->number, thread, wait);
-    return host_.post_after(1, [this, question] { ask_again(question); });
+    return service_.post_after(1, [this, question] { ask_again(question); });
   }
   if (!stays) current = current_version(id);
   std::optional<Version> shown =
@@ -189,7 +189,7 @@ bool Mount::goes_on(Question& question, const Version& shown, const Version& cur
 void Mount::reply_shown(const Question& question, const Version& shown) {
   if (question.at_end) question.file->end_seen = shown.mzxid;
   struct stat st = {};
-  host_.replica().read([&](const tree::Tree& tree) {
+  service_.replica().read([&](const tree::Tree& tree) {
     Node node;
     const tree::ZNode* znode = znode_of(tree, question.id, node);
     st = znode != nullptr ? stat_of(view(tree, *znode, node.path))

@@ -22,7 +22,7 @@ bool is_hidden(std::string_view path) {
 void Mount::note_replays(const tree::Txn& txn, const std::optional<RenameSeen>& rename) {
   if (!config_.inotify) return;
   bool ours = txn.header.session == session_.id() && native_.contains(txn.header.cxid);
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   // What the kernel holds of a name that goes or comes, it holds now.
   auto note = [&](Replay type, std::string_view path) {
     if (is_hidden(path)) return;
@@ -87,7 +87,7 @@ bool Mount::hold(ReplayOp& op) const {
 
 // The changes are in the tree.
 void Mount::queue_replays() {
-  const tree::Tree& tree = host_.replica().tree();
+  const tree::Tree& tree = service_.replica().tree();
   for (ReplayOp& op : std::exchange(replays_, {})) {
     if (is_repeatable(op.type) && (replayer_.absorb(op) || !hold(op))) continue;
     if (op.type != Replay::kDelete) {
@@ -145,7 +145,7 @@ void Mount::reply_gone(fuse_req_t req, const ReplayOp& op, KernelNode before) {
 // What the operation made, if it is still there and of that kind.
 void Mount::reply_replayed(fuse_req_t req, const ReplayOp& op, const std::string& path) {
   fuse_entry_param entry = {};
-  bool found = host_.replica().read([&](const tree::Tree& tree) {
+  bool found = service_.replica().read([&](const tree::Tree& tree) {
     const tree::ZNode* node = tree.find(path);
     return node != nullptr && view(tree, *node, path).kind == op.kind &&
            fill_entry(tree, path, true, entry);

@@ -24,7 +24,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "fsd/recipes/control.h"
+#include "fsd/view/control.h"
 #include "tree/posix.h"
 #include "tree/types.h"
 

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "fsd/fuse/view.h"
+#include "fsd/view/view.h"
 
 namespace zabfs::fsd {
 

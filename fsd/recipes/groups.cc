@@ -4,8 +4,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "fsd/recipes/contenders.h"
 #include "fsd/recipes/handles.h"
+#include "fsd/view/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -184,7 +184,8 @@ class BarrierHandle : public Handle {
   BarrierHandle(Room& room, const std::string& directory, int32_t parties, Opener opener)
       : Handle(room, Control::kBarrier, directory, std::move(opener)),
         parties_(parties),
-        path_(tree::join_path(directory, random_uuid())),
+        path_(
+            tree::join_path(directory, uuid_of(room.service().random(), room.service().random()))),
         ready_path_(tree::join_path(directory, kBarrierReady)) {
     room.listen(this);
   }

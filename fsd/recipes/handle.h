@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
-#include "fsd/fuse/view.h"
-#include "fsd/recipes/control.h"
+#include "fsd/view/control.h"
+#include "fsd/view/view.h"
 #include "tree/tree.h"
 
 namespace zabfs::fsd {

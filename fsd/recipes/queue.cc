@@ -3,8 +3,8 @@
 #include <optional>
 #include <utility>
 
-#include "fsd/recipes/contenders.h"
 #include "fsd/recipes/handles.h"
+#include "fsd/view/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "fsd/recipes/contenders.h"
+#include "fsd/view/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fsd/fuse/view.h"
+#include "fsd/view/view.h"
 #include "tree/tree.h"
 
 namespace zabfs::fsd {

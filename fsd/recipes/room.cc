@@ -6,9 +6,9 @@
 #include <cerrno>
 #include <utility>
 
-#include "fsd/recipes/contenders.h"
 #include "fsd/recipes/handles.h"
 #include "fsd/recipes/ring.h"
+#include "fsd/view/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -144,7 +144,8 @@ std::string Room::handles_text(const Caller& reader) const {
 }
 
 std::string Room::owner_text(const Opener& opener) const {
-  return fmt::format("{} {} {}", host_.replica().config().zab.me.value, opener.pid, opener.program);
+  return fmt::format("{} {} {}", service_.replica().config().zab.me.value, opener.pid,
+                     opener.program);
 }
 
 void Room::create_hidden(const std::string& directory, const std::string& child,

@@ -12,11 +12,11 @@
 #include <string>
 #include <vector>
 
-#include "fsd/fuse/view.h"
+#include "consensus/replica.h"
 #include "fsd/recipes/handle.h"
-#include "fsd/recipes/lock.h"
-#include "fsd/session.h"
-#include "fsd/writer.h"
+#include "fsd/session/lock.h"
+#include "fsd/session/session.h"
+#include "fsd/session/writer.h"
 
 namespace zabfs::fsd {
 
@@ -26,12 +26,13 @@ std::string txn_path(const std::string& directory, std::string_view name);
 
 class Room {
  public:
-  Room(consensus::Host& host, ClientSession& session, Writer& writer, ViewOptions view_options)
-      : host_(host),
+  Room(consensus::Service& service, ClientSession& session, Writer& writer,
+       ViewOptions view_options)
+      : service_(service),
         session_(session),
         writer_(writer),
         view_options_(view_options),
-        locks_(host, session) {}
+        locks_(service, session) {}
 
   // The handle of a file of the room; nullptr for directories and for what is made by create.
   // `name` is that of a file in one of the room's directories.
@@ -57,8 +58,8 @@ class Room {
   std::string handles_text(const Caller& reader) const;
 
   // ---- for handles
-  const tree::Tree& tree() const { return host_.replica().tree(); }
-  consensus::Host& host() { return host_; }
+  const tree::Tree& tree() const { return service_.replica().tree(); }
+  consensus::Service& service() { return service_; }
   ClientSession& session() { return session_; }
   Writer& writer() { return writer_; }
   LockTable& locks() { return locks_; }
@@ -94,7 +95,7 @@ class Room {
  private:
   std::vector<std::shared_ptr<Handle>> listeners() const;
 
-  consensus::Host& host_;
+  consensus::Service& service_;
   ClientSession& session_;
   Writer& writer_;
   ViewOptions view_options_;

@@ -22,7 +22,7 @@ std::string notes_of(const consensus::Replica& replica) {
 }  // namespace
 
 std::string cluster_text(Room& room) {
-  const consensus::Replica& replica = room.host().replica();
+  const consensus::Replica& replica = room.service().replica();
   const consensus::Zab& zab = replica.zab();
   const consensus::Ensemble& ensemble = zab.ensemble();
   bool serving = replica.is_serving();
@@ -46,7 +46,7 @@ std::string cluster_text(Room& room) {
 }
 
 std::string health_text(Room& room) {
-  const consensus::Replica& replica = room.host().replica();
+  const consensus::Replica& replica = room.service().replica();
   const consensus::Zab& zab = replica.zab();
   bool serving = replica.is_serving();
   bool full = replica.is_disk_full();
@@ -91,7 +91,7 @@ double cpu_seconds() {
 
 // In the text format that Prometheus reads.
 std::string metrics_text(Room& room) {
-  const consensus::Replica& replica = room.host().replica();
+  const consensus::Replica& replica = room.service().replica();
   const consensus::Zab& zab = replica.zab();
   const tree::Tree& tree = replica.tree();
   std::string text;

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "fsd/fuse/view.h"
+#include "fsd/view/view.h"
 #include "tree/tree.h"
 
 namespace zabfs::fsd {

@@ -45,6 +45,18 @@ std::optional<tree::Identities> authenticate(std::string_view scheme, std::strin
   return proven;
 }
 
+tree::Identities identities_of_certificate(const std::string& subject, const std::string& super) {
+  tree::Identities proven;
+  if (subject == super) proven.push_back({"super", subject});
+  proven.push_back({"x509", subject});
+  return proven;
+}
+
+std::string too_many_identities() {
+  return fmt::format("more than {} identities, or {} bytes of them, on one connection",
+                     tree::kMaxIdentities, tree::kMaxIdentityBytes);
+}
+
 std::string secret_password(tree::SessionId session, std::string_view secret) {
   std::string text("zabfs session ");
   tree::jute::Writer(text).i64(session.value);

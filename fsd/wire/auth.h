@@ -20,6 +20,12 @@ std::optional<tree::Identities> authenticate(std::string_view scheme, std::strin
                                              std::string_view address,
                                              std::string_view super_digest);
 
+// What a verified certificate of this subject (RFC 2253) proves. `super`: the superuser's subject.
+tree::Identities identities_of_certificate(const std::string& subject, const std::string& super);
+
+// Why a connection that proves one identity more is refused.
+std::string too_many_identities();
+
 // Who is at the other end of a Unix-domain socket, on the kernel's word: its user first. Root is
 // root here as on the mount. Or why that can't be said.
 std::variant<tree::Identities, std::string> identities_of_peer(int fd);

@@ -1,127 +1,166 @@
-// One connection of a ZooKeeper client: its bytes, and its requests in order.
+// One connection of a ZooKeeper client: its socket, the bytes that came, and its state under a
+// mutex (connection_state.h has the rules).
 //
-// Bytes come in on a thread of the wire server, which answers reads itself when nothing of this
-// connection waits before them; answers to writes come on the replica's strand, which then answers
-// the reads behind them. Whoever has appended to `out` sends it: no thread is woken for an answer.
+// Bytes come in on a thread of the wire server, one thread at a time for a connection. That thread
+// answers reads itself when nothing of this connection waits before them. Answers to writes come on
+// the replica's strand, which then answers the reads behind them. The thread that has made an
+// answer sends it, so no other thread is woken for it.
 //
-// Locks: the tree's (shared) before a connection's, a connection's before the watch board's.
+// The socket has one sender at a time, as `send` holds the mutex. When the socket is full, the
+// wire server's thread waits for it, and sends the rest.
+//
+// A connection ends in two steps. `shut` is the decision, by any thread: nothing more passes, and
+// the client is told by its socket. Then the owner's `closed` runs on the connection's own thread,
+// which forgets the connection. Between the two steps other threads may still hold a pointer to the
+// connection and append answers. These are never sent.
+//
+// Locks: the tree's (shared) before a connection's, a connection's before the watch board's and the
+// log's.
 #pragma once
 
 #include <atomic>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
+#include <string_view>
 
 #include "consensus/tls.h"
-#include "fsd/wire/budget.h"
-#include "fsd/wire/messages.h"
-#include "fsd/wire/reads.h"
-#include "fsd/wire/sasl.h"
+#include "fsd/wire/config.h"
+#include "fsd/wire/connection_state.h"
+#include "fsd/wire/in_buffer.h"
 #include "tree/acl.h"
 
 namespace zabfs::fsd::wire {
 
-using Clock = std::chrono::steady_clock;
+class Connection;
+using ConnectionPtr = std::shared_ptr<Connection>;
 
-inline constexpr size_t kMaxUnanswered = 4'096;           // requests; then no more are read
-inline constexpr size_t kMaxUnansweredBytes = 8u << 20;   // of them; the last may go beyond
-inline constexpr size_t kMaxOutBytes = size_t{64} << 20;  // waiting for a client that doesn't read
-inline constexpr size_t kPauseOutBytes = 1u << 20;        // then no more is read or answered
-
-enum class Phase {
-  kHello,       // nothing was understood yet
-  kConnecting,  // the session is being opened or found
-  kOpen,
-  kOver,  // nothing more is read; closed once all is sent
+// The peer of an accepted socket, as its door knows it.
+struct Visitor {
+  std::string address;  // an IP address, or "uid 1000"
+  uint16_t port = 0;
+  bool is_with_tls = false;
+  tree::Identities identities;
 };
 
-struct WaitingRequest {
-  int32_t xid = 0;
-  tree::OpCode type = tree::OpCode::kNotification;
-  bool answered = false;
-  size_t held_bytes =
-      0;              // by it, here and on its way to the tree; a read's answer is in it already
-  std::string bytes;  // a read's body, or a write's answer once there is one
-  Clock::time_point since;
+// The server of a connection, as the connection sees it. The first three are called on the
+// connection's own thread and without its mutex.
+class ConnectionOwner {
+ public:
+  // Requests may be taken from `in`: bytes came, or the connection goes on after a pause.
+  virtual void received(const ConnectionPtr& connection) = 0;
+  // Reads were put off for want of room, and there is room.
+  virtual void may_drain(const ConnectionPtr& connection) = 0;
+  // It is over, and is to be forgotten. May come twice.
+  virtual void closed(const ConnectionPtr& connection) = 0;
+  // Of what strangers can cause. Any thread, perhaps under a connection's mutex.
+  virtual void warn(const std::string& line) = 0;
+
+ protected:
+  ~ConnectionOwner() = default;
 };
 
-// Figures of one connection, for `cons` and `stat`.
-struct ConnectionStats {
-  uint64_t received = 0, sent = 0;
-  tree::OpCode last_op = tree::OpCode::kNotification;
-  int32_t last_cxid = -1;
-  tree::Zxid last_zxid;
-  Clock::time_point last_answer;
-  int64_t latency_ms_sum = 0, latency_ms_min = INT64_MAX, latency_ms_max = 0, last_latency_ms = 0;
-};
-
-struct Connection : std::enable_shared_from_this<Connection> {
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
   using Socket = boost::asio::generic::stream_protocol::socket;
 
-  Connection(Socket accepted, uint64_t id, std::string peer_address, uint16_t peer_port)
-      : socket(std::move(accepted)),
-        number(id),
-        address(std::move(peer_address)),
-        port(peer_port),
-        since(std::chrono::system_clock::now()),
-        since_steady(Clock::now()) {}
+  // A handle to the state. It holds the connection's mutex as long as it lives.
+  class Locked {
+   public:
+    explicit Locked(const Connection& connection)
+        : lock_(connection.mutex_), state_(&connection.state_) {}
+    ConnectionState* operator->() const { return state_; }
+    // For a while, to take the tree's lock first.
+    void unlock() { lock_.unlock(); }
+    void lock() { lock_.lock(); }
 
-  Socket socket;
-  const uint64_t number;  // its watcher's, too
-  const std::string address;
-  const uint16_t port;
-  const std::chrono::system_clock::time_point since;
-  const Clock::time_point since_steady;
-  std::atomic<bool> heard{false};                  // since the session was last reported as alive
-  tree::Zxid attachment = tree::kFirstAttachment;  // of the session; on the strand alone
+   private:
+    std::unique_lock<std::mutex> lock_;
+    ConnectionState* state_;
+  };
 
-  // On the thread that reads it alone:
-  std::string in;
-  size_t in_begin = 0;
+  // The objects that all connections of a server share. They outlive the connections.
+  struct Server {
+    ConnectionOwner& owner;
+    Budget& budget;
+    ServerStats& stats;
+    const std::string& x509_super;  // this certificate's subject is the superuser
+    consensus::TlsContext* tls;     // null: no door has TLS
+  };
 
-  mutable std::mutex mutex;  // guards what follows
-  Phase phase = Phase::kHello;
-  bool dead = false;    // the socket is shut: nothing is sent or read any more
-  bool paused = false;  // reading goes on when there is room again
-  bool waits_for_room = false;
-  bool is_dirty = false;  // on the strand's list of those to send for
-  bool stalled = false;   // reads that are next wait for room; until then no request is taken
-  int sweeps_over = 0;    // how long it has been kOver, and still has something to read
-  int sweeps_stuck = 0;   // for how long no byte and no whole request has passed
-  bool moved = false;     // one has since the last sweep
-  std::unique_ptr<consensus::TlsSession> tls;
-  std::string out;
-  size_t out_begin = 0;
-  std::string sealed;  // with TLS: what `out` has become
-  size_t sealed_begin = 0;
-  std::deque<WaitingRequest> waiting;
-  uint64_t first_waiting = 0;  // the number of waiting.front()
-  size_t waiting_bytes = 0;    // held_bytes of all that wait
-  size_t in_bytes = 0;         // of `in`, when last looked at
-  tree::SessionId session;
-  int32_t timeout_ms = 0;
-  bool read_only = false;  // no leader is known here: reads alone
-  tree::Identities identities;
-  std::optional<DigestMd5> sasl;  // an exchange under way
-  ConnectionStats stats;
+  Connection(const Server& server, Socket socket, uint64_t number, Visitor visitor);
 
-  // All of what it holds, as the budget was told it; written under the mutex.
-  std::atomic<size_t> counted_bytes{0};
+  uint64_t number() const { return number_; }  // its watcher's, too
+  const std::string& address() const { return address_; }
+  // "address:port"
+  std::string name() const;
+  std::chrono::system_clock::time_point since() const { return since_; }
+  Clock::time_point since_steady() const { return since_steady_; }
 
-  size_t unsent() const { return out.size() - out_begin + sealed.size() - sealed_begin; }
-  size_t held() const { return out.capacity() + sealed.capacity() + in_bytes + waiting_bytes; }
-  bool can_take_more(const Budget& budget) const {
-    return !stalled && waiting.size() < kMaxUnanswered && waiting_bytes < kMaxUnansweredBytes &&
-           unsent() < kPauseOutBytes &&
-           budget.may_take_more({waiting.size(), waiting_bytes, waiting_bytes + unsent()});
-  }
+  Locked lock() const { return Locked(*this); }
+
+  // ---- on its own thread
+  InBuffer& in() { return in_; }
+  // The owner's `received` is called once bytes are there, or `closed`.
+  void read();
+  // Begins reading. To be called once, by the thread that has accepted the socket.
+  void start();
+  // The owner's `received` is called later, when other connections have had their turns.
+  void take_later();
+  // Frees the memory of the frames that were taken.
+  void forget_taken();
+  // Closes the socket and frees what it holds. `closed` was called.
+  void release();
+
+  // ---- on any thread, without the mutex
+  // Sends the output, as far as the socket takes it. The rest follows by itself.
+  void send();
+  // Nothing more is read. It is shut once all that it is owed is sent.
+  void finish();
+  // Shuts it, and says why in the log.
+  void refuse(const std::string& why);
+  // Closes the socket. The server's threads have ended.
+  void abandon();
+
+  // ---- with its mutex. `why` goes to the log.
+  // Nothing is read or sent any more.
+  void shut(Locked& locked);
+  void cut(Locked& locked, const std::string& why);
+  // Nothing more is read. The next `send` shuts it, once all that it is owed is sent.
+  void end(Locked& locked, const std::string& why);
+  // A line of the log, about what strangers can cause.
+  void warn(const std::string& line) const { server_.owner.warn(line); }
+
+  // Its client was heard of since this was last asked.
+  void note_heard() { is_heard_.store(true, std::memory_order_relaxed); }
+  bool take_heard() { return is_heard_.exchange(false, std::memory_order_relaxed); }
+
+  // ---- on the strand alone
+  tree::Zxid attachment = tree::kFirstAttachment;  // of the session
+  bool is_to_be_sent = false;                      // it is on the list of those (SendList)
+
+ private:
+  bool unseal(std::string_view bytes);
+  void await_socket();
+  void warn_of_end(const std::string& why) const;
+
+  const Server server_;
+  Socket socket_;
+  const uint64_t number_;
+  const std::string address_;
+  const uint16_t port_;
+  const bool is_with_tls_;
+  const std::chrono::system_clock::time_point since_;
+  const Clock::time_point since_steady_;
+  std::atomic<bool> is_heard_{false};
+  InBuffer in_;  // on its own thread
+
+  mutable std::mutex mutex_;  // guards what follows
+  mutable ConnectionState state_;
+  std::unique_ptr<consensus::TlsSession> tls_;  // from `start` on; null: without
 };
-
-using ConnectionPtr = std::shared_ptr<Connection>;
 
 }  // namespace zabfs::fsd::wire

@@ -1,10 +1,19 @@
-// What a server tells of itself, to four-letter words and to the admin port.
+// The facts that four-letter words and the admin port tell of the server and of its connections.
+//
+// `Facts` looks them up at the moment it is asked, on the strand.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "consensus/service.h"
+#include "fsd/wire/budget.h"
+#include "fsd/wire/config.h"
+#include "fsd/wire/connection_table.h"
+#include "fsd/wire/reads.h"
+#include "fsd/wire/stats.h"
 #include "tree/types.h"
 
 namespace zabfs::fsd::wire {
@@ -43,6 +52,54 @@ struct ConnectionFacts {
   tree::Zxid last_zxid;
   int64_t last_response_ms = 0;  // ago
   int64_t last_latency_ms = 0, min_latency_ms = 0, avg_latency_ms = 0, max_latency_ms = 0;
+};
+
+// One fact under the name that ZooKeeper gives it. The same facts are told as text by four-letter
+// words and as JSON by the admin port; these lists are what both tell.
+using FactValue = std::variant<int32_t, int64_t, uint64_t, double, std::string>;
+struct NamedFact {
+  const char* name;
+  FactValue value;
+};
+
+// `mntr` (there as zk_NAME) and the admin command `monitor`: of every server, and of a leader.
+std::vector<NamedFact> monitored_facts(const ServerFacts& facts);
+std::vector<NamedFact> monitored_leader_facts(const ServerFacts& facts);
+
+// `cons` has short names, the admin command `connections` long ones.
+struct ConnectionFact {
+  const char* short_name;
+  const char* name;
+  FactValue value;
+  bool is_hex = false;  // in the text of `cons`
+};
+// Of a connection that has a session. Empty without one.
+std::vector<ConnectionFact> session_facts(const ConnectionFacts& facts);
+
+// As text: "17", "0.2500", "0x1f".
+std::string text_of(const FactValue& value, bool is_hex = false);
+
+class Facts {
+ public:
+  struct Sources {
+    consensus::Service& service;
+    const WireConfig& config;
+    const ConnectionTable& connections;
+    WatchBoard& watches;
+    const ServerStats& stats;
+    const Budget& budget;
+  };
+
+  explicit Facts(const Sources& sources) : sources_(sources) {}
+
+  ServerFacts server() const;
+  std::vector<ConnectionFacts> connections() const;
+
+ private:
+  std::string state() const;
+
+  const Sources sources_;
+  const Clock::time_point started_ = Clock::now();
 };
 
 }  // namespace zabfs::fsd::wire

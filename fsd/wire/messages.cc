@@ -112,29 +112,6 @@ void append_event(std::string& out, tree::EventType type, std::string_view path)
   writer.string(path);
 }
 
-bool is_read(OpCode type) {
-  switch (static_cast<int>(type)) {
-    case static_cast<int>(OpCode::kExists):
-    case static_cast<int>(OpCode::kGetData):
-    case static_cast<int>(OpCode::kGetAcl):
-    case static_cast<int>(OpCode::kGetChildren):
-    case static_cast<int>(OpCode::kGetChildren2):
-    case static_cast<int>(OpCode::kPing):
-    case static_cast<int>(OpCode::kMultiRead):
-    case static_cast<int>(OpCode::kCheckWatches):
-    case static_cast<int>(OpCode::kRemoveWatches):
-    case static_cast<int>(OpCode::kSetWatches):
-    case static_cast<int>(OpCode::kSetWatches2):
-    case static_cast<int>(OpCode::kAddWatch):
-    case static_cast<int>(OpCode::kGetEphemerals):
-    case static_cast<int>(OpCode::kGetAllChildrenNumber):
-    case static_cast<int>(OpCode::kWhoAmI):
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool is_write(OpCode type) {
   return tree::is_create(type) || type == OpCode::kDelete || type == OpCode::kSetData ||
          type == OpCode::kSetAcl || type == OpCode::kMulti || type == OpCode::kCheck ||

@@ -46,9 +46,7 @@ void append_reply(std::string& out, int32_t xid, tree::Zxid zxid, tree::Error er
 void append_outcome(std::string& out, int32_t xid, tree::OpCode type, const tree::Outcome& outcome);
 void append_event(std::string& out, tree::EventType type, std::string_view path);
 
-// What a request needs: these are answered from this node's tree, ...
-bool is_read(tree::OpCode type);
-// ... and these go to the leader. Everything else a server refuses.
+// Requests that go to the leader. This node answers the others (reads.h), or refuses them.
 bool is_write(tree::OpCode type);
 
 inline constexpr int32_t kPingXid = -2;

@@ -49,43 +49,40 @@ class Read {
       : c_(context), in_(body), out_(out), answer_(out), start_(out.size()), events_(events) {}
 
   Error run(OpCode type) {
-    switch (static_cast<int>(type)) {
-      case static_cast<int>(OpCode::kPing):
-        return Error::kOk;
-      case static_cast<int>(OpCode::kExists):
-        return exists();
-      case static_cast<int>(OpCode::kGetData):
-        return get_data();
-      case static_cast<int>(OpCode::kGetAcl):
-        return get_acl();
-      case static_cast<int>(OpCode::kGetChildren):
-        return get_children(false);
-      case static_cast<int>(OpCode::kGetChildren2):
-        return get_children(true);
-      case static_cast<int>(OpCode::kMultiRead):
-        return multi_read();
-      case static_cast<int>(OpCode::kCheckWatches):
-        return check_watches(false);
-      case static_cast<int>(OpCode::kRemoveWatches):
-        return check_watches(true);
-      case static_cast<int>(OpCode::kSetWatches):
-        return set_watches(false);
-      case static_cast<int>(OpCode::kSetWatches2):
-        return set_watches(true);
-      case static_cast<int>(OpCode::kAddWatch):
-        return add_watch();
-      case static_cast<int>(OpCode::kGetEphemerals):
-        return get_ephemerals();
-      case static_cast<int>(OpCode::kGetAllChildrenNumber):
-        return get_all_children_number();
-      case static_cast<int>(OpCode::kWhoAmI):
-        return who_am_i();
-      default:
-        return Error::kUnimplemented;
-    }
+    const Kind* kind = find(type);
+    return kind == nullptr ? Error::kUnimplemented : kind->make(*this);
   }
+  static bool is_one(OpCode type) { return find(type) != nullptr; }
 
  private:
+  struct Kind {
+    OpCode type;
+    Error (*make)(Read& read);
+  };
+  static const Kind* find(OpCode type) {
+    static constexpr Kind kKinds[] = {
+        {OpCode::kPing, [](Read&) { return Error::kOk; }},
+        {OpCode::kExists, [](Read& read) { return read.exists(); }},
+        {OpCode::kGetData, [](Read& read) { return read.get_data(); }},
+        {OpCode::kGetAcl, [](Read& read) { return read.get_acl(); }},
+        {OpCode::kGetChildren, [](Read& read) { return read.get_children(false); }},
+        {OpCode::kGetChildren2, [](Read& read) { return read.get_children(true); }},
+        {OpCode::kMultiRead, [](Read& read) { return read.multi_read(); }},
+        {OpCode::kCheckWatches, [](Read& read) { return read.check_watches(false); }},
+        {OpCode::kRemoveWatches, [](Read& read) { return read.check_watches(true); }},
+        {OpCode::kSetWatches, [](Read& read) { return read.set_watches(false); }},
+        {OpCode::kSetWatches2, [](Read& read) { return read.set_watches(true); }},
+        {OpCode::kAddWatch, [](Read& read) { return read.add_watch(); }},
+        {OpCode::kGetEphemerals, [](Read& read) { return read.get_ephemerals(); }},
+        {OpCode::kGetAllChildrenNumber, [](Read& read) { return read.get_all_children_number(); }},
+        {OpCode::kWhoAmI, [](Read& read) { return read.who_am_i(); }},
+    };
+    for (const Kind& kind : kKinds) {
+      if (kind.type == type) return &kind;
+    }
+    return nullptr;
+  }
+
   bool is_too_long() const { return answer_.size() - start_ > kMaxAnswerBytes; }
 
   const ZNode* find(std::string_view path) const {
@@ -435,6 +432,8 @@ Error append_answer(const ReadContext& context, int32_t xid, OpCode type, std::s
   if (!events.empty()) out.insert(start, events);
   return error;
 }
+
+bool is_read(OpCode type) { return Read::is_one(type); }
 
 size_t expected_answer_bytes(const tree::Tree& tree, OpCode type, std::string_view body) {
   Reader in(body);

@@ -50,6 +50,8 @@ inline constexpr size_t kMaxAnswerBytes = 16u << 20;
 tree::Error append_answer(const ReadContext& context, int32_t xid, tree::OpCode type,
                           std::string_view body, std::string& out);
 
+// Requests that are answered from this node's tree. Others go to the leader, or are refused.
+bool is_read(tree::OpCode type);
 // About as many bytes as the answer will have, if the tree is still the same by then: what a read
 // that has to wait counts as. Costs a look-up, or one for each part of a multi-read.
 size_t expected_answer_bytes(const tree::Tree& tree, tree::OpCode type, std::string_view body);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 
+#include "consensus/replica.h"
 #include "fsd/wire/server.h"
 
 namespace zabfs::fsd::wire {
@@ -45,14 +46,8 @@ std::string cons(WireServer& server) {
   for (const ConnectionFacts& c : server.connection_facts()) {
     text += fmt::format(" /{}[{}](queued={},recved={},sent={}", c.address, c.receives ? 1 : 0,
                         c.queued, c.received, c.sent);
-    if (c.session != tree::SessionId{}) {
-      text += fmt::format(
-          ",sid=0x{:x},lop={},est={},to={},lcxid=0x{:x},lzxid=0x{:x},lresp={},llat={},minlat={},"
-          "avglat={},maxlat={}",
-          hex(c.session), c.last_op, c.established_ms, c.timeout_ms,
-          static_cast<uint32_t>(c.last_cxid), static_cast<uint64_t>(c.last_zxid.value),
-          c.last_response_ms, c.last_latency_ms, c.min_latency_ms, c.avg_latency_ms,
-          c.max_latency_ms);
+    for (const ConnectionFact& fact : session_facts(c)) {
+      text += fmt::format(",{}={}", fact.short_name, text_of(fact.value, fact.is_hex));
     }
     text += ")\n";
   }
@@ -82,34 +77,15 @@ std::string envi(WireServer&) {
 std::string mntr(WireServer& server) {
   ServerFacts facts = server.facts();
   std::string text;
-  auto add = [&text](const char* key, const auto& value) {
-    text += fmt::format("zk_{}\t{}\n", key, value);
+  auto add = [&text](const NamedFact& fact) {
+    text += fmt::format("zk_{}\t{}\n", fact.name, text_of(fact.value));
   };
-  add("version", kServerVersion);
-  add("server_state", facts.state);
-  add("ephemerals_count", facts.ephemerals);
-  add("num_alive_connections", facts.connections);
-  add("avg_latency", fmt::format("{:.4f}", facts.latency_ms_avg));
-  add("max_latency", facts.latency_ms_max);
-  add("min_latency", facts.latency_ms_min);
-  add("outstanding_requests", facts.outstanding);
-  add("znode_count", facts.znodes);
-  add("global_sessions", facts.sessions);
-  add("local_sessions", 0);
-  add("packets_received", facts.received);
-  add("packets_sent", facts.sent);
-  add("watch_count", facts.watches);
-  add("approximate_data_size", facts.data_bytes);
-  add("open_file_descriptor_count", facts.open_files);
-  add("max_file_descriptor_count", facts.max_files);
-  add("uptime", facts.uptime_ms);
-  add("quorum_size", facts.quorum_size);
-  add("diverged", server.replica().divergence().empty() ? 0 : 1);  // ours, not Java's
+  for (const NamedFact& fact : monitored_facts(facts)) add(fact);
+  add({"diverged", server.replica().divergence().empty() ? 0 : 1});  // ours, not Java's
+  for (const NamedFact& fact : monitored_leader_facts(facts)) add(fact);
   if (facts.state == "leader") {
-    add("learners", facts.synced_followers);
-    add("synced_followers", facts.synced_followers);
-    add("synced_observers", 0);
-    add("pending_syncs", 0);
+    add({"synced_observers", 0});
+    add({"pending_syncs", 0});
   }
   return text;
 }

@@ -91,6 +91,9 @@ class PartitionTest(LoadTest):
 
 
 class Locks(PartitionTest):
+    # A close that waits for a quorum is to be told of the lock, and not of the time.
+    options = {"tick_ms": 300, "extra": "zabfs.quorumGrace=1000\nzabfs.commitTimeout=60000\n"}
+
     def test_a_holder_cut_off_knows_before_the_lock_is_given(self):
         times = self.lock_is_lost_before_it_is_given(lambda a: self.cluster.split([a]),
                                                      lambda a: self.cluster.heal())

@@ -95,5 +95,7 @@ class Zabfs(Server):
 
 class Java(Server):
     def command(self):
+        # The reaper's interval is a property of the process alone: in zoo.cfg Java ignores it.
         return ["java", "-Xmx400m", "-cp", JAVA_CLASSES, "-Dzookeeper.admin.enableServer=false",
+                "-Dznode.container.checkIntervalMs=3600000",
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config]

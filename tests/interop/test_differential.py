@@ -34,7 +34,10 @@ from servers import Java, Zabfs  # noqa: E402
 
 REQUESTS = 24_000
 SESSIONS = 3
-SETTINGS = ["enforceQuota=true", "4lw.commands.whitelist=*", "extendedTypesEnabled=true",
+SESSION_MS = 3_600_000
+PATIENCE_S = 60
+SETTINGS = [f"maxSessionTimeout={SESSION_MS}", "enforceQuota=true", "4lw.commands.whitelist=*",
+            "extendedTypesEnabled=true",
             "znode.container.checkIntervalMs=3600000",  # the reaper comes when it comes
             # super:test
             "DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU="]
@@ -175,6 +178,13 @@ class Generator:
                          (raw.MULTI, b"\0\0\0\1")])
 
 
+def open_session(address, *known):
+    """None expires: each server would count that as a txn at another moment of the comparison."""
+    session = raw.Session(address, *known, timeout_ms=SESSION_MS)
+    session.socket.settimeout(PATIENCE_S)
+    return session
+
+
 class Side:
     """One server and its sessions, and how its answers are told so that they compare."""
 
@@ -183,7 +193,7 @@ class Side:
         self.sessions = []
 
     def open(self):
-        self.sessions.append(raw.Session(self.server.address))
+        self.sessions.append(open_session(self.server.address))
 
     def reopen(self, i, keep):
         old = self.sessions[i]
@@ -191,9 +201,9 @@ class Side:
             old.request(raw.CLOSE)
         old.close()
         if keep:
-            self.sessions[i] = raw.Session(self.server.address, old.id, old.password)
+            self.sessions[i] = open_session(self.server.address, old.id, old.password)
         else:
-            self.sessions[i] = raw.Session(self.server.address)
+            self.sessions[i] = open_session(self.server.address)
 
     def owner(self, value):
         for i, session in enumerate(self.sessions):
@@ -322,14 +332,14 @@ def compare(requests, seed, complain):
                 answers = [side.ask_many(i, many) for side in sides]
                 if "closed" in answers[0] + answers[1]:
                     for side in sides:
-                        side.sessions[i] = raw.Session(side.server.address)
+                        side.sessions[i] = open_session(side.server.address)
             else:
                 kind, body = generator.request()
                 what = f"session {i} asks {kind} {body!r}"
                 answers = [side.ask(i, kind, body) for side in sides]
                 if "closed" in answers:  # by both, or there is a difference
                     for side in sides:
-                        side.sessions[i] = raw.Session(side.server.address)
+                        side.sessions[i] = open_session(side.server.address)
             if answers[0] != answers[1] and isinstance(answers[0], list):
                 pairs = [pair for pair in zip(many, *answers) if pair[1] != pair[2]]
                 what = f"session {i} asks many at once, first {pairs[0][0] if pairs else many}"
@@ -395,7 +405,7 @@ class Asker:
             session.close()
             # The same session, so that none expires later and takes a zxid.
             known = () if kind == raw.CLOSE else (session.id, session.password)
-            self.side.sessions[i] = raw.Session(self.side.server.address, *known)
+            self.side.sessions[i] = open_session(self.side.server.address, *known)
             self.zxid = None
         if forgets:
             self.zxid = None

@@ -252,8 +252,9 @@ class OrderReader(Worker):
         try:
             self.look()
         except Wrong:
-            # A node that was started anew begins with what its disk has: that may be older.
-            if self.board.life(self.node) == life:
+            # A node that was started anew begins with what its disk has: that may be older. While
+            # it is down there are no files. Lives with an odd number are those of a restart.
+            if life % 2 == 0 and self.board.life(self.node) == life:
                 raise
 
     def look(self):

@@ -172,6 +172,7 @@ class Recipes(ClusterTest):
         fcntl.flock(one, fcntl.LOCK_SH)
         fcntl.flock(two, fcntl.LOCK_SH)
         self.assertErrno(errno.EAGAIN, fcntl.flock, three, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        wait_for(lambda: "waiter" not in read(path(self.n1)), 10, "the end of that one in the queue")
         writer = self.later(lambda: fcntl.flock(three, fcntl.LOCK_EX))
         wait_for(lambda: "waiter" in read(path(self.n1)), 10, "the writer in the queue")
         lines = fields(read(path(self.n1)))

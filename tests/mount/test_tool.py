@@ -137,6 +137,15 @@ class Tool(ClusterTest):
         process.kill()
         wait_for(lambda: members() == [], 10, "its end")
 
+    def test_a_member_that_is_ended_at_once_ends_its_command(self):
+        """Also while the command is only being started."""
+        for _ in range(20):
+            process = self.start("run", "--member", self.dir(self.n1), "--name", "brief", "--", "sleep", "60")
+            wait_for(lambda: os.path.exists(self.dir(self.n1, "brief")), 10, "the member", every=0.0005)
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(30), 128 + signal.SIGTERM)
+            wait_for(lambda: not os.path.exists(self.dir(self.n1, "brief")), 10, "its end")
+
     def test_a_command_does_not_outlive_its_lock(self):
         pid = self.out("pid")
         process = self.start("lock", self.dir(self.n1), "--", "sh", "-c",

@@ -22,13 +22,10 @@ constexpr int32_t kSessionMs = 3'000;
 constexpr int64_t kDeadlineUs = 2'990 * kMillisecondUs;  // clocks differ by a tenth of a percent
 constexpr int kMaxUnderWay = 6;
 
-// What a mount does in whichever session it has; the rest depends on the one it was begun in.
-bool is_repeatable(OpCode type) { return type == OpCode::kExtAppend || type == OpCode::kExtWrite; }
-
 }  // namespace
 
 Client::Client(Clients& clients, World& world, int number)
-    : clients_(clients), world_(world), number_(number), is_mount_(number % 3 == 0) {}
+    : clients_(clients), world_(world), number_(number) {}
 
 void Client::trace(const std::string& what) {
   if (world_.options().trace) world_.trace(fmt::format("client {} {}", number_, what));
@@ -39,7 +36,6 @@ void Client::trace(const std::string& what) {
 // A client stays where it is while it can, and takes its session elsewhere otherwise. A server
 // refuses one that has seen a later state than its own.
 bool Client::attach() {
-  if (is_mount_) return attach_to_own_node();
   if (node_ != nullptr && node_->is_up() && node_->life() == life_) {
     if (!world_.chance(150)) return true;
   }
@@ -54,20 +50,6 @@ bool Client::attach() {
   return true;
 }
 
-bool Client::attach_to_own_node() {
-  auto& nodes = world_.nodes();
-  SimNode& own = *nodes[static_cast<size_t>(number_) % nodes.size()];
-  if (!own.is_up()) return false;
-  if (life_ != own.life()) {  // the mount begins anew, too
-    refused_.clear();
-    seen_ = Zxid{};
-    forget_session();
-  }
-  node_ = &own;
-  life_ = own.life();
-  return true;
-}
-
 void Client::detach() {
   node_ = nullptr;
   ++attachment_;
@@ -78,7 +60,7 @@ void Client::detach() {
 
 void Client::open_session() {
   consensus::Replica& replica = node_->replica();
-  session_ = is_mount_ ? replica.new_mount_session_id() : replica.new_session_id();
+  session_ = replica.new_session_id();
   owned_ = attachment_;
   attached_at_ = tree::kFirstAttachment;
   cxid_ = 0;
@@ -87,15 +69,8 @@ void Client::open_session() {
          [this, asked_us](const Outcome& outcome) {
            open_ = outcome.error == Error::kOk;
            if (open_) deadline_us_ = asked_us + kDeadlineUs;
-           if (!open_) return forget_session();
-           do_again();
+           if (!open_) forget_session();
          });
-}
-
-void Client::do_again() {
-  for (Refused& refused : std::exchange(refused_, {})) {
-    submit(refused.type, std::move(refused.body), std::move(refused.done));
-  }
 }
 
 // At another node than before, the leader is asked first; writes would be refused otherwise.
@@ -123,14 +98,6 @@ void Client::forget_session() {
   detach();
 }
 
-// Closed behind what is under way in it.
-void Client::lose_session() {
-  trace("gives up its session");
-  node_->replica().submit(tree::superuser_request(session_, -1, OpCode::kCloseSession, ""),
-                          nullptr);
-  forget_session();
-}
-
 // ---- operations
 
 void Client::submit(OpCode type, std::string body, Done done, tree::Identities identities) {
@@ -141,18 +108,11 @@ void Client::submit(OpCode type, std::string body, Done done, tree::Identities i
   ++under_way_;
   trace(fmt::format("asks cxid {} type {} of node {}", cxid, static_cast<int>(type),
                     node_->id().value));
-  std::string again = is_mount_ && is_repeatable(type) ? body : std::string();
   auto finish = [this, session, cxid, type, known_before, attachment = attachment_, life = life_,
-                 node = node_, again = std::move(again),
-                 done = std::move(done)](const Outcome& outcome) {
+                 node = node_, done = std::move(done)](const Outcome& outcome) {
     if (node->life() != life) return;  // nobody is there to be answered
     if (outcome.error == Error::kOk && cxid != 0) {
       world_.invariants().acknowledged(session, cxid, outcome, known_before);
-    }
-    if (is_mount_ && outcome.error == Error::kSessionExpired) {
-      if (session == session_) lose_session();
-      if (!again.empty()) refused_.push_back({type, again, done});
-      return;
     }
     if (attachment != attachment_ || session != session_) return;
     --under_way_;
@@ -160,9 +120,6 @@ void Client::submit(OpCode type, std::string body, Done done, tree::Identities i
     trace(fmt::format("cxid {} type {} at node {}: {} 0x{:x}", cxid, static_cast<int>(type),
                       node->id().value, static_cast<int>(outcome.error), outcome.zxid.value));
     if (outcome.error == Error::kSessionExpired) return forget_session();
-    if (outcome.error == Error::kSessionMoved && is_mount_) {
-      throw Violation(fmt::format("session 0x{:x} of a mount has moved", session.value));
-    }
     if (outcome.error == Error::kSessionMoved) return detach();  // its server closes the connection
     done(outcome);
   };
@@ -299,7 +256,7 @@ void Client::sync_and_read() {
     seen_ = std::max(seen_, now);
     if (!open_) return;
     if (!node->replica().tree().sessions().contains(session_)) {
-      return is_mount_ ? lose_session() : forget_session();
+      return forget_session();
     }
     deadline_us_ = std::max(deadline_us_, asked_us + kDeadlineUs);
     check_own_ephemerals();
@@ -366,7 +323,6 @@ void Client::act() {
   if (retired_ || world_.now_us() < silent_until_us_ || !attach() || node_->is_paused()) return;
   node_->on_strand([this] {
     if (session_ == tree::SessionId{}) return open_session();
-    if (is_mount_ && lock_held_ && world_.now_us() >= deadline_us_) return lose_session();
     // A session that could not be opened or kept is given up; what is unknown stays so.
     if (!open_) {
       if (under_way_ == 0) forget_session();
@@ -375,7 +331,7 @@ void Client::act() {
     if (owned_ != attachment_) return take_session_along();
     if (node_->replica().tree().find("/lock") == nullptr) return make_directories();
     if (under_way_ >= kMaxUnderWay) {
-      if (world_.chance(40) && !is_mount_) detach();
+      if (world_.chance(40)) detach();
       return;
     }
     if (node_->wants_only_barriers()) return sync_and_read();
@@ -506,8 +462,9 @@ void Clients::retire_some() {
   for (size_t i = 0; i < clients_.size(); i += 2) clients_[i]->retire();
 }
 
-void Clients::check_sessions(const tree::Tree& tree) const {
+void Clients::check_sessions(const tree::Tree& tree, const Mounts& mounts) const {
   for (const auto& [session, ignored] : tree.sessions()) {
+    if (mounts.has(session)) continue;
     bool alive = std::any_of(clients_.begin(), clients_.end(),
                              [&](const auto& client) { return client->session() == session; });
     if (!alive) {

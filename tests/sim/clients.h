@@ -2,11 +2,12 @@
 // at a time, some in bursts, and checks every answer against what it and all others knew.
 //
 // What they do: appends of unique tokens, writes, conditional writes, sequential and ephemeral
-// creates, reads, barriers and reads behind them, locks held by ephemeral sequentials (the recipe
-// of the mount and of Curator), silence until the session expires; and what client_tree.cc has.
+// creates, reads, barriers and reads behind them, locks held by ephemeral sequentials (Curator's
+// recipe), silence until the session expires; and what client_tree.cc has.
 //
 // Every third is a mount: it never leaves its node, gives its session up when its deadline is over,
-// and does again in the next session what was refused because the last had expired (fsd/session.h).
+// and does again in the next session what was refused because the last had expired
+// (fsd/session/session.h).
 #pragma once
 
 #include <functional>
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/mounts.h"
 #include "sim/world.h"
 
 namespace zabfs::sim {
@@ -57,9 +59,6 @@ class Client {
   void open_session();
   void take_session_along();
   void forget_session();
-  void lose_session();
-  bool attach_to_own_node();
-  void do_again();
   // `done` runs with the answer, if the client is still at that node then.
   void submit(tree::OpCode type, std::string body, Done done,
               tree::Identities identities = superuser());
@@ -94,16 +93,9 @@ class Client {
   World& world_;
   int number_;
   bool retired_ = false;
-  const bool is_mount_;
-  struct Refused {
-    tree::OpCode type;
-    std::string body;
-    Done done;
-  };
-  std::vector<Refused> refused_;  // of a mount: for the next session
-  SimNode* node_ = nullptr;       // attached to
-  uint64_t life_ = 0;             // of the node, and
-  uint64_t attachment_ = 1;       // of this attachment
+  SimNode* node_ = nullptr;  // attached to
+  uint64_t life_ = 0;        // of the node, and
+  uint64_t attachment_ = 1;  // of this attachment
   tree::SessionId session_;
   bool open_ = false;
   uint64_t owned_ = 0;  // the attachment whose node the leader knows as the session's
@@ -134,7 +126,7 @@ class Clients {
   // Retires half of them, so that the other half sees their sessions end.
   void retire_some();
   // After a while: only sessions of clients that are left.
-  void check_sessions(const tree::Tree& tree) const;
+  void check_sessions(const tree::Tree& tree, const Mounts& mounts) const;
 
   void check_shapes(const tree::Tree& tree) const;
   void check_containers(const tree::Tree& tree) const;

@@ -161,7 +161,6 @@ void Invariants::check_ephemerals(ServerId id, const tree::Tree& tree) {
 
 void Invariants::acknowledged(tree::SessionId session, int32_t cxid, const tree::Outcome& outcome,
                               Zxid known_before) {
-  ++acknowledged_count_;
   auto place = index_.find(outcome.zxid.value);
   if (place == index_.end()) {
     throw Violation(fmt::format("session 0x{:x} was told of 0x{:x}, which nobody committed",
@@ -172,6 +171,11 @@ void Invariants::acknowledged(tree::SessionId session, int32_t cxid, const tree:
     throw Violation(fmt::format("session 0x{:x} cxid {} was answered with 0x{:x}, another's",
                                 session.value, cxid, outcome.zxid.value));
   }
+  acknowledged(outcome, known_before);
+}
+
+void Invariants::acknowledged(const tree::Outcome& outcome, Zxid known_before) {
+  ++acknowledged_count_;
   if (outcome.zxid <= known_before) {
     throw Violation(
         fmt::format("a write took effect at 0x{:x}, before 0x{:x} was known, when it "

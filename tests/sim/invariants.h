@@ -49,6 +49,8 @@ class Invariants {
   // A write was answered with success; `known_before` is `known()` when it began.
   void acknowledged(tree::SessionId session, int32_t cxid, const tree::Outcome& outcome,
                     tree::Zxid known_before);
+  // The same, in whichever session it was done.
+  void acknowledged(const tree::Outcome& outcome, tree::Zxid known_before);
   // A conditional write was answered with "another version".
   void refused(const std::string& path, int32_t expected, const tree::Outcome& outcome);
   // The version of a znode that is only ever written, as of `zxid`.

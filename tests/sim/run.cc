@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "sim/clients.h"
+#include "sim/mounts.h"
 #include "sim/world.h"
 
 namespace zabfs::sim {
@@ -29,7 +30,8 @@ class Run {
       : options_(options),
         world_(world_options(options)),
         faults_(world_),
-        clients_(world_, static_cast<int>(3 + options.seed % 4)) {}
+        clients_(world_, static_cast<int>(2 + options.seed % 3)),
+        mounts_(world_, static_cast<int>(1 + options.seed % 3)) {}
 
   RunResult go() {
     RunResult result;
@@ -51,7 +53,7 @@ class Run {
     result.totals.events = world_.events_run();
     result.totals.committed = invariants.committed_count();
     result.totals.acknowledged = invariants.acknowledged_count();
-    result.totals.locks = clients_.locks_granted();
+    result.totals.locks = clients_.locks_granted() + mounts_.locks_granted();
     result.totals.simulated_seconds = static_cast<double>(world_.now_us()) / kSecondUs;
     result.totals.faults = faults_.struck();
     return result;
@@ -98,6 +100,7 @@ class Run {
     }
     faults_.schedule(chosen);
     clients_.run(end_us);
+    mounts_.run(end_us);
     // In some runs disks are lost once it is over.
     bool ends_early = options_.seed % 2 == 0;
     if (world_.options().reconfigures) clients_.reconfigure(ends_early ? end_us / 2 : end_us);
@@ -141,7 +144,7 @@ class Run {
       const tree::Tree& tree = node->replica().tree();
       world_.invariants().check_tokens(tree, "at the end");
       world_.invariants().check_ephemerals(node->id(), tree);
-      clients_.check_sessions(tree);
+      clients_.check_sessions(tree, mounts_);
       clients_.check_shapes(tree);
       clients_.check_containers(tree);
       world_.invariants().check_configuration(node->id(), node->replica());
@@ -152,6 +155,7 @@ class Run {
   World world_;
   Faults faults_;
   Clients clients_;
+  Mounts mounts_;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ constexpr int64_t kReapMs = 1'500;
 // To one other node in a second: three elections in which every vote changes some, and replies. Two
 // that answer each other without end send hundreds.
 constexpr size_t kMaxVotes = 60;
+constexpr size_t kCloseSessionBytes = 256;
 
 }  // namespace
 
@@ -174,13 +175,15 @@ void SimNode::check_bounds() {
   // A batch may bring a piece from everybody, and what this node asks for itself.
   size_t batch_bytes =
       2 * config.max_pending_bytes + 2 * std::min(config.piece_bytes, kMaxUnsentBytes);
+  // Those that expire are closed, however long the log's disk takes.
+  size_t closing_bytes = kCloseSessionBytes * replica_->tree().sessions().size();
   auto check = [this](const char* what, size_t value, size_t limit) {
     if (value <= limit) return;
     throw Violation(fmt::format("node {}: {} {}, the limit is {}", id_.value, value, what, limit));
   };
   check("bytes of requests under way", replica_->pending_bytes(), config.max_pending_bytes);
   check("bytes wait for the log", replica_->log_queue_bytes(),
-        config.max_log_queue_bytes + batch_bytes);
+        config.max_log_queue_bytes + batch_bytes + closing_bytes);
   check("bytes wait for a learner", replica_->supply_bytes(),
         config.max_supply_bytes + batch_bytes);
   check("links", world_.link_count(id_), 4 * world_.nodes().size());
@@ -235,6 +238,18 @@ void SimNode::wake_at(int64_t time_ms) {
   if (at_us >= armed_us_) return;
   armed_us_ = at_us;
   arm();
+}
+
+void SimNode::post(std::function<void()> event) {
+  world_.after(
+      1 + world_.random_us(200), [this, event = std::move(event)] { on_strand(event); }, this);
+}
+
+void SimNode::post_after(int64_t delay_ms, std::function<void()> event) {
+  int64_t delay_us = std::max<int64_t>(delay_ms, 0) * 1000;
+  if (world_.now_us() < timers_late_until_us_) delay_us += world_.random_us(timers_late_us_);
+  world_.after(
+      delay_us, [this, event = std::move(event)] { on_strand(event); }, this, true);
 }
 
 void SimNode::arm() {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "consensus/replica.h"
+#include "consensus/service.h"
 #include "sim/invariants.h"
 #include "sim/sim_disk.h"
 
@@ -170,6 +171,7 @@ class World {
 
 class SimNode : public consensus::Environment,
                 public consensus::Transport,
+                public consensus::Service,
                 public consensus::ReplicaListener {
  public:
   SimNode(World& world, ServerId id);
@@ -187,7 +189,6 @@ class SimNode : public consensus::Environment,
   int64_t held_until_us(bool heard) const {
     return heard ? std::max(paused_until_us_, deaf_until_us_) : paused_until_us_;
   }
-  consensus::Replica& replica() { return *replica_; }
   // Of the log, and of snapshots and promises; perhaps the same.
   std::vector<SimDisk*> disks();
   bool is_disk_limited();
@@ -249,6 +250,10 @@ class SimNode : public consensus::Environment,
   void run_background(std::function<void()> job, std::function<void()> done) override;
   void log(consensus::LogLevel level, const std::string& line) override;
   void die(const std::string& why) override;
+  // Service
+  void post(std::function<void()> event) override;
+  void post_after(int64_t delay_ms, std::function<void()> event) override;
+  consensus::Replica& replica() override { return *replica_; }
   // Transport
   void set_members(const std::map<ServerId, consensus::Member>&) override {}
   void send_vote(ServerId to, const consensus::Notification& notification) override;

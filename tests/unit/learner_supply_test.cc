@@ -10,6 +10,7 @@
 #include "sim/sim_disk.h"
 #include "tree/snapshot.h"
 #include "unit/hand_lanes.h"
+#include "unit/put_snapshot.h"
 
 namespace zabfs::consensus {
 namespace {
@@ -59,14 +60,7 @@ class LearnerSupplyTest : public testing::Test {
     history_ = log_.at_rest().history();
   }
 
-  void put_snapshot(Zxid at) {
-    tree::Tree tree;
-    std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
-    ASSERT_TRUE(snapshots_
-                    .write(at, cursor->digest(),
-                           [&](std::string& out) { return cursor->next(out, 1u << 10); })
-                    .ok());
-  }
+  void put(Zxid at) { ASSERT_TRUE(put_snapshot(snapshots_, at).ok()); }
   void damage(sim::SimDisk& disk, const std::string& prefix) {
     for (const std::string& name : disk.list()) {
       if (name.starts_with(prefix)) disk.rot(name, 200);
@@ -220,10 +214,10 @@ TEST_F(LearnerSupplyTest, ALogThatCannotBeReadIsReported) {
 // ---- snapshots
 
 TEST_F(LearnerSupplyTest, SendsTheNewestSnapshotOfTheHistoryAndWhatIsBehindIt) {
-  put_snapshot(zxid(3));
-  put_snapshot(zxid(6));
-  put_snapshot(zxid(8));           // beyond what is asked for
-  put_snapshot(Zxid::make(0, 9));  // of another history
+  put(zxid(3));
+  put(zxid(6));
+  put(zxid(8));           // beyond what is asked for
+  put(Zxid::make(0, 9));  // of another history
   supply_.send_snapshot({kLink, zxid(7)}, false);
   propose(9);
   run();
@@ -237,11 +231,11 @@ TEST_F(LearnerSupplyTest, AHistoryFromTheBeginningNeedsNoSnapshot) {
 }
 
 TEST_F(LearnerSupplyTest, WaitsForANewerSnapshot) {
-  put_snapshot(zxid(3));
+  put(zxid(3));
   supply_.send_snapshot({kLink, zxid(8)}, true);
   run();
   EXPECT_EQ(sent(), "");
-  put_snapshot(zxid(8));
+  put(zxid(8));
   supply_.snapshot_over();
   run();
   EXPECT_EQ(sent(), "s8 tree ");
@@ -256,7 +250,7 @@ TEST_F(LearnerSupplyTest, AsksForASnapshotWhereNoneIsLeft) {
 }
 
 TEST_F(LearnerSupplyTest, RemovesADamagedSnapshotAndReportsIt) {
-  put_snapshot(zxid(6));
+  put(zxid(6));
   for (const std::string& name : snapshot_disk_.list()) snapshot_disk_.rot(name, 50);
   supply_.send_snapshot({kLink, zxid(8)}, false);
   run();
@@ -267,7 +261,7 @@ TEST_F(LearnerSupplyTest, RemovesADamagedSnapshotAndReportsIt) {
 }
 
 TEST_F(LearnerSupplyTest, ASnapshotThatWasPurgedMeanwhileStaysReadable) {
-  put_snapshot(zxid(6));
+  put(zxid(6));
   supply_.send_snapshot({kLink, zxid(8)}, false);
   EXPECT_TRUE(supply_.supply());
   snapshots_.remove(zxid(6));

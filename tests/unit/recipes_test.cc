@@ -3,9 +3,9 @@
 
 #include <map>
 
-#include "fsd/recipes/contenders.h"
-#include "fsd/recipes/control.h"
 #include "fsd/recipes/ring.h"
+#include "fsd/view/contenders.h"
+#include "fsd/view/control.h"
 
 namespace zabfs::fsd {
 namespace {
@@ -40,7 +40,8 @@ TEST_F(RecipesTest, ContendersAreEphemeralsOfCuratorsNames) {
   EXPECT_FALSE(is_reader("_c_1-__WRIT__0000000001"));
   EXPECT_EQ(sequence_of("x-0000000042"), 42);
   EXPECT_EQ(sequence_of("x-000000004"), std::nullopt);
-  EXPECT_TRUE(is_uuid(random_uuid()));
+  EXPECT_TRUE(is_uuid(uuid_of(0, 0)));
+  EXPECT_TRUE(is_uuid(uuid_of(UINT64_MAX, UINT64_MAX)));
   EXPECT_FALSE(is_uuid("8f0a"));
   create("/d", "");
   create("/d/_c_1-lock-0000000000", "");
@@ -51,12 +52,12 @@ TEST_F(RecipesTest, ContendersAreEphemeralsOfCuratorsNames) {
 }
 
 TEST_F(RecipesTest, ServiceInstancesAreNoBarrierMembers) {
-  std::string uuid = random_uuid();
+  std::string uuid = uuid_of(1, 2);
   create("/d", "");
   create("/d/" + uuid, "{\"name\": \"web\"}", 7);
   EXPECT_FALSE(is_contender(*tree_.find("/d/" + uuid)));
   EXPECT_EQ(candidates_of(tree_, "/d", {}).size(), 1u);
-  std::string other = random_uuid();
+  std::string other = uuid_of(3, 4);
   create("/d/" + other, "1 2 sh", 7);
   EXPECT_TRUE(is_contender(*tree_.find("/d/" + other)));
   EXPECT_EQ(candidates_of(tree_, "/d", {}).size(), 1u);

@@ -5,6 +5,7 @@
 
 #include "tree/snapshot.h"
 #include "unit/lone_replica.h"
+#include "unit/put_snapshot.h"
 
 namespace zabfs::consensus {
 namespace {
@@ -13,15 +14,9 @@ constexpr LinkId kLink = 1;
 
 class ReplicaTest : public testing::Test, public LoneReplica {
  protected:
-  // Of an empty tree; what counts is its name.
-  void put_snapshot(Zxid zxid) {
-    tree::Tree tree;
-    std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
+  void put(Zxid zxid) {
     SnapshotStore store(snapshot_disk_);
-    DiskStatus status = store.write(zxid, cursor->digest(), [&](std::string& out) {
-      return cursor->next(out, kSnapshotChunkBytes);
-    });
-    ASSERT_TRUE(status.ok());
+    ASSERT_TRUE(put_snapshot(store, zxid).ok());
   }
   bool has_snapshot(Zxid zxid) {
     std::vector<Zxid> all = SnapshotStore(snapshot_disk_).list();
@@ -56,7 +51,7 @@ class Leads : public ReplicaTest {
 };
 
 TEST_F(Leads, ASnapshotThatWasStagedAndGivenUpIsNotSent) {
-  put_snapshot(stray_);
+  put(stray_);
   on_strand([this] { replica_->on_link_accepted(kLink); });
   receive(kLink,
           Packet(PacketType::kObserverInfo, Zxid{}, encode_learner_info({ServerId{2}, 0, true})));
@@ -77,8 +72,8 @@ TEST_F(Leads, ASnapshotThatWasStagedAndGivenUpIsNotSent) {
 }
 
 TEST_F(Leads, ASnapshotThatWasStagedAndGivenUpIsRemoved) {
-  put_snapshot(stray_);
-  put_snapshot(Zxid::make(7, 1));
+  put(stray_);
+  put(Zxid::make(7, 1));
   take_snapshot();
   EXPECT_FALSE(has_snapshot(stray_));
   EXPECT_FALSE(has_snapshot(Zxid::make(7, 1)));

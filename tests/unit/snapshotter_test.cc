@@ -10,6 +10,7 @@
 #include "sim/sim_disk.h"
 #include "tree/snapshot.h"
 #include "unit/hand_lanes.h"
+#include "unit/put_snapshot.h"
 
 namespace zabfs::consensus {
 namespace {
@@ -64,14 +65,7 @@ class SnapshotterTest : public testing::Test {
     snapshotter_.take();
     lanes_.run_all();
   }
-  void put(Zxid at) {
-    tree::Tree tree;
-    std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
-    ASSERT_TRUE(store_
-                    .write(at, cursor->digest(),
-                           [&](std::string& out) { return cursor->next(out, 1u << 10); })
-                    .ok());
-  }
+  void put(Zxid at) { ASSERT_TRUE(put_snapshot(store_, at).ok()); }
   std::vector<Zxid> stored() { return store_.list(); }
   // As a leader sends it.
   void receive(Zxid at) {

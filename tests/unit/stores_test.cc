@@ -7,6 +7,7 @@
 #include "consensus/snapshot_store.h"
 #include "sim/sim_disk.h"
 #include "tree/snapshot.h"
+#include "unit/put_snapshot.h"
 
 namespace zabfs::consensus {
 namespace {
@@ -126,11 +127,7 @@ TEST(EpochStore, NeverTakesAPromiseBack) {
 
 class SnapshotStoreTest : public testing::Test {
  protected:
-  DiskStatus write(tree::Tree& tree) {
-    std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
-    return store_.write(tree::Zxid{7}, cursor->digest(),
-                        [&](std::string& out) { return cursor->next(out, 64); });
-  }
+  DiskStatus write(tree::Tree& tree) { return put_snapshot(store_, tree::Zxid{7}, tree, 64); }
   sim::SimDisk disk_{1};
   SnapshotStore store_{disk_};
   std::string error_;

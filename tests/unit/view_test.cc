@@ -1,4 +1,4 @@
-#include "fsd/fuse/view.h"
+#include "fsd/view/view.h"
 
 #include <gtest/gtest.h>
 

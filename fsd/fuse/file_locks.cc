@@ -1,0 +1,64 @@
+#include "fsd/fuse/file_locks.h"
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace zabfs::fsd {
+
+void FileLocks::take(const Key& key, uint64_t handle, LockTable::Ask ask,
+                     std::function<bool(int error)> answer) {
+  has_process_locks_ = has_process_locks_ || key.kind == Owner::kProcess;
+  auto is_answered = std::make_shared<bool>(false);
+  ask.lost = [this, handle] { events_.lost(handle); };
+  LockTicket ticket = table_.acquire(
+      std::move(ask), [this, key, handle, is_answered, answer = std::move(answer)](int error) {
+        *is_answered = true;
+        if (error != 0) {
+          held_.erase(key);
+          answer(error);
+          return;
+        }
+        events_.granted(handle);
+        if (!answer(0)) unlock(key, [] {});
+      });
+  if (!*is_answered) held_[key] = {ticket, handle};
+}
+
+void FileLocks::cancel(const Key& key) {
+  auto place = held_.find(key);
+  if (place != held_.end()) table_.release(place->second.ticket, EINTR, [] {});
+}
+
+void FileLocks::unlock(const Key& key, std::function<void()> done) {
+  auto place = held_.find(key);
+  if (place == held_.end()) return done();
+  auto [ticket, handle] = place->second;
+  held_.erase(place);
+  events_.given_up(handle);
+  // Only what was held has to be gone; without a quorum that is when its session is lost.
+  if (table_.is_held(ticket)) return table_.release(ticket, EINTR, std::move(done));
+  table_.release(ticket, EINTR, [] {});
+  done();
+}
+
+// A process's locks end at FLUSH; but a reader's handle has none if it is older than the first of
+// these locks.
+void FileLocks::unlock_handle(uint64_t handle, KernelNode node) {
+  unlock({Owner::kHandle, handle, node}, [] {});
+  if (!has_process_locks_) return;
+  std::vector<Key> keys;
+  for (const auto& [key, held] : held_) {
+    if (held.handle == handle) keys.push_back(key);
+  }
+  for (const Key& key : keys) unlock(key, [] {});
+}
+
+std::optional<LockTable::Conflict> FileLocks::conflict(const Key& key,
+                                                       const LockTable::Ask& ask) const {
+  auto own = held_.find(key);
+  return table_.conflict(ask, own == held_.end() ? 0 : own->second.ticket);
+}
+
+}  // namespace zabfs::fsd

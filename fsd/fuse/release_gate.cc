@@ -1,0 +1,39 @@
+#include "fsd/fuse/release_gate.h"
+
+#include <utility>
+
+namespace zabfs::fsd {
+
+void ReleaseGate::close(const std::string& path) {
+  std::lock_guard lock(mutex_);
+  ++gates_[path].handles;
+}
+
+bool ReleaseGate::holds(const std::string& path, Again again) {
+  std::lock_guard lock(mutex_);
+  auto gate = gates_.find(path);
+  if (gate == gates_.end()) return false;
+  gate->second.waiting.push_back(std::move(again));
+  return true;
+}
+
+bool ReleaseGate::holds_any(Again again) {
+  std::lock_guard lock(mutex_);
+  if (gates_.empty()) return false;
+  gates_.begin()->second.waiting.push_back(std::move(again));
+  return true;
+}
+
+void ReleaseGate::open(const std::string& path) {
+  std::vector<Again> waiting;
+  {
+    std::lock_guard lock(mutex_);
+    auto gate = gates_.find(path);
+    if (gate == gates_.end() || --gate->second.handles > 0) return;
+    waiting = std::move(gate->second.waiting);
+    gates_.erase(gate);
+  }
+  for (const Again& again : waiting) again();
+}
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,112 @@
+// Queues of ephemeral sequential znodes, in which contenders wait for their turn: Curator's mutex
+// of a directory (`@/lock`), its readers/writer lock (`@/rwlock`), its leader latch (`@/leader`)
+// and its semaphore (`@/semaphore/N`), and our readers/writer locks of plain files by name
+// (`flock`, whole-file `fcntl`).
+//
+// A contender is granted when nothing that conflicts with it stands before it in the sequence. Each
+// node decides that from its own replica, told by commits: no polling, no herd. What is held ends
+// with the session that made the contender.
+// Layout: Curator's (recipe_of in lock.cc); kazoo's `__lock__` counts for the mutex, too.
+// For files: DIR/@/lock:NAME/{r,w}-0000000042.
+// Everything is on the strand.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fsd/session/session.h"
+#include "fsd/view/view.h"
+
+namespace zabfs::fsd {
+
+enum class LockMode { kShared, kExclusive };
+enum class Queue { kFile, kMutex, kReadWrite, kLatch, kSemaphoreMutex, kLease };
+
+using LockTicket = uint64_t;  // one contender of this node
+
+class LockTable {
+ public:
+  // errno: 0 granted, EAGAIN would wait, EINTR cancelled, ESTALE the session was lost, EIO.
+  using Granted = std::function<void(int error)>;
+
+  LockTable(consensus::Service& service, ClientSession& session)
+      : service_(service), session_(session) {}
+
+  struct Ask {
+    Queue queue = Queue::kMutex;
+    std::string directory;  // whose control room it is, or that of the file
+    std::string file;       // of kFile
+    LockMode mode = LockMode::kExclusive;
+    int32_t permits = 1;  // how many hold at once, of kLease
+    bool wait = true;
+    pid_t pid = 0;
+    uid_t uid = 0;
+    std::string program;
+    // It has its place in the queue, or an errno says why it has none. Once, before `granted`.
+    std::function<void(int error)> joined = nullptr;
+    // What was held is lost: with the session, or by others' hands. Once, after `granted`.
+    std::function<void()> lost = nullptr;
+  };
+  // Joins the queue. `granted` runs once, perhaps at once.
+  LockTicket acquire(Ask ask, Granted granted);
+  // Leaves the queue or gives up the lock; `done` runs when that is committed. If it still waited,
+  // `granted` gets `error`.
+  void release(LockTicket ticket, int error, std::function<void()> done);
+  bool is_held(LockTicket ticket) const;
+  bool is_lost(LockTicket ticket) const;
+
+  void published(const std::vector<tree::Change>& changes);
+  void tree_replaced() { evaluate_all(); }
+  void session_lost(tree::SessionId session);
+
+  // Who would stand in the way of such a lock, `own` contender aside.
+  struct Conflict {
+    LockMode mode = LockMode::kExclusive;
+    pid_t pid = 0;  // 0: of another node
+  };
+  std::optional<Conflict> conflict(const Ask& ask, LockTicket own) const;
+  // The czxid of a held contender: the fencing token.
+  tree::Zxid token(LockTicket ticket) const;
+  // `@/lock` or `@/rwlock` as text, with what the reader may read of the contenders.
+  static std::string describe(const tree::Tree& tree, const std::string& directory, Queue queue,
+                              const NodeTest& may_read);
+  // Leases of a directory's semaphore that somebody holds or is about to.
+  static int32_t leases_taken(const tree::Tree& tree, const std::string& directory);
+  // `handles`: one line a contender; only that user's, if it isn't root.
+  std::string handles(uid_t uid) const;
+
+ private:
+  enum class State { kCreating, kWaiting, kHeld, kLeaving, kLost };
+  struct Contender {
+    Ask ask;
+    Granted granted;
+    State state = State::kCreating;
+    tree::SessionId session;
+    std::string queue;  // the znode whose children queue
+    std::string path;   // of the contender, once created
+    tree::Zxid czxid;
+    std::vector<std::function<void()>> on_left;
+  };
+  void create(LockTicket ticket);
+  void create_queue(LockTicket ticket);
+  void lose(LockTicket ticket);
+  void created(LockTicket ticket, const tree::Outcome& outcome);
+  void evaluate(LockTicket ticket);
+  void evaluate_all();
+  void remove_znode(LockTicket ticket);
+  void tell_joined(Contender& contender, int error);
+  void answer(Contender& contender, int error);
+  void forget(LockTicket ticket);
+
+  consensus::Service& service_;
+  ClientSession& session_;
+  std::map<LockTicket, Contender> contenders_;
+  LockTicket next_ = 1;
+};
+
+}  // namespace zabfs::fsd

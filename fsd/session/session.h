@@ -1,0 +1,83 @@
+// The mount's session: what its writes, locks and ephemerals are done in.
+//
+// It opens when there is a leader, is renewed by barriers (which a quorum proves), and is replaced
+// by a new one when it is lost. While it holds something it has a local deadline: its timeout after
+// the sending of the last renewal that was answered. When the deadline passes, this node gives the
+// session up. The ensemble expires it later, so nobody else holds anything of it yet (DESIGN.md,
+// "Losing it is known in time").
+//
+// Everything is on the strand, except `deadline_ms`.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <string>
+
+#include "consensus/completion.h"
+#include "consensus/service.h"
+#include "tree/request.h"
+
+namespace zabfs::fsd {
+
+class ClientSession {
+ public:
+  using Completion = consensus::Completion;
+
+  ClientSession(consensus::Service& service, int32_t timeout_ms)
+      : service_(service), timeout_ms_(timeout_ms) {}
+
+  // Called with the session that was lost, after `id` has changed.
+  void set_on_lost(std::function<void(tree::SessionId)> on_lost) { on_lost_ = std::move(on_lost); }
+  void start();
+  // Closes the session; `done` runs when that is committed, or at once if there is none.
+  void close(std::function<void()> done);
+
+  // A write in this session, as the superuser. One that was refused because the session had expired
+  // is done again in the next one. Returns the cxid it got, or 0 if it waits for a session.
+  int32_t submit(tree::OpCode type, std::string body, Completion done);
+  // The same, but only in this very session: kSessionExpired if it is gone.
+  int32_t submit_held(tree::SessionId session, tree::OpCode type, std::string body,
+                      Completion done);
+
+  tree::SessionId id() const { return id_; }
+  bool is_open() const { return open_; }
+  // What depends on the session's life: a lock, an ephemeral.
+  void hold() { ++held_; }
+  void let_go() { --held_; }
+  // The session holds something, and was not renewed in time.
+  bool is_past_deadline() const;
+  // Gives the session up if its deadline has passed: to be called before every answer that says
+  // that something is held.
+  void check_deadline();
+  // CLOCK_BOOTTIME in ms; what is held is lost then unless a renewal comes before.
+  int64_t deadline_ms() const { return deadline_ms_; }
+
+ private:
+  struct Waiting {
+    tree::OpCode type;
+    std::string body;
+    Completion done;
+    bool is_bound = false;  // to the session
+  };
+  void open();
+  void renew();
+  void tick();
+  void lose();
+  void send(Waiting write, int32_t cxid);
+
+  consensus::Service& service_;
+  int32_t timeout_ms_;
+  std::function<void(tree::SessionId)> on_lost_;
+  tree::SessionId id_;
+  bool open_ = false, opening_ = false, closed_ = false;
+  bool renewing_ = false;
+  int32_t cxid_ = 0;
+  int32_t next_cxid() { return cxid_ = cxid_ == INT32_MAX ? 1 : cxid_ + 1; }
+  int64_t held_ = 0;
+  std::atomic<int64_t> deadline_ms_{0};
+  int64_t last_renewal_ms_ = 0;
+  std::deque<Waiting> waiting_;
+};
+
+}  // namespace zabfs::fsd

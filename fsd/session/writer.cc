@@ -1,0 +1,87 @@
+#include "fsd/session/writer.h"
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "consensus/replica.h"
+
+namespace zabfs::fsd {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+constexpr int64_t kTickMs = 100;
+
+}  // namespace
+
+void Writer::start() {
+  standing_changed();
+  tick();
+}
+
+void Writer::standing_changed() {
+  if (!service_.replica().is_serving()) {
+    if (leaderless_since_ms_ == 0) leaderless_since_ms_ = service_.now_ms();
+    return;
+  }
+  leaderless_since_ms_ = 0;
+  for (Waiting& waiting : std::exchange(waiting_, {})) waiting.body();
+}
+
+bool Writer::is_read_only() const {
+  int64_t since_ms = leaderless_since_ms_;
+  return since_ms != 0 && service_.now_ms() - since_ms >= quorum_grace_ms_;
+}
+
+void Writer::when_writable(std::function<void()> body, Done refuse) {
+  if (service_.replica().is_serving()) return body();
+  if (is_read_only()) return refuse(EROFS);
+  waiting_.push_back({std::move(body), std::move(refuse)});
+}
+
+void Writer::tick() {
+  if (stopping_) return;
+  if (is_read_only()) {
+    for (Waiting& waiting : std::exchange(waiting_, {})) waiting.refuse(EROFS);
+  }
+  int64_t now_ms = service_.now_ms();
+  while (!expected_.empty() && expected_.begin()->second.deadline_ms <= now_ms) {
+    std::function<void()> expire = std::move(expected_.begin()->second.expire);
+    expected_.erase(expected_.begin());
+    expire();
+  }
+  service_.post_after(kTickMs, [this] { tick(); });
+}
+
+uint64_t Writer::expect(std::function<void()> expire) {
+  uint64_t number = next_++;
+  expected_[number] = {service_.now_ms() + commit_timeout_ms_, std::move(expire)};
+  return number;
+}
+
+int32_t Writer::commit(OpCode type, std::string body, Completion done, Completion late,
+                       tree::SessionId only) {
+  auto shared_done = std::make_shared<Completion>(std::move(done));
+  uint64_t number = expect([shared_done, type] {
+    Outcome unknown;
+    unknown.type = type;
+    unknown.error = Error::kOperationTimeout;
+    std::exchange(*shared_done, nullptr)(unknown);
+  });
+  auto answer = [this, number, shared_done, late = std::move(late)](const Outcome& outcome) {
+    settled(number);
+    if (*shared_done) {
+      std::exchange(*shared_done, nullptr)(outcome);
+    } else if (late) {
+      late(outcome);
+    }
+  };
+  if (only == tree::SessionId{}) return session_.submit(type, std::move(body), std::move(answer));
+  return session_.submit_held(only, type, std::move(body), std::move(answer));
+}
+
+}  // namespace zabfs::fsd

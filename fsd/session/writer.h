@@ -1,0 +1,70 @@
+// Writes in the mount's session, as programs wait for them: held back while there is no leader,
+// refused with EROFS past quorumGrace. A write that has no answer by commitTimeout ends as unknown.
+//
+// On the strand, but for `is_read_only` and `has_leader`.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "consensus/service.h"
+#include "fsd/session/session.h"
+
+namespace zabfs::fsd {
+
+class Writer {
+ public:
+  using Completion = consensus::Completion;
+  using Done = std::function<void(int error)>;  // an errno, 0 if all went well
+
+  Writer(consensus::Service& service, ClientSession& session, int64_t quorum_grace_ms,
+         int64_t commit_timeout_ms)
+      : service_(service),
+        session_(session),
+        quorum_grace_ms_(quorum_grace_ms),
+        commit_timeout_ms_(commit_timeout_ms) {}
+
+  void start();
+  void stop() { stopping_ = true; }
+  void standing_changed();
+
+  bool has_leader() const { return leaderless_since_ms_ == 0; }
+  bool is_read_only() const;
+  // Runs `body` once there is a leader, or `refuse` with EROFS past the grace.
+  void when_writable(std::function<void()> body, Done refuse);
+
+  // `done` gets the outcome, or kOperationTimeout if none came in time; then `late`, if given, gets
+  // it when it comes. With `only`, it is done in that session or not at all. Returns the cxid, or 0
+  // if it has none yet or was answered at once.
+  int32_t commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
+                 tree::SessionId only = {});
+
+  // `expire` runs after commitTimeout unless `settled` comes first.
+  uint64_t expect(std::function<void()> expire);
+  void settled(uint64_t expected) { expected_.erase(expected); }
+
+ private:
+  struct Expected {
+    int64_t deadline_ms;
+    std::function<void()> expire;
+  };
+  struct Waiting {
+    std::function<void()> body;
+    Done refuse;
+  };
+  void tick();
+
+  consensus::Service& service_;
+  ClientSession& session_;
+  int64_t quorum_grace_ms_, commit_timeout_ms_;
+  std::map<uint64_t, Expected> expected_;  // in order of their deadlines
+  uint64_t next_ = 1;
+  std::vector<Waiting> waiting_;
+  std::atomic<int64_t> leaderless_since_ms_{0};  // 0: there is a leader
+  bool stopping_ = false;
+};
+
+}  // namespace zabfs::fsd

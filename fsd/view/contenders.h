@@ -1,0 +1,35 @@
+// Znodes that stand for somebody: contenders of locks, elections, semaphores and barriers, as
+// Curator, kazoo and we name them. Pure functions of names and data.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "tree/tree.h"
+
+namespace zabfs::fsd {
+
+std::string uuid_of(uint64_t random_high, uint64_t random_low);
+bool is_uuid(std::string_view name);
+// The ten digits that a sequential znode's name ends in.
+std::optional<int64_t> sequence_of(std::string_view name);
+
+bool is_mutex_contender(std::string_view name);       // Curator's InterProcessMutex, kazoo's Lock
+bool is_read_write_contender(std::string_view name);  // InterProcessReadWriteLock
+bool is_reader(std::string_view name);                // one of those that share it
+bool is_latch_contender(std::string_view name);       // LeaderLatch
+bool is_lease(std::string_view name);                 // a lease of InterProcessSemaphoreV2
+bool is_queue_item(std::string_view name);            // SimpleDistributedQueue
+bool is_barrier_member(const tree::ZNode& node);      // DistributedDoubleBarrier
+
+// A live contender by any of these recipes: an ephemeral of such a name.
+bool is_contender(const tree::ZNode& node);
+
+inline constexpr std::string_view kSemaphoreLocks = "locks";    // under the semaphore's directory
+inline constexpr std::string_view kSemaphoreLeases = "leases";  // the same
+inline constexpr std::string_view kBarrierReady = "ready";
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,136 @@
+#include "fsd/wire/acceptors.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <boost/asio/strand.hpp>
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include "consensus/tcp_listen.h"
+#include "fsd/wire/auth.h"
+
+namespace zabfs::fsd::wire {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+Acceptors::Acceptors(asio::io_context& io, const WireConfig& config, Arrived arrived, Warn warn)
+    : io_(io),
+      config_(config),
+      arrived_(std::move(arrived)),
+      warn_(std::move(warn)),
+      open_(io),
+      secure_(io),
+      local_(io) {}
+
+std::string Acceptors::listen() {
+  std::string problem;
+  if (config_.port) {
+    problem = consensus::listen_on(open_.acceptor, io_, config_.address, *config_.port,
+                                   config_.backlog, "client port");
+  }
+  if (problem.empty() && config_.secure_port) {
+    tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
+    problem = tls_->load();
+    if (!problem.empty()) return problem;
+    problem = consensus::listen_on(secure_.acceptor, io_, config_.secure_address,
+                                   *config_.secure_port, config_.backlog, "secure client port");
+  }
+  if (problem.empty() && !config_.unix_socket.empty()) problem = listen_locally();
+  return problem;
+}
+
+// The file is for everybody to connect to: what a user may is the ACLs' to say.
+std::string Acceptors::listen_locally() {
+  const std::string& path = config_.unix_socket;
+  Local::acceptor& acceptor = local_.acceptor;
+  error_code error;
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+    return fmt::format("zabfs.clientSocket: {} is too long for a socket", path);
+  }
+  acceptor.open(Local(), error);
+  // The mode goes with the bind: by then the path may be another file's.
+  if (!error) ::fchmod(acceptor.native_handle(), 0666);
+  mode_t umask = ::umask(0);
+  if (!error) acceptor.bind(Local::endpoint(path), error);
+  if (error == asio::error::address_in_use) {
+    Local::socket probe(io_);
+    error_code refused;
+    probe.connect(Local::endpoint(path), refused);
+    if (refused == asio::error::connection_refused) {  // left behind by a former life
+      ::unlink(path.c_str());
+      acceptor.bind(Local::endpoint(path), error);
+    }
+  }
+  ::umask(umask);
+  if (!error) acceptor.listen(config_.backlog, error);
+  if (error) {
+    return fmt::format("can't listen on {} (zabfs.clientSocket): {}", path, error.message());
+  }
+  return {};
+}
+
+std::string Acceptors::text() const {
+  std::string text;
+  error_code ignored;
+  if (open_.acceptor.is_open()) {
+    text += fmt::format(" port {}", open_.acceptor.local_endpoint(ignored).port());
+  }
+  if (secure_.acceptor.is_open()) {
+    text += fmt::format(" TLS port {}", secure_.acceptor.local_endpoint(ignored).port());
+  }
+  if (local_.acceptor.is_open()) text += " " + config_.unix_socket;
+  return text;
+}
+
+void Acceptors::start() {
+  if (open_.acceptor.is_open()) accept(open_);
+  if (secure_.acceptor.is_open()) accept(secure_);
+  if (local_.acceptor.is_open()) accept(local_);
+}
+
+void Acceptors::stop() {
+  if (local_.acceptor.is_open()) ::unlink(config_.unix_socket.c_str());
+}
+
+template <class Protocol>
+void Acceptors::accept(Door<Protocol>& door) {
+  // The connection runs on a strand of its own.
+  auto socket = std::make_shared<typename Protocol::socket>(asio::make_strand(io_));
+  consensus::accept_next(
+      door.acceptor, *socket, door.pause, [this, &door, socket](error_code error) {
+        if (error) {  // out of file descriptors, most likely
+          warn_(fmt::format("client port: can't accept a connection: {}", error.message()));
+        } else if (Visitor visitor = visitor_of(door, *socket); !visitor.address.empty()) {
+          arrived_(Connection::Socket(std::move(*socket)), std::move(visitor));
+        }
+        accept(door);
+      });
+}
+
+// An empty address: nobody is there any more.
+Visitor Acceptors::visitor_of(const Door<tcp>& door, tcp::socket& socket) const {
+  error_code error;
+  socket.set_option(tcp::no_delay(true), error);
+  std::string address = consensus::address_of(socket);
+  uint16_t port = socket.remote_endpoint(error).port();
+  if (error) return {};
+  return {address, port, &door == &secure_, {{"ip", address}}};
+}
+
+Visitor Acceptors::visitor_of(const Door<Local>&, Local::socket& socket) const {
+  std::variant<tree::Identities, std::string> peer = identities_of_peer(socket.native_handle());
+  if (auto* why = std::get_if<std::string>(&peer)) {
+    warn_(fmt::format("client port: refused a connection to the Unix-domain socket: {}", *why));
+    return {};
+  }
+  auto& identities = std::get<tree::Identities>(peer);
+  return {"uid " + identities[0].id, 0, false, std::move(identities)};
+}
+
+}  // namespace zabfs::fsd::wire
