@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "tree/jute.h"
-#include "tree/snapshot.h"
 
 namespace zabfs::consensus {
 
@@ -29,8 +27,10 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       snapshots_(snapshot_disk),
       log_({config_.segment_bytes, config_.max_log_queue_bytes}, environment, log_disk, snapshots_,
            log_outcomes()),
-      epochs_(snapshot_disk),
       recent_(config_.window_txns),
+      recovery_(recovery_options(), environment, snapshot_disk, snapshots_, log_, tree_,
+                recovery_outcomes()),
+      fetch_answers_(config_.max_fetch_bytes, log_, fetch_outcomes()),
       pending_(config_.max_pending, config_.max_pending_bytes),
       supply_({config_.max_supply_bytes, config_.piece_bytes}, environment, transport, log_,
               snapshots_, recent_, supply_outcomes()),
@@ -51,32 +51,18 @@ std::string Replica::place() const {
 // ---- events
 
 void Replica::start() {
-  // FORMATS.md 1.3: the server's number on top, then the time, then a counter. It begins
-  // anywhere, so that ids don't come again when the wall clock goes back.
-  auto time = static_cast<uint64_t>(environment_.wall_ms());
-  uint64_t me = tree::server_byte(config_.zab.me);
-  next_session_ =
-      static_cast<int64_t>(((time << 24) >> 8) | (environment_.random() & 0x7fff) | (me << 56));
-  next_mount_session_ =
-      static_cast<int64_t>(((time << 24) >> 16) | (environment_.random() & 0x7f) | (me << 48));
-  next_attach_ = static_cast<uint32_t>(environment_.random());
-  if (mending_) {
-    ask_next_member();
-  } else {
-    start_core();
-  }
+  own_sessions_.begin(config_.zab.me, environment_.wall_ms(),
+                      [this] { return environment_.random(); });
+  begin();
   end_of_batch();
 }
 
-void Replica::start_core() {
+void Replica::begin() {
+  if (recovery_.is_mending()) return recovery_.ask_next();
   Actions actions;
   zab_->start(environment_.now_ms(), actions);
   for (Action& action : actions) carry_out(action);
 }
-
-SessionId Replica::new_session_id() { return SessionId{++next_session_}; }
-
-SessionId Replica::new_mount_session_id() { return SessionId{++next_mount_session_}; }
 
 bool Replica::has_public_passwords() const {
   const ZabState& state = zab_->state();
@@ -92,15 +78,12 @@ void Replica::step(const Event& event) {
 
 void Replica::on_timer() {
   int64_t now_ms = environment_.now_ms();
-  if (mending_) {
-    if (now_ms >= mending_->next_step_ms) ask_next_member();
-    return;
-  }
+  if (recovery_.is_mending()) return recovery_.on_timer();
   if (now_ms >= zab_->deadline_ms()) {
     for (LinkId link : supply_.take_fed()) step(event::LearnerFed{link});
     step(event::Tick{});
   }
-  if (now_ms >= next_look_ms_) tell_troubles();
+  if (troubles_.is_look_due(now_ms)) tell_troubles();
   log_.on_timer();
   if (leadership_) {
     for (ReplicaListener* listener : listeners_) listener->name_touched();
@@ -114,9 +97,9 @@ void Replica::on_vote(ServerId from, const Notification& notification) {
 }
 
 void Replica::on_link_up(LinkId link) {
-  if (mending_ && link == mending_->link) {
+  if (recovery_.is_mending_on(link)) {
     links_.insert(link);
-    return ask_for_missing();
+    return recovery_.on_link_up();
   }
   if (link != zab_->link_to_leader()) return transport_.close(link, "the role it was for is over");
   links_.insert(link);
@@ -137,14 +120,14 @@ void Replica::forget_link(LinkId link) {
 
 void Replica::on_link_down(LinkId link) {
   forget_link(link);
-  if (mending_ && link == mending_->link) return on_mending_link_down();
+  if (recovery_.is_mending_on(link)) return recovery_.on_link_down();
   step(event::LinkDown{link});
 }
 
 void Replica::on_packet(LinkId link, Packet packet) {
   if (!links_.contains(link)) return;
-  if (mending_ && link == mending_->link) return on_mending_packet(packet);
-  if (packet.type == PacketType::kFetchTxns) return answer_fetch(link, packet);
+  if (recovery_.is_mending_on(link)) return recovery_.on_packet(packet);
+  if (packet.type == PacketType::kFetchTxns) return fetch_answers_.answer(link, packet.bytes());
   step(event::PacketReceived{link, std::move(packet)});
 }
 
@@ -320,16 +303,9 @@ void Replica::on_settled(LogPipeline::Settled settled) {
 }
 
 void Replica::save_promise(const action::SaveAcceptedEpoch& save) {
-  auto status = std::make_shared<DiskStatus>();
-  auto promise =
-      std::make_shared<Promise>(Promise{save.epoch, save.votes, save.ensemble, save.secret});
-  log_.run(
-      [this, status, promise](const Log&) {
-        // One that is on its way to the disk gives this node its vote.
-        promise->votes = promise->votes || epochs_.promise().votes;
-        *status = epochs_.save(*promise);
-      },
-      [this, status, promise] { promise_saved(*promise, *status); });
+  recovery_.save(
+      Promise{save.epoch, save.votes, save.ensemble, save.secret},
+      [this](const Promise& saved, const DiskStatus& status) { promise_saved(saved, status); });
 }
 
 void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
@@ -389,14 +365,14 @@ void Replica::apply_committed() {
     const tree::TxnHeader& header = txns[i].header;
     if (header.type == OpCode::kCloseSession) {
       if (leadership_) leadership_->closed(header.session);
-      attached_here_.erase(header.session);
+      own_sessions_.closed(header.session);
       closed.push_back(header.session);
       environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
                                                     static_cast<uint64_t>(header.session.value)));
     }
     std::optional<Completion> done = pending_.take_committed(header, false);
     if (done && header.type == OpCode::kCreateSession) {
-      attached_here_[header.session] = tree::kFirstAttachment;
+      own_sessions_.attached(header.session, tree::kFirstAttachment);
     }
     if (done) completions.emplace_back(std::move(*done), &outcomes[i]);
   }
@@ -420,14 +396,14 @@ void Replica::on_divergence() {
   if (!leader_is_zabfs_ && !is_alone()) {
     return environment_.log(LogLevel::kError, place() + ": " + text);
   }
-  divergence_ = std::move(text);
+  tree_.distrust(std::move(text));
   environment_.log(
       LogLevel::kError,
-      fmt::format("{}: {}; {}", place(), divergence_,
+      fmt::format("{}: {}; {}", place(), tree_.doubt(),
                   is_alone() ? "no other member has a copy: export what is needed, and "
                                "start with an empty data directory"
                              : "it leaves, and takes over the others' data"));
-  if (!is_alone()) step(event::Diverged{divergence_});
+  if (!is_alone()) step(event::Diverged{tree_.doubt()});
 }
 
 void Replica::stage_incoming_tree() {
@@ -438,12 +414,12 @@ void Replica::install_staged_tree() {
   environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
                                                 place(), tree_.staged()->last_zxid().value));
   for (ReplicaListener* listener : listeners_) listener->before_replace();
+  bool was_doubtful = !tree_.doubt().empty();
   std::shared_ptr<tree::Tree> old = tree_.show_staged(recent_.txns());
   if (!old) return environment_.die("a committed txn is not a transaction");
-  if (!std::exchange(divergence_, {}).empty()) snapshotter_.keep_diverged(std::move(old));
+  if (was_doubtful) snapshotter_.keep_diverged(std::move(old));
   take_configuration();
-  std::erase_if(attached_here_,
-                [this](const auto& entry) { return !tree().sessions().contains(entry.first); });
+  own_sessions_.keep_only([this](SessionId id) { return tree().sessions().contains(id); });
   pending_.lose_track();
   snapshotter_.restart_at(tree_.applied());
   // The log is to say that it was committed, also if nothing more is written.
@@ -479,7 +455,7 @@ void Replica::end_of_batch() {
   log_.end_of_batch(tree_.applied());
   if (snapshotter_.is_due(is_serving())) take_snapshot();
   int64_t wake_ms = std::min(zab_->deadline_ms(), log_.wake_ms());
-  environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);
+  environment_.wake_at(recovery_.is_mending() ? recovery_.wake_ms() : wake_ms);
   in_batch_ = false;
 }
 

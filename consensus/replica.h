@@ -7,9 +7,11 @@
 //
 // A replica is put together from plain objects of the strand.
 //   remember, and say what is due: recent_txns.h, pending_requests.h, barriers.h, leadership.h,
-//     learner_sessions.h
+//     learner_sessions.h, own_sessions.h, troubles.h
 //   give work to the disks: log_pipeline.h owns the log, learner_supply.h sends learners what they
-//     lack, snapshotter.h takes snapshots and takes in a leader's
+//     lack, snapshotter.h takes snapshots and takes in a leader's, fetch.h gives other members what
+//     their logs have lost
+//   recovery.h says what the node starts with, and mends a damaged log
 //   visible_tree.h is what readers see
 //
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
@@ -21,7 +23,6 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,15 +33,18 @@
 
 #include "consensus/barriers.h"
 #include "consensus/environment.h"
-#include "consensus/epoch_store.h"
+#include "consensus/fetch.h"
 #include "consensus/leadership.h"
 #include "consensus/learner_sessions.h"
 #include "consensus/learner_supply.h"
 #include "consensus/log_pipeline.h"
+#include "consensus/own_sessions.h"
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
+#include "consensus/recovery.h"
 #include "consensus/snapshotter.h"
+#include "consensus/troubles.h"
 #include "consensus/visible_tree.h"
 #include "consensus/zab.h"
 #include "tree/prepare.h"
@@ -128,8 +132,8 @@ class Replica {
   // quorum's word for it. It renews `session` (if not 0) as of the call, too.
   void sync(SessionId session, Completion done);
   // A fresh session id of this node's, for a client, and for the mount (tree/types.h).
-  SessionId new_session_id();
-  SessionId new_mount_session_id();
+  SessionId new_session_id() { return own_sessions_.new_id(); }
+  SessionId new_mount_session_id() { return own_sessions_.new_mount_id(); }
   // What passwords of sessions are made with, here and at the other servers; empty: not known.
   const std::string& secret() const { return zab_->state().secret; }
   // Some member gives its sessions passwords that are ZooKeeper's.
@@ -156,11 +160,11 @@ class Replica {
   }
   // From recovery until it serves: the log holds txns of which only a leader can say that they were
   // committed. Their writers may have been answered before the restart.
-  bool has_unsettled_txns() const { return !is_serving() && tree_.applied() < recovered_; }
+  bool has_unsettled_txns() const { return !is_serving() && tree_.applied() < recovery_.log_end(); }
   // Why this node's tree is not to be trusted, until it has taken over the others' data. Empty: it
   // is.
-  const std::string& divergence() const { return divergence_; }
-  bool is_disk_full() const { return log_.is_full() || (mending_ && mending_->lacks_room); }
+  const std::string& divergence() const { return tree_.doubt(); }
+  bool is_disk_full() const { return log_.is_full() || recovery_.lacks_room(); }
   const Zab& zab() const { return *zab_; }
   // What is amiss: whom this node waits for, what contradicts what, and what to do about it.
   std::vector<std::string> troubles() const;
@@ -200,17 +204,6 @@ class Replica {
                        // out
     kFull,
   };
-  // A damaged log that lacks only txns which other members may have: it is asked for in turn.
-  struct Mending {
-    std::vector<Log::Range> missing;
-    std::map<Zxid, Payload> found;
-    ServerId member;  // being asked
-    LinkId link = 0;
-    std::set<ServerId> refused;  // don't have them all
-    size_t had = 0;              // found, when the last question was asked
-    int64_t next_step_ms = 0;
-    bool lacks_room = false;  // all is there, and does not fit on the disk
-  };
 
   // Core.
   void step(const Event& event);
@@ -240,27 +233,14 @@ class Replica {
   void promise_saved(const Promise& promise, const DiskStatus& status);
 
   // Recovery and healing (replica_recovery.cc).
-  std::unique_ptr<tree::Tree> load_snapshot(const History* history);
-  std::string load(bool votes, bool is_empty, bool promise_is_saved, std::string lost);
+  Recovery::Options recovery_options() const;
+  Recovery::Outcomes recovery_outcomes();
+  FetchAnswers::Outcomes fetch_outcomes();
+  void begin();
+  void recover_again();
   void take_configuration();
   std::vector<std::pair<Zxid, Payload>> unapplied_reconfigurations() const;
-  static std::string configuration_in(const tree::Tree& tree);
-  std::string load_recent(uint32_t accepted, bool votes, bool is_empty);
-  void start_core();
-  void recover_again();
-  bool read_recent(const History& history);
   bool is_alone() const;
-  bool set_old_damage_aside();
-  void report_damage(const std::string& what);
-  void ask_next_member();
-  std::vector<Log::Range> still_missing() const;
-  void ask_for_missing();
-  void on_mending_packet(const Packet& packet);
-  void on_mending_link_down();
-  void finish_mending();
-  void give_up_mending();
-  void answer_fetch(LinkId link, const Packet& packet);
-  void send_fetched(LinkId link, const std::map<Zxid, Payload>& found);
   // `of_snapshots`: a file of about so many bytes did not fit on the snapshots' disk.
   void on_disk_full(const DiskStatus& status, size_t of_snapshots = 0);
 
@@ -312,48 +292,30 @@ class Replica {
   std::vector<ReplicaListener*> listeners_;
   SnapshotStore snapshots_;
   LogPipeline log_;
-  EpochStore epochs_;
   std::optional<Zab> zab_;
 
   VisibleTree tree_;
   RecentTxns recent_;
-  Zxid recovered_;  // the end of the log that the node started with
-
-  std::optional<Mending> mending_;
-  bool mending_given_up_ = false;
-  bool fetching_ = false;  // for another member
+  Recovery recovery_;
+  FetchAnswers fetch_answers_;
 
   Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;
   uint64_t role_number_ = 0;
   std::optional<Leadership> leadership_;  // while this node serves as the leader
-  int64_t tell_unproven_ms_ = 0;
 
   PendingRequests pending_;
   Barriers barriers_;
   LearnerSessions learner_sessions_;
-  std::map<SessionId, Zxid> attached_here_;  // the newest attachment that this node made
-  uint32_t next_attach_ = 0;
-  int64_t next_session_ = 0;
-  int64_t next_mount_session_ = 0;
+  OwnSessions own_sessions_;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
   LearnerSupply supply_;
   Snapshotter snapshotter_;
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
-  std::string divergence_;         // empty: none
   bool plans_for_itself_ = false;  // a reconfiguration of this node's own, not a client's
-
-  // What is amiss.
-  struct Double {
-    std::string text;
-    int64_t seen_ms, told_ms;
-  };
-  std::map<ServerId, Double> doubles_;
-  int64_t next_look_ms_ = 0;  // at what is amiss
-  int64_t tell_again_ms_ = 0;
-  std::vector<std::string> seen_, told_;
+  Troubles troubles_;
 };
 
 }  // namespace zabfs::consensus

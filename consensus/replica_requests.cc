@@ -250,7 +250,7 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
   if (!is_serving()) return fail(done, Error::kConnectionLoss);
   if (is_still_attached(session, timeout_ms)) {
     Outcome outcome;
-    outcome.zxid = attached_here_[session];
+    outcome.zxid = *own_sessions_.attachment(session);
     return done(outcome);
   }
   request.body = tree::create_session_body(timeout_ms);
@@ -260,10 +260,10 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
     return send_packet(zab_->link_to_leader(),
                        Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
   }
-  request.cxid = tree::attach_cxid(next_attach_++, tree::server_byte(config_.zab.me));
+  request.cxid = own_sessions_.new_attach_cxid(config_.zab.me);
   request.identities = std::move(identities);
   submit(std::move(request), [this, session, done = std::move(done)](const Outcome& outcome) {
-    if (outcome.error == Error::kOk) attached_here_[session] = outcome.zxid;
+    if (outcome.error == Error::kOk) own_sessions_.attached(session, outcome.zxid);
     done(outcome);
   });
 }
@@ -271,9 +271,8 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
 // Where the client comes back to the leader itself, and was nowhere else, no other server holds any
 // of its requests. Like Java's, this one then writes nothing.
 bool Replica::is_still_attached(SessionId session, int32_t timeout_ms) {
-  auto place = attached_here_.find(session);
-  if (place == attached_here_.end() || !leadership_) return false;
-  if (!leadership_->is_attached(session, place->second)) return false;
+  std::optional<Zxid> attachment = own_sessions_.attachment(session);
+  if (!attachment || !leadership_ || !leadership_->is_attached(session, *attachment)) return false;
   return leadership_->touch(session, timeout_ms, environment_.now_ms());
 }
 

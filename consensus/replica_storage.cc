@@ -38,13 +38,13 @@ Snapshotter::Outcomes Replica::snapshot_outcomes() {
           [this](LinkId link) { return links_.contains(link); },
           [this] { supply_.snapshot_over(); },
           [this](LinkId link) {
-            step(event::SnapshotReceived{link, configuration_in(*snapshotter_.incoming())});
+            step(event::SnapshotReceived{link, configuration_of(*snapshotter_.incoming())});
           },
           [this](const DiskStatus& status, size_t bytes) { on_disk_full(status, bytes); },
           [this](Zxid base) {
             if (base > zab_->state().history.base()) step(event::Purged{base});
           },
-          [this](const std::string& what) { report_damage(what); },
+          [this](const std::string& what) { recovery_.report_damage(what); },
           [this](LogLevel level, const std::string& text) {
             environment_.log(level, place() + ": " + text);
           }};
@@ -61,7 +61,7 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
 }
 
 void Replica::take_snapshot() {
-  if (divergence_.empty() || is_alone()) snapshotter_.take();
+  if (tree_.doubt().empty() || is_alone()) snapshotter_.take();
 }
 
 }  // namespace zabfs::consensus

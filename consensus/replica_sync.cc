@@ -12,7 +12,7 @@ LearnerSupply::Outcomes Replica::supply_outcomes() {
   return {[this]() -> const History& { return zab_->state().history; },
           [this] { return snapshotter_.is_purging(); },
           [this](LinkId link, const std::string& reason) { cut_off(link, reason); },
-          [this](const std::string& what) { report_damage(what); },
+          [this](const std::string& what) { recovery_.report_damage(what); },
           [this](Zxid through) {
             step(event::Purged{through});
             take_snapshot();

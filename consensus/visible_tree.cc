@@ -18,6 +18,7 @@ void VisibleTree::show(std::shared_ptr<tree::Tree> tree) {
     std::swap(tree_, tree);  // the old one goes when the lock is free
   }
   applied_ = tree_->last_zxid();
+  doubt_.clear();
 }
 
 std::shared_ptr<tree::Tree> VisibleTree::show_staged(const std::deque<LogTxn>& txns) {
@@ -35,6 +36,7 @@ std::shared_ptr<tree::Tree> VisibleTree::show_staged(const std::deque<LogTxn>& t
     std::swap(tree_, tree);
   }
   applied_ = tree_->last_zxid();
+  doubt_.clear();
   return tree;
 }
 

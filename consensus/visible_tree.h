@@ -16,6 +16,9 @@
 //
 // While a snapshot is written, a Walk reads the tree as it was when the walk began, and txns go on.
 //
+// The tree that is shown may turn out to differ from the leader's (`distrust`). It is shown on,
+// with the reason for whoever asks, until another tree takes its place.
+//
 // Limits: at most one staged tree. A walk keeps its tree, and what txns have changed since.
 //
 // Threading: an object of the strand, driven by the replica. `read` and Walk::next may be called
@@ -105,6 +108,9 @@ class VisibleTree {
   }
   // The data of /zookeeper/config, where no txn has set it.
   void set_configuration(std::string_view text);
+  // Why the tree that is shown is no copy of the ensemble's data; empty: it is one.
+  const std::string& doubt() const { return doubt_; }
+  void distrust(std::string why) { doubt_ = std::move(why); }
   // At a start: what readers see from now on. Nothing is staged then.
   void show(std::shared_ptr<tree::Tree> tree);
 
@@ -126,6 +132,7 @@ class VisibleTree {
   mutable std::shared_mutex mutex_;  // guards the tree's contents, and which tree it is
   std::shared_ptr<tree::Tree> tree_;
   Zxid applied_;
+  std::string doubt_;
   std::shared_ptr<tree::Tree> staged_;
 };
 
