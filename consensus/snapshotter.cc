@@ -97,13 +97,29 @@ void Snapshotter::taken(const DiskStatus& status, Zxid zxid) {
   last_ = std::max(last_, zxid);
   outcomes_.log(LogLevel::kInfo, fmt::format("snapshot at 0x{:x}", zxid.value));
   std::optional<Standing> standing = outcomes_.standing();
-  if (!standing) return;  // the next one will do
-  remove_strays(standing->history);
-  std::vector<Zxid> stored = store_.list();
-  std::erase_if(stored, [&](Zxid any) {
-    return any > tree_.applied() || !standing->history.goes_on_from(any);
-  });
-  if (stored.size() >= options_.retain) purge(std::move(stored));
+  if (standing) tidy(standing->history);  // else behind the next one
+}
+
+// Strays go. If what is left is enough, a purge follows.
+void Snapshotter::tidy(const History& history) {
+  struct Work {
+    History history;
+    std::vector<Zxid> stored;
+  };
+  is_tidying_ = true;
+  auto work = std::make_shared<Work>(Work{history, {}});
+  environment_.run_background(
+      [this, work, applied = tree_.applied()] {
+        remove_strays(work->history);
+        work->stored = store_.list();
+        std::erase_if(work->stored,
+                      [&](Zxid any) { return any > applied || !work->history.goes_on_from(any); });
+      },
+      [this, work] {
+        is_tidying_ = false;
+        if (std::exchange(incoming_waits_, false)) write_incoming();
+        if (work->stored.size() >= options_.retain) purge(std::move(work->stored));
+      });
 }
 
 // What earlier synchronisations staged that did not end. `history` is without any under way.
@@ -178,7 +194,7 @@ void Snapshotter::keep_diverged(std::shared_ptr<tree::Tree> tree) {
 // ---- of a leader's
 
 void Snapshotter::store_incoming() {
-  incoming_waits_ = is_busy_;
+  incoming_waits_ = is_busy_ || is_tidying_;
   if (!incoming_waits_) write_incoming();
 }
 

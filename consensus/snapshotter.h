@@ -2,7 +2,7 @@
 //
 // A snapshot of its own is due after about so many txns, or after so many bytes of log (ZAB.md
 // section 3.4). It shows the tree at exactly one zxid, and is written in the background, while txns
-// are applied. When it is there and the node serves, the class
+// are applied. When it is there and the node serves, the class, in the background,
 //   1. removes strays: snapshots of no history of this node's,
 //   2. reads back the newest ones, and removes those that are damaged,
 //   3. with Options::retain whole ones, removes older ones and the log that only they need.
@@ -22,6 +22,8 @@
 //   3. If the file of (1,6) appeared after that, a start would take it for a part of the log.
 //   4. So the leader's snapshot waits for the end of this node's own (`is_busy`). Before it is
 //      written, all files of later zxids are removed.
+// It waits in the same way while strays are looked for. It is of no history of this node's yet, and
+// would be taken for one of them.
 //
 // Limits: at most one snapshot of its own is being written, and at most one comes in.
 //
@@ -113,6 +115,7 @@ class Snapshotter {
 
  private:
   void taken(const DiskStatus& status, Zxid zxid);
+  void tidy(const History& history);
   void remove_strays(const History& history);
   void remove_later(Zxid base);
   void purge(std::vector<Zxid> stored);
@@ -127,6 +130,7 @@ class Snapshotter {
 
   bool is_busy_ = false;
   bool is_wanted_ = false;
+  bool is_tidying_ = false;  // strays are looked for
   bool is_purging_ = false;
   Zxid last_;
   size_t last_bytes_ = 0;
@@ -135,7 +139,7 @@ class Snapshotter {
 
   std::shared_ptr<tree::Tree> incoming_;  // until the log has the end of its group
   LinkId incoming_link_ = 0;
-  bool incoming_waits_ = false;  // for the end of one of its own
+  bool incoming_waits_ = false;  // for the end of one of its own, or of looking for strays
 };
 
 }  // namespace zabfs::consensus

@@ -190,6 +190,16 @@ TEST_F(SnapshotterTest, RemovesSnapshotsOfNoHistory) {
   EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(2), zxid(1)}));
 }
 
+TEST_F(SnapshotterTest, LooksForStraysOnTheLane) {
+  put(Zxid::make(7, 1));
+  apply_up_to(1);
+  snapshotter_.take();
+  HandLanes::run_one(lanes_.background_);
+  EXPECT_EQ(stored().size(), 2u);
+  HandLanes::run_job(lanes_.background_);
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(1)}));
+}
+
 TEST_F(SnapshotterTest, OlderOnesGoWithTheLogThatTheyNeed) {
   take_at(5);
   take_at(20);
@@ -218,7 +228,8 @@ TEST_F(SnapshotterTest, NothingIsPurgedOnceTheNodeServesNoMore) {
   size_t purges = bases_.size();
   apply_up_to(40);
   snapshotter_.take();
-  HandLanes::run_one(lanes_.background_);
+  HandLanes::run_one(lanes_.background_);  // it is taken,
+  HandLanes::run_one(lanes_.background_);  // and strays are gone
   EXPECT_TRUE(snapshotter_.is_purging());
   serves_ = false;
   lanes_.run_all();
@@ -280,6 +291,20 @@ TEST_F(SnapshotterTest, ALeadersWaitsForOneOfItsOwnAndTakesItsPlace) {
   lanes_.run_all();
   EXPECT_EQ(taken_in_, (std::vector<LinkId>{kLink}));
   EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(3)}));
+}
+
+// The leader's is of no history that this node knows of yet.
+TEST_F(SnapshotterTest, ALeadersIsNotTakenForAStray) {
+  apply_up_to(6);
+  snapshotter_.take();
+  HandLanes::run_one(lanes_.background_);
+  serves_ = false;  // the role ends while strays are looked for
+  Zxid at = Zxid::make(2, 3);
+  receive(at);
+  EXPECT_TRUE(lanes_.io_.empty());
+  lanes_.run_all();
+  EXPECT_EQ(taken_in_, (std::vector<LinkId>{kLink}));
+  EXPECT_EQ(stored().front(), at);
 }
 
 TEST_F(SnapshotterTest, ALeadersThatFindsNoRoomSaysAboutHowMuchItNeeds) {

@@ -117,6 +117,16 @@ TEST_F(VisibleTreeTest, TxnsThatTheStagedTreeHasAreNotAppliedTwice) {
   EXPECT_FALSE(shows("/6"));
 }
 
+TEST_F(VisibleTreeTest, ADoubtLastsUntilAnotherTreeIsShown) {
+  publish({create(1)});
+  tree_.distrust("it differs");
+  publish({create(2)});
+  tree_.stage(tree_at(5, "/staged"));
+  EXPECT_EQ(tree_.doubt(), "it differs");
+  EXPECT_TRUE(tree_.show_staged({}));
+  EXPECT_EQ(tree_.doubt(), "");
+}
+
 TEST_F(VisibleTreeTest, ATxnThatIsNoneChangesNothing) {
   publish({create(9)});
   tree_.stage(tree_at(7, "/staged"));
