@@ -107,7 +107,7 @@ struct ReplicaConfig {
   bool is_standalone() const { return standalone_enabled && zab.ensemble.members().size() <= 1; }
 };
 
-class Replica {
+class Replica : public Receiver {
  public:
   using Completion = consensus::Completion;
 
@@ -115,7 +115,7 @@ class Replica {
           Disk& snapshot_disk);
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
-  ~Replica();
+  ~Replica() override;
 
   // Recovers from disk. An empty string, or why the node can't start; nothing was changed then.
   std::string recover();
@@ -181,17 +181,16 @@ class Replica {
 
   // ---- for the strand
   void on_timer();
-  void on_vote(ServerId from, const Notification& notification);
-  // Two servers seem to have this number; `text` says which.
-  void on_double(ServerId id, std::string text);
-  void on_link_up(LinkId link);
-  void on_link_accepted(LinkId link);
-  void on_link_down(LinkId link);
-  void on_packet(LinkId link, Packet packet);
-  void on_part(LinkId link);  // bytes came of something that is not whole yet
-  void on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree);
+  void on_vote(ServerId from, const Notification& notification) override;
+  void on_double(ServerId id, std::string text) override;
+  void on_link_up(LinkId link) override;
+  LinkId new_link_id() override { return next_accepted_link_++; }
+  void on_link_accepted(LinkId link) override;
+  void on_link_down(LinkId link) override;
+  void on_packet(LinkId link, Packet packet) override;
+  void on_part(LinkId link) override;
+  void on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) override;
   void end_of_batch();
-  LinkId new_link_id() { return next_accepted_link_++; }
   // A snapshot now; for tests and for shutdown.
   void take_snapshot();
 

@@ -15,7 +15,6 @@
 
 #include "consensus/dialler.h"
 #include "consensus/election_mesh.h"
-#include "consensus/replica.h"
 #include "consensus/tcp_listen.h"
 
 namespace zabfs::consensus {
@@ -93,11 +92,11 @@ std::string TcpTransport::listen(bool all_addresses) {
   return listen_on(mesh_->acceptor(), io_, host, self_.election_port, kBacklog, "election port");
 }
 
-void TcpTransport::start(Replica& replica) {
-  replica_ = &replica;
+void TcpTransport::start(Receiver& receiver) {
+  receiver_ = &receiver;
   if (!quorum_acceptor_.is_open()) return;
   accept_learner();
-  mesh_->start(replica);
+  mesh_->start(receiver);
 }
 
 void TcpTransport::accept_learner() {
@@ -147,7 +146,7 @@ std::string TcpTransport::introduce(Link& link, const Packet& packet) {
 
 void TcpTransport::dial(ServerId leader, LinkId id) {
   auto member = members_.find(leader);
-  auto fail = [this, id] { strand_.post([this, id] { replica_->on_link_down(id); }); };
+  auto fail = [this, id] { strand_.post([this, id] { receiver_->on_link_down(id); }); };
   if (member == members_.end()) return fail();
   Dialler::Target target{leader, true, member->second.host, member->second.quorum_port};
   asio::post(io_, [this, target, id, fail] {
@@ -170,13 +169,13 @@ void TcpTransport::start_link(std::shared_ptr<Link> link, const std::string* dia
   set_options(link->socket, sync_ms_);
   link->socket.non_blocking(true, ignored);
   strand_.post([this, link, accepted] {
-    if (accepted) link->id = replica_->new_link_id();
+    if (accepted) link->id = receiver_->new_link_id();
     links_[link->id] = link;
     asio::post(io_, [this, link] { read(link); });
     if (accepted) {
-      replica_->on_link_accepted(link->id);
+      receiver_->on_link_accepted(link->id);
     } else {
-      replica_->on_link_up(link->id);
+      receiver_->on_link_up(link->id);
     }
     flush_link(link);
   });
@@ -195,15 +194,16 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
       handlers.packet = [&](Packet packet) {
         if (link->came && problem.empty()) problem = introduce(*link, packet);
         if (!problem.empty()) return;
-        events.push_back(
-            [this, id = link->id, packet = std::move(packet)] { replica_->on_packet(id, packet); });
+        events.push_back([this, id = link->id, packet = std::move(packet)] {
+          receiver_->on_packet(id, packet);
+        });
       };
       handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
         auto shared = std::make_shared<std::unique_ptr<tree::Tree>>(std::move(tree));
         events.push_back(
-            [this, id = link->id, shared] { replica_->on_snapshot(id, std::move(*shared)); });
+            [this, id = link->id, shared] { receiver_->on_snapshot(id, std::move(*shared)); });
       };
-      handlers.part = [&] { events.push_back([this, id = link->id] { replica_->on_part(id); }); };
+      handlers.part = [&] { events.push_back([this, id = link->id] { receiver_->on_part(id); }); };
       std::string_view bytes(link->buffer.data(), size);
       std::string plain;
       if (link->tls) {
@@ -252,7 +252,7 @@ void TcpTransport::drop(const std::shared_ptr<Link>& link) {
   strand_.post([this, link] {
     if (link->closed) return;
     close(link->id, "");
-    replica_->on_link_down(link->id);
+    receiver_->on_link_down(link->id);
   });
 }
 
