@@ -227,8 +227,8 @@ void Dialler::try_next(const AttemptPtr& attempt) {
         auto name = self->names_.find(attempt->target.id);
         if (name != self->names_.end() && name->second.host == attempt->target.host) {
           std::vector<Address>& known = name->second.found;
-          auto place = std::find(known.begin(), known.end(), address);
-          if (place != known.end()) std::rotate(known.begin(), place, place + 1);
+          auto worked = std::find(known.begin(), known.end(), address);
+          if (worked != known.end()) std::rotate(known.begin(), worked, worked + 1);
         }
         self->finish(attempt, socket);
       });

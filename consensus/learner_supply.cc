@@ -34,10 +34,10 @@ LearnerSupply::LearnerSupply(Options options, Environment& environment, Transpor
 // ---- for one learner
 
 void LearnerSupply::send(LinkId link, const std::string& bytes) {
-  auto place = supplies_.find(link);
-  if (place == supplies_.end()) return transport_.send(link, bytes);
-  place->second.waiting_bytes += bytes.size();
-  place->second.queue.emplace_back(bytes);
+  auto learner = supplies_.find(link);
+  if (learner == supplies_.end()) return transport_.send(link, bytes);
+  learner->second.waiting_bytes += bytes.size();
+  learner->second.queue.emplace_back(bytes);
 }
 
 void LearnerSupply::send_history(const action::SendHistory& send) {
@@ -75,13 +75,13 @@ size_t LearnerSupply::max_waiting_bytes() const {
 
 std::vector<LinkId> LearnerSupply::take_fed() {
   std::vector<LinkId> fed;
-  for (auto place = feeds_.begin(); place != feeds_.end();) {
-    auto& [link, feed] = *place;
+  for (auto entry = feeds_.begin(); entry != feeds_.end();) {
+    auto& [link, feed] = *entry;
     uint64_t delivered = transport_.flow(link).delivered;
     if (delivered > feed.delivered) fed.push_back(link);
     feed.delivered = delivered;
     bool is_over = delivered >= feed.end && !supplies_.contains(link);
-    place = is_over ? feeds_.erase(place) : std::next(place);
+    entry = is_over ? feeds_.erase(entry) : std::next(entry);
   }
   return fed;
 }
@@ -95,9 +95,9 @@ bool LearnerSupply::supply() {
 }
 
 bool LearnerSupply::supply_learner(LinkId link) {
-  auto place = supplies_.find(link);
-  if (place == supplies_.end()) return false;  // it was cut off with another
-  Supply& supply = place->second;
+  auto learner = supplies_.find(link);
+  if (learner == supplies_.end()) return false;  // it was cut off with another
+  Supply& supply = learner->second;
   if (supply.waiting_bytes > options_.max_waiting_bytes) {
     outcomes_.cut_off(link, "it takes its history too slowly");
     return false;
@@ -162,10 +162,10 @@ void LearnerSupply::read_history(const action::SendHistory& send) {
 
 void LearnerSupply::history_read(const action::SendHistory& piece,
                                  const LogPipeline::Reading& reading) {
-  auto place = supplies_.find(piece.link);
-  if (place == supplies_.end()) return;
+  auto learner = supplies_.find(piece.link);
+  if (learner == supplies_.end()) return;
   if (reading.is_whole) {
-    Supply& supply = place->second;
+    Supply& supply = learner->second;
     supply.reading = false;
     send_txns(piece, reading.txns);
     auto& rest = std::get<action::SendHistory>(supply.queue.front());

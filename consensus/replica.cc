@@ -43,7 +43,7 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
 
 Replica::~Replica() = default;
 
-std::string Replica::place() const {
+std::string Replica::describe() const {
   return fmt::format("node {} epoch {} zxid 0x{:x}", config_.zab.me.value, zab_ ? zab_->epoch() : 0,
                      tree_.applied().value);
 }
@@ -192,7 +192,7 @@ void Replica::carry_out(Action& any) {
     if (!zab_->membership().is_readdressed()) config_.readdress = false;  // it is done
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
   } else if (auto* notice = std::get_if<action::Notice>(&any)) {
-    environment_.log(LogLevel::kInfo, place() + ": " + notice->text);
+    environment_.log(LogLevel::kInfo, describe() + ": " + notice->text);
   } else if (auto* doubled = std::get_if<action::Doubled>(&any)) {
     on_double(doubled->id,
               fmt::format("two servers say that they are server {}: each ends the other's "
@@ -218,7 +218,7 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
       return environment_.die(
           fmt::format("{}: the leader wants to cut back to 0x{:x}, below what "
                       "was committed",
-                      place(), begin.zxid.value));
+                      describe(), begin.zxid.value));
     }
     recent_.truncate(begin.zxid);
   } else if (begin.mode == SyncMode::kSnap) {
@@ -232,7 +232,7 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
 void Replica::on_role_changed(const action::RoleChanged& change) {
   if (change.role == Role::kSettling) {
     environment_.log(LogLevel::kWarning,
-                     fmt::format("{}: gives up its role: {}", place(), change.why));
+                     fmt::format("{}: gives up its role: {}", describe(), change.why));
     service_ = Service::kNone;
     reported_members_.clear();
     leadership_.reset();
@@ -247,9 +247,9 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
       voters += "; proposed are " + proposed->voter_names();
     }
     environment_.log(LogLevel::kInfo,
-                     fmt::format("{}: looking for a leader; voters are {}", place(), voters));
+                     fmt::format("{}: looking for a leader; voters are {}", describe(), voters));
   } else {
-    environment_.log(LogLevel::kInfo, fmt::format("{}: elected {}; becomes {}", place(),
+    environment_.log(LogLevel::kInfo, fmt::format("{}: elected {}; becomes {}", describe(),
                                                   change.leader.value, role_name(change.role)));
   }
 }
@@ -285,7 +285,7 @@ LogPipeline::ReadPlan Replica::plan_reading() const {
 void Replica::on_settled(LogPipeline::Settled settled) {
   const History& history = settled.history;
   if (settled.found_room) {
-    environment_.log(LogLevel::kInfo, fmt::format("{}: there is room again", place()));
+    environment_.log(LogLevel::kInfo, fmt::format("{}: there is room again", describe()));
   }
   // Memory is not what it was when the lane was asked: once more.
   if (plan_reading()(history) != settled.read_after) return log_.leave_role();
@@ -315,7 +315,7 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
   step(event::AcceptedEpochSaved{promise.accepted_epoch, promise.votes, promise.ensemble,
                                  promise.secret});
   if (!gains_vote || !zab_->state().votes) return;
-  environment_.log(LogLevel::kInfo, fmt::format("{}: this node votes now", place()));
+  environment_.log(LogLevel::kInfo, fmt::format("{}: this node votes now", describe()));
   log_.forget_damaged();
 }
 
@@ -338,15 +338,15 @@ void Replica::apply_committed() {
        next != recent_.txns().end() && next->zxid <= target; ++next) {
     std::optional<tree::Txn> txn = tree::decode_txn(*next->txn);
     if (!txn || txn->header.zxid != next->zxid) {
-      return environment_.die(
-          fmt::format("{}: committed txn 0x{:x} is not a transaction", place(), next->zxid.value));
+      return environment_.die(fmt::format("{}: committed txn 0x{:x} is not a transaction",
+                                          describe(), next->zxid.value));
     }
     txns.push_back(std::move(*txn));
     applied_bytes += next->txn->size();
   }
   if (txns.empty()) {
     return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
-                                        place(), tree_.applied().value, target.value));
+                                        describe(), tree_.applied().value, target.value));
   }
   bool agreed = tree().digest_agrees();
   for (ReplicaListener* listener : listeners_) listener->before_publish(txns);
@@ -367,7 +367,7 @@ void Replica::apply_committed() {
       if (leadership_) leadership_->closed(header.session);
       own_sessions_.closed(header.session);
       closed.push_back(header.session);
-      environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
+      environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", describe(),
                                                     static_cast<uint64_t>(header.session.value)));
     }
     std::optional<Completion> done = pending_.take_committed(header, false);
@@ -394,12 +394,12 @@ void Replica::on_divergence() {
                                  tree_.applied().value);
   // Java's snapshots hold more than their zxid says, until the txns behind them are applied, too.
   if (!leader_is_zabfs_ && !is_alone()) {
-    return environment_.log(LogLevel::kError, place() + ": " + text);
+    return environment_.log(LogLevel::kError, describe() + ": " + text);
   }
   tree_.distrust(std::move(text));
   environment_.log(
       LogLevel::kError,
-      fmt::format("{}: {}; {}", place(), tree_.doubt(),
+      fmt::format("{}: {}; {}", describe(), tree_.doubt(),
                   is_alone() ? "no other member has a copy: export what is needed, and "
                                "start with an empty data directory"
                              : "it leaves, and takes over the others' data"));
@@ -412,7 +412,7 @@ void Replica::stage_incoming_tree() {
 
 void Replica::install_staged_tree() {
   environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
-                                                place(), tree_.staged()->last_zxid().value));
+                                                describe(), tree_.staged()->last_zxid().value));
   for (ReplicaListener* listener : listeners_) listener->before_replace();
   bool was_doubtful = !tree_.doubt().empty();
   std::shared_ptr<tree::Tree> old = tree_.show_staged(recent_.txns());

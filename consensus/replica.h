@@ -283,7 +283,7 @@ class Replica : public Receiver {
   void stage_incoming_tree();
   void install_staged_tree();
   void on_divergence();
-  std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
+  std::string describe() const;  // "node 1 epoch 2 zxid 0x200000001"
 
   ReplicaConfig config_;
   Environment& environment_;

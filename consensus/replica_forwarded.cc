@@ -31,7 +31,7 @@ void Replica::tell_unproven(SessionId session, ServerId from) {
       fmt::format("{}: server {} asks for session 0x{:x} as somebody whom nothing here "
                   "confirms; that does not count. If it is the superuser, superDigest "
                   "or superUser must be the same in every zoo.cfg",
-                  place(), from.value, static_cast<uint64_t>(session.value)));
+                  describe(), from.value, static_cast<uint64_t>(session.value)));
 }
 
 // From the answer to a PING.

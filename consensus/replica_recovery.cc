@@ -102,7 +102,7 @@ void Replica::on_disk_full(const DiskStatus& status, size_t of_snapshots) {
     environment_.log(LogLevel::kError,
                      fmt::format("{}: {}; it takes no part in writes until there is room, and "
                                  "serves reads",
-                                 place(), status.message()));
+                                 describe(), status.message()));
   }
   step(event::StorageStalled{"the disk is full"});
 }
@@ -110,7 +110,7 @@ void Replica::on_disk_full(const DiskStatus& status, size_t of_snapshots) {
 // ---- what is amiss
 
 void Replica::on_double(ServerId id, std::string text) {
-  std::string line = fmt::format("{}: {}", place(), text);
+  std::string line = fmt::format("{}: {}", describe(), text);
   if (troubles_.doubled(id, std::move(text), environment_.now_ms())) {
     environment_.log(LogLevel::kWarning, line);
   }
@@ -129,7 +129,7 @@ std::vector<std::string> Replica::troubles() const {
 void Replica::tell_troubles() {
   int64_t now_ms = environment_.now_ms();
   for (const std::string& text : troubles_.look(sentences(zab_->waiting(now_ms)), now_ms)) {
-    environment_.log(LogLevel::kWarning, fmt::format("{}: {}", place(), text));
+    environment_.log(LogLevel::kWarning, fmt::format("{}: {}", describe(), text));
   }
 }
 

@@ -99,7 +99,7 @@ void Replica::become_ready() {
   ++role_number_;
   bool leads = zab_->role() == Role::kLeading;
   environment_.log(LogLevel::kInfo,
-                   fmt::format("{}: serving as {}{}", place(), role_name(zab_->role()),
+                   fmt::format("{}: serving as {}{}", describe(), role_name(zab_->role()),
                                leads ? fmt::format(" with {} of {} voters", synced_voter_count(),
                                                    zab_->ensemble().voter_count())
                                      : ""));
@@ -194,7 +194,7 @@ void Replica::give_configuration_a_version() {
     environment_.log(LogLevel::kInfo,
                      fmt::format("{}: commits the addresses of zoo.cfg; once all nodes have them, "
                                  "start without --readdress",
-                                 place()));
+                                 describe()));
   }
   plans_for_itself_ = true;
   process_own(tree::superuser_request({}, 0, OpCode::kReconfig, reconfig_body(zab_->ensemble())));
@@ -211,7 +211,7 @@ size_t Replica::synced_voter_count() const {
 
 void Replica::expire_sessions() {
   for (SessionId session : leadership_->take_expired(environment_.now_ms())) {
-    environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", place(),
+    environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", describe(),
                                                   static_cast<uint64_t>(session.value)));
     tree::Request request;
     request.session = session;

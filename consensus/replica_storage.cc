@@ -46,7 +46,7 @@ Snapshotter::Outcomes Replica::snapshot_outcomes() {
           },
           [this](const std::string& what) { recovery_.report_damage(what); },
           [this](LogLevel level, const std::string& text) {
-            environment_.log(level, place() + ": " + text);
+            environment_.log(level, describe() + ": " + text);
           }};
 }
 
@@ -55,7 +55,7 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   snapshotter_.receive(std::move(tree));
   const tree::Tree& received = *snapshotter_.incoming();
   environment_.log(LogLevel::kInfo,
-                   fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", place(),
+                   fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", describe(),
                                received.node_count(), received.last_zxid().value));
   snapshotter_.store_incoming();
 }

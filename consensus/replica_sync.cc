@@ -25,7 +25,7 @@ std::string Replica::encode(const Packet& packet) {
   std::string bytes;
   if (!is_sendable(packet.bytes().size(), packet.identities)) {
     environment_.die(fmt::format("{}: {} of {} bytes at 0x{:x} is more than a member takes",
-                                 place(), packet_name(packet.type), packet.bytes().size(),
+                                 describe(), packet_name(packet.type), packet.bytes().size(),
                                  packet.zxid.value));
   }
   encode_packet(packet, bytes);

@@ -150,16 +150,16 @@ void Snapshotter::purge(std::vector<Zxid> stored) {
   auto work = std::make_shared<Work>(Work{std::move(stored), {}, 0});
   environment_.run_background(
       [this, work] {
-        auto place = work->stored.begin();
-        while (place != work->stored.end() && work->whole < options_.retain) {
-          std::string problem = store_.check(*place);
+        auto next = work->stored.begin();
+        while (next != work->stored.end() && work->whole < options_.retain) {
+          std::string problem = store_.check(*next);
           if (problem.empty()) {
             ++work->whole;
-            ++place;
+            ++next;
           } else {
             work->damage.push_back(problem);
-            store_.remove(*place);
-            place = work->stored.erase(place);
+            store_.remove(*next);
+            next = work->stored.erase(next);
           }
         }
       },

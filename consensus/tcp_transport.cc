@@ -233,9 +233,9 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
 }
 
 void TcpTransport::hold(LinkId id, bool held) {
-  auto place = links_.find(id);
-  if (place == links_.end() || place->second->held.exchange(held) == held || held) return;
-  asio::post(io_, [this, link = place->second] {
+  auto found = links_.find(id);
+  if (found == links_.end() || found->second->held.exchange(held) == held || held) return;
+  asio::post(io_, [this, link = found->second] {
     if (std::exchange(link->parked, false)) read(link);
   });
 }
@@ -257,21 +257,21 @@ void TcpTransport::drop(const std::shared_ptr<Link>& link) {
 }
 
 void TcpTransport::send(LinkId id, const std::string& bytes) {
-  auto place = links_.find(id);
-  if (place == links_.end()) return;
-  place->second->out += bytes;
+  auto found = links_.find(id);
+  if (found == links_.end()) return;
+  found->second->out += bytes;
   dirty_.insert(id);
 }
 
 size_t TcpTransport::unsent(LinkId id) {
-  auto place = links_.find(id);
-  return place == links_.end() ? 0 : place->second->out.size() + place->second->sealed.size();
+  auto found = links_.find(id);
+  return found == links_.end() ? 0 : found->second->out.size() + found->second->sealed.size();
 }
 
 LinkFlow TcpTransport::flow(LinkId id) {
-  auto place = links_.find(id);
-  if (place == links_.end()) return {};
-  Link& link = *place->second;
+  auto found = links_.find(id);
+  if (found == links_.end()) return {};
+  Link& link = *found->second;
   int unacknowledged = 0;
   bool known = ::ioctl(link.socket.native_handle(), SIOCOUTQ, &unacknowledged) == 0;
   uint64_t waiting =
@@ -281,8 +281,8 @@ LinkFlow TcpTransport::flow(LinkId id) {
 
 void TcpTransport::flush() {
   for (LinkId id : std::exchange(dirty_, {})) {
-    auto place = links_.find(id);
-    if (place != links_.end()) flush_link(place->second);
+    auto found = links_.find(id);
+    if (found != links_.end()) flush_link(found->second);
   }
 }
 
@@ -328,10 +328,10 @@ void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
 }
 
 void TcpTransport::close(LinkId id, const std::string& reason) {
-  auto place = links_.find(id);
-  if (place == links_.end()) return;
-  std::shared_ptr<Link> link = place->second;
-  links_.erase(place);
+  auto found = links_.find(id);
+  if (found == links_.end()) return;
+  std::shared_ptr<Link> link = found->second;
+  links_.erase(found);
   link->closed = true;
   asio::post(io_, [this, link, reason] {
     if (!reason.empty()) {
