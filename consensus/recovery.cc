@@ -281,7 +281,7 @@ void Recovery::give_up() {
   DiskStatus status = snapshots_.write(walk->zxid(), walk->digest(), [&](std::string& out) {
     return walk->next(out, options_.chunk_bytes);
   });
-  tree_.end_walk(*walk);
+  walk->end();
   if (!status.ok() && !status.is_full()) return environment_.die(status.message());
   outcomes_.over();
 }

@@ -81,7 +81,7 @@ void Snapshotter::take() {
         });
       },
       [this, work] {
-        tree_.end_walk(*work->walk);
+        work->walk->end();
         last_bytes_ = work->bytes;
         taken(work->status, work->zxid);
       });

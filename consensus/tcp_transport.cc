@@ -9,12 +9,12 @@
 #include <atomic>
 #include <boost/asio/post.hpp>
 #include <cerrno>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "consensus/dialler.h"
 #include "consensus/election_mesh.h"
+#include "consensus/mutex.h"
 #include "consensus/tcp_listen.h"
 
 namespace zabfs::consensus {
@@ -50,8 +50,8 @@ struct TcpTransport::Link {
   bool parked = false;         // nothing waits for bytes, since the link is held
   // On both:
   std::atomic<bool> held{false};  // set on the strand
-  std::mutex tls_mutex;           // guards tls
-  std::unique_ptr<TlsSession> tls;
+  Mutex tls_mutex;
+  std::unique_ptr<TlsSession> tls PT_GUARDED_BY(tls_mutex);  // null: none, from the beginning
   // On the strand:
   std::string out;
   std::string sealed;    // with TLS: what `out` has become
@@ -207,7 +207,7 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
       std::string_view bytes(link->buffer.data(), size);
       std::string plain;
       if (link->tls) {
-        std::lock_guard lock(link->tls_mutex);
+        MutexLock lock(link->tls_mutex);
         if (!link->tls->receive(bytes, plain)) problem = "TLS: " + link->tls->why();
         bytes = plain;
         events.push_back([this, link] { flush_link(link); });  // its part of the handshake
@@ -296,7 +296,7 @@ void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
   }
   if (link->waiting_for_room) return;
   if (link->tls) {
-    std::lock_guard lock(link->tls_mutex);
+    MutexLock lock(link->tls_mutex);
     link->tls->say(link->out);
     link->out.clear();
     link->tls->take_outgoing(link->sealed);

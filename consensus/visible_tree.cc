@@ -8,16 +8,16 @@
 namespace zabfs::consensus {
 
 void VisibleTree::set_configuration(std::string_view text) {
-  std::unique_lock lock(mutex_);
+  WriterLock lock(mutex_);
   tree_->set_configuration(text);
 }
 
 void VisibleTree::show(std::shared_ptr<tree::Tree> tree) {
   {
-    std::unique_lock lock(mutex_);
+    WriterLock lock(mutex_);
     std::swap(tree_, tree);  // the old one goes when the lock is free
   }
-  applied_ = tree_->last_zxid();
+  applied_ = get().last_zxid();
   doubt_.clear();
 }
 
@@ -32,24 +32,17 @@ std::shared_ptr<tree::Tree> VisibleTree::show_staged(const std::deque<LogTxn>& t
   for (const tree::Txn& txn : missing) staged_->apply(txn, nullptr);
   std::shared_ptr<tree::Tree> tree = std::exchange(staged_, nullptr);
   {
-    std::unique_lock lock(mutex_);
+    WriterLock lock(mutex_);
     std::swap(tree_, tree);
   }
-  applied_ = tree_->last_zxid();
+  applied_ = get().last_zxid();
   doubt_.clear();
   return tree;
 }
 
-// ---- walks
-
 std::shared_ptr<VisibleTree::Walk> VisibleTree::begin_walk() {
-  std::unique_lock lock(mutex_);
+  WriterLock lock(mutex_);
   return std::shared_ptr<Walk>(new Walk(*this, tree_));
-}
-
-void VisibleTree::end_walk(Walk& walk) {
-  std::unique_lock lock(mutex_);
-  walk.cursor_.reset();
 }
 
 }  // namespace zabfs::consensus

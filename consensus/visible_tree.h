@@ -23,20 +23,22 @@
 //
 // Threading: an object of the strand, driven by the replica. `read` and Walk::next may be called
 // from any thread. They hold the mutex shared, and the strand takes it exclusively to change the
-// tree. No other lock is taken under it. On the strand, reading needs no lock.
+// tree. On the strand, reading needs no lock, since nobody else changes anything.
+//
+// The mutex comes before all others: what `read` runs, and whoever is told of a txn (`publish`),
+// may take mutexes of their own. So nobody may call `read` who holds one of those.
 #pragma once
 
 #include <cstddef>
 #include <deque>
 #include <memory>
-#include <mutex>
-#include <shared_mutex>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "consensus/messages.h"
+#include "consensus/mutex.h"
 #include "tree/snapshot.h"
 #include "tree/tree.h"
 
@@ -49,22 +51,34 @@ class VisibleTree {
   // Reads one state of the tree to its end, as the stream of a snapshot.
   class Walk {
    public:
-    Zxid zxid() const { return cursor_->zxid(); }
-    int64_t digest() const { return cursor_->digest(); }
+    Zxid zxid() const { return zxid_; }
+    int64_t digest() const { return digest_; }
     // Appends a piece of the stream; false: that was its end. From any thread.
-    bool next(std::string& out, size_t max_bytes) {
-      std::shared_lock lock(owner_.mutex_);
+    bool next(std::string& out, size_t max_bytes) EXCLUDES(owner_.mutex_) {
+      ReaderLock lock(owner_.mutex_);
       return cursor_->next(out, max_bytes);
+    }
+    // On the strand: nothing more is read.
+    void end() EXCLUDES(owner_.mutex_) {
+      WriterLock lock(owner_.mutex_);
+      cursor_.reset();
     }
 
    private:
     friend class VisibleTree;
-    Walk(VisibleTree& owner, std::shared_ptr<tree::Tree> tree)
-        : owner_(owner), tree_(std::move(tree)), cursor_(tree_->begin_snapshot()) {}
+    Walk(VisibleTree& owner, std::shared_ptr<tree::Tree> tree) REQUIRES(owner.mutex_)
+        : owner_(owner),
+          tree_(std::move(tree)),
+          cursor_(tree_->begin_snapshot()),
+          zxid_(cursor_->zxid()),
+          digest_(cursor_->digest()) {}
 
     VisibleTree& owner_;
     std::shared_ptr<tree::Tree> tree_;
-    std::unique_ptr<tree::SnapshotCursor> cursor_;  // goes before the tree that it walks
+    // Goes before the tree that it walks.
+    std::unique_ptr<tree::SnapshotCursor> cursor_ GUARDED_BY(owner_.mutex_);
+    const Zxid zxid_;
+    const int64_t digest_;
   };
   // What a batch of txns did.
   struct Published {
@@ -78,24 +92,24 @@ class VisibleTree {
 
   // ---- from any thread
   template <class Read>
-  auto read(const Read& body) const {
-    std::shared_lock lock(mutex_);
+  auto read(const Read& body) const EXCLUDES(mutex_) {
+    ReaderLock lock(mutex_);
     return body(static_cast<const tree::Tree&>(*tree_));
   }
 
   // ---- on the strand
-  const tree::Tree& get() const { return *tree_; }
+  const tree::Tree& get() const NO_THREAD_SAFETY_ANALYSIS { return *tree_; }
   // The last txn that readers see.
   Zxid applied() const { return applied_; }
   // Applies the txns, in order. `each(txn, outcome, changes)` is called behind each of them, with
   // its own changes. The mutex is held then: no other reader sees that state, and it is to be
   // short.
   template <class Each>
-  Published publish(const std::vector<tree::Txn>& txns, const Each& each) {
+  Published publish(const std::vector<tree::Txn>& txns, const Each& each) EXCLUDES(mutex_) {
     Published published;
     published.outcomes.reserve(txns.size());
     {
-      std::unique_lock lock(mutex_);
+      WriterLock lock(mutex_);
       for (const tree::Txn& txn : txns) {
         size_t before = published.changes.size();
         published.outcomes.push_back(tree_->apply(txn, &published.changes));
@@ -103,34 +117,33 @@ class VisibleTree {
              std::span<const tree::Change>(published.changes).subspan(before));
       }
     }
-    applied_ = tree_->last_zxid();
+    applied_ = get().last_zxid();
     return published;
   }
   // The data of /zookeeper/config, where no txn has set it.
-  void set_configuration(std::string_view text);
+  void set_configuration(std::string_view text) EXCLUDES(mutex_);
   // Why the tree that is shown is no copy of the ensemble's data; empty: it is one.
   const std::string& doubt() const { return doubt_; }
   void distrust(std::string why) { doubt_ = std::move(why); }
   // At a start: what readers see from now on. Nothing is staged then.
-  void show(std::shared_ptr<tree::Tree> tree);
+  void show(std::shared_ptr<tree::Tree> tree) EXCLUDES(mutex_);
 
   // ---- a staged tree
   void stage(std::shared_ptr<tree::Tree> tree) { staged_ = std::move(tree); }
   const tree::Tree* staged() const { return staged_.get(); }
   void drop_staged() { staged_.reset(); }
   // The tree that the log goes on from.
-  const tree::Tree& newest() const { return staged_ ? *staged_ : *tree_; }
+  const tree::Tree& newest() const { return staged_ ? *staged_ : get(); }
   // Shows the staged tree. `txns` are those of the log behind it. The tree that was shown before;
   // null: one of the txns is none, and nothing is changed.
-  [[nodiscard]] std::shared_ptr<tree::Tree> show_staged(const std::deque<LogTxn>& txns);
+  [[nodiscard]] std::shared_ptr<tree::Tree> show_staged(const std::deque<LogTxn>& txns)
+      EXCLUDES(mutex_);
 
-  // ---- walks
-  std::shared_ptr<Walk> begin_walk();
-  void end_walk(Walk& walk);
+  std::shared_ptr<Walk> begin_walk() EXCLUDES(mutex_);
 
  private:
-  mutable std::shared_mutex mutex_;  // guards the tree's contents, and which tree it is
-  std::shared_ptr<tree::Tree> tree_;
+  mutable SharedMutex mutex_;
+  std::shared_ptr<tree::Tree> tree_ GUARDED_BY(mutex_);
   Zxid applied_;
   std::string doubt_;
   std::shared_ptr<tree::Tree> staged_;

@@ -178,7 +178,7 @@ TEST_F(VisibleTreeTest, AWalkShowsTheTreeAsItWasWhenItBegan) {
   std::string stream;
   while (walk->next(stream, 1u << 10)) {
   }
-  tree_.end_walk(*walk);
+  walk->end();
   std::string_view input = stream;
   tree::SnapshotLoader loader;
   ASSERT_EQ(loader.feed(input), tree::SnapshotLoader::State::kDone);
