@@ -36,7 +36,7 @@ Recovery::Outcomes Replica::recovery_outcomes() {
 std::string Replica::recover() {
   StatusOr<Recovery::Recovered> recovered = recovery_.recover(config_.readdress);
   if (!recovered.ok()) return recovered.why();
-  auto& [tree, is_committed, lacks_snapshot, txns, state] = recovered.value();
+  auto& [tree, is_committed, lacks_snapshot, txns, state] = *recovered;
   for (ReplicaListener* listener : listeners_) listener->before_replace();
   Zxid base = tree->last_zxid();
   tree_.drop_staged();

@@ -16,7 +16,7 @@
 
 #include "consensus/host.h"
 #include "fsd/admin/server.h"
-#include "fsd/config.h"
+#include "fsd/config/config.h"
 #include "fsd/fuse/mount.h"
 #include "fsd/fuse/mount_point.h"
 #include "fsd/fuse/replay_process.h"
@@ -64,8 +64,8 @@ int run(Config& config) {
   for (const std::string& warning : config.warnings) spdlog::warn(warning);
   bool is_configuration = false;
   if (!config.mount.point.empty()) {
-    std::string error = MountPoint::check(config.mount.point, is_configuration);
-    if (!error.empty()) return fail(error, is_configuration ? kBadConfiguration : kFailed);
+    Status usable = MountPoint::check(config.mount.point, is_configuration);
+    if (!usable.ok()) return fail(usable.why(), is_configuration ? kBadConfiguration : kFailed);
   }
   // Signals are taken by this thread alone; the others never see them.
   sigset_t signals;
@@ -86,23 +86,21 @@ int run(Config& config) {
     config.wire.data_log_dir =
         config.host.data_log_dir.empty() ? config.host.data_dir : config.host.data_log_dir;
     clients = std::make_unique<wire::WireServer>(host, config.wire);
-    std::string error = clients->listen();
-    if (!error.empty()) return fail(error, kFailed);
+    if (Status status = clients->listen(); !status.ok()) return fail(status.why(), kFailed);
   }
   std::unique_ptr<admin::AdminServer> administration;
   if (clients && config.admin.enabled && config.admin.port) {
     administration = std::make_unique<admin::AdminServer>(host, *clients, config.admin);
-    std::string error = administration->listen();
-    if (!error.empty()) {  // as Java: the server goes on without it
-      spdlog::warn(error);
+    if (Status status = administration->listen(); !status.ok()) {
+      spdlog::warn(status.why());  // as Java: the server goes on without it
       administration.reset();
     }
   }
   std::unique_ptr<Mount> mount;
   if (!config.mount.point.empty()) {
     mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir);
-    std::string error = mount->mount();
-    if (!error.empty()) return fail(error, kFailed);
+    Status mounted = mount->mount();
+    if (!mounted.ok()) return fail(mounted.why(), kFailed);
   }
   host.start();
   if (mount) mount->attach();  // before any client: it says whose a new tree's root is
@@ -161,24 +159,20 @@ int start(int argc, char** argv) {
     fmt::print("{}", describe_keys());
     return 0;
   }
-  Config config;
-  std::string error;
   if (!unprotected.empty()) {
-    error = MountPoint(unprotected).unprotect();
-    return error.empty() ? 0 : fail(error, kFailed);
+    Status unprotected_now = MountPoint(unprotected).unprotect();
+    return unprotected_now.ok() ? 0 : fail(unprotected_now.why(), kFailed);
   }
   if (config_file.empty() == data_dir.empty()) {
-    error = "give either a zoo.cfg or --data-dir DIR; see zabfsd --help";
-  } else if (!config_file.empty()) {
-    error = load_config(config_file, config);
-    if (!mount_point.empty()) config.mount.point = mount_point;
-  } else {
-    error = standalone_config(data_dir, mount_point, config);
+    return fail("give either a zoo.cfg or --data-dir DIR; see zabfsd --help", kBadConfiguration);
   }
-  config.host.replica.readdress = readdress;
-  if (client_option->count() > 0) config.wire.port = client_port;
-  if (!error.empty()) return fail(error, kBadConfiguration);
-  return run(config);
+  StatusOr<Config> config =
+      config_file.empty() ? standalone_config(data_dir, mount_point) : load_config(config_file);
+  if (!config.ok()) return fail(config.why(), kBadConfiguration);
+  if (!mount_point.empty()) config->mount.point = mount_point;
+  config->host.replica.readdress = readdress;
+  if (client_option->count() > 0) config->wire.port = client_port;
+  return run(*config);
 }
 
 }  // namespace

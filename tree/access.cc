@@ -137,7 +137,7 @@ bool may_make(const AclList& acl, const AclList& directory, const Identities& id
   std::optional<PosixEntry> posix = find_posix(acl);
   if (!posix || is_superuser(identities)) return true;
   std::optional<User> user = user_of(identities);
-  if (!user || posix->uid != user->uid) return false;
+  if (!user || posix->uid != user->uid || posix->inode != 0) return false;
   if (has_group(*user, posix->gid)) return true;
   // The group of a setgid directory goes to what is made in it, and the bit to directories.
   std::optional<PosixEntry> parent = find_posix(directory);
@@ -155,7 +155,9 @@ bool may_change(const AclList& before, const AclList& after, const Identities& i
   if (*wanted == *old) return true;
   std::optional<User> user = user_of(identities);
   if (!user || user->uid != old->uid) return false;
-  if (wanted->uid != old->uid || wanted->kind != old->kind) return false;
+  if (wanted->uid != old->uid || wanted->kind != old->kind || wanted->inode != old->inode) {
+    return false;
+  }
   if (has_group(*user, wanted->gid)) return true;
   bool keeps_setgid = (wanted->mode & kSetgid) == 0 || wanted->mode == old->mode;
   return wanted->gid == old->gid && keeps_setgid;

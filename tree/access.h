@@ -47,8 +47,8 @@ bool may_search(const AclList& directory, const Identities& identities);
 bool may_remove(const AclList& directory, const AclList& acl, const Identities& identities);
 
 // Whether the posix entry of a new znode's ACL, or of one that replaces `before`, is for this
-// client to give: as mknod(2), chown(2) and chmod(2) would let a user. Others may keep what is
-// there.
+// client to give: as mknod(2), chown(2) and chmod(2) would let a user. An inode number is nobody's
+// to give. Others may keep what is there.
 bool may_make(const AclList& acl, const AclList& directory, const Identities& identities);
 bool may_change(const AclList& before, const AclList& after, const Identities& identities);
 

@@ -8,6 +8,8 @@ namespace {
 
 constexpr std::string_view kPrefix = "zabfs-posix,";
 constexpr std::string_view kSuffix = ":x";
+constexpr uint64_t kRootInode = 1;
+constexpr uint64_t kMaxInode = INT64_MAX;
 constexpr int32_t kWorldWrite = kPermWrite | kPermCreate | kPermDelete;
 
 bool is_posix(const Acl& entry) {
@@ -64,14 +66,20 @@ std::optional<PosixEntry> parse(std::string_view id) {
       !take_number(id, ',', 10, posix.gid)) {
     return std::nullopt;
   }
-  if (!id.empty()) {
+  if (!id.empty() && id[0] != 'i') {
     Time time;
     if (!take_number(id, '.', 10, time.seconds) || !take_number(id, '@', 10, time.nanoseconds) ||
-        !take_number(id, ',', 10, posix.mtime_version) || !id.empty() || time.nanoseconds < 0 ||
+        !take_number(id, ',', 10, posix.mtime_version) || time.nanoseconds < 0 ||
         time.nanoseconds > 999'999'999) {
       return std::nullopt;
     }
     posix.mtime = time;
+  }
+  if (!id.empty()) {
+    bool is_inode = id[0] == 'i';
+    id.remove_prefix(1);
+    if (!is_inode || !take_number(id, ',', 10, posix.inode) || !id.empty()) return std::nullopt;
+    if (posix.inode == 0 || posix.inode > kMaxInode) return std::nullopt;
   }
   if (!is_valid(posix)) return std::nullopt;
   return posix;
@@ -94,11 +102,20 @@ Acl entry_of(const PosixEntry& posix) {
           std::string(9 - nanoseconds.size(), '0') + nanoseconds + "@" +
           std::to_string(posix.mtime_version);
   }
+  if (posix.inode != 0) id += ",i" + std::to_string(posix.inode);
   id += kSuffix;
   return Acl{0, {"digest", id}};
 }
 
 }  // namespace
+
+uint64_t inode_number(Zxid czxid, std::string_view path) {
+  if (path == "/") return kRootInode;
+  uint64_t hash = 0xcbf29ce484222325 ^ static_cast<uint64_t>(czxid.value);
+  for (char c : path) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  hash ^= hash >> 32;
+  return std::max(hash & kMaxInode, kRootInode + 1);
+}
 
 bool is_valid(const PosixEntry& posix) {
   return posix.mode <= kModeBits && posix.uid != kNoId && posix.gid != kNoId;

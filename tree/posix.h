@@ -1,8 +1,9 @@
 // The posix ACL entry: how a mount's kinds, modes, owners and times travel in a znode's ACL.
 //
-//   scheme digest, no permissions, id  zabfs-posix,KIND,MODE,UID,GID[,MTIME@VERSION]:x
+//   scheme digest, no permissions, id  zabfs-posix,KIND,MODE,UID,GID[,MTIME@VERSION][,iINODE]:x
 //   KIND f, d or l; MODE octal without others' r and w, which the world entry says;
-//   MTIME seconds.nanoseconds, valid while the znode's version is VERSION.
+//   MTIME seconds.nanoseconds, valid while the znode's version is VERSION;
+//   INODE its inode number. It is there once the file was renamed, since it goes along.
 //
 // Java stores the entry and grants nothing by it: no password hashes to it. DESIGN.md section 1.
 #pragma once
@@ -11,8 +12,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "tree/acl.h"
+#include "tree/types.h"
 
 namespace zabfs::tree {
 
@@ -31,6 +34,7 @@ struct PosixEntry {
   uint32_t gid = 0;
   std::optional<Time> mtime;
   int32_t mtime_version = 0;
+  uint64_t inode = 0;  // 0: that of its znode (`inode_number`)
   bool operator==(const PosixEntry&) const = default;
 };
 
@@ -40,6 +44,8 @@ inline constexpr size_t kMaxTargetBytes = 4'095;  // of a symlink
 inline constexpr uint32_t kOthersRead = 04;
 inline constexpr uint32_t kOthersWrite = 02;
 
+// The number of a znode that was not renamed: of (czxid, path), so that all nodes have the same.
+uint64_t inode_number(Zxid czxid, std::string_view path);
 // The r and w bits of others that an ACL's world entry stands for.
 uint32_t world_mode(const AclList& acl);
 // The posix entry with its mode completed by the world entry; nullopt if there is none, or one that

@@ -102,7 +102,7 @@ class Preparer {
   Error copy_subtree(std::string_view from, std::string_view to, MultiTxn& multi, size_t& size);
   Error delete_subtree(std::string_view top, MultiTxn& multi, size_t& size);
   void settle_kind(std::string_view path, std::optional<Record>& record);
-  AclList moved_acl(const Record& record, int32_t new_version) const;
+  AclList moved_acl(std::string_view from, const Record& record, int32_t new_version) const;
 
   Error prepare_attach(const Request& request, Txn& txn);
   // As it will be once all that is outstanding is applied.

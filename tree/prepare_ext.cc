@@ -161,14 +161,17 @@ Error Preparer::delete_subtree(std::string_view top, MultiTxn& multi, size_t& si
   return Error::kOk;
 }
 
-// The ACL a moved znode gets: its own, with the times it shows pinned to the version it will have.
-AclList Preparer::moved_acl(const Record& record, int32_t new_version) const {
+// The ACL a moved znode gets: its own, with the times it shows pinned to the version it will have,
+// and with its inode number.
+AclList Preparer::moved_acl(std::string_view from, const Record& record,
+                            int32_t new_version) const {
   std::optional<PosixEntry> posix = find_posix(*record.acl);
   if (!posix) return *record.acl;
   if (!posix->mtime || posix->mtime_version != record.stat.version) {
     posix->mtime = shown_mtime(record.stat);
   }
   posix->mtime_version = new_version;
+  if (posix->inode == 0) posix->inode = inode_number(record.stat.czxid, from);
   return with_posix(*record.acl, *posix);
 }
 
@@ -177,7 +180,7 @@ Error Preparer::copy_subtree(std::string_view from, std::string_view to, MultiTx
   Record record = *outstanding_.find(from);
   if (is_ephemeral(record)) return Error::kBusy;
   std::vector<std::string> names = outstanding_.children(from);
-  AclList acl = moved_acl(record, 0);
+  AclList acl = moved_acl(from, record, 0);
   size += to.size() + record.data.size() + encode_acl(acl).size() + 64;
   if (size > kMaxMovedBytes) return Error::kTooLarge;
   OpCode type = OpCode::kCreate;
@@ -233,11 +236,11 @@ Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
   return Error::kOk;
 }
 
-// The target keeps its identity (czxid) and takes the source's data, mode, owner and times. The ACL
-// goes first: the new data is never readable under the old mode.
+// The target keeps its czxid, and takes the source's data, mode, owner, times and inode number. The
+// ACL goes first: the new data is never readable under the old mode.
 Error Preparer::rename_over_file(const ExtRename& ext, Record source, Record target, Txn& txn) {
   std::string_view to = keep(ext.to);
-  AclList acl = moved_acl(source, target.stat.version + 1);
+  AclList acl = moved_acl(ext.from, source, target.stat.version + 1);
   if (acl != *target.acl) {
     emit_first(make_set_acl(to, target, std::move(acl)));
     target = *outstanding_.find(to);

@@ -8,10 +8,11 @@
 //   if (!status.ok()) return status;             // passes it on
 //   return Status::failed("myid: not a number");  // names the file, and what to do if it helps
 //
-// StatusOr is the same with a value on success:
-//   StatusOr<Ensemble> read = parse(text);
-//   if (!read.ok()) return read.status();
-//   use(read.value());
+// What has a value to give returns a StatusOr of it:
+//
+//   StatusOr<Config> config = load_config(file);
+//   if (!config.ok()) return config.status();
+//   run(*config);
 #pragma once
 
 #include <optional>
@@ -38,18 +39,21 @@ class [[nodiscard]] Status {
   std::string why_;
 };
 
+// A value, or why there is none. Without a value nothing but `ok`, `why` and `status` is called.
 template <class T>
 class [[nodiscard]] StatusOr {
  public:
-  StatusOr(T value) : value_(std::move(value)) {}            // a value is a success
-  StatusOr(Status failure) : status_(std::move(failure)) {}  // `failure` is not ok
+  StatusOr(T value) : value_(std::move(value)) {}          // NOLINT: implicit on purpose
+  StatusOr(Status failed) : status_(std::move(failed)) {}  // NOLINT: implicit on purpose
 
   bool ok() const { return value_.has_value(); }
   const Status& status() const { return status_; }
+  // Empty if there is a value.
   const std::string& why() const { return status_.why(); }
-  // Only if ok.
-  T& value() { return *value_; }
-  const T& value() const { return *value_; }
+  T& operator*() { return *value_; }
+  const T& operator*() const { return *value_; }
+  T* operator->() { return &*value_; }
+  const T* operator->() const { return &*value_; }
 
  private:
   std::optional<T> value_;

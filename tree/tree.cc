@@ -17,10 +17,10 @@ constexpr uint64_t kTtlTag = 0xFF00000000000000;
 Bytes to_bytes(std::optional<std::string_view> data) { return data ? Bytes(*data) : Bytes(); }
 
 void append_change(std::vector<Change>* changes, ChangeType type, std::string_view path, Zxid zxid,
-                   const ZNode& node, AclTable::Number parent_acl) {
+                   const ZNode& node, AclTable::Number parent_acl, Bytes before = {}) {
   if (changes == nullptr) return;
-  changes->push_back(
-      Change{type, std::string(path), zxid, node.acl, parent_acl, node.stat.version});
+  changes->push_back(Change{type, std::string(path), zxid, node.acl, parent_acl, node.stat.version,
+                            std::move(before)});
 }
 
 }  // namespace
@@ -362,7 +362,8 @@ Error Tree::apply_delete(const TxnHeader& header, std::string_view path,
   NodeId id = parent.children.find(base_name(path), name_of());
   if (id == kNoNodeId) return Error::kNoNode;
   before_change(id);
-  append_change(changes, ChangeType::kDeleted, path, header.zxid, node(id), parent.acl);
+  append_change(changes, ChangeType::kDeleted, path, header.zxid, node(id), parent.acl,
+                node(id).data);
   auto bytes = static_cast<int64_t>(node(id).data.size());
   detach(id);
   note_quota_znode(path, false);
@@ -379,7 +380,7 @@ Error Tree::apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOut
   take_off_digest(id);
   auto old_bytes = static_cast<int64_t>(subject.data.size());
   data_bytes_ -= subject.data.size();
-  subject.data = to_bytes(txn.data);
+  Bytes before = std::exchange(subject.data, to_bytes(txn.data));
   data_bytes_ += subject.data.size();
   add_usage(txn.path, 0, static_cast<int64_t>(subject.data.size()) - old_bytes);
   subject.stat.mzxid = header.zxid;
@@ -387,7 +388,8 @@ Error Tree::apply_set_data(const TxnHeader& header, const SetDataTxn& txn, OpOut
   subject.stat.version = txn.version;
   put_on_digest(id, txn.path);
   outcome.stat = stat_of(subject);
-  append_change(changes, ChangeType::kDataChanged, txn.path, header.zxid, subject, 0);
+  append_change(changes, ChangeType::kDataChanged, txn.path, header.zxid, subject, 0,
+                std::move(before));
   return Error::kOk;
 }
 

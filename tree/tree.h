@@ -34,6 +34,7 @@ struct Change {
   // last, and by its parent's.
   AclTable::Number acl = 0, parent_acl = 0;
   int32_t version = 0;  // of its data, of a deleted one its last
+  Bytes before{};       // its data before, if that was deleted or changed
 };
 
 // What a txn came to: for the client that asked, and for the checks of the simulator.

@@ -1,14 +1,12 @@
 #include "fsd/admin/commands.h"
 
 #include <fmt/format.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include <boost/json/array.hpp>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <variant>
+#include <vector>
 
 #include "consensus/replica.h"
 
@@ -18,7 +16,6 @@ namespace json = boost::json;
 using consensus::Member;
 using wire::ConnectionFact;
 using wire::ConnectionFacts;
-using wire::NamedFact;
 using wire::ServerFacts;
 using wire::WireServer;
 
@@ -30,30 +27,21 @@ std::string hex(tree::SessionId session) {
   return fmt::format("0x{:x}", static_cast<uint64_t>(session.value));
 }
 
-json::value json_of(const wire::FactValue& value) {
+json::value json_of(const FactValue& value) {
   return std::visit([](const auto& of) { return json::value(of); }, value);
 }
 
-json::object server_stats(const ServerFacts& facts) {
-  return {{"packets_sent", facts.sent},
-          {"packets_received", facts.received},
-          {"data_dir_size", facts.snapshot_bytes},
-          {"log_dir_size", facts.log_bytes},
-          {"server_state", facts.state},
-          {"last_processed_zxid", facts.zxid.value},
-          {"outstanding_requests", facts.outstanding},
-          {"avg_latency", facts.latency_ms_avg},
-          {"max_latency", facts.latency_ms_max},
-          {"min_latency", facts.latency_ms_min},
-          {"num_alive_client_connections", facts.connections},
-          {"uptime", facts.uptime_ms}};
+json::object json_of(const std::vector<NamedFact>& facts) {
+  json::object object;
+  for (const NamedFact& fact : facts) object[fact.name] = json_of(fact.value);
+  return object;
 }
 
 json::object srvr(WireServer& server) {
   ServerFacts facts = server.facts();
   return {{"version", wire::kServerVersion},
           {"read_only", !facts.serving},
-          {"server_stats", server_stats(facts)},
+          {"server_stats", json_of(wire::server_stats(facts))},
           {"node_count", facts.znodes}};
 }
 
@@ -84,12 +72,10 @@ json::object connections(WireServer& server) {
 
 json::object monitor(WireServer& server) {
   ServerFacts facts = server.facts();
-  json::object answer;
-  for (const NamedFact& fact : monitored_facts(facts)) answer[fact.name] = json_of(fact.value);
-  for (const NamedFact& fact : monitored_leader_facts(facts)) {
-    answer[fact.name] = json_of(fact.value);
-  }
-  return answer;
+  std::vector<NamedFact> all = monitored_facts(facts);
+  std::vector<NamedFact> of_leader = monitored_leader_facts(facts);
+  all.insert(all.end(), of_leader.begin(), of_leader.end());
+  return json_of(all);
 }
 
 // `clientPort=2181` as "client_port" : 2181.
@@ -115,18 +101,7 @@ json::object configuration(WireServer& server) {
   return answer;
 }
 
-json::object environment(WireServer&) {
-  utsname name = {};
-  ::uname(&name);
-  char host[256] = {};
-  ::gethostname(host, sizeof(host) - 1);
-  return {{"zookeeper.version", wire::kServerVersion},
-          {"host.name", host},
-          {"os.name", name.sysname},
-          {"os.arch", name.machine},
-          {"os.version", name.release},
-          {"user.dir", std::filesystem::current_path().string()}};
-}
+json::object environment(WireServer&) { return json_of(wire::environment_facts()); }
 
 json::object leader(WireServer& server) {
   const consensus::Replica& replica = server.replica();

@@ -53,13 +53,14 @@ AdminServer::AdminServer(consensus::Service& service, wire::WireServer& clients,
 
 AdminServer::~AdminServer() { stop(); }
 
-std::string AdminServer::listen() {
+Status AdminServer::listen() {
   if (config_.accepts_tls || config_.only_tls) {
     tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
-    if (std::string problem = tls_->load(); !problem.empty()) return problem;
+    if (std::string why = tls_->load(); !why.empty()) return Status::failed(std::move(why));
   }
-  return consensus::listen_on(acceptor_, io_, config_.address, *config_.port, kBacklog,
-                              "admin port");
+  std::string why =
+      consensus::listen_on(acceptor_, io_, config_.address, *config_.port, kBacklog, "admin port");
+  return why.empty() ? Status() : Status::failed(std::move(why));
 }
 
 void AdminServer::start() {

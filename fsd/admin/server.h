@@ -16,6 +16,7 @@
 #include "consensus/service.h"
 #include "fsd/admin/config.h"
 #include "fsd/wire/server.h"
+#include "tree/status.h"
 
 namespace zabfs::fsd::admin {
 
@@ -24,8 +25,8 @@ class AdminServer {
   AdminServer(consensus::Service& service, wire::WireServer& clients, AdminConfig config);
   ~AdminServer();
 
-  // Binds. An empty string, or what is wrong.
-  std::string listen();
+  // Binds.
+  Status listen();
   void start();
   void stop();
 

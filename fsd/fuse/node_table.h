@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -24,6 +23,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "fsd/view/control.h"
 #include "tree/posix.h"
 #include "tree/types.h"
@@ -70,6 +70,8 @@ class NodeTable {
                              const std::string& name);
   // The node that the kernel holds for a path now; 0 if it holds none.
   KernelNode held(const std::string& path) const;
+  // The same, with those that were set aside.
+  std::vector<KernelNode> all_held(const std::string& path) const;
   // What it is held as, the root aside.
   std::optional<tree::Kind> held_kind(const std::string& path) const;
   // For a name that is gone: the node it had, if the kernel still holds that, else a new one that
@@ -96,12 +98,15 @@ class NodeTable {
   void end_change();
   // The znode at `path` is about to be no more, and looks like this.
   void note_last(const std::string& path, const struct stat& last);
+  // Of a node that is gone.
+  void change_last(KernelNode id, const std::function<void(struct stat&)>& change);
   // The znode at `path` is no more, or of another kind; its node is gone.
   void drop(const std::string& path);
   // The node stands for its znode, as before, but the name is given out with another from here on.
   void set_aside(KernelNode id);
   void note_retyped(const std::string& directory, tree::Zxid when);
-  // The znode was renamed: nodes at and below `from` now stand for `to`.
+  // The znode was renamed: nodes at and below `from` now stand for `to`. Those that stood for it
+  // before are gone.
   void rename(const std::string& from, const std::string& to);
   // After a rename: what nodes at and below `top` stand for now. `czxid_of` gives a path's.
   void refresh_identities(const std::string& top,
@@ -114,24 +119,25 @@ class NodeTable {
   };
   static std::string control_key(const std::string& directory, Control control,
                                  const std::string& name);
-  void unlink(Entry& entry);
-  void drop_aliases(const std::string& path);
-  KernelNode add(Node node, const std::string& key);
-  bool is_stable_locked(const std::string& path) const;
+  void unlink(Entry& entry) REQUIRES(mutex_);
+  void drop_locked(const std::string& path) REQUIRES(mutex_);
+  void drop_aliases(const std::string& path) REQUIRES(mutex_);
+  KernelNode add(Node node, const std::string& key) REQUIRES(mutex_);
+  bool is_stable_locked(const std::string& path) const REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;  // guards all below; no lock is taken under it
-  std::unordered_map<KernelNode, std::unique_ptr<Entry>> entries_;
-  std::unordered_map<std::string, KernelNode> by_path_;  // live znodes
-  // Nodes of a target that was renamed over: they stand for what has its name now.
-  std::unordered_map<std::string, std::vector<KernelNode>> aliases_;
-  std::unordered_map<std::string, KernelNode> by_control_;
-  std::unordered_set<std::string> absent_;
-  std::unordered_set<std::string> asked_once_;
-  std::unordered_set<std::string> changing_;
-  bool all_changing_ = false;
-  bool forget_names_ = false;  // absences were dropped to bound their number
-  std::unordered_map<std::string, int> dirty_;
-  KernelNode next_ = kRootNode + 1;
+  mutable Mutex mutex_;
+  std::unordered_map<KernelNode, std::unique_ptr<Entry>> entries_ GUARDED_BY(mutex_);
+  std::unordered_map<std::string, KernelNode> by_path_ GUARDED_BY(mutex_);  // live znodes
+  // Nodes that were set aside: they stand for what has that name.
+  std::unordered_map<std::string, std::vector<KernelNode>> aliases_ GUARDED_BY(mutex_);
+  std::unordered_map<std::string, KernelNode> by_control_ GUARDED_BY(mutex_);
+  std::unordered_set<std::string> absent_ GUARDED_BY(mutex_);
+  std::unordered_set<std::string> asked_once_ GUARDED_BY(mutex_);
+  std::unordered_set<std::string> changing_ GUARDED_BY(mutex_);
+  bool all_changing_ GUARDED_BY(mutex_) = false;
+  bool forget_names_ GUARDED_BY(mutex_) = false;  // absences were dropped to bound their number
+  std::unordered_map<std::string, int> dirty_ GUARDED_BY(mutex_);
+  KernelNode next_ GUARDED_BY(mutex_) = kRootNode + 1;
 };
 
 }  // namespace zabfs::fsd

@@ -10,11 +10,12 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "fsd/fuse/node_table.h"
+#include "fsd/fuse/orphan.h"
 #include "fsd/fuse/write_buffer.h"
 #include "tree/bytes.h"
 #include "tree/types.h"
@@ -28,10 +29,10 @@ struct OpenFile {
   bool writable = false;
 
   // Reading: the version this pass over the file sees.
-  std::mutex shown_mutex;  // guards shown and end_told
-  tree::Bytes shown;
-  bool end_told = false;  // the last read found the end
-  bool cached = false;    // it reads through the page cache, which decides what it sees
+  Mutex shown_mutex;
+  tree::Bytes shown GUARDED_BY(shown_mutex);
+  bool end_told GUARDED_BY(shown_mutex) = false;  // the last read found the end
+  bool cached = false;  // it reads through the page cache, which decides what it sees
   // The version of which it was told the end while there was another one. On the page cache's lane.
   tree::Zxid end_seen;
 
@@ -47,6 +48,8 @@ struct OpenFile {
   std::string release_noted;
   bool marked_dirty = false;  // counted in the node table, under `dirty_path`
   std::string dirty_path;
+  // Its contents, once it has no name any more; null before. Shared with the node's other handles.
+  std::atomic<std::shared_ptr<Orphan>> orphan;
   std::atomic<bool> lost{false};  // a lock taken through it was lost with its session
 
   std::vector<std::function<void(int)>> after_commit;  // with the result of the one under way

@@ -95,7 +95,9 @@ class AclHandle : public Handle {
     if (!acl) return done(EINVAL);
     // Kind, owner and the owner's mode stay unless they are written, too; others' bits are the
     // world entry's.
+    std::optional<tree::PosixEntry> old = tree::find_posix(room_.tree().acl_of(*node));
     tree::PosixEntry posix = posix_of(room_.view(*node, directory()));
+    if (old) posix.inode = old->inode;
     if (!tree::is_valid_posix(*acl)) return done(EINVAL);
     if (std::optional<tree::PosixEntry> named = tree::find_posix(*acl)) {
       if (!may_become(posix, *acl)) return done(EPERM);
@@ -104,8 +106,7 @@ class AclHandle : public Handle {
       posix.mode =
           (posix.mode & ~(tree::kOthersRead | tree::kOthersWrite)) | tree::world_mode(*acl);
     }
-    bool had_posix = tree::find_posix(room_.tree().acl_of(*node)).has_value();
-    if (had_posix || tree::find_posix(*acl)) *acl = tree::with_posix(*acl, posix);
+    if (old || tree::find_posix(*acl)) *acl = tree::with_posix(*acl, posix);
     int32_t version = adds ? node->stat.aversion : base_version_;
     room_.writer().commit(
         OpCode::kSetAcl, tree::set_acl_body(directory(), *acl, version),

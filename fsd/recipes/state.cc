@@ -1,11 +1,9 @@
 // What the mount root's room tells of the node: `cluster`, `health`, `metrics`.
 #include <fmt/format.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 
+#include "fsd/facts/node.h"
 #include "fsd/recipes/handles.h"
 
 namespace zabfs::fsd {
@@ -69,54 +67,13 @@ std::string health_text(Room& room) {
   return text + notes_of(replica);
 }
 
-namespace {
-
-uint64_t resident_bytes() {
-  std::ifstream in("/proc/self/statm");
-  uint64_t total = 0, resident = 0;
-  in >> total >> resident;
-  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-double cpu_seconds() {
-  rusage usage = {};
-  ::getrusage(RUSAGE_SELF, &usage);
-  auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-}  // namespace
-
-// In the text format that Prometheus reads.
 std::string metrics_text(Room& room) {
   const consensus::Replica& replica = room.service().replica();
-  const consensus::Zab& zab = replica.zab();
-  const tree::Tree& tree = replica.tree();
-  std::string text;
-  auto add = [&text](std::string_view name, std::string_view type, std::string_view help,
-                     auto value) {
-    text += fmt::format("# HELP zabfs_{} {}\n# TYPE zabfs_{} {}\nzabfs_{} {}\n", name, help, name,
-                        type, name, value);
-  };
-  bool serving = replica.is_serving();
-  add("quorum", "gauge", "1 if this node serves with a quorum", serving ? 1 : 0);
-  add("leader", "gauge", "1 if this node leads",
-      serving && zab.role() == consensus::Role::kLeading ? 1 : 0);
-  add("epoch", "gauge", "The epoch this node is in", zab.epoch());
-  add("zxid", "counter", "The last transaction applied", tree.last_zxid().value);
-  add("znodes", "gauge", "Znodes in the tree", tree.node_count());
-  add("sessions", "gauge", "Sessions of the ensemble", tree.sessions().size());
-  add("requests_pending", "gauge", "Writes of this node under way", replica.pending_count());
-  add("synced_voters", "gauge", "Voters that the leader has with it, itself included",
-      replica.synced_voter_count());
-  add("disk_full", "gauge", "1 if the disk of the log is full", replica.is_disk_full() ? 1 : 0);
-  add("resident_memory_bytes", "gauge", "Memory of this process", resident_bytes());
-  add("cpu_seconds_total", "counter", "CPU time of this process", cpu_seconds());
+  std::string text = prometheus_text(node_metrics(node_facts(replica), process_facts()));
   std::string handles = room.handles_text(Caller{});
-  add("handles", "gauge", "Locks, ephemerals, watches and the like held through this mount",
-      std::count(handles.begin(), handles.end(), '\n'));
+  text += prometheus_text(
+      {{"handles", "gauge", "Locks, ephemerals, watches and the like held through this mount",
+        int64_t{std::count(handles.begin(), handles.end(), '\n')}}});
   text += "# HELP zabfs_member_zxid What a member has\n# TYPE zabfs_member_zxid gauge\n";
   for (const consensus::MemberStatus& status : replica.member_status()) {
     text +=

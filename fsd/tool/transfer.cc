@@ -23,6 +23,7 @@
 
 #include "fsd/beneath.h"
 #include "fsd/tool/tool.h"
+#include "tree/status.h"
 
 namespace zabfs::tool {
 
@@ -123,6 +124,9 @@ void remove_temporary(const std::string& inner) {
   fs::remove_all(fs::path(inner).parent_path(), error);
 }
 
+// "FILE: why", from errno.
+Status failed(const std::string& file) { return Status::failed(error_of(file)); }
+
 // ---- export
 
 class Export {
@@ -130,17 +134,16 @@ class Export {
   Export(std::string source, std::string target)
       : source_name_(std::move(source)), target_name_(std::move(target)) {}
 
-  // An empty string, or what is wrong.
-  std::string run() {
+  Status run() {
     source_ = Descriptor(::open(source_name_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!source_) return error_of(source_name_);
+    if (!source_) return failed(source_name_);
     target_ = Descriptor(::open(target_name_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!target_) return error_of(target_name_);
+    if (!target_) return failed(target_name_);
     watch_ = open_beneath(source_.get(), "@/watch-all", O_RDONLY | O_NONBLOCK);
-    if (!watch_ || next().empty()) return error_of(join(source_name_, "@/watch-all"));
-    if (!copy(".")) return error_;
+    if (!watch_ || next().empty()) return failed(join(source_name_, "@/watch-all"));
+    if (!copy(".")) return Status::failed(error_);
     for (int round = 0; round < kMaxRounds; ++round) {
-      if (::fsync(source_.get()) != 0) return error_of(source_name_);  // a barrier
+      if (::fsync(source_.get()) != 0) return failed(source_name_);  // a barrier
       std::set<std::string> changed;
       for (std::string line = next(); !line.empty(); line = next()) {
         std::istringstream fields(line);
@@ -149,13 +152,13 @@ class Export {
         std::getline(fields >> std::ws, name);
         changed.insert(type == "resync" ? "." : name);
       }
-      if (errno != EAGAIN) return error_of(source_name_);
+      if (errno != EAGAIN) return failed(source_name_);
       if (changed.empty()) return finish();
       for (const std::string& name : changed) {
-        if (!again(name)) return error_;
+        if (!again(name)) return Status::failed(error_);
       }
     }
-    return fmt::format("{} changes faster than it can be copied", source_name_);
+    return Status::failed(fmt::format("{} changes faster than it can be copied", source_name_));
   }
   const std::string& zxid() const { return zxid_; }
   const Progress& progress() const { return progress_; }
@@ -244,7 +247,7 @@ class Export {
   }
 
   // From the lowest up: with its mode a directory may let nobody in any more.
-  std::string finish() {
+  Status finish() {
     for (auto made = directories_.rbegin(); made != directories_.rend(); ++made) {
       Descriptor directory = open_beneath(target_.get(), made->first.empty() ? "." : made->first,
                                           O_RDONLY | O_DIRECTORY);
@@ -267,11 +270,11 @@ class Import {
   Import(std::string source, std::string target)
       : source_name_(std::move(source)), target_name_(std::move(target)) {}
 
-  std::string run() {
+  Status run() {
     source_ = Descriptor(::open(source_name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!source_) return error_of(source_name_);
+    if (!source_) return failed(source_name_);
     target_ = Descriptor(::open(target_name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!target_) return error_of(target_name_);
+    if (!target_) return failed(target_name_);
     fill(".");
     if (error_.empty()) {
       // Times last: making what is in a directory moves its own.
@@ -280,7 +283,7 @@ class Import {
         if (directory) set_attributes(directory.get(), made->second);
       }
     }
-    return error_;
+    return error_.empty() ? Status() : Status::failed(error_);
   }
   std::string summary() const { return fmt::format("{} commits of files", commits_); }
   const Progress& progress() const { return progress_; }
@@ -419,8 +422,8 @@ int export_tree(const std::string& directory, const std::string& target) {
     if (!is_empty) return fail(fmt::format("{} must be new, or an empty directory", target));
   }
   Export exporting(directory, stage);
-  std::string wrong = exporting.run();
-  int code = wrong.empty() ? 0 : fail(wrong);
+  Status status = exporting.run();
+  int code = status.ok() ? 0 : fail(status.why());
   if (code == 0 && as_tar) {
     code = run_command({"tar", "--format=posix", "-caf", target, "-C", stage, "."});
     if (code != 0) fail(fmt::format("tar exited with {}; {} is not to be used", code, target));
@@ -446,9 +449,9 @@ int import_tree(const std::string& source, const std::string& directory) {
   }
   if (code == 0) {
     Import importing(stage, directory);
-    std::string wrong = importing.run();
+    Status status = importing.run();
     importing.progress().end(importing.summary());
-    if (!wrong.empty()) code = fail(wrong);
+    if (!status.ok()) code = fail(status.why());
   }
   if (as_tar) remove_temporary(stage);
   return code;

@@ -1,6 +1,7 @@
 #include "fsd/view/view.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,8 +16,6 @@ using tree::PosixEntry;
 using tree::Time;
 
 namespace {
-
-constexpr uint64_t kRootInode = 1;
 
 // Milliseconds, and below them a number that differs with every change.
 Time time_with(int64_t ms, int64_t distinct) {
@@ -36,14 +35,6 @@ bool has_world_entry(const tree::AclList& acl) {
 }
 
 }  // namespace
-
-uint64_t inode_number(tree::Zxid czxid, std::string_view path) {
-  if (path == "/") return kRootInode;
-  uint64_t hash = 0xcbf29ce484222325 ^ static_cast<uint64_t>(czxid.value);
-  for (char c : path) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  hash ^= hash >> 32;
-  return std::max<uint64_t>(hash & 0x7fffffffffffffff, kRootInode + 1);
-}
 
 View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view path,
              const ViewOptions& options) {
@@ -68,7 +59,8 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
     view.mode = view.kind == Kind::kDirectory ? 0700 : 0600;
   }
   if (view.kind == Kind::kSymlink) view.mode = 0777;
-  view.ino = inode_number(node.stat.czxid, path);
+  bool was_renamed = posix && posix->inode != 0;
+  view.ino = was_renamed ? posix->inode : tree::inode_number(node.stat.czxid, path);
   view.size = view.kind == Kind::kDirectory ? 0 : node.data.size();
   tree::Zxid changed = std::max(node.stat.mzxid, node.stat.pzxid);
   view.mtime = view.kind == Kind::kDirectory ? time_with(node.stat.mtime_ms, changed.value)
@@ -219,6 +211,27 @@ int to_errno(tree::Error error) {
       return EIO;
   }
   return EIO;
+}
+
+std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat) {
+  auto zxid = [](tree::Zxid value) { return fmt::format("0x{:x}", value.value); };
+  return {{"czxid", zxid(stat.czxid)},
+          {"mzxid", zxid(stat.mzxid)},
+          {"pzxid", zxid(stat.pzxid)},
+          {"ctime", std::to_string(stat.ctime_ms)},
+          {"mtime", std::to_string(stat.mtime_ms)},
+          {"version", std::to_string(stat.version)},
+          {"cversion", std::to_string(stat.cversion)},
+          {"aversion", std::to_string(stat.aversion)},
+          {"ephemeralOwner", std::to_string(stat.ephemeral_owner)},
+          {"dataLength", std::to_string(stat.data_length)},
+          {"numChildren", std::to_string(stat.num_children)}};
+}
+
+std::string stat_text(const tree::Stat& stat) {
+  std::string text;
+  for (const auto& [key, value] : stat_lines(stat)) text += key + " " + value + "\n";
+  return text;
 }
 
 }  // namespace zabfs::fsd

@@ -9,7 +9,6 @@
 #include <boost/asio/strand.hpp>
 #include <memory>
 #include <utility>
-#include <variant>
 
 #include "consensus/tcp_listen.h"
 #include "fsd/wire/auth.h"
@@ -28,30 +27,30 @@ Acceptors::Acceptors(asio::io_context& io, const WireConfig& config, Arrived arr
       secure_(io),
       local_(io) {}
 
-std::string Acceptors::listen() {
-  std::string problem;
+Status Acceptors::listen() {
   if (config_.port) {
-    problem = consensus::listen_on(open_.acceptor, io_, config_.address, *config_.port,
-                                   config_.backlog, "client port");
+    std::string why = consensus::listen_on(open_.acceptor, io_, config_.address, *config_.port,
+                                           config_.backlog, "client port");
+    if (!why.empty()) return Status::failed(std::move(why));
   }
-  if (problem.empty() && config_.secure_port) {
+  if (config_.secure_port) {
     tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
-    problem = tls_->load();
-    if (!problem.empty()) return problem;
-    problem = consensus::listen_on(secure_.acceptor, io_, config_.secure_address,
-                                   *config_.secure_port, config_.backlog, "secure client port");
+    if (std::string why = tls_->load(); !why.empty()) return Status::failed(std::move(why));
+    std::string why =
+        consensus::listen_on(secure_.acceptor, io_, config_.secure_address, *config_.secure_port,
+                             config_.backlog, "secure client port");
+    if (!why.empty()) return Status::failed(std::move(why));
   }
-  if (problem.empty() && !config_.unix_socket.empty()) problem = listen_locally();
-  return problem;
+  return config_.unix_socket.empty() ? Status() : listen_locally();
 }
 
 // The file is for everybody to connect to: what a user may is the ACLs' to say.
-std::string Acceptors::listen_locally() {
+Status Acceptors::listen_locally() {
   const std::string& path = config_.unix_socket;
   Local::acceptor& acceptor = local_.acceptor;
   error_code error;
   if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-    return fmt::format("zabfs.clientSocket: {} is too long for a socket", path);
+    return Status::failed(fmt::format("zabfs.clientSocket: {} is too long for a socket", path));
   }
   acceptor.open(Local(), error);
   // The mode goes with the bind: by then the path may be another file's.
@@ -70,7 +69,8 @@ std::string Acceptors::listen_locally() {
   ::umask(umask);
   if (!error) acceptor.listen(config_.backlog, error);
   if (error) {
-    return fmt::format("can't listen on {} (zabfs.clientSocket): {}", path, error.message());
+    return Status::failed(
+        fmt::format("can't listen on {} (zabfs.clientSocket): {}", path, error.message()));
   }
   return {};
 }
@@ -124,13 +124,14 @@ Visitor Acceptors::visitor_of(const Door<tcp>& door, tcp::socket& socket) const 
 }
 
 Visitor Acceptors::visitor_of(const Door<Local>&, Local::socket& socket) const {
-  std::variant<tree::Identities, std::string> peer = identities_of_peer(socket.native_handle());
-  if (auto* why = std::get_if<std::string>(&peer)) {
-    warn_(fmt::format("client port: refused a connection to the Unix-domain socket: {}", *why));
+  StatusOr<tree::Identities> peer = identities_of_peer(socket.native_handle());
+  if (!peer.ok()) {
+    warn_(
+        fmt::format("client port: refused a connection to the Unix-domain socket: {}", peer.why()));
     return {};
   }
-  auto& identities = std::get<tree::Identities>(peer);
-  return {"uid " + identities[0].id, 0, false, std::move(identities)};
+  std::string name = "uid " + peer->front().id;
+  return {std::move(name), 0, false, std::move(*peer)};
 }
 
 }  // namespace zabfs::fsd::wire

@@ -22,6 +22,7 @@
 #include "consensus/tls.h"
 #include "fsd/wire/config.h"
 #include "fsd/wire/connection.h"
+#include "tree/status.h"
 
 namespace zabfs::fsd::wire {
 
@@ -32,8 +33,8 @@ class Acceptors {
 
   Acceptors(boost::asio::io_context& io, const WireConfig& config, Arrived arrived, Warn warn);
 
-  // Binds. An empty string, or what is wrong.
-  std::string listen();
+  // Binds.
+  Status listen();
   void start();
   // The io context has stopped.
   void stop();
@@ -56,7 +57,7 @@ class Acceptors {
   void accept(Door<Protocol>& door);
   Visitor visitor_of(const Door<tcp>& door, tcp::socket& socket) const;
   Visitor visitor_of(const Door<Local>& door, Local::socket& socket) const;
-  std::string listen_locally();
+  Status listen_locally();
 
   boost::asio::io_context& io_;
   const WireConfig& config_;

@@ -103,21 +103,25 @@ std::optional<std::vector<uint32_t>> peer_groups(int fd) {
 
 }  // namespace
 
-std::variant<tree::Identities, std::string> identities_of_peer(int fd) {
+StatusOr<tree::Identities> identities_of_peer(int fd) {
   ucred peer = {};
   socklen_t size = sizeof(peer);
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
-    return fmt::format("the kernel does not say whose it is: {}", std::strerror(errno));
+    return Status::failed(
+        fmt::format("the kernel does not say whose it is: {}", std::strerror(errno)));
   }
   if (peer.uid == 0) return tree::Identities{{std::string(tree::kUidScheme), "0"}, {"super", ""}};
   std::optional<std::vector<uint32_t>> groups = peer_groups(fd);
-  if (!groups) return fmt::format("the kernel does not say the groups of uid {}", peer.uid);
+  if (!groups) {
+    return Status::failed(fmt::format("the kernel does not say the groups of uid {}", peer.uid));
+  }
   tree::User user{peer.uid, {peer.gid}};
   user.groups.insert(user.groups.end(), groups->begin(), groups->end());
   tree::Identities identities;
   if (tree::add_identities(identities, tree::identities_of(user))) return identities;
-  return fmt::format("uid {} is in {} groups, which are more than a request can carry", peer.uid,
-                     user.groups.size());
+  return Status::failed(
+      fmt::format("uid {} is in {} groups, which are more than a request can carry", peer.uid,
+                  user.groups.size()));
 }
 
 }  // namespace zabfs::fsd::wire

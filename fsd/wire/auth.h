@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 
 #include "tree/acl.h"
+#include "tree/status.h"
 
 namespace zabfs::fsd::wire {
 
@@ -27,8 +27,8 @@ tree::Identities identities_of_certificate(const std::string& subject, const std
 std::string too_many_identities();
 
 // Who is at the other end of a Unix-domain socket, on the kernel's word: its user first. Root is
-// root here as on the mount. Or why that can't be said.
-std::variant<tree::Identities, std::string> identities_of_peer(int fd);
+// root here as on the mount.
+StatusOr<tree::Identities> identities_of_peer(int fd);
 
 // The passwords of clients' sessions. Whoever shows a session's password is its client, at any
 // server.

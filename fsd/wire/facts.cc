@@ -1,12 +1,11 @@
 #include "fsd/wire/facts.h"
 
-#include <fmt/format.h>
-#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "consensus/replica.h"
@@ -14,7 +13,6 @@
 namespace zabfs::fsd::wire {
 
 namespace fs = std::filesystem;
-using consensus::Role;
 using tree::OpCode;
 
 namespace {
@@ -42,12 +40,6 @@ uint64_t bytes_under(const std::string& directory) {
     if (i->is_regular_file(error)) total += i->file_size(error);
   }
   return total;
-}
-
-size_t open_files() {
-  std::error_code error;
-  auto files = fs::directory_iterator("/proc/self/fd", error);
-  return static_cast<size_t>(std::distance(fs::begin(files), fs::end(files)));
 }
 
 template <class Time>
@@ -81,8 +73,36 @@ std::vector<NamedFact> monitored_facts(const ServerFacts& facts) {
 
 std::vector<NamedFact> monitored_leader_facts(const ServerFacts& facts) {
   if (facts.state != "leader") return {};
-  return {{"learners", uint64_t{facts.synced_followers}},
-          {"synced_followers", uint64_t{facts.synced_followers}}};
+  uint64_t followers = facts.synced_voters - 1;
+  return {{"learners", followers}, {"synced_followers", followers}};
+}
+
+std::vector<NamedFact> server_stats(const ServerFacts& facts) {
+  return {{"packets_sent", facts.sent},
+          {"packets_received", facts.received},
+          {"data_dir_size", facts.snapshot_bytes},
+          {"log_dir_size", facts.log_bytes},
+          {"server_state", facts.state},
+          {"last_processed_zxid", facts.zxid.value},
+          {"outstanding_requests", facts.outstanding},
+          {"avg_latency", facts.latency_ms_avg},
+          {"max_latency", facts.latency_ms_max},
+          {"min_latency", facts.latency_ms_min},
+          {"num_alive_client_connections", uint64_t{facts.connections}},
+          {"uptime", facts.uptime_ms}};
+}
+
+std::vector<NamedFact> environment_facts() {
+  utsname name = {};
+  ::uname(&name);
+  char host[256] = {};
+  ::gethostname(host, sizeof(host) - 1);
+  return {{"zookeeper.version", std::string(kServerVersion)},
+          {"host.name", std::string(host)},
+          {"os.name", std::string(name.sysname)},
+          {"os.arch", std::string(name.machine)},
+          {"os.version", std::string(name.release)},
+          {"user.dir", fs::current_path().string()}};
 }
 
 std::vector<ConnectionFact> session_facts(const ConnectionFacts& facts) {
@@ -100,46 +120,11 @@ std::vector<ConnectionFact> session_facts(const ConnectionFacts& facts) {
           {"maxlat", "max_latency", facts.max_latency_ms}};
 }
 
-std::string text_of(const FactValue& value, bool is_hex) {
-  return std::visit(
-      [is_hex](const auto& of) -> std::string {
-        using Type = std::decay_t<decltype(of)>;
-        if constexpr (std::is_same_v<Type, std::string>) {
-          return of;
-        } else if constexpr (std::is_same_v<Type, double>) {
-          return fmt::format("{:.4f}", of);
-        } else if (is_hex) {
-          return fmt::format("0x{:x}", static_cast<std::make_unsigned_t<Type>>(of));
-        } else {
-          return std::to_string(of);
-        }
-      },
-      value);
-}
-
-std::string Facts::state() const {
-  const consensus::Replica& replica = sources_.service.replica();
-  if (replica.config().is_standalone()) return "standalone";
-  switch (replica.zab().role()) {
-    case Role::kLeading:
-      return "leader";
-    case Role::kObserving:
-      return "observer";
-    case Role::kFollowing:
-    case Role::kLooking:
-    case Role::kSettling:
-      return "follower";
-  }
-  return "follower";
-}
-
 ServerFacts Facts::server() const {
   const consensus::Replica& replica = sources_.service.replica();
   const tree::Tree& tree = replica.tree();
   const ServerStats& stats = sources_.stats;
-  ServerFacts facts;
-  facts.state = state();
-  facts.serving = replica.is_serving();
+  ServerFacts facts{node_facts(replica)};
   facts.received = stats.received;
   facts.sent = stats.sent;
   facts.outstanding = static_cast<int64_t>(sources_.budget.requests());
@@ -149,20 +134,12 @@ ServerFacts Facts::server() const {
     facts.latency_ms_avg = static_cast<double>(stats.latency_ms_sum) / static_cast<double>(count);
   }
   facts.connections = sources_.connections.size();
-  facts.zxid = tree.last_zxid();
-  facts.znodes = tree.node_count();
-  facts.sessions = tree.sessions().size();
   for (const auto& [session, ignored] : tree.sessions()) {
     facts.ephemerals += tree.ephemerals_of(session).size();
   }
   facts.watches = sources_.watches.with([](tree::WatchTables& tables) { return tables.count(); });
-  facts.data_bytes = tree.data_bytes();
-  facts.open_files = open_files();
-  rlimit limit = {};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  facts.max_files = limit.rlim_cur;
-  facts.quorum_size = replica.zab().ensemble().voter_count();
-  if (facts.state == "leader") facts.synced_followers = replica.synced_voter_count() - 1;
+  facts.open_files = open_file_count();
+  facts.max_files = max_file_count();
   facts.uptime_ms = in_ms(Clock::now() - started_);
   facts.snapshot_bytes = bytes_under(sources_.config.data_dir);
   facts.log_bytes = bytes_under(sources_.config.data_log_dir);

@@ -5,10 +5,11 @@
 
 #include <cstdint>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "consensus/service.h"
+#include "fsd/facts/fact.h"
+#include "fsd/facts/node.h"
 #include "fsd/wire/budget.h"
 #include "fsd/wire/config.h"
 #include "fsd/wire/connection_table.h"
@@ -21,20 +22,14 @@ namespace zabfs::fsd::wire {
 // Clients parse a ZooKeeper version here: it says which one this server speaks.
 inline constexpr const char* kServerVersion = "3.8.0-zabfs, built on 2026-11-25 00:00 UTC";
 
-struct ServerFacts {
-  std::string state;  // standalone, leader, follower, observer
-  bool serving = false;
+struct ServerFacts : NodeFacts {
   uint64_t received = 0, sent = 0;
   int64_t outstanding = 0;
   int64_t latency_ms_min = 0, latency_ms_max = 0;
   double latency_ms_avg = 0;
   size_t connections = 0;
-  tree::Zxid zxid;
-  size_t znodes = 0, ephemerals = 0, sessions = 0, watches = 0;
-  size_t data_bytes = 0;
+  size_t ephemerals = 0, watches = 0;
   uint64_t open_files = 0, max_files = 0;
-  size_t quorum_size = 0;
-  size_t synced_followers = 0;  // at the leader
   int64_t uptime_ms = 0;
   uint64_t snapshot_bytes = 0, log_bytes = 0;  // on disk
 };
@@ -54,17 +49,16 @@ struct ConnectionFacts {
   int64_t last_latency_ms = 0, min_latency_ms = 0, avg_latency_ms = 0, max_latency_ms = 0;
 };
 
-// One fact under the name that ZooKeeper gives it. The same facts are told as text by four-letter
-// words and as JSON by the admin port; these lists are what both tell.
-using FactValue = std::variant<int32_t, int64_t, uint64_t, double, std::string>;
-struct NamedFact {
-  const char* name;
-  FactValue value;
-};
+// Each list is told as text by four-letter words and as JSON by the admin port, under the names
+// that ZooKeeper gives there.
 
 // `mntr` (there as zk_NAME) and the admin command `monitor`: of every server, and of a leader.
 std::vector<NamedFact> monitored_facts(const ServerFacts& facts);
 std::vector<NamedFact> monitored_leader_facts(const ServerFacts& facts);
+// `srvr`, `stat` and the admin commands `server_stats` and `stats`.
+std::vector<NamedFact> server_stats(const ServerFacts& facts);
+// `envi` and the admin command `environment`.
+std::vector<NamedFact> environment_facts();
 
 // `cons` has short names, the admin command `connections` long ones.
 struct ConnectionFact {
@@ -75,9 +69,6 @@ struct ConnectionFact {
 };
 // Of a connection that has a session. Empty without one.
 std::vector<ConnectionFact> session_facts(const ConnectionFacts& facts);
-
-// As text: "17", "0.2500", "0x1f".
-std::string text_of(const FactValue& value, bool is_hex = false);
 
 class Facts {
  public:
@@ -96,8 +87,6 @@ class Facts {
   std::vector<ConnectionFacts> connections() const;
 
  private:
-  std::string state() const;
-
   const Sources sources_;
   const Clock::time_point started_ = Clock::now();
 };

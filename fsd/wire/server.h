@@ -53,8 +53,8 @@ class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
   WireServer(consensus::Service& service, WireConfig config);
   ~WireServer() override;
 
-  // Binds. An empty string, or what is wrong.
-  std::string listen() { return acceptors_.listen(); }
+  // Binds.
+  Status listen() { return acceptors_.listen(); }
   void start();
   // Ends the threads; connections are closed. After the host has stopped, or before.
   void stop();

@@ -1,12 +1,12 @@
 #include "fsd/wire/words.h"
 
 #include <fmt/format.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
-#include <filesystem>
+#include <algorithm>
 #include <functional>
 #include <map>
+#include <string_view>
+#include <vector>
 
 #include "consensus/replica.h"
 #include "fsd/wire/server.h"
@@ -19,26 +19,56 @@ constexpr const char* kTraceMask = "306";  // Java's default; nothing is traced 
 
 uint64_t hex(tree::SessionId session) { return static_cast<uint64_t>(session.value); }
 
-std::string srvr(WireServer& server) {
-  ServerFacts facts = server.facts();
-  std::string text = fmt::format(
-      "Zookeeper version: {}\nLatency min/avg/max: {}/{:.4f}/{}\nReceived: {}\nSent: {}\n"
-      "Connections: {}\nOutstanding: {}\nZxid: 0x{:x}\nMode: {}\nNode count: {}\n",
-      kServerVersion, facts.latency_ms_min, facts.latency_ms_avg, facts.latency_ms_max,
-      facts.received, facts.sent, facts.connections, facts.outstanding, facts.zxid.value,
-      facts.state, facts.znodes);
+// A line of `srvr`: what it says there, and the facts of `server_stats` behind it.
+struct StatLine {
+  const char* label;
+  std::vector<std::string_view> names;  // with / between
+  bool is_hex = false;
+};
+
+const std::vector<StatLine>& stat_lines() {
+  static const std::vector<StatLine> kLines = {
+      {"Latency min/avg/max", {"min_latency", "avg_latency", "max_latency"}},
+      {"Received", {"packets_received"}},
+      {"Sent", {"packets_sent"}},
+      {"Connections", {"num_alive_client_connections"}},
+      {"Outstanding", {"outstanding_requests"}},
+      {"Zxid", {"last_processed_zxid"}, true},
+      {"Mode", {"server_state"}}};
+  return kLines;
+}
+
+std::string version_line() { return fmt::format("Zookeeper version: {}\n", kServerVersion); }
+
+// `srvr` behind its version, which `stat` has at another place.
+std::string stat_text(const ServerFacts& facts) {
+  std::vector<NamedFact> stats = server_stats(facts);
+  auto fact_named = [&stats](std::string_view name) {
+    return std::find_if(stats.begin(), stats.end(),
+                        [name](const NamedFact& fact) { return fact.name == name; });
+  };
+  std::string text;
+  for (const StatLine& line : stat_lines()) {
+    std::string values;
+    for (std::string_view name : line.names) {
+      values += (values.empty() ? "" : "/") + text_of(fact_named(name)->value, line.is_hex);
+    }
+    text += fmt::format("{}: {}\n", line.label, values);
+  }
+  text += fmt::format("Node count: {}\n", facts.znodes);
   if (facts.state == "leader") text += "Proposal sizes last/min/max: -1/-1/-1\n";
   return text;
 }
 
+std::string srvr(WireServer& server) { return srvr_text(server.facts()); }
+
 std::string stat(WireServer& server) {
-  std::string text = fmt::format("Zookeeper version: {}\nClients:\n", kServerVersion);
+  std::string text = version_line() + "Clients:\n";
   for (const ConnectionFacts& c : server.connection_facts()) {
     text += fmt::format(" /{}[{}](queued={},recved={},sent={})\n", c.address, c.receives ? 1 : 0,
                         c.queued, c.received, c.sent);
   }
-  std::string rest = srvr(server);
-  return text + "\n" + rest.substr(rest.find('\n') + 1);
+  return text + "\n" + stat_text(server.facts());
 }
 
 std::string cons(WireServer& server) {
@@ -63,15 +93,11 @@ std::string conf(WireServer& server) {
 }
 
 std::string envi(WireServer&) {
-  utsname name = {};
-  ::uname(&name);
-  char host[256] = {};
-  ::gethostname(host, sizeof(host) - 1);
-  return fmt::format(
-      "Environment:\nzookeeper.version={}\nhost.name={}\nos.name={}\nos.arch={}\nos.version={}\n"
-      "user.dir={}\n",
-      kServerVersion, host, name.sysname, name.machine, name.release,
-      std::filesystem::current_path().string());
+  std::string text = "Environment:\n";
+  for (const NamedFact& fact : environment_facts()) {
+    text += fmt::format("{}={}\n", fact.name, text_of(fact.value));
+  }
+  return text;
 }
 
 std::string mntr(WireServer& server) {
@@ -188,6 +214,8 @@ const std::map<std::string, Word>& words() {
 }
 
 }  // namespace
+
+std::string srvr_text(const ServerFacts& facts) { return version_line() + stat_text(facts); }
 
 bool is_word(const std::string& word) { return words().contains(word); }
 

@@ -9,8 +9,11 @@
 namespace zabfs::fsd::wire {
 
 class WireServer;
+struct ServerFacts;
 
 bool is_word(const std::string& word);
 std::string answer_word(WireServer& server, const std::string& word);
+// The answer to `srvr`.
+std::string srvr_text(const ServerFacts& facts);
 
 }  // namespace zabfs::fsd::wire

@@ -133,7 +133,8 @@ class Pages(ClusterTest):
         self.cluster.sync_all()
         with open(here) as f:
             self.assertEqual(f.read(), "new\n")
-        self.assertEqual(os.pread(fd, 100, 0), b"new\n")  # the znode is the same
+        self.assertEqual(os.pread(fd, 100, 0), b"old " * 10)  # it has the file that it opened
+        self.assertEqual(os.fstat(fd).st_nlink, 0)
         self.calm()
         other = self.open(here)
         os.unlink(there)

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "fsd/wire/words.h"
+
 namespace zabfs::fsd::wire {
 namespace {
 
@@ -28,10 +30,67 @@ TEST(Facts, AreWrittenAsZooKeeperWritesThem) {
 TEST(Facts, OnlyALeaderTellsOfItsFollowers) {
   ServerFacts facts;
   facts.state = "follower";
-  facts.synced_followers = 2;
+  facts.synced_voters = 3;
   EXPECT_TRUE(monitored_leader_facts(facts).empty());
   facts.state = "leader";
   EXPECT_EQ(line_of(monitored_leader_facts(facts)), "learners=2 synced_followers=2 ");
+}
+
+// Monitors take it apart by its lines.
+TEST(Facts, SrvrIsWrittenAsZooKeeperWritesIt) {
+  ServerFacts facts;
+  facts.state = "leader";
+  facts.zxid = tree::Zxid{0x10000001f};
+  facts.znodes = 5;
+  facts.received = 3;
+  facts.sent = 4;
+  facts.connections = 2;
+  facts.outstanding = 1;
+  facts.latency_ms_avg = 0.25;
+  facts.latency_ms_max = 7;
+  std::string expected = std::string("Zookeeper version: ") + kServerVersion +
+                         "\nLatency min/avg/max: 0/0.2500/7\nReceived: 3\nSent: 4\n"
+                         "Connections: 2\nOutstanding: 1\nZxid: 0x10000001f\nMode: leader\n"
+                         "Node count: 5\n";
+  EXPECT_EQ(srvr_text(facts), expected + "Proposal sizes last/min/max: -1/-1/-1\n");
+  facts.state = "observer";
+  EXPECT_NE(srvr_text(facts).find("Mode: observer\nNode count: 5\n"), std::string::npos);
+  EXPECT_EQ(srvr_text(facts).find("Proposal"), std::string::npos);
+}
+
+TEST(Facts, MetricsAreWrittenForPrometheus) {
+  NodeFacts node;
+  node.serving = true;
+  node.epoch = 3;
+  node.zxid = tree::Zxid{0x300000001};
+  node.znodes = 5;
+  node.sessions = 2;
+  node.pending = 1;
+  node.synced_voters = 3;
+  std::string text = prometheus_text(node_metrics(node, {4'096, 0.5}));
+  EXPECT_EQ(text,
+            "# HELP zabfs_quorum 1 if this node serves with a quorum\n"
+            "# TYPE zabfs_quorum gauge\nzabfs_quorum 1\n"
+            "# HELP zabfs_leader 1 if this node leads\n"
+            "# TYPE zabfs_leader gauge\nzabfs_leader 0\n"
+            "# HELP zabfs_epoch The epoch this node is in\n"
+            "# TYPE zabfs_epoch gauge\nzabfs_epoch 3\n"
+            "# HELP zabfs_zxid The last transaction applied\n"
+            "# TYPE zabfs_zxid counter\nzabfs_zxid 12884901889\n"
+            "# HELP zabfs_znodes Znodes in the tree\n"
+            "# TYPE zabfs_znodes gauge\nzabfs_znodes 5\n"
+            "# HELP zabfs_sessions Sessions of the ensemble\n"
+            "# TYPE zabfs_sessions gauge\nzabfs_sessions 2\n"
+            "# HELP zabfs_requests_pending Writes of this node under way\n"
+            "# TYPE zabfs_requests_pending gauge\nzabfs_requests_pending 1\n"
+            "# HELP zabfs_synced_voters Voters that the leader has with it, itself included\n"
+            "# TYPE zabfs_synced_voters gauge\nzabfs_synced_voters 3\n"
+            "# HELP zabfs_disk_full 1 if the disk of the log is full\n"
+            "# TYPE zabfs_disk_full gauge\nzabfs_disk_full 0\n"
+            "# HELP zabfs_resident_memory_bytes Memory of this process\n"
+            "# TYPE zabfs_resident_memory_bytes gauge\nzabfs_resident_memory_bytes 4096\n"
+            "# HELP zabfs_cpu_seconds_total CPU time of this process\n"
+            "# TYPE zabfs_cpu_seconds_total counter\nzabfs_cpu_seconds_total 0.5\n");
 }
 
 TEST(Facts, AServerTellsAllThatMonitorsAskFor) {

@@ -110,7 +110,7 @@ class RecoveryTest : public testing::Test {
     StatusOr<Recovery::Recovered> recovered = recovery_->recover(false);
     why_ = recovered.why();
     if (!recovered.ok()) return;
-    found_ = std::move(recovered.value());
+    found_ = std::move(*recovered);
     if (found_.is_committed) tree_->show(found_.tree);
   }
   // What the node has after a start, as "votes, log ends at 30, tree at 20".

@@ -93,10 +93,10 @@ TEST_F(ViewTest, TimesSetHoldForTheirVersionOnly) {
 }
 
 TEST_F(ViewTest, NumbersFollowFromIdentity) {
-  EXPECT_EQ(inode_number(tree::Zxid{5}, "/a"), inode_number(tree::Zxid{5}, "/a"));
-  EXPECT_NE(inode_number(tree::Zxid{5}, "/a"), inode_number(tree::Zxid{6}, "/a"));
-  EXPECT_NE(inode_number(tree::Zxid{5}, "/a"), inode_number(tree::Zxid{5}, "/b"));
-  EXPECT_EQ(inode_number(tree::Zxid{5}, "/"), 1u);
+  EXPECT_EQ(tree::inode_number(tree::Zxid{5}, "/a"), tree::inode_number(tree::Zxid{5}, "/a"));
+  EXPECT_NE(tree::inode_number(tree::Zxid{5}, "/a"), tree::inode_number(tree::Zxid{6}, "/a"));
+  EXPECT_NE(tree::inode_number(tree::Zxid{5}, "/a"), tree::inode_number(tree::Zxid{5}, "/b"));
+  EXPECT_EQ(tree::inode_number(tree::Zxid{5}, "/"), 1u);
 }
 
 Caller caller(uid_t uid, const std::vector<gid_t>& groups) { return {{uid, groups}, groups[0]}; }

@@ -13,6 +13,7 @@
 #include "fsd/admin/config.h"
 #include "fsd/fuse/config.h"
 #include "fsd/wire/config.h"
+#include "tree/status.h"
 
 namespace zabfs::fsd {
 
@@ -26,11 +27,10 @@ struct Config {
   std::vector<std::string> warnings;
 };
 
-// Reads the file and dataDir/myid. An empty string, or what is wrong.
-std::string load_config(const std::string& file, Config& config);
+// Reads the file and dataDir/myid.
+StatusOr<Config> load_config(const std::string& file);
 // The embedded default: an ensemble of one.
-std::string standalone_config(const std::string& data_dir, const std::string& mount,
-                              Config& config);
+Config standalone_config(const std::string& data_dir, const std::string& mount_point);
 // All keys, as two tables in Markdown: our own with their help, and ZooKeeper's.
 std::string describe_keys();
 // What `conf` tells of it: `key=value` lines under ZooKeeper's names.

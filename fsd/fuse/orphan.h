@@ -1,0 +1,61 @@
+// The contents of a file that is open and has no name any more, because it was removed, or because
+// another one was renamed over it.
+//
+// They are what was committed last, and what the handles had written. They stay on this node, and
+// go with the last handle. Nothing of them is committed, and they never touch a file that has the
+// name now. An example is a temporary file of a program: it makes the file, removes the name, and
+// goes on with the handle.
+//
+// Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "consensus/mutex.h"
+#include "tree/bytes.h"
+
+namespace zabfs::fsd {
+
+// Memory that all of a mount's orphans share. Thread-safe.
+class OrphanSpace {
+ public:
+  static constexpr size_t kMaxBytes = 64u << 20;
+
+  // False if there is not so much left.
+  bool take(size_t bytes);
+  void give_back(size_t bytes) { used_ -= bytes; }
+
+ private:
+  std::atomic<size_t> used_{0};
+};
+
+class Orphan {
+ public:
+  Orphan(tree::Bytes committed, OrphanSpace& space)
+      : space_(space), committed_(std::move(committed)) {}
+  ~Orphan();
+  Orphan(const Orphan&) = delete;
+  Orphan& operator=(const Orphan&) = delete;
+
+  size_t size() const;
+  std::string read(size_t size, size_t offset) const;
+  // These return an errno: EFBIG past the size of a file, ENOSPC if the space is used up.
+  int write(std::string_view bytes, size_t offset);
+  int append(std::string_view bytes);
+  int resize(size_t size);
+
+ private:
+  std::string_view view() const REQUIRES(mutex_);
+  int resize_locked(size_t size) REQUIRES(mutex_);
+
+  OrphanSpace& space_;
+  mutable Mutex mutex_;
+  tree::Bytes committed_ GUARDED_BY(mutex_);
+  std::optional<std::string> written_ GUARDED_BY(mutex_);  // once it was written to
+};
+
+}  // namespace zabfs::fsd

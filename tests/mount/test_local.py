@@ -1,0 +1,243 @@
+"""What ordinary programs do to files and expect of a local filesystem, on two nodes."""
+import fcntl
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
+from harness import ClusterTest, die_with_parent, sh, wait_for  # noqa: E402
+
+
+class Local(ClusterTest):
+    nodes = 2
+
+    def setUp(self):
+        super().setUp()
+        self.here, self.there = self.n1, self.n2
+
+    def p(self, *names):
+        return self.dir(self.here, *names)
+
+    def q(self, *names):
+        return self.dir(self.there, *names)
+
+    def write(self, path, text):
+        with open(path, "w") as f:
+            f.write(text)
+
+    def read(self, path):
+        self.cluster.sync_all()
+        with open(path) as f:
+            return f.read()
+
+    def start(self, *command, **options):
+        process = subprocess.Popen(command, preexec_fn=die_with_parent, text=True, **options)
+        self.addCleanup(lambda: (process.kill(), process.wait()))
+        return process
+
+    # ---- writes
+
+    def test_a_copy_that_does_not_fit_changes_nothing(self):
+        with open("/dev/urandom", "rb") as noise:
+            data = noise.read(2_000_000)
+        large = os.path.join(self.cluster.directory, "large")
+        with open(large, "wb") as f:
+            f.write(data)
+        for name, before in (("old", "old\n"), ("new", "")):
+            if before:
+                self.write(self.p(name), before)
+            self.assertNotEqual(subprocess.run(["cp", large, self.p(name)],
+                                               stderr=subprocess.DEVNULL).returncode, 0)
+            self.assertEqual(self.read(self.q(name)), before)
+            with self.assertRaises(OSError), open(self.p(name), "wb") as f:
+                f.write(data)
+            self.assertEqual(self.read(self.q(name)), before)
+
+    def test_loggers_that_truncate_when_they_begin(self):
+        self.write(self.p("log"), "old\n")
+        one = os.open(self.p("log"), os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
+        two = os.open(self.q("log"), os.O_WRONLY | os.O_APPEND)
+        try:
+            self.assertEqual(self.read(self.q("log")), "")
+            for number in range(20):
+                os.write(one, b"one %d\n" % number)
+                os.write(two, b"two %d\n" % number)
+                time.sleep(0.05)
+            lines = [f"{name} {number}" for name in ("one", "two") for number in range(20)]
+            wait_for(lambda: sorted(self.read(self.p("log")).split("\n")[:-1]) == sorted(lines), 2)
+            os.ftruncate(one, 0)
+            self.assertEqual(self.read(self.q("log")), "")
+            os.write(two, b"last\n")
+            wait_for(lambda: self.read(self.p("log")) == "last\n", 2)
+        finally:
+            os.close(one)
+            os.close(two)
+
+    def test_a_pidfile_is_there_while_it_is_held(self):
+        self.write(self.p("pid"), "999999\n")
+        with open(self.p("pid"), "a+") as pidfile:
+            fcntl.flock(pidfile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pidfile.seek(0)
+            pidfile.truncate()
+            pidfile.write("1234\n")
+            pidfile.flush()
+            wait_for(lambda: self.read(self.q("pid")) == "1234\n", 2)
+
+    def test_copytruncate_of_a_busy_log(self):
+        self.write(self.p("log"), "")
+        count = 400
+        writers = [self.start("bash", "-c", f"for i in $(seq {count}); do echo {name} $i; "
+                              f"[ $((i % 20)) = 0 ] && sleep 0.1; done >> {path}")
+                   for name, path in (("one", self.p("log")), ("two", self.q("log")))]
+        rotations = 0
+        while any(writer.poll() is None for writer in writers):
+            # As logrotate does it.
+            copy = os.open(self.p("log"), os.O_RDWR)
+            with open(self.p(f"log.{rotations}"), "wb") as kept:
+                kept.write(os.read(copy, 1 << 20))
+            os.ftruncate(copy, 0)
+            os.close(copy)
+            rotations += 1
+            time.sleep(0.3)
+        self.assertGreater(rotations, 2)
+        names = ["log"] + [f"log.{number}" for number in range(rotations)]
+        lines = "".join(self.read(self.q(name)) for name in names).split("\n")[:-1]
+        self.assertEqual(len(set(lines)), len(lines), "lines are there twice")
+        # What is appended between copy and truncation is lost, as on any filesystem.
+        self.assertGreater(len(lines), count)
+
+    def test_progress_of_a_job_shows_in_its_new_output_file(self):
+        job = "for i in 1 2 3; do echo $i; read -r _; done"
+        for name in ("status", "status.append"):
+            redirection = ">>" if name.endswith("append") else ">"
+            process = self.start("bash", "-c", f"{{ {job}; }} {redirection} {self.p(name)}",
+                                 stdin=subprocess.PIPE)
+            for number in (1, 2, 3):
+                expected = "".join(f"{i}\n" for i in range(1, number + 1))
+                wait_for(lambda: self.read(self.q(name)) == expected, 3, expected)
+                process.stdin.write("\n")
+                process.stdin.flush()
+            self.assertEqual(process.wait(), 0)
+        # A replacement shows nothing before it is whole.
+        process = self.start("bash", "-c", f"{{ {job}; }} > {self.p('status')}",
+                             stdin=subprocess.PIPE)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        time.sleep(2.5)
+        self.assertEqual(self.read(self.q("status")), "1\n2\n3\n")
+        process.communicate("\n\n")
+        self.assertEqual(self.read(self.q("status")), "1\n2\n3\n")
+
+    # ---- files without a name
+
+    def test_a_temporary_file_has_no_name_and_is_written_and_read(self):
+        with tempfile.TemporaryFile(dir=self.p()) as f:
+            f.write(b"first\n" * 100)
+            f.flush()
+            f.seek(0)
+            self.assertEqual(f.read(), b"first\n" * 100)
+            f.truncate(6)
+            f.seek(0, os.SEEK_END)
+            f.write(b"second\n")
+            f.flush()
+            self.assertEqual(os.fstat(f.fileno()).st_size, 13)
+            with open(f"/dev/fd/{f.fileno()}", "rb") as again:
+                self.assertEqual(again.read(), b"first\nsecond\n")
+            os.fsync(f.fileno())
+            os.fchmod(f.fileno(), 0o640)
+            os.utime(f.fileno(), (1, 1))
+            st = os.fstat(f.fileno())
+            self.assertEqual((st.st_mode & 0o777, st.st_mtime, st.st_nlink), (0o640, 1, 0))
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(f, fcntl.LOCK_UN)
+        self.assertEqual(os.listdir(self.p()), [])
+        self.assertEqual(sh(f"perl -e 'open(my $f, \"+>\", undef) or die; print $f \"x\"; "
+                            f"seek($f, 0, 0); print <$f>'", env={**os.environ, "TMPDIR": self.p()}), "x")
+
+    def test_a_large_here_document(self):
+        for shell in ("bash", "dash"):
+            text = "".join(f"line {number}\n" for number in range(20_000))
+            script = os.path.join(self.cluster.directory, "script")
+            with open(script, "w") as f:
+                f.write(f"cat <<EOF\n{text}EOF\n")
+            self.assertEqual(sh(f"{shell} {script}", env={**os.environ, "TMPDIR": self.p()}), text)
+
+    def test_a_removed_file_never_touches_its_successor(self):
+        for mode in ("r+", "a", "w"):
+            self.write(self.p("f"), "old\n")
+            with open(self.p("f"), mode) as f:
+                f.write("mine\n")
+                os.unlink(self.q("f"))
+                self.write(self.q("f"), "successor\n")
+                self.cluster.sync_all()
+                f.flush()
+                f.write("more\n")
+            self.assertEqual(self.read(self.p("f")), "successor\n")
+
+    # ---- files that are replaced
+
+    def test_a_replaced_file_stays_whole_for_those_who_have_it(self):
+        for number, replace in enumerate((self.p, self.q)):
+            name = f"f{number}"
+            old = b"o" * 100_000
+            with open(self.p(name), "wb") as f:
+                f.write(old)
+            for calm in (0, 1.5):  # through the page cache, then
+                time.sleep(calm)
+                fd = os.open(self.p(name), os.O_RDONLY)
+                mapped = mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+                before = os.fstat(fd)
+                content = os.pread(fd, 200_000, 0)
+                with open(replace("new"), "wb") as f:
+                    f.write(b"n" * 50_000)
+                source = os.stat(replace("new")).st_ino
+                os.rename(replace("new"), replace(name))
+                self.cluster.sync_all()
+                after = os.stat(self.p(name))
+                self.assertEqual((after.st_size, after.st_ino), (50_000, source))
+                self.assertNotEqual(before.st_ino, after.st_ino)
+                self.assertEqual(os.pread(fd, 200_000, 0), content)
+                self.assertEqual(mapped[:], content)
+                still = os.fstat(fd)
+                self.assertEqual((still.st_ino, still.st_size, still.st_nlink),
+                                 (before.st_ino, len(content), 0))
+                mapped.close()
+                os.close(fd)
+
+    def test_tail_follows_a_log_that_is_rotated_by_rename(self):
+        self.write(self.p("log"), "first\n")
+        out = os.path.join(self.cluster.directory, "tail")
+        with open(out, "w") as f:
+            self.start("tail", "-n", "+1", "-F", "-s", "0.2", self.p("log"), stdout=f,
+                       stderr=subprocess.DEVNULL)
+        wait_for(lambda: open(out).read() == "first\n", 10)
+        for number in range(3):
+            text = f"{number} " + "much longer than before\n" * (number + 1)
+            self.write(self.q("log.new"), text)
+            os.rename(self.q("log.new"), self.q("log"))
+            wait_for(lambda: open(out).read().endswith(text), 10, text)
+
+    def test_git_here_while_another_node_commits(self):
+        git = "git -c user.name=x -c user.email=x@y -c core.fsync=none -c gc.auto=0"
+        os.mkdir(self.p("repo"))
+        sh(f"cd {self.p('repo')} && git init -q . && for i in $(seq 1200); do echo $i > "
+           f"file-with-a-long-name-$i; done && {git} add . && {git} commit -qm first")
+        self.cluster.sync_all()
+        end = time.monotonic() + 12
+        commits = self.start(
+            "bash", "-c", f"cd {self.p('repo')}; n=0; while [ $SECONDS -lt 12 ]; do n=$((n+1)); "
+            f"echo change $n > file-with-a-long-name-1; {git} commit -qam $n || exit 1; done")
+        while time.monotonic() < end:
+            for command in ("status --short", "ls-files", "show --stat HEAD"):
+                done = subprocess.run(f"cd {self.q('repo')} && {git} --no-optional-locks {command}",
+                                      shell=True, capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(commits.wait(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
