@@ -54,15 +54,15 @@ void Barriers::reply_when_committed(Zxid zxid, Reply reply) {
 }
 
 void Barriers::confirmed(Token token, Zxid proposed) {
-  auto place = confirming_.find(token);
-  if (place == confirming_.end()) return;
-  if (auto* own = std::get_if<Barrier>(&place->second)) {
+  auto question = confirming_.find(token);
+  if (question == confirming_.end()) return;
+  if (auto* own = std::get_if<Barrier>(&question->second)) {
     until_applied_.emplace(proposed, std::move(own->done));
   } else {
-    LinkId learner = std::get<LinkId>(place->second);
+    LinkId learner = std::get<LinkId>(question->second);
     reply_when_committed(proposed, {learner, Packet(PacketType::kSync, Zxid{})});
   }
-  confirming_.erase(place);
+  confirming_.erase(question);
 }
 
 std::optional<Barriers::Reply> Barriers::take_committed(Zxid committed) {

@@ -70,12 +70,10 @@ struct Dialler::Attempt {
 };
 
 Dialler::Dialler(asio::io_context& io, ServerId me, Logger log)
-    : io_(io), me_(me), log_(std::move(log)), return_(std::make_shared<Return>()) {
-  return_->io = &io;
-}
+    : io_(io), me_(me), log_(std::move(log)), return_(std::make_shared<Return>(io)) {}
 
 void Dialler::stop() {
-  std::lock_guard lock(return_->mutex);
+  MutexLock lock(return_->mutex);
   return_->io = nullptr;
 }
 
@@ -123,7 +121,7 @@ void Dialler::look_up(const Target& target) {
   auto look = [target, self = weak_from_this(), back = return_] {
     std::string problem;
     std::vector<Address> addresses = addresses_of(target.host, problem);
-    std::lock_guard lock(back->mutex);
+    MutexLock lock(back->mutex);  // so that io does not go meanwhile
     if (back->io == nullptr) return;
     asio::post(*back->io, [self, target, addresses = std::move(addresses), problem] {
       std::shared_ptr<Dialler> dialler = self.lock();
@@ -227,8 +225,8 @@ void Dialler::try_next(const AttemptPtr& attempt) {
         auto name = self->names_.find(attempt->target.id);
         if (name != self->names_.end() && name->second.host == attempt->target.host) {
           std::vector<Address>& known = name->second.found;
-          auto place = std::find(known.begin(), known.end(), address);
-          if (place != known.end()) std::rotate(known.begin(), place, place + 1);
+          auto worked = std::find(known.begin(), known.end(), address);
+          if (worked != known.end()) std::rotate(known.begin(), worked, worked + 1);
         }
         self->finish(attempt, socket);
       });

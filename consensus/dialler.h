@@ -17,11 +17,11 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "consensus/environment.h"
+#include "consensus/mutex.h"
 
 namespace zabfs::consensus {
 
@@ -61,8 +61,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   };
   // How a look-up's thread comes back, if there is still something to come back to.
   struct Return {
-    std::mutex mutex;             // guards io
-    boost::asio::io_context* io;  // null: stopped
+    explicit Return(boost::asio::io_context& where) : io(&where) {}
+    Mutex mutex;
+    boost::asio::io_context* io GUARDED_BY(mutex);  // null: stopped
   };
 
   void look_up(const Target& target);

@@ -165,8 +165,8 @@ void Election::ask(Actions& out) {
 // A leader is only believed in if it says itself that it leads.
 bool Election::leader_confirms(ServerId leader, int64_t round) const {
   if (leader == config_.me) return round == round_;
-  auto place = settled_.find(leader);
-  return place != settled_.end() && place->second.state == PeerState::kLeading;
+  auto found = settled_.find(leader);
+  return found != settled_.end() && found->second.state == PeerState::kLeading;
 }
 
 bool Election::supported(const std::map<ServerId, Received>& votes, const Vote& vote,
@@ -192,8 +192,8 @@ bool Election::unanimous() const {
   std::map<ServerId, Member> all = membership_.addresses();
   return std::all_of(all.begin(), all.end(), [this](const auto& entry) {
     if (entry.second.observer && !membership_.is_voter(entry.first)) return true;
-    auto place = received_.find(entry.first);
-    return place != received_.end() && place->second.vote == vote_;
+    auto found = received_.find(entry.first);
+    return found != received_.end() && found->second.vote == vote_;
   });
 }
 

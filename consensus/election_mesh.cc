@@ -8,7 +8,6 @@
 #include <utility>
 #include <variant>
 
-#include "consensus/replica.h"
 #include "consensus/tcp_listen.h"
 #include "tree/jute.h"
 
@@ -62,8 +61,8 @@ ElectionMesh::ElectionMesh(asio::io_context& io, Strand& strand, ServerId me,
       acceptor_(io),
       pause_(io) {}
 
-void ElectionMesh::start(Replica& replica) {
-  replica_ = &replica;
+void ElectionMesh::start(Receiver& receiver) {
+  receiver_ = &receiver;
   accept();
 }
 
@@ -191,8 +190,8 @@ void ElectionMesh::note_claim(ServerId from, const StreamPtr& socket, const std:
   auto text = claims_.hello(clock_ms(), me_, from, {address_of(socket->socket), port_in(address)},
                             is_live ? &peer->second.claim : nullptr);
   if (!text) return;
-  strand_.post([replica = replica_, from, text = std::move(*text)] {
-    if (replica != nullptr) replica->on_double(from, text);
+  strand_.post([receiver = receiver_, from, text = std::move(*text)] {
+    if (receiver != nullptr) receiver->on_double(from, text);
   });
 }
 
@@ -329,8 +328,8 @@ void ElectionMesh::take_vote(ServerId from, const std::string& payload) {
     return log_.warn(
         fmt::format("election port: server {} sent a malformed notification", from.value));
   }
-  strand_.post([replica = replica_, from, vote = std::move(*notification)] {
-    if (replica != nullptr) replica->on_vote(from, vote);
+  strand_.post([receiver = receiver_, from, vote = std::move(*notification)] {
+    if (receiver != nullptr) receiver->on_vote(from, vote);
   });
 }
 

@@ -24,8 +24,6 @@
 
 namespace zabfs::consensus {
 
-class Replica;
-
 class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
  public:
   using tcp = boost::asio::ip::tcp;
@@ -35,8 +33,8 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
                TlsContext* tls, Dialler::Logger log);
 
   tcp::acceptor& acceptor() { return acceptor_; }
-  // Votes go to `replica` from now on, on the strand.
-  void start(Replica& replica);
+  // Votes go to `receiver` from now on, on the strand.
+  void start(Receiver& receiver);
   void set_members(const std::map<ServerId, Member>& members);
   bool is_member(ServerId id) const { return members_.contains(id); }
   // The newest vote for a peer replaces one not yet sent.
@@ -89,7 +87,7 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   SpareLog log_;
   tcp::acceptor acceptor_;
   boost::asio::steady_timer pause_;
-  Replica* replica_ = nullptr;
+  Receiver* receiver_ = nullptr;
   std::map<ServerId, Peer> peers_;
   Claims claims_;
 };

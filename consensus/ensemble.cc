@@ -94,8 +94,8 @@ std::optional<EnsembleError> Hierarchy::complete(const std::map<ServerId, Member
 }
 
 int64_t Hierarchy::weight(ServerId id) const {
-  auto place = weights_.find(id);
-  return place == weights_.end() ? 1 : place->second;
+  auto found = weights_.find(id);
+  return found == weights_.end() ? 1 : found->second;
 }
 
 std::string Hierarchy::text() const {
@@ -116,16 +116,16 @@ std::string Hierarchy::text() const {
 
 Ensemble::Ensemble(std::map<ServerId, Member> members, int64_t version, Hierarchy hierarchy)
     : members_(std::move(members)), hierarchy_(std::move(hierarchy)), version_(version) {
-  std::map<int64_t, size_t> places;  // of groups
-  auto place_of = [&](ServerId id) {
+  std::map<int64_t, size_t> indices;  // of groups
+  auto index_of = [&](ServerId id) {
     auto group = hierarchy_.groups().find(id);
     int64_t number = group == hierarchy_.groups().end() ? 0 : group->second;
-    size_t place = places.try_emplace(number, places.size()).first->second;
-    if (place == group_weights_.size()) group_weights_.push_back(0);
-    return place;
+    size_t index = indices.try_emplace(number, indices.size()).first->second;
+    if (index == group_weights_.size()) group_weights_.push_back(0);
+    return index;
   };
   for (const auto& [id, member] : members_) {
-    if (!member.observer) votes_[id] = Vote{place_of(id), hierarchy_.weight(id)};
+    if (!member.observer) votes_[id] = Vote{index_of(id), hierarchy_.weight(id)};
   }
   if (hierarchy_.is_empty()) {
     for (const auto& [id, vote] : votes_) group_weights_[vote.group] += vote.weight;
@@ -133,7 +133,7 @@ Ensemble::Ensemble(std::map<ServerId, Member> members, int64_t version, Hierarch
   // As Java: what weighs in a group is every server there, an observer too if it was given a
   // weight.
   for (const auto& [id, group] : hierarchy_.groups()) {
-    group_weights_[place_of(id)] += hierarchy_.weight(id);
+    group_weights_[index_of(id)] += hierarchy_.weight(id);
   }
   auto has_weight = [](int64_t weight) { return weight > 0; };
   counted_groups_ =
@@ -141,15 +141,15 @@ Ensemble::Ensemble(std::map<ServerId, Member> members, int64_t version, Hierarch
 }
 
 const Member* Ensemble::find(ServerId id) const {
-  auto place = members_.find(id);
-  return place == members_.end() ? nullptr : &place->second;
+  auto found = members_.find(id);
+  return found == members_.end() ? nullptr : &found->second;
 }
 
 bool Ensemble::is_voter(ServerId id) const { return votes_.contains(id); }
 
 int64_t Ensemble::weight(ServerId id) const {
-  auto place = votes_.find(id);
-  return place == votes_.end() ? 0 : place->second.weight;
+  auto found = votes_.find(id);
+  return found == votes_.end() ? 0 : found->second.weight;
 }
 
 class Ensemble::Tally {
@@ -159,9 +159,9 @@ class Ensemble::Tally {
 
   // Nobody twice. True: those added so far are a quorum.
   bool add(ServerId id) {
-    auto place = ensemble_.votes_.find(id);
-    if (place == ensemble_.votes_.end()) return is_quorum();
-    const Vote& vote = place->second;
+    auto found = ensemble_.votes_.find(id);
+    if (found == ensemble_.votes_.end()) return is_quorum();
+    const Vote& vote = found->second;
     int64_t all = ensemble_.group_weights_[vote.group];
     int64_t& weight = gathered_[vote.group];
     bool was_won = 2 * weight > all;
@@ -313,10 +313,10 @@ bool is_wildcard(const std::string& host) {
 
 int64_t version_in(std::string_view text) {
   constexpr std::string_view kKey = "version=";
-  size_t place = text.rfind(kKey);
+  size_t key = text.rfind(kKey);
   int64_t version = 0;
-  if (place == std::string_view::npos) return 0;
-  std::string_view digits = text.substr(place + kKey.size());
+  if (key == std::string_view::npos) return 0;
+  std::string_view digits = text.substr(key + kKey.size());
   std::from_chars(digits.data(), digits.data() + digits.size(), version, 16);
   return version;
 }

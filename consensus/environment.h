@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "consensus/protocol.h"
@@ -38,6 +39,24 @@ struct LinkFlow {
   uint64_t delivered = 0;  // of these, what has reached the peer
 };
 
+// What the transport tells the replica of. All calls are made on the strand.
+class Receiver {
+ public:
+  virtual ~Receiver() = default;
+  virtual void on_vote(ServerId from, const Notification& notification) = 0;
+  // Two servers seem to have this number; `text` says which.
+  virtual void on_double(ServerId id, std::string text) = 0;
+  // A learner link that was dialled is up.
+  virtual void on_link_up(LinkId link) = 0;
+  // One has come in, with the number that the replica has given it.
+  virtual LinkId new_link_id() = 0;
+  virtual void on_link_accepted(LinkId link) = 0;
+  virtual void on_link_down(LinkId link) = 0;
+  virtual void on_packet(LinkId link, Packet packet) = 0;
+  virtual void on_part(LinkId link) = 0;  // bytes came of something that is not whole yet
+  virtual void on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) = 0;
+};
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -45,7 +64,7 @@ class Transport {
   virtual void set_members(const std::map<ServerId, Member>& members) = 0;
   // The election mesh: the newest vote for a peer replaces one not yet sent.
   virtual void send_vote(ServerId to, const Notification& notification) = 0;
-  // Learner links. A dial ends in Replica::on_link_up or on_link_down.
+  // Learner links. A dial ends in Receiver::on_link_up or on_link_down.
   virtual void dial(ServerId leader, LinkId link) = 0;
   virtual void send(LinkId link, const std::string& bytes) = 0;
   // Bytes of a link that wait for room. Once there is some, the strand has another batch.

@@ -39,8 +39,8 @@ Zxid History::next(Zxid zxid) const {
 }
 
 Zxid History::last_of_epoch(uint32_t epoch) const {
-  auto place = last_counter_.find(epoch);
-  return place == last_counter_.end() ? Zxid{} : Zxid::make(epoch, place->second);
+  auto found = last_counter_.find(epoch);
+  return found == last_counter_.end() ? Zxid{} : Zxid::make(epoch, found->second);
 }
 
 }  // namespace zabfs::consensus

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <utility>
+
 namespace zabfs::consensus {
 
 Lane::Lane(const std::string& name) : thread_([this] { run(); }) {
@@ -10,7 +12,7 @@ Lane::Lane(const std::string& name) : thread_([this] { run(); }) {
 
 void Lane::post(std::function<void()> job) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (stopped_) return;
     jobs_.push_back(std::move(job));
   }
@@ -19,7 +21,7 @@ void Lane::post(std::function<void()> job) {
 
 void Lane::stop() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopped_ = true;
     jobs_.clear();
   }
@@ -28,17 +30,16 @@ void Lane::stop() {
 }
 
 void Lane::run() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    wake_.wait(lock, [this] { return stopped_ || !jobs_.empty(); });
-    if (stopped_) return;
-    std::function<void()> job = std::move(jobs_.front());
-    jobs_.pop_front();
-    lock.unlock();
-    job();
-    job = nullptr;
-    lock.lock();
-  }
+  while (std::function<void()> job = next()) job();
+}
+
+std::function<void()> Lane::next() {
+  MutexLock lock(mutex_);
+  while (!stopped_ && jobs_.empty()) wake_.wait(mutex_);
+  if (stopped_) return nullptr;
+  std::function<void()> job = std::move(jobs_.front());
+  jobs_.pop_front();
+  return job;
 }
 
 }  // namespace zabfs::consensus

@@ -1,12 +1,12 @@
 // A thread for work that blocks: jobs run in order, one at a time.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <thread>
+
+#include "consensus/mutex.h"
 
 namespace zabfs::consensus {
 
@@ -15,17 +15,19 @@ class Lane {
   explicit Lane(const std::string& name);
   ~Lane() { stop(); }
 
-  void post(std::function<void()> job);
+  void post(std::function<void()> job) EXCLUDES(mutex_);
   // Finishes the job under way, drops the others.
-  void stop();
+  void stop() EXCLUDES(mutex_);
 
  private:
-  void run();
+  void run() EXCLUDES(mutex_);
+  // Waits for it; null: the lane was stopped.
+  std::function<void()> next() EXCLUDES(mutex_);
 
-  std::mutex mutex_;  // guards all below but the thread
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> jobs_;
-  bool stopped_ = false;
+  Mutex mutex_;  // no job runs under it
+  ConditionVariable wake_;
+  std::deque<std::function<void()>> jobs_ GUARDED_BY(mutex_);
+  bool stopped_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -66,11 +66,11 @@ void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
     if (is_established()) announce(out);
     check_confirmation(out);
   } else if (const auto* fed = std::get_if<event::LearnerFed>(&event)) {
-    auto place = learners_.find(fed->link);
-    if (place != learners_.end()) on_progress(now_ms, place->second);
+    auto found = learners_.find(fed->link);
+    if (found != learners_.end()) on_progress(now_ms, found->second);
   } else if (const auto* part = std::get_if<event::PartReceived>(&event)) {
-    auto place = learners_.find(part->link);
-    if (place != learners_.end()) place->second.heard_ms = now_ms;
+    auto found = learners_.find(part->link);
+    if (found != learners_.end()) found->second.heard_ms = now_ms;
   } else if (std::holds_alternative<event::AcceptedEpochSaved>(event)) {
     phase_ = Phase::kEpochAcks;
     for (const auto& [link, learner] : learners_) {
@@ -462,9 +462,9 @@ void Leader::check_confirmation(Actions& out) {
   if (round_tokens_.empty() || phase_ != Phase::kBroadcast) return;
   std::set<ServerId> proven{config_.me};
   for (auto [link, target] : round_targets_) {
-    auto place = learners_.find(link);
-    if (place != learners_.end() && place->second.pings_answered >= target) {
-      proven.insert(place->second.id);
+    auto found = learners_.find(link);
+    if (found != learners_.end() && found->second.pings_answered >= target) {
+      proven.insert(found->second.id);
     }
   }
   if (!state_.membership.is_quorum(proven)) return;
@@ -474,10 +474,10 @@ void Leader::check_confirmation(Actions& out) {
 }
 
 void Leader::note_loss(LinkId link, const std::string& reason, Actions& out) const {
-  auto place = learners_.find(link);
-  if (place == learners_.end() || place->second.phase != LearnerPhase::kSynced) return;
+  auto found = learners_.find(link);
+  if (found == learners_.end() || found->second.phase != LearnerPhase::kSynced) return;
   out.push_back(
-      action::Notice{"lost server " + std::to_string(place->second.id.value) + ": " + reason});
+      action::Notice{"lost server " + std::to_string(found->second.id.value) + ": " + reason});
 }
 
 void Leader::drop(LinkId link, const std::string& reason, Actions& out) {

@@ -29,10 +29,10 @@ std::string LearnerSessions::revalidate(SessionId session, int32_t timeout_ms, C
 }
 
 std::optional<Completion> LearnerSessions::take_revalidated(SessionId session) {
-  auto place = revalidating_.lower_bound(session);
-  if (place == revalidating_.end() || place->first != session) return std::nullopt;
-  Completion done = std::move(place->second);
-  revalidating_.erase(place);
+  auto found = revalidating_.lower_bound(session);
+  if (found == revalidating_.end() || found->first != session) return std::nullopt;
+  Completion done = std::move(found->second);
+  revalidating_.erase(found);
   return done;
 }
 

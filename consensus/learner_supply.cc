@@ -34,10 +34,10 @@ LearnerSupply::LearnerSupply(Options options, Environment& environment, Transpor
 // ---- for one learner
 
 void LearnerSupply::send(LinkId link, const std::string& bytes) {
-  auto place = supplies_.find(link);
-  if (place == supplies_.end()) return transport_.send(link, bytes);
-  place->second.waiting_bytes += bytes.size();
-  place->second.queue.emplace_back(bytes);
+  auto learner = supplies_.find(link);
+  if (learner == supplies_.end()) return transport_.send(link, bytes);
+  learner->second.waiting_bytes += bytes.size();
+  learner->second.queue.emplace_back(bytes);
 }
 
 void LearnerSupply::send_history(const action::SendHistory& send) {
@@ -75,13 +75,13 @@ size_t LearnerSupply::max_waiting_bytes() const {
 
 std::vector<LinkId> LearnerSupply::take_fed() {
   std::vector<LinkId> fed;
-  for (auto place = feeds_.begin(); place != feeds_.end();) {
-    auto& [link, feed] = *place;
+  for (auto entry = feeds_.begin(); entry != feeds_.end();) {
+    auto& [link, feed] = *entry;
     uint64_t delivered = transport_.flow(link).delivered;
     if (delivered > feed.delivered) fed.push_back(link);
     feed.delivered = delivered;
     bool is_over = delivered >= feed.end && !supplies_.contains(link);
-    place = is_over ? feeds_.erase(place) : std::next(place);
+    entry = is_over ? feeds_.erase(entry) : std::next(entry);
   }
   return fed;
 }
@@ -95,9 +95,9 @@ bool LearnerSupply::supply() {
 }
 
 bool LearnerSupply::supply_learner(LinkId link) {
-  auto place = supplies_.find(link);
-  if (place == supplies_.end()) return false;  // it was cut off with another
-  Supply& supply = place->second;
+  auto learner = supplies_.find(link);
+  if (learner == supplies_.end()) return false;  // it was cut off with another
+  Supply& supply = learner->second;
   if (supply.waiting_bytes > options_.max_waiting_bytes) {
     outcomes_.cut_off(link, "it takes its history too slowly");
     return false;
@@ -118,11 +118,13 @@ bool LearnerSupply::supply_learner(LinkId link) {
       }
       send_txns(*history, recent_.txns());
       supply.queue.pop_front();
-    } else if (!supply.snapshot) {
-      if (!begin_snapshot(supply, std::get<action::SendSnapshot>(next))) return sent;
     } else {
       supply.reading = true;
-      read_snapshot(supply.snapshot, link);
+      if (supply.snapshot) {
+        read_snapshot(supply.snapshot, link);
+      } else {
+        find_snapshot(std::get<action::SendSnapshot>(next));
+      }
       continue;
     }
     sent = true;
@@ -160,10 +162,10 @@ void LearnerSupply::read_history(const action::SendHistory& send) {
 
 void LearnerSupply::history_read(const action::SendHistory& piece,
                                  const LogPipeline::Reading& reading) {
-  auto place = supplies_.find(piece.link);
-  if (place == supplies_.end()) return;
+  auto learner = supplies_.find(piece.link);
+  if (learner == supplies_.end()) return;
   if (reading.is_whole) {
-    Supply& supply = place->second;
+    Supply& supply = learner->second;
     supply.reading = false;
     send_txns(piece, reading.txns);
     auto& rest = std::get<action::SendHistory>(supply.queue.front());
@@ -184,34 +186,54 @@ void LearnerSupply::history_read(const action::SendHistory& piece,
 
 // ---- snapshots
 
-// SNAP, and what follows it once the stream has ended. False: the learner was cut off.
-bool LearnerSupply::begin_snapshot(Supply& supply, const action::SendSnapshot& send) {
-  const History& history = outcomes_.history();
-  LinkId link = send.link;
-  std::vector<Zxid> stored = snapshots_.list();
-  std::erase_if(stored,
-                [&](Zxid zxid) { return zxid > send.through || !history.goes_on_from(zxid); });
-  if (stored.empty() && history.base() != Zxid{}) {
-    outcomes_.snapshot_missing();
-    outcomes_.cut_off(link, "the snapshot for this learner is gone");
-    return false;
-  }
-  Zxid zxid = stored.empty() ? Zxid{} : stored.front();
+// Looks for the newest snapshot that will do, and opens it.
+void LearnerSupply::find_snapshot(const action::SendSnapshot& send) {
+  struct Work {
+    History history;
+    std::shared_ptr<SnapshotReader> reader;  // null: there is none
+    Unreadable unreadable;
+  };
+  auto work = std::make_shared<Work>(Work{outcomes_.history(), nullptr, {}});
+  environment_.run_background(
+      [this, work, through = send.through] {
+        for (Zxid zxid : snapshots_.list()) {
+          if (zxid > through || !work->history.goes_on_from(zxid)) continue;
+          work->reader = std::make_shared<SnapshotReader>();
+          std::string problem = snapshots_.open(zxid, *work->reader);
+          if (!problem.empty()) work->unreadable = take_away(snapshots_, zxid, problem);
+          return;
+        }
+      },
+      [this, work, send] {
+        auto learner = supplies_.find(send.link);
+        if (learner == supplies_.end()) return;
+        learner->second.reading = false;
+        if (!work->unreadable.problem.empty()) {
+          return snapshot_unreadable(send.link, work->unreadable);
+        }
+        if (!work->reader && work->history.base() != Zxid{}) {
+          outcomes_.snapshot_missing();
+          return outcomes_.cut_off(send.link, "the snapshot for this learner is gone");
+        }
+        begin_snapshot(learner->second, send, work->reader);
+      });
+}
+
+// SNAP, and what follows it once the stream has ended.
+void LearnerSupply::begin_snapshot(Supply& supply, const action::SendSnapshot& send,
+                                   std::shared_ptr<SnapshotReader> reader) {
+  Zxid zxid = reader ? reader->zxid() : Zxid{};
   std::string bytes;
   encode_packet(Packet(PacketType::kSnap, zxid), bytes);
   supply.queue.insert(supply.queue.begin() + 1,
-                      action::SendHistory{link, zxid, send.through, true});
-  if (stored.empty()) {
-    send_empty_snapshot(link, std::move(bytes));
+                      action::SendHistory{send.link, zxid, send.through, true});
+  if (reader) {
+    send_past(send.link, bytes);
+    supply.snapshot = std::move(reader);
+  } else {
+    send_empty_snapshot(send.link, std::move(bytes));
     supply.queue.pop_front();
-    return true;
   }
-  send_past(link, bytes);
-  supply.snapshot = std::make_shared<SnapshotReader>();
-  std::string problem = snapshots_.open(zxid, *supply.snapshot);
-  if (problem.empty()) return true;
-  snapshot_unreadable(link, zxid, problem);
-  return false;
 }
 
 void LearnerSupply::send_empty_snapshot(LinkId link, std::string bytes) {
@@ -224,26 +246,26 @@ void LearnerSupply::send_empty_snapshot(LinkId link, std::string bytes) {
 
 void LearnerSupply::read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId link) {
   struct Work {
-    std::string bytes, problem;
+    std::string bytes;
+    Unreadable unreadable;
     bool at_end = false;
   };
   auto work = std::make_shared<Work>();
   environment_.run_background(
-      [reader, work, piece_bytes = options_.piece_bytes] {
-        std::string chunk;
-        while (work->problem.empty() && !work->at_end && work->bytes.size() < piece_bytes) {
-          work->problem = reader->next(chunk);
+      [this, reader, work] {
+        std::string chunk, problem;
+        while (problem.empty() && !work->at_end && work->bytes.size() < options_.piece_bytes) {
+          problem = reader->next(chunk);
           work->bytes += chunk;
           work->at_end = chunk.empty();
         }
+        if (!problem.empty()) work->unreadable = take_away(snapshots_, reader->zxid(), problem);
       },
-      [this, reader, work, link] {
-        auto place = supplies_.find(link);
-        if (place == supplies_.end()) return;
-        if (!work->problem.empty()) {
-          return snapshot_unreadable(link, reader->zxid(), work->problem);
-        }
-        Supply& supply = place->second;
+      [this, work, link] {
+        auto learner = supplies_.find(link);
+        if (learner == supplies_.end()) return;
+        if (!work->unreadable.problem.empty()) return snapshot_unreadable(link, work->unreadable);
+        Supply& supply = learner->second;
         supply.reading = false;
         if (work->at_end) work->bytes += snapshot_signature();
         send_past(link, work->bytes);
@@ -253,12 +275,17 @@ void LearnerSupply::read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId
       });
 }
 
-void LearnerSupply::snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem) {
-  std::vector<Zxid> left = snapshots_.list();
-  if (std::find(left.begin(), left.end(), zxid) != left.end()) {  // else it was purged just now
-    outcomes_.report_damage(problem + "; it is removed");
-    snapshots_.remove(zxid);
-  }
+// On the lane: a snapshot that can't be read goes, unless a purge has removed it just now.
+LearnerSupply::Unreadable LearnerSupply::take_away(SnapshotStore& snapshots, Zxid zxid,
+                                                   const std::string& problem) {
+  std::vector<Zxid> left = snapshots.list();
+  bool is_there = std::find(left.begin(), left.end(), zxid) != left.end();
+  if (is_there) snapshots.remove(zxid);
+  return {problem, is_there};
+}
+
+void LearnerSupply::snapshot_unreadable(LinkId link, const Unreadable& unreadable) {
+  if (unreadable.was_removed) outcomes_.report_damage(unreadable.problem + "; it is removed");
   outcomes_.snapshot_missing();
   outcomes_.cut_off(link, "the snapshot for this learner is corrupt");
 }

@@ -97,8 +97,13 @@ class LearnerSupply {
     std::deque<std::variant<action::SendHistory, action::SendSnapshot, std::string>> queue;
     std::shared_ptr<SnapshotReader> snapshot;  // the one being sent
     size_t waiting_bytes = 0;                  // of the strings
-    bool reading = false;
+    bool reading = false;                      // from the disk, or looking for a snapshot there
     bool awaits_snapshot = false;
+  };
+  // Of a snapshot.
+  struct Unreadable {
+    std::string problem;  // empty: it can be read
+    bool was_removed = false;
   };
   // Of what a learner was sent of the past, what has reached it.
   struct Feed {
@@ -111,10 +116,13 @@ class LearnerSupply {
   void send_txns(const action::SendHistory& send, const std::deque<LogTxn>& txns);
   void read_history(const action::SendHistory& send);
   void history_read(const action::SendHistory& piece, const LogPipeline::Reading& reading);
-  bool begin_snapshot(Supply& supply, const action::SendSnapshot& send);
+  void find_snapshot(const action::SendSnapshot& send);
+  void begin_snapshot(Supply& supply, const action::SendSnapshot& send,
+                      std::shared_ptr<SnapshotReader> reader);
   void send_empty_snapshot(LinkId link, std::string bytes);
   void read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId link);
-  void snapshot_unreadable(LinkId link, Zxid zxid, const std::string& problem);
+  static Unreadable take_away(SnapshotStore& snapshots, Zxid zxid, const std::string& problem);
+  void snapshot_unreadable(LinkId link, const Unreadable& unreadable);
 
   const Options options_;
   Environment& environment_;

@@ -80,13 +80,13 @@ struct RecordHeader {
 inline constexpr size_t padded(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
 
 template <class T>
-void put(char* place, T value) {
-  std::memcpy(place, &value, sizeof(value));
+void put(char* to, T value) {
+  std::memcpy(to, &value, sizeof(value));
 }
 template <class T>
-T get(const char* place) {
+T get(const char* from) {
   T value;
-  std::memcpy(&value, place, sizeof(value));
+  std::memcpy(&value, from, sizeof(value));
   return value;
 }
 

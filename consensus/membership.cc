@@ -28,6 +28,11 @@ bool is_reconfiguration(std::string_view txn) {
   return type == static_cast<int32_t>(tree::OpCode::kReconfig);
 }
 
+std::string configuration_of(const tree::Tree& tree) {
+  const tree::ZNode* node = tree.find(tree::kConfigPath);
+  return node == nullptr ? std::string() : std::string(node->data.view());
+}
+
 bool Membership::is_voter(ServerId id) const {
   return in_force_.is_voter(id) || (proposed_ && proposed_->is_voter(id)) || heard_of_.is_voter(id);
 }

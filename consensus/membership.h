@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include "consensus/ensemble.h"
+#include "tree/tree.h"
 
 namespace zabfs::consensus {
 
@@ -101,5 +102,7 @@ class Membership {
 
 // Whether a txn's bytes are a reconfiguration; without decoding them.
 bool is_reconfiguration(std::string_view txn);
+// The data of /zookeeper/config; empty: there is none.
+std::string configuration_of(const tree::Tree& tree);
 
 }  // namespace zabfs::consensus

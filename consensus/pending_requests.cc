@@ -32,45 +32,45 @@ const tree::Request& PendingRequests::count_send(Number number) {
   return pending.request;
 }
 
-Completion PendingRequests::remove(Requests::iterator place) {
-  const tree::Request& request = place->second.request;
+Completion PendingRequests::remove(Requests::iterator entry) {
+  const tree::Request& request = entry->second.request;
   bytes_ -= request.body.size();
   by_key_.erase({request.session, request.cxid});
-  Completion done = std::move(place->second.done);
-  requests_.erase(place);
+  Completion done = std::move(entry->second.done);
+  requests_.erase(entry);
   return done;
 }
 
 std::optional<Completion> PendingRequests::take(Number number) {
-  auto place = requests_.find(number);
-  if (place == requests_.end()) return std::nullopt;
-  return remove(place);
+  auto entry = requests_.find(number);
+  if (entry == requests_.end()) return std::nullopt;
+  return remove(entry);
 }
 
 std::optional<Completion> PendingRequests::take_committed(const tree::TxnHeader& header,
                                                           bool at_once) {
   auto key = by_key_.find({header.session, header.cxid});
   if (key == by_key_.end()) return std::nullopt;
-  auto place = requests_.find(key->second);
-  if (place->second.at_once != at_once) return std::nullopt;
-  return remove(place);
+  auto entry = requests_.find(key->second);
+  if (entry->second.at_once != at_once) return std::nullopt;
+  return remove(entry);
 }
 
 std::optional<Completion> PendingRequests::take_refused(Key key, Zxid attachment) {
   auto number = by_key_.find(key);
   if (number == by_key_.end()) return std::nullopt;
-  auto place = requests_.find(number->second);
-  if (place->second.request.attachment != attachment) return std::nullopt;
-  return remove(place);
+  auto entry = requests_.find(number->second);
+  if (entry->second.request.attachment != attachment) return std::nullopt;
+  return remove(entry);
 }
 
 std::vector<Completion> PendingRequests::take_attaching() {
   std::vector<Completion> taken;
-  for (auto place = requests_.begin(); place != requests_.end();) {
-    auto next = std::next(place);
-    bool attaches = place->second.request.type == tree::OpCode::kExtAttach;
-    if (attaches) taken.push_back(remove(place));
-    place = next;
+  for (auto entry = requests_.begin(); entry != requests_.end();) {
+    auto next = std::next(entry);
+    bool attaches = entry->second.request.type == tree::OpCode::kExtAttach;
+    if (attaches) taken.push_back(remove(entry));
+    entry = next;
   }
   return taken;
 }

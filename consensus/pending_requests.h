@@ -92,7 +92,7 @@ class PendingRequests {
   };
   using Requests = std::map<Number, Pending>;
 
-  Completion remove(Requests::iterator place);
+  Completion remove(Requests::iterator entry);
 
   const size_t max_requests_, max_bytes_;
   Requests requests_;

@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "tree/jute.h"
-#include "tree/snapshot.h"
 
 namespace zabfs::consensus {
 
@@ -29,14 +27,15 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
       snapshots_(snapshot_disk),
       log_({config_.segment_bytes, config_.max_log_queue_bytes}, environment, log_disk, snapshots_,
            log_outcomes()),
-      epochs_(snapshot_disk),
-      tree_(std::make_shared<tree::Tree>()),
       recent_(config_.window_txns),
+      recovery_(recovery_options(), environment, snapshot_disk, snapshots_, log_, tree_,
+                recovery_outcomes()),
+      fetch_answers_(config_.max_fetch_bytes, log_, fetch_outcomes()),
       pending_(config_.max_pending, config_.max_pending_bytes),
       supply_({config_.max_supply_bytes, config_.piece_bytes}, environment, transport, log_,
               snapshots_, recent_, supply_outcomes()),
       snapshotter_({config_.zab.me, config_.snapshot_txns, config_.snapshot_retain, chunk_bytes()},
-                   environment, snapshots_, log_, tree_mutex_, snapshot_outcomes()) {
+                   environment, snapshots_, log_, tree_, snapshot_outcomes()) {
   config_.zab.admits_strangers = config_.reconfig_enabled;
   if (config_.min_session_ms == 0) config_.min_session_ms = 2 * config_.zab.tick_ms;
   if (config_.max_session_ms == 0) config_.max_session_ms = 20 * config_.zab.tick_ms;
@@ -44,40 +43,26 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
 
 Replica::~Replica() = default;
 
-std::string Replica::place() const {
+std::string Replica::describe() const {
   return fmt::format("node {} epoch {} zxid 0x{:x}", config_.zab.me.value, zab_ ? zab_->epoch() : 0,
-                     applied_.value);
+                     tree_.applied().value);
 }
 
 // ---- events
 
 void Replica::start() {
-  // FORMATS.md 1.3: the server's number on top, then the time, then a counter. It begins
-  // anywhere, so that ids don't come again when the wall clock goes back.
-  auto time = static_cast<uint64_t>(environment_.wall_ms());
-  uint64_t me = tree::server_byte(config_.zab.me);
-  next_session_ =
-      static_cast<int64_t>(((time << 24) >> 8) | (environment_.random() & 0x7fff) | (me << 56));
-  next_mount_session_ =
-      static_cast<int64_t>(((time << 24) >> 16) | (environment_.random() & 0x7f) | (me << 48));
-  next_attach_ = static_cast<uint32_t>(environment_.random());
-  if (mending_) {
-    ask_next_member();
-  } else {
-    start_core();
-  }
+  own_sessions_.begin(config_.zab.me, environment_.wall_ms(),
+                      [this] { return environment_.random(); });
+  begin();
   end_of_batch();
 }
 
-void Replica::start_core() {
+void Replica::begin() {
+  if (recovery_.is_mending()) return recovery_.ask_next();
   Actions actions;
   zab_->start(environment_.now_ms(), actions);
   for (Action& action : actions) carry_out(action);
 }
-
-SessionId Replica::new_session_id() { return SessionId{++next_session_}; }
-
-SessionId Replica::new_mount_session_id() { return SessionId{++next_mount_session_}; }
 
 bool Replica::has_public_passwords() const {
   const ZabState& state = zab_->state();
@@ -93,15 +78,12 @@ void Replica::step(const Event& event) {
 
 void Replica::on_timer() {
   int64_t now_ms = environment_.now_ms();
-  if (mending_) {
-    if (now_ms >= mending_->next_step_ms) ask_next_member();
-    return;
-  }
+  if (recovery_.is_mending()) return recovery_.on_timer();
   if (now_ms >= zab_->deadline_ms()) {
     for (LinkId link : supply_.take_fed()) step(event::LearnerFed{link});
     step(event::Tick{});
   }
-  if (now_ms >= next_look_ms_) tell_troubles();
+  if (troubles_.is_look_due(now_ms)) tell_troubles();
   log_.on_timer();
   if (leadership_) {
     for (ReplicaListener* listener : listeners_) listener->name_touched();
@@ -115,9 +97,9 @@ void Replica::on_vote(ServerId from, const Notification& notification) {
 }
 
 void Replica::on_link_up(LinkId link) {
-  if (mending_ && link == mending_->link) {
+  if (recovery_.is_mending_on(link)) {
     links_.insert(link);
-    return ask_for_missing();
+    return recovery_.on_link_up();
   }
   if (link != zab_->link_to_leader()) return transport_.close(link, "the role it was for is over");
   links_.insert(link);
@@ -138,14 +120,14 @@ void Replica::forget_link(LinkId link) {
 
 void Replica::on_link_down(LinkId link) {
   forget_link(link);
-  if (mending_ && link == mending_->link) return on_mending_link_down();
+  if (recovery_.is_mending_on(link)) return recovery_.on_link_down();
   step(event::LinkDown{link});
 }
 
 void Replica::on_packet(LinkId link, Packet packet) {
   if (!links_.contains(link)) return;
-  if (mending_ && link == mending_->link) return on_mending_packet(packet);
-  if (packet.type == PacketType::kFetchTxns) return answer_fetch(link, packet);
+  if (recovery_.is_mending_on(link)) return recovery_.on_packet(packet);
+  if (packet.type == PacketType::kFetchTxns) return fetch_answers_.answer(link, packet.bytes());
   step(event::PacketReceived{link, std::move(packet)});
 }
 
@@ -210,7 +192,7 @@ void Replica::carry_out(Action& any) {
     if (!zab_->membership().is_readdressed()) config_.readdress = false;  // it is done
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
   } else if (auto* notice = std::get_if<action::Notice>(&any)) {
-    environment_.log(LogLevel::kInfo, place() + ": " + notice->text);
+    environment_.log(LogLevel::kInfo, describe() + ": " + notice->text);
   } else if (auto* doubled = std::get_if<action::Doubled>(&any)) {
     on_double(doubled->id,
               fmt::format("two servers say that they are server {}: each ends the other's "
@@ -225,18 +207,18 @@ void Replica::on_append(const action::Append& append) {
   log_.append({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
   // A learner that lacks more of the log than this is better sent a snapshot (Java:
   // snapshotSizeFactor, a third).
-  size_t max_diff_bytes = std::max(config_.min_diff_bytes, Snapshotter::estimate_bytes(*tree_) / 3);
+  size_t max_diff_bytes = std::max(config_.min_diff_bytes, Snapshotter::estimate_bytes(tree()) / 3);
   std::optional<Zxid> before = recent_.append(append.zxid, append.txn, max_diff_bytes);
   if (before) step(event::SnapshotIsShorter{*before});
 }
 
 void Replica::on_begin_sync(const action::BeginSync& begin) {
   if (begin.mode == SyncMode::kTrunc) {
-    if (begin.zxid < applied_) {
+    if (begin.zxid < tree_.applied()) {
       return environment_.die(
           fmt::format("{}: the leader wants to cut back to 0x{:x}, below what "
                       "was committed",
-                      place(), begin.zxid.value));
+                      describe(), begin.zxid.value));
     }
     recent_.truncate(begin.zxid);
   } else if (begin.mode == SyncMode::kSnap) {
@@ -250,7 +232,7 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
 void Replica::on_role_changed(const action::RoleChanged& change) {
   if (change.role == Role::kSettling) {
     environment_.log(LogLevel::kWarning,
-                     fmt::format("{}: gives up its role: {}", place(), change.why));
+                     fmt::format("{}: gives up its role: {}", describe(), change.why));
     service_ = Service::kNone;
     reported_members_.clear();
     leadership_.reset();
@@ -265,9 +247,9 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
       voters += "; proposed are " + proposed->voter_names();
     }
     environment_.log(LogLevel::kInfo,
-                     fmt::format("{}: looking for a leader; voters are {}", place(), voters));
+                     fmt::format("{}: looking for a leader; voters are {}", describe(), voters));
   } else {
-    environment_.log(LogLevel::kInfo, fmt::format("{}: elected {}; becomes {}", place(),
+    environment_.log(LogLevel::kInfo, fmt::format("{}: elected {}; becomes {}", describe(),
                                                   change.leader.value, role_name(change.role)));
   }
 }
@@ -289,9 +271,9 @@ void Replica::on_settle() {
 // by now is copied, since the lane asks for the plan.
 LogPipeline::ReadPlan Replica::plan_reading() const {
   std::optional<Zxid> staged, incoming;
-  if (staged_tree_) staged = staged_tree_->last_zxid();
+  if (tree_.staged()) staged = tree_.staged()->last_zxid();
   if (snapshotter_.incoming()) incoming = snapshotter_.incoming()->last_zxid();
-  return [recent = recent_, applied = applied_, staged,
+  return [recent = recent_, applied = tree_.applied(), staged,
           incoming](const History& history) -> std::optional<Zxid> {
     // A SNAP that was given up leaves a base behind what is applied; the log has what is between.
     if (recent.reaches(history.last()) && recent.base() <= applied) return std::nullopt;
@@ -303,7 +285,7 @@ LogPipeline::ReadPlan Replica::plan_reading() const {
 void Replica::on_settled(LogPipeline::Settled settled) {
   const History& history = settled.history;
   if (settled.found_room) {
-    environment_.log(LogLevel::kInfo, fmt::format("{}: there is room again", place()));
+    environment_.log(LogLevel::kInfo, fmt::format("{}: there is room again", describe()));
   }
   // Memory is not what it was when the lane was asked: once more.
   if (plan_reading()(history) != settled.read_after) return log_.leave_role();
@@ -311,7 +293,7 @@ void Replica::on_settled(LogPipeline::Settled settled) {
   const tree::Tree* incoming = snapshotter_.incoming();
   if (incoming && incoming->last_zxid() == history.base()) stage_incoming_tree();
   snapshotter_.drop_incoming();
-  if (history.base() <= applied_) staged_tree_.reset();
+  if (history.base() <= tree_.applied()) tree_.drop_staged();
   recent_.forget_unwritten(history.last());
   if (settled.read_after) {
     if (!settled.reading.is_whole) return environment_.die("the log can't be read back");
@@ -321,16 +303,9 @@ void Replica::on_settled(LogPipeline::Settled settled) {
 }
 
 void Replica::save_promise(const action::SaveAcceptedEpoch& save) {
-  auto status = std::make_shared<DiskStatus>();
-  auto promise =
-      std::make_shared<Promise>(Promise{save.epoch, save.votes, save.ensemble, save.secret});
-  log_.run(
-      [this, status, promise](const Log&) {
-        // One that is on its way to the disk gives this node its vote.
-        promise->votes = promise->votes || epochs_.promise().votes;
-        *status = epochs_.save(*promise);
-      },
-      [this, status, promise] { promise_saved(*promise, *status); });
+  recovery_.save(
+      Promise{save.epoch, save.votes, save.ensemble, save.secret},
+      [this](const Promise& saved, const DiskStatus& status) { promise_saved(saved, status); });
 }
 
 void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
@@ -340,7 +315,7 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
   step(event::AcceptedEpochSaved{promise.accepted_epoch, promise.votes, promise.ensemble,
                                  promise.secret});
   if (!gains_vote || !zab_->state().votes) return;
-  environment_.log(LogLevel::kInfo, fmt::format("{}: this node votes now", place()));
+  environment_.log(LogLevel::kInfo, fmt::format("{}: this node votes now", describe()));
   log_.forget_damaged();
 }
 
@@ -349,63 +324,55 @@ void Replica::promise_saved(const Promise& promise, const DiskStatus& status) {
 // How far this node may apply. With a snapshot of a leader's, what is known to be committed beyond
 // this node's tree is in there.
 Zxid Replica::applicable() const {
-  bool waits = snapshotter_.is_incoming() || staged_tree_;
-  return waits ? applied_ : std::min(zab_->committed(), zab_->state().durable);
+  bool waits = snapshotter_.is_incoming() || tree_.staged();
+  return waits ? tree_.applied() : std::min(zab_->committed(), zab_->state().durable);
 }
 
 void Replica::apply_committed() {
-  if (staged_tree_ && zab_->is_serving()) install_staged_tree();
+  if (tree_.staged() && zab_->is_serving()) install_staged_tree();
   Zxid target = applicable();
-  if (target <= applied_) return;
+  if (target <= tree_.applied()) return;
   std::vector<tree::Txn> txns;
   size_t applied_bytes = 0;
-  for (auto next = recent_.after(applied_); next != recent_.txns().end() && next->zxid <= target;
-       ++next) {
+  for (auto next = recent_.after(tree_.applied());
+       next != recent_.txns().end() && next->zxid <= target; ++next) {
     std::optional<tree::Txn> txn = tree::decode_txn(*next->txn);
     if (!txn || txn->header.zxid != next->zxid) {
-      return environment_.die(
-          fmt::format("{}: committed txn 0x{:x} is not a transaction", place(), next->zxid.value));
+      return environment_.die(fmt::format("{}: committed txn 0x{:x} is not a transaction",
+                                          describe(), next->zxid.value));
     }
     txns.push_back(std::move(*txn));
     applied_bytes += next->txn->size();
   }
   if (txns.empty()) {
     return environment_.die(fmt::format("{}: has no txn after 0x{:x}, and 0x{:x} is committed",
-                                        place(), applied_.value, target.value));
+                                        describe(), tree_.applied().value, target.value));
   }
-  bool agreed = tree_->digest_agrees();
+  bool agreed = tree().digest_agrees();
   for (ReplicaListener* listener : listeners_) listener->before_publish(txns);
-  std::vector<tree::Change> changes;
-  std::vector<Outcome> outcomes;
-  outcomes.reserve(txns.size());
-  {
-    std::unique_lock lock(tree_mutex_);
-    for (const tree::Txn& txn : txns) {
-      size_t before = changes.size();
-      outcomes.push_back(tree_->apply(txn, &changes));
-      std::span<const tree::Change> own = std::span(changes).subspan(before);
-      for (ReplicaListener* listener : listeners_) listener->publishing(own);
-      std::optional<Completion> done = pending_.take_committed(txn.header, true);
-      if (done && *done) (*done)(outcomes.back());
-    }
-  }
-  applied_ = txns.back().header.zxid;
+  auto [changes, outcomes] = tree_.publish(
+      txns,
+      [this](const tree::Txn& txn, const Outcome& outcome, std::span<const tree::Change> own) {
+        for (ReplicaListener* listener : listeners_) listener->publishing(own);
+        std::optional<Completion> done = pending_.take_committed(txn.header, true);
+        if (done && *done) (*done)(outcome);
+      });
   snapshotter_.applied(txns.size(), applied_bytes);
-  if (leadership_) leadership_->applied(applied_);
+  if (leadership_) leadership_->applied(tree_.applied());
   std::vector<std::pair<Completion, const Outcome*>> completions;
   std::vector<SessionId> closed;
   for (size_t i = 0; i < txns.size(); ++i) {
     const tree::TxnHeader& header = txns[i].header;
     if (header.type == OpCode::kCloseSession) {
       if (leadership_) leadership_->closed(header.session);
-      attached_here_.erase(header.session);
+      own_sessions_.closed(header.session);
       closed.push_back(header.session);
-      environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", place(),
+      environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", describe(),
                                                     static_cast<uint64_t>(header.session.value)));
     }
     std::optional<Completion> done = pending_.take_committed(header, false);
     if (done && header.type == OpCode::kCreateSession) {
-      attached_here_[header.session] = tree::kFirstAttachment;
+      own_sessions_.attached(header.session, tree::kFirstAttachment);
     }
     if (done) completions.emplace_back(std::move(*done), &outcomes[i]);
   }
@@ -416,68 +383,53 @@ void Replica::apply_committed() {
   for (SessionId session : closed) {
     for (ReplicaListener* listener : listeners_) listener->session_closed(session);
   }
-  recent_.trim(applied_);
-  if (agreed && !tree_->digest_agrees()) on_divergence();
+  recent_.trim(tree_.applied());
+  if (agreed && !tree().digest_agrees()) on_divergence();
 }
 
 // Somewhere back this node applied other txns than the leader, or its memory is faulty. What it
 // holds is no copy of the ensemble's data any more.
 void Replica::on_divergence() {
-  std::string text =
-      fmt::format("the tree of this node differs from the leader's at zxid 0x{:x}", applied_.value);
+  std::string text = fmt::format("the tree of this node differs from the leader's at zxid 0x{:x}",
+                                 tree_.applied().value);
   // Java's snapshots hold more than their zxid says, until the txns behind them are applied, too.
   if (!leader_is_zabfs_ && !is_alone()) {
-    return environment_.log(LogLevel::kError, place() + ": " + text);
+    return environment_.log(LogLevel::kError, describe() + ": " + text);
   }
-  divergence_ = std::move(text);
+  tree_.distrust(std::move(text));
   environment_.log(
       LogLevel::kError,
-      fmt::format("{}: {}; {}", place(), divergence_,
+      fmt::format("{}: {}; {}", describe(), tree_.doubt(),
                   is_alone() ? "no other member has a copy: export what is needed, and "
                                "start with an empty data directory"
                              : "it leaves, and takes over the others' data"));
-  if (!is_alone()) step(event::Diverged{divergence_});
+  if (!is_alone()) step(event::Diverged{tree_.doubt()});
 }
 
 void Replica::stage_incoming_tree() {
-  if (std::shared_ptr<tree::Tree> tree = snapshotter_.take_incoming())
-    staged_tree_ = std::move(tree);
+  if (std::shared_ptr<tree::Tree> tree = snapshotter_.take_incoming()) tree_.stage(std::move(tree));
 }
 
 void Replica::install_staged_tree() {
   environment_.log(LogLevel::kInfo, fmt::format("{}: takes over the leader's snapshot at 0x{:x}",
-                                                place(), staged_tree_->last_zxid().value));
-  // An older snapshot catches up first: readers never see this node go back.
-  for (const LogTxn& txn : recent_.txns()) {
-    if (txn.zxid > applied_) break;
-    std::optional<tree::Txn> decoded = tree::decode_txn(*txn.txn);
-    if (!decoded) return environment_.die("a committed txn is not a transaction");
-    if (txn.zxid > staged_tree_->last_zxid()) staged_tree_->apply(*decoded, nullptr);
-  }
-  std::shared_ptr<tree::Tree> old = replace_tree(std::move(staged_tree_));
-  if (!std::exchange(divergence_, {}).empty()) snapshotter_.keep_diverged(std::move(old));
-  staged_tree_.reset();
+                                                describe(), tree_.staged()->last_zxid().value));
+  for (ReplicaListener* listener : listeners_) listener->before_replace();
+  bool was_doubtful = !tree_.doubt().empty();
+  std::shared_ptr<tree::Tree> old = tree_.show_staged(recent_.txns());
+  if (!old) return environment_.die("a committed txn is not a transaction");
+  if (was_doubtful) snapshotter_.keep_diverged(std::move(old));
   take_configuration();
-  std::erase_if(attached_here_,
-                [this](const auto& entry) { return !tree_->sessions().contains(entry.first); });
+  own_sessions_.keep_only([this](SessionId id) { return tree().sessions().contains(id); });
   pending_.lose_track();
-  applied_ = tree_->last_zxid();
-  snapshotter_.restart_at(applied_);
+  snapshotter_.restart_at(tree_.applied());
   // The log is to say that it was committed, also if nothing more is written.
   log_.seal_soon();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();
 }
 
-// Gives the tree that was there before.
-std::shared_ptr<tree::Tree> Replica::replace_tree(std::shared_ptr<tree::Tree> tree) {
-  for (ReplicaListener* listener : listeners_) listener->before_replace();
-  std::unique_lock lock(tree_mutex_);
-  return std::exchange(tree_, std::move(tree));
-}
-
 bool Replica::has_batch_work() const {
-  return applicable() > applied_ || (is_serving() && barriers_.has_waiting()) ||
-         barriers_.has_applied(applied_);
+  return applicable() > tree_.applied() || (is_serving() && barriers_.has_waiting()) ||
+         barriers_.has_applied(tree_.applied());
 }
 
 void Replica::end_of_batch() {
@@ -485,24 +437,25 @@ void Replica::end_of_batch() {
   in_batch_ = true;
   do {
     apply_committed();
-    if (service_ == Service::kCatchingUp && applied_ >= applicable()) become_ready();
+    if (service_ == Service::kCatchingUp && tree_.applied() >= applicable()) become_ready();
     // Committed at the leader: SYNC goes out behind the COMMITs it waited for.
     while (std::optional<Barriers::Reply> reply = barriers_.take_committed(zab_->committed())) {
       if (links_.contains(reply->link)) send_packet(reply->link, reply->packet);
     }
-    while (std::optional<Completion> done = barriers_.take_applied(applied_)) (*done)(Outcome{});
+    while (std::optional<Completion> done = barriers_.take_applied(tree_.applied()))
+      (*done)(Outcome{});
     flush_barriers();
   } while (has_batch_work());
   // A few txns are written when all is sent that others wait for; many, meanwhile.
-  log_.write_many(applied_);
+  log_.write_many(tree_.applied());
   do {
     transport_.flush();
   } while (supply_.supply());
   for (ReplicaListener* listener : listeners_) listener->batch_over();
-  log_.end_of_batch(applied_);
+  log_.end_of_batch(tree_.applied());
   if (snapshotter_.is_due(is_serving())) take_snapshot();
   int64_t wake_ms = std::min(zab_->deadline_ms(), log_.wake_ms());
-  environment_.wake_at(mending_ ? mending_->next_step_ms : wake_ms);
+  environment_.wake_at(recovery_.is_mending() ? recovery_.wake_ms() : wake_ms);
   in_batch_ = false;
 }
 

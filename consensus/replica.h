@@ -5,10 +5,14 @@
 //   PROPOSAL -> synced -> ACK -> quorum -> COMMIT -> caches invalidated -> apply -> watches fired
 //   -> completion on the node it came from
 //
-// A replica is put together from plain objects: recent_txns.h, pending_requests.h, barriers.h,
-// leadership.h, learner_sessions.h only remember, and say what is due. log_pipeline.h owns the log
-// and gives work to its disk; learner_supply.h sends learners what they lack;
-// snapshotter.h takes snapshots, and takes in a leader's.
+// A replica is put together from plain objects of the strand.
+//   remember, and say what is due: recent_txns.h, pending_requests.h, barriers.h, leadership.h,
+//     learner_sessions.h, own_sessions.h, troubles.h
+//   give work to the disks: log_pipeline.h owns the log, learner_supply.h sends learners what they
+//     lack, snapshotter.h takes snapshots and takes in a leader's, fetch.h gives other members what
+//     their logs have lost
+//   recovery.h says what the node starts with, and mends a damaged log
+//   visible_tree.h is what readers see
 //
 // Threading: everything but `read` and `last_published` runs on the strand (host.h), one call at a
 // time; after one or several calls the strand calls `end_of_batch`, which does what is worth doing
@@ -19,28 +23,29 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
-#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "consensus/barriers.h"
 #include "consensus/environment.h"
-#include "consensus/epoch_store.h"
+#include "consensus/fetch.h"
 #include "consensus/leadership.h"
 #include "consensus/learner_sessions.h"
 #include "consensus/learner_supply.h"
 #include "consensus/log_pipeline.h"
+#include "consensus/own_sessions.h"
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
 #include "consensus/reconfig.h"
+#include "consensus/recovery.h"
 #include "consensus/snapshotter.h"
+#include "consensus/troubles.h"
+#include "consensus/visible_tree.h"
 #include "consensus/zab.h"
 #include "tree/prepare.h"
 #include "tree/tree.h"
@@ -102,7 +107,7 @@ struct ReplicaConfig {
   bool is_standalone() const { return standalone_enabled && zab.ensemble.members().size() <= 1; }
 };
 
-class Replica {
+class Replica : public Receiver {
  public:
   using Completion = consensus::Completion;
 
@@ -110,7 +115,7 @@ class Replica {
           Disk& snapshot_disk);
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
-  ~Replica();
+  ~Replica() override;
 
   // Recovers from disk. An empty string, or why the node can't start; nothing was changed then.
   std::string recover();
@@ -127,8 +132,8 @@ class Replica {
   // quorum's word for it. It renews `session` (if not 0) as of the call, too.
   void sync(SessionId session, Completion done);
   // A fresh session id of this node's, for a client, and for the mount (tree/types.h).
-  SessionId new_session_id();
-  SessionId new_mount_session_id();
+  SessionId new_session_id() { return own_sessions_.new_id(); }
+  SessionId new_mount_session_id() { return own_sessions_.new_mount_id(); }
   // What passwords of sessions are made with, here and at the other servers; empty: not known.
   const std::string& secret() const { return zab_->state().secret; }
   // Some member gives its sessions passwords that are ZooKeeper's.
@@ -145,22 +150,21 @@ class Replica {
 
   template <class Read>
   auto read(const Read& body) const {
-    std::shared_lock lock(tree_mutex_);
-    return body(static_cast<const tree::Tree&>(*tree_));
+    return tree_.read(body);
   }
   // On the strand only: no lock is needed there.
-  const tree::Tree& tree() const { return *tree_; }
+  const tree::Tree& tree() const { return tree_.get(); }
 
   bool is_serving() const {
     return service_ == Service::kHoldingRequests || service_ == Service::kFull;
   }
   // From recovery until it serves: the log holds txns of which only a leader can say that they were
   // committed. Their writers may have been answered before the restart.
-  bool has_unsettled_txns() const { return !is_serving() && applied_ < recovered_; }
+  bool has_unsettled_txns() const { return !is_serving() && tree_.applied() < recovery_.log_end(); }
   // Why this node's tree is not to be trusted, until it has taken over the others' data. Empty: it
   // is.
-  const std::string& divergence() const { return divergence_; }
-  bool is_disk_full() const { return log_.is_full() || (mending_ && mending_->lacks_room); }
+  const std::string& divergence() const { return tree_.doubt(); }
+  bool is_disk_full() const { return log_.is_full() || recovery_.lacks_room(); }
   const Zab& zab() const { return *zab_; }
   // What is amiss: whom this node waits for, what contradicts what, and what to do about it.
   std::vector<std::string> troubles() const;
@@ -177,17 +181,16 @@ class Replica {
 
   // ---- for the strand
   void on_timer();
-  void on_vote(ServerId from, const Notification& notification);
-  // Two servers seem to have this number; `text` says which.
-  void on_double(ServerId id, std::string text);
-  void on_link_up(LinkId link);
-  void on_link_accepted(LinkId link);
-  void on_link_down(LinkId link);
-  void on_packet(LinkId link, Packet packet);
-  void on_part(LinkId link);  // bytes came of something that is not whole yet
-  void on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree);
+  void on_vote(ServerId from, const Notification& notification) override;
+  void on_double(ServerId id, std::string text) override;
+  void on_link_up(LinkId link) override;
+  LinkId new_link_id() override { return next_accepted_link_++; }
+  void on_link_accepted(LinkId link) override;
+  void on_link_down(LinkId link) override;
+  void on_packet(LinkId link, Packet packet) override;
+  void on_part(LinkId link) override;
+  void on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) override;
   void end_of_batch();
-  LinkId new_link_id() { return next_accepted_link_++; }
   // A snapshot now; for tests and for shutdown.
   void take_snapshot();
 
@@ -199,17 +202,6 @@ class Replica {
     kHoldingRequests,  // it answers reads and barriers, and does not know yet which requests are
                        // out
     kFull,
-  };
-  // A damaged log that lacks only txns which other members may have: it is asked for in turn.
-  struct Mending {
-    std::vector<Log::Range> missing;
-    std::map<Zxid, Payload> found;
-    ServerId member;  // being asked
-    LinkId link = 0;
-    std::set<ServerId> refused;  // don't have them all
-    size_t had = 0;              // found, when the last question was asked
-    int64_t next_step_ms = 0;
-    bool lacks_room = false;  // all is there, and does not fit on the disk
   };
 
   // Core.
@@ -240,27 +232,14 @@ class Replica {
   void promise_saved(const Promise& promise, const DiskStatus& status);
 
   // Recovery and healing (replica_recovery.cc).
-  std::unique_ptr<tree::Tree> load_snapshot(const History* history);
-  std::string load(bool votes, bool is_empty, bool promise_is_saved, std::string lost);
+  Recovery::Options recovery_options() const;
+  Recovery::Outcomes recovery_outcomes();
+  FetchAnswers::Outcomes fetch_outcomes();
+  void begin();
+  void recover_again();
   void take_configuration();
   std::vector<std::pair<Zxid, Payload>> unapplied_reconfigurations() const;
-  static std::string configuration_in(const tree::Tree& tree);
-  std::string load_recent(uint32_t accepted, bool votes, bool is_empty);
-  void start_core();
-  void recover_again();
-  bool read_recent(const History& history);
   bool is_alone() const;
-  bool set_old_damage_aside();
-  void report_damage(const std::string& what);
-  void ask_next_member();
-  std::vector<Log::Range> still_missing() const;
-  void ask_for_missing();
-  void on_mending_packet(const Packet& packet);
-  void on_mending_link_down();
-  void finish_mending();
-  void give_up_mending();
-  void answer_fetch(LinkId link, const Packet& packet);
-  void send_fetched(LinkId link, const std::map<Zxid, Payload>& found);
   // `of_snapshots`: a file of about so many bytes did not fit on the snapshots' disk.
   void on_disk_full(const DiskStatus& status, size_t of_snapshots = 0);
 
@@ -294,7 +273,7 @@ class Replica {
   // The last txn that a barrier or SYNC has to wait for, at the leader.
   Zxid last_txn() const {
     bool has_proposed = leadership_ && leadership_->last_proposed().counter() != 0;
-    return has_proposed ? leadership_->last_proposed() : applied_;
+    return has_proposed ? leadership_->last_proposed() : tree_.applied();
   }
   void expire_sessions();
   void reap();
@@ -303,9 +282,8 @@ class Replica {
   void apply_committed();
   void stage_incoming_tree();
   void install_staged_tree();
-  std::shared_ptr<tree::Tree> replace_tree(std::shared_ptr<tree::Tree> tree);
   void on_divergence();
-  std::string place() const;  // "node 1 epoch 2 zxid 0x200000001"
+  std::string describe() const;  // "node 1 epoch 2 zxid 0x200000001"
 
   ReplicaConfig config_;
   Environment& environment_;
@@ -313,59 +291,30 @@ class Replica {
   std::vector<ReplicaListener*> listeners_;
   SnapshotStore snapshots_;
   LogPipeline log_;
-  EpochStore epochs_;
   std::optional<Zab> zab_;
 
-  // Guards the tree's contents against readers of other threads. Taken exclusively by the strand
-  // alone, for the time of applying one batch; no other lock is taken under it.
-  mutable std::shared_mutex tree_mutex_;
-  std::shared_ptr<tree::Tree> tree_;
-
+  VisibleTree tree_;
   RecentTxns recent_;
-  Zxid applied_;
-  Zxid recovered_;  // the end of the log that the node started with
-
-  std::optional<Mending> mending_;
-  bool mending_given_up_ = false;
-  bool fetching_ = false;  // for another member
-
-  // A leader's snapshot that the log begins with, or is to. It may hold txns that were never
-  // committed (a Java leader's has all of its log), so nobody is shown it before this node serves:
-  // after UPTODATE, or once a quorum follows this node. Until then `tree_` stays as it was; after a
-  // restart it is empty.
-  std::shared_ptr<tree::Tree> staged_tree_;
+  Recovery recovery_;
+  FetchAnswers fetch_answers_;
 
   Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;
   uint64_t role_number_ = 0;
   std::optional<Leadership> leadership_;  // while this node serves as the leader
-  int64_t tell_unproven_ms_ = 0;
 
   PendingRequests pending_;
   Barriers barriers_;
   LearnerSessions learner_sessions_;
-  std::map<SessionId, Zxid> attached_here_;  // the newest attachment that this node made
-  uint32_t next_attach_ = 0;
-  int64_t next_session_ = 0;
-  int64_t next_mount_session_ = 0;
+  OwnSessions own_sessions_;
   std::vector<MemberStatus> reported_members_;  // by the leader, at a learner
   std::set<LinkId> links_;
   LearnerSupply supply_;
   Snapshotter snapshotter_;
   LinkId next_accepted_link_ = LinkId{1} << 62;
   bool in_batch_ = false;
-  std::string divergence_;         // empty: none
   bool plans_for_itself_ = false;  // a reconfiguration of this node's own, not a client's
-
-  // What is amiss.
-  struct Double {
-    std::string text;
-    int64_t seen_ms, told_ms;
-  };
-  std::map<ServerId, Double> doubles_;
-  int64_t next_look_ms_ = 0;  // at what is amiss
-  int64_t tell_again_ms_ = 0;
-  std::vector<std::string> seen_, told_;
+  Troubles troubles_;
 };
 
 }  // namespace zabfs::consensus

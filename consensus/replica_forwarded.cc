@@ -14,8 +14,6 @@ using tree::OpCode;
 
 namespace {
 
-constexpr int64_t kTellAgainMs = 60'000;
-
 Packet revalidated(SessionId session, bool valid) {
   std::string data;
   tree::jute::Writer out(data);
@@ -27,14 +25,13 @@ Packet revalidated(SessionId session, bool valid) {
 }  // namespace
 
 void Replica::tell_unproven(SessionId session, ServerId from) {
-  if (environment_.now_ms() < tell_unproven_ms_) return;
-  tell_unproven_ms_ = environment_.now_ms() + kTellAgainMs;
+  if (!troubles_.unproven(environment_.now_ms())) return;
   environment_.log(
       LogLevel::kWarning,
       fmt::format("{}: server {} asks for session 0x{:x} as somebody whom nothing here "
                   "confirms; that does not count. If it is the superuser, superDigest "
                   "or superUser must be the same in every zoo.cfg",
-                  place(), from.value, static_cast<uint64_t>(session.value)));
+                  describe(), from.value, static_cast<uint64_t>(session.value)));
 }
 
 // From the answer to a PING.
@@ -57,7 +54,7 @@ void Replica::answer_revalidate(LinkId link, SessionId session, int32_t timeout_
   tree::Request attach;
   attach.session = session;
   attach.type = OpCode::kExtAttach;
-  attach.cxid = tree::attach_cxid(next_attach_++, tree::server_byte(from));
+  attach.cxid = own_sessions_.new_attach_cxid(from);
   attach.body = tree::create_session_body(timeout_ms);
   attach.attachment = tree::kNoAttachment;
   Error error = process(std::move(attach), from);

@@ -1,203 +1,55 @@
-// The replica's half that deals in what a disk did to it: recovery at start-up, healing from the
-// other members, a full disk (ZAB.md section 3).
-//
-// Damage takes one of three ways back:
-//   - what is missing in the log are single txns, and some member still has them: they are fetched
-//     and the log is as it was; nothing was forgotten, so the node keeps its vote;
-//   - it is before a snapshot of the node's own: that part of the log is set aside;
-//   - anything else: the node gives up its vote (durably, first), sets the log aside, and observes
-//     the leader that the others elect until it is as good as any of them (Zab::seek_vote).
+// The replica's half that deals in what a disk did to it: what it starts with, and again once a
+// damaged log was mended (recovery.h), what other members ask for whose logs are damaged, a full
+// disk, and what is amiss.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "consensus/replica.h"
-#include "tree/jute.h"
-#include "tree/snapshot.h"
 
 namespace zabfs::consensus {
 
+Recovery::Options Replica::recovery_options() const {
+  return {config_.zab.me, config_.zab.ensemble, is_alone(), config_.initialize, chunk_bytes()};
+}
+
+Recovery::Outcomes Replica::recovery_outcomes() {
+  return {[this] {
+            Recovery::Peers peers;
+            for (const auto& [id, member] : zab_->membership().addresses()) {
+              if (id != config_.zab.me) peers.others.insert(id);
+            }
+            peers.me = {config_.zab.me, zab_->membership().in_force().version(), true,
+                        zab_->state().settled_ensemble()};
+            return peers;
+          },
+          [this] { return new_link_id(); },
+          [this](ServerId member, LinkId link) { transport_.dial(member, link); },
+          [this](LinkId link, const Packet& packet) { send_packet(link, packet); },
+          [this](LinkId link, const std::string& reason) {
+            forget_link(link);
+            transport_.close(link, reason);
+          },
+          [this] { recover_again(); }};
+}
+
 std::string Replica::recover() {
-  std::string epoch_problem;
-  EpochStore::State epochs = epochs_.open(epoch_problem);
-  LogRecovery log = log_.at_rest().open();
-  if (!log.error.empty()) return log.error;
-  for (const std::string& damage : log.damage) report_damage(damage);
-  // One bad copy may be no more than a save that a crash stopped.
-  if (epochs == EpochStore::State::kLost) report_damage(epoch_problem);
-  if (epochs == EpochStore::State::kIntact && !epoch_problem.empty()) {
-    environment_.log(LogLevel::kWarning,
-                     fmt::format("node {}: {}", config_.zab.me.value, epoch_problem));
+  StatusOr<Recovery::Recovered> recovered = recovery_.recover(config_.readdress);
+  if (!recovered.ok()) return recovered.why();
+  auto& [tree, is_committed, lacks_snapshot, txns, state] = *recovered;
+  for (ReplicaListener* listener : listeners_) listener->before_replace();
+  Zxid base = tree->last_zxid();
+  tree_.drop_staged();
+  if (is_committed) {
+    tree_.show(std::move(tree));
+  } else {
+    tree_.show(std::make_shared<tree::Tree>());
+    tree_.stage(std::move(tree));
   }
-  if (!log.note.empty()) environment_.log(LogLevel::kWarning, log.note);
-  snapshots_.remove_leftovers();
-
-  // A first start that a crash ended may have begun a log; nothing is written to it before a
-  // promise is saved.
-  bool is_empty = epochs == EpochStore::State::kNew && log.damage.empty() &&
-                  log_.at_rest().holds_nothing() && snapshots_.list().empty();
-  bool votes = epochs_.promise().votes;
-  std::string lost;
-  if (epochs == EpochStore::State::kLost) {
-    lost = epoch_problem;
-  } else if (epochs == EpochStore::State::kNew && !is_empty) {
-    lost = "accepted.0 and accepted.1 are gone: what this node promised is lost";
-  } else if (votes && log_.at_rest().is_new()) {
-    lost = "the log is gone";
-  }
-  if (is_alone() && epochs != EpochStore::State::kIntact) {
-    lost.clear();  // who votes alone promises to nobody
-    votes = true;
-  }
-  if (is_empty && config_.initialize) votes = true;
-  if (lost.empty() && !log.damage.empty()) {
-    if (votes && log_.at_rest().missing() && !mending_given_up_ &&
-        log_.at_rest().missing()->empty()) {
-      DiskStatus status = log_.at_rest().mend({});
-      if (!status.ok()) return status.message();
-      environment_.log(LogLevel::kWarning,
-                       fmt::format("node {}: mended the log; no txn was in what was damaged",
-                                   config_.zab.me.value));
-      return recover();
-    }
-    bool can_mend = votes && log_.at_rest().missing() && !mending_given_up_ && !is_alone();
-    if (!can_mend && set_old_damage_aside()) return recover();
-    if (!can_mend) lost = log.damage.front();
-    if (can_mend) mending_.emplace(Mending{*log_.at_rest().missing(), {}, {}, 0, {}, 0});
-  }
-  return load(votes, is_empty, epochs == EpochStore::State::kIntact && epoch_problem.empty(),
-              std::move(lost));
-}
-
-// Damage before the newest intact snapshot is in what this node can do without.
-bool Replica::set_old_damage_aside() {
-  for (Zxid zxid : snapshots_.list()) {
-    if (!snapshots_.check(zxid).empty()) continue;
-    if (!log_.at_rest().set_aside_before(zxid)) return false;
-    mending_given_up_ = false;  // less is missing now
-    environment_.log(LogLevel::kWarning,
-                     fmt::format("node {}: set the log before its snapshot at 0x{:x} aside",
-                                 config_.zab.me.value, zxid.value));
-    return true;
-  }
-  return false;
-}
-
-// The newest intact snapshot that the log can go on from, or any if `history` is null.
-std::unique_ptr<tree::Tree> Replica::load_snapshot(const History* history) {
-  for (Zxid zxid : snapshots_.list()) {
-    if (history != nullptr && !history->goes_on_from(zxid)) continue;
-    bool is_doubtful =
-        zxid == log_.at_rest().history().base() && !log_.at_rest().knows_committed(zxid);
-    if (history == nullptr && is_doubtful) continue;
-    std::string problem;
-    if (std::unique_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) return tree;
-    report_damage(problem + "; an older snapshot and the log have what it said");
-    snapshotter_.want();
-  }
-  return nullptr;
-}
-
-std::string Replica::load(bool votes, bool is_empty, bool promise_is_saved, std::string lost) {
-  const History& history = mending_ ? log_.at_rest().mended_history() : log_.at_rest().history();
-  std::unique_ptr<tree::Tree> tree;
-  if (lost.empty()) {
-    tree = load_snapshot(&history);
-    if (!tree && log_.at_rest().history().base() != Zxid{}) {
-      lost = fmt::format("no intact snapshot at or after 0x{:x}, where the log begins",
-                         log_.at_rest().history().base().value);
-      mending_.reset();
-    }
-  }
-  if (!lost.empty() && is_alone()) {
-    return fmt::format(
-        "{}; the log held txns up to 0x{:x}, and no other member has a copy. Restore the data "
-        "directory, or move it away to start empty",
-        lost, log_.at_rest().history().last().value);
-  }
-  uint32_t accepted = std::max(epochs_.promise().accepted_epoch, log_.at_rest().current_epoch());
-  if (!lost.empty()) {
-    // First of all, so that no crash below lets this node vote with what is left.
-    DiskStatus status = epochs_.save({accepted, false});
-    if (!status.ok()) return status.message();
-    votes = false;
-    environment_.log(LogLevel::kError,
-                     fmt::format("node {}: {}; this node has no vote until the others have brought "
-                                 "it up to date",
-                                 config_.zab.me.value, lost));
-    tree = load_snapshot(nullptr);
-    status = log_.at_rest().restart_at(tree ? tree->last_zxid() : Zxid{},
-                                       log_.at_rest().current_epoch());
-    if (!status.ok()) return status.message();
-  }
-  // The log is there before a vote is, so that a vote without a log says that it was lost.
-  DiskStatus begun = log_.at_rest().begin();
-  if (!begun.ok()) return begun.message();
-  if (lost.empty() && !is_empty && !promise_is_saved) {
-    DiskStatus status = epochs_.save({accepted, votes});
-    if (!status.ok()) return status.message();
-  } else if (is_empty && votes) {
-    DiskStatus status = epochs_.save({0, true});
-    if (!status.ok()) return status.message();
-  }
-  staged_tree_.reset();
-  if (tree && tree->last_zxid() == history.base() &&
-      !log_.at_rest().knows_committed(history.base())) {
-    environment_.log(
-        LogLevel::kInfo,
-        fmt::format("node {}: has a leader's snapshot at 0x{:x}, and waits for a leader "
-                    "to know whether all in it was committed",
-                    config_.zab.me.value, history.base().value));
-    staged_tree_ = std::move(tree);
-  }
-  replace_tree(tree ? std::shared_ptr<tree::Tree>(std::move(tree))
-                    : std::make_shared<tree::Tree>());
-  return load_recent(accepted, votes, is_empty);
-}
-
-// The txns behind the snapshot, and the core with all that is known.
-std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
-  const History& history = log_.at_rest().history();
-  recovered_ = history.last();
-  applied_ = tree_->last_zxid();
-  const tree::Tree& whole_tree = staged_tree_ ? *staged_tree_ : *tree_;
-  snapshotter_.recovered(whole_tree.last_zxid());
-  // Of a log that is to be mended, the intact beginning is enough to go on serving reads.
-  bool whole = read_recent(history) || mending_;
-  if (history.last() > recent_.base() && (!whole || recent_.last() != history.last())) {
-    return "the log can't be read back";
-  }
-  ZabState state;
-  state.votes = votes;
-  state.empty = is_empty;
-  state.nonce = kFirstNonce | static_cast<int64_t>(environment_.random() >> 2);
-  while (state.fresh_secret.size() < kSecretBytes) {
-    uint64_t word = environment_.random();
-    state.fresh_secret.append(reinterpret_cast<const char*>(&word), sizeof(word));
-  }
-  state.secret = epochs_.promise().secret;
-  state.accepted_epoch = accepted;
-  state.ensemble = epochs_.promise().ensemble.value_or(0);
-  state.ensemble_holds = history.last() != Zxid{};
-  state.current_epoch = log_.at_rest().current_epoch();
-  state.history = history;
-  state.durable = history.last();
-  // Behind damage a TRUNC may have taken back the end of what is intact.
-  Zxid last = history.last();
-  if (mending_) last = std::min(last, log_.at_rest().mended_history().last_of_epoch(last.epoch()));
-  state.committed = std::max(std::min(log_.at_rest().committed(), last), applied_);
-  state.membership = Membership(config_.zab.ensemble);
-  state.membership.adopt(configuration_in(whole_tree));
-  for (const auto& [zxid, txn] : unapplied_reconfigurations()) {
-    state.membership.appended(zxid, *txn);
-  }
-  state.membership.committed(state.committed);
-  if (config_.readdress) {
-    std::string problem = state.membership.readdress(config_.zab.ensemble);
-    if (!problem.empty()) return "--readdress: " + problem;
-  }
-  zab_.emplace(config_.zab, state);
+  recent_.restart(base, std::move(txns));
+  snapshotter_.recovered(base);
+  if (lacks_snapshot) snapshotter_.want();
+  zab_.emplace(config_.zab, std::move(state));
   transport_.set_members(zab_->membership().addresses());
   take_configuration();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();  // recovered again
@@ -205,31 +57,22 @@ std::string Replica::load_recent(uint32_t accepted, bool votes, bool is_empty) {
   return {};
 }
 
-// The recent txns become what the log holds behind the tree, or behind the staged one; false: that
-// can't be read.
-bool Replica::read_recent(const History& history) {
-  Zxid base = staged_tree_ ? staged_tree_->last_zxid() : applied_;
-  LogPipeline::Reading reading = log_.read(history, base, history.last());
-  recent_.restart(base, std::move(reading.txns));
-  return reading.is_whole;
+void Replica::recover_again() {
+  std::string error = recover();
+  if (!error.empty()) return environment_.die(error);
+  begin();  // or mends once more: the disk did it again
 }
 
 // What was configured is the data of /zookeeper/config until a transaction says more.
 void Replica::take_configuration() {
   if (config_.is_standalone()) return;
-  if (version_in(configuration_in(*tree_)) != 0) return;
-  std::unique_lock lock(tree_mutex_);
-  tree_->set_configuration(config_.zab.ensemble.text());
-}
-
-std::string Replica::configuration_in(const tree::Tree& tree) {
-  const tree::ZNode* node = tree.find(tree::kConfigPath);
-  return node == nullptr ? std::string() : std::string(node->data.view());
+  if (version_in(configuration_of(tree())) != 0) return;
+  tree_.set_configuration(config_.zab.ensemble.text());
 }
 
 std::vector<std::pair<Zxid, Payload>> Replica::unapplied_reconfigurations() const {
   std::vector<std::pair<Zxid, Payload>> found;
-  for (auto txn = recent_.after(applied_); txn != recent_.txns().end(); ++txn) {
+  for (auto txn = recent_.after(tree_.applied()); txn != recent_.txns().end(); ++txn) {
     if (is_reconfiguration(*txn->txn)) found.emplace_back(txn->zxid, txn->txn);
   }
   return found;
@@ -241,9 +84,15 @@ bool Replica::is_alone() const {
   return config_.zab.ensemble.is_voter(config_.zab.me) && config_.zab.ensemble.voter_count() == 1;
 }
 
-void Replica::report_damage(const std::string& what) {
-  environment_.log(LogLevel::kError,
-                   fmt::format("node {}: DAMAGE: {}", config_.zab.me.value, what));
+// Whatever this node's role, its log has the txns or not.
+FetchAnswers::Outcomes Replica::fetch_outcomes() {
+  return {[this](const LearnerInfo& asker) {
+            return may_learn(zab_->config(), zab_->membership(), asker.id) &&
+                   !zab_->state().is_foreign(asker.ensemble);
+          },
+          [this](LinkId link) { return links_.contains(link); }, [this] { return is_serving(); },
+          [this](LinkId link, const Packet& packet) { send_packet(link, packet); },
+          [this](LinkId link, const std::string& reason) { cut_off(link, reason); }};
 }
 
 // ---- a full disk
@@ -253,9 +102,35 @@ void Replica::on_disk_full(const DiskStatus& status, size_t of_snapshots) {
     environment_.log(LogLevel::kError,
                      fmt::format("{}: {}; it takes no part in writes until there is room, and "
                                  "serves reads",
-                                 place(), status.message()));
+                                 describe(), status.message()));
   }
   step(event::StorageStalled{"the disk is full"});
+}
+
+// ---- what is amiss
+
+void Replica::on_double(ServerId id, std::string text) {
+  std::string line = fmt::format("{}: {}", describe(), text);
+  if (troubles_.doubled(id, std::move(text), environment_.now_ms())) {
+    environment_.log(LogLevel::kWarning, line);
+  }
+}
+
+std::vector<std::string> Replica::troubles() const {
+  int64_t now_ms = environment_.now_ms();
+  std::vector<std::string> all = sentences(zab_->waiting(now_ms));
+  if (!tree_.doubt().empty())
+    all.push_back(tree_.doubt() + "; it is to take over the others' data");
+  if (!zab_->join_trouble().empty()) all.push_back(zab_->join_trouble());
+  for (std::string& text : troubles_.doubles(now_ms)) all.push_back(std::move(text));
+  return all;
+}
+
+void Replica::tell_troubles() {
+  int64_t now_ms = environment_.now_ms();
+  for (const std::string& text : troubles_.look(sentences(zab_->waiting(now_ms)), now_ms)) {
+    environment_.log(LogLevel::kWarning, fmt::format("{}: {}", describe(), text));
+  }
 }
 
 }  // namespace zabfs::consensus

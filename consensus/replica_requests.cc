@@ -99,7 +99,7 @@ void Replica::become_ready() {
   ++role_number_;
   bool leads = zab_->role() == Role::kLeading;
   environment_.log(LogLevel::kInfo,
-                   fmt::format("{}: serving as {}{}", place(), role_name(zab_->role()),
+                   fmt::format("{}: serving as {}{}", describe(), role_name(zab_->role()),
                                leads ? fmt::format(" with {} of {} voters", synced_voter_count(),
                                                    zab_->ensemble().voter_count())
                                      : ""));
@@ -107,7 +107,7 @@ void Replica::become_ready() {
     leadership_.emplace(
         Leadership::Options{config_.zab.me, config_.zab.tick_ms, config_.reap_interval_ms,
                             config_.super_digest, config_.x509_super},
-        *tree_, prepare_options(), zab_->epoch(), environment_.now_ms());
+        tree(), prepare_options(), zab_->epoch(), environment_.now_ms());
     give_configuration_a_version();
   }
   for (const Completion& done : barriers_.take_older_than(zab_->epoch())) done(Outcome{});
@@ -130,7 +130,7 @@ void Replica::become_ready() {
 // applied just now, but for what is outstanding in our log.
 void Replica::resend_pending() {
   std::set<PendingRequests::Key> outstanding;
-  for (auto txn = recent_.after(applied_); txn != recent_.txns().end(); ++txn) {
+  for (auto txn = recent_.after(tree_.applied()); txn != recent_.txns().end(); ++txn) {
     if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn->txn)) {
       outstanding.insert({header->session, header->cxid});
     }
@@ -194,7 +194,7 @@ void Replica::give_configuration_a_version() {
     environment_.log(LogLevel::kInfo,
                      fmt::format("{}: commits the addresses of zoo.cfg; once all nodes have them, "
                                  "start without --readdress",
-                                 place()));
+                                 describe()));
   }
   plans_for_itself_ = true;
   process_own(tree::superuser_request({}, 0, OpCode::kReconfig, reconfig_body(zab_->ensemble())));
@@ -211,7 +211,7 @@ size_t Replica::synced_voter_count() const {
 
 void Replica::expire_sessions() {
   for (SessionId session : leadership_->take_expired(environment_.now_ms())) {
-    environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", place(),
+    environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", describe(),
                                                   static_cast<uint64_t>(session.value)));
     tree::Request request;
     request.session = session;
@@ -250,7 +250,7 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
   if (!is_serving()) return fail(done, Error::kConnectionLoss);
   if (is_still_attached(session, timeout_ms)) {
     Outcome outcome;
-    outcome.zxid = attached_here_[session];
+    outcome.zxid = *own_sessions_.attachment(session);
     return done(outcome);
   }
   request.body = tree::create_session_body(timeout_ms);
@@ -260,10 +260,10 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
     return send_packet(zab_->link_to_leader(),
                        Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
   }
-  request.cxid = tree::attach_cxid(next_attach_++, tree::server_byte(config_.zab.me));
+  request.cxid = own_sessions_.new_attach_cxid(config_.zab.me);
   request.identities = std::move(identities);
   submit(std::move(request), [this, session, done = std::move(done)](const Outcome& outcome) {
-    if (outcome.error == Error::kOk) attached_here_[session] = outcome.zxid;
+    if (outcome.error == Error::kOk) own_sessions_.attached(session, outcome.zxid);
     done(outcome);
   });
 }
@@ -271,9 +271,8 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
 // Where the client comes back to the leader itself, and was nowhere else, no other server holds any
 // of its requests. Like Java's, this one then writes nothing.
 bool Replica::is_still_attached(SessionId session, int32_t timeout_ms) {
-  auto place = attached_here_.find(session);
-  if (place == attached_here_.end() || !leadership_) return false;
-  if (!leadership_->is_attached(session, place->second)) return false;
+  std::optional<Zxid> attachment = own_sessions_.attachment(session);
+  if (!attachment || !leadership_ || !leadership_->is_attached(session, *attachment)) return false;
   return leadership_->touch(session, timeout_ms, environment_.now_ms());
 }
 
@@ -318,7 +317,7 @@ std::vector<MemberStatus> Replica::member_status() const {
   for (MemberStatus& member : members) {
     if (member.id != config_.zab.me) continue;
     member.role = zab_->role();
-    member.zxid = applied_;
+    member.zxid = tree_.applied();
   }
   return members;
 }

@@ -33,20 +33,20 @@ void Replica::on_log_written(const LogPipeline::Written& written) {
 Snapshotter::Outcomes Replica::snapshot_outcomes() {
   return {[this]() -> std::optional<Snapshotter::Standing> {
             if (!is_serving()) return std::nullopt;
-            return Snapshotter::Standing{zab_->state().history, applied_, zab_->state().votes};
+            return Snapshotter::Standing{zab_->state().history, zab_->state().votes};
           },
           [this](LinkId link) { return links_.contains(link); },
           [this] { supply_.snapshot_over(); },
           [this](LinkId link) {
-            step(event::SnapshotReceived{link, configuration_in(*snapshotter_.incoming())});
+            step(event::SnapshotReceived{link, configuration_of(*snapshotter_.incoming())});
           },
           [this](const DiskStatus& status, size_t bytes) { on_disk_full(status, bytes); },
           [this](Zxid base) {
             if (base > zab_->state().history.base()) step(event::Purged{base});
           },
-          [this](const std::string& what) { report_damage(what); },
+          [this](const std::string& what) { recovery_.report_damage(what); },
           [this](LogLevel level, const std::string& text) {
-            environment_.log(level, place() + ": " + text);
+            environment_.log(level, describe() + ": " + text);
           }};
 }
 
@@ -55,15 +55,13 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   snapshotter_.receive(std::move(tree));
   const tree::Tree& received = *snapshotter_.incoming();
   environment_.log(LogLevel::kInfo,
-                   fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", place(),
+                   fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", describe(),
                                received.node_count(), received.last_zxid().value));
   snapshotter_.store_incoming();
 }
 
 void Replica::take_snapshot() {
-  // The log does not go on from `tree_` when it goes on from a staged one.
-  if (staged_tree_ || (!divergence_.empty() && !is_alone())) return;
-  snapshotter_.take(tree_);
+  if (tree_.doubt().empty() || is_alone()) snapshotter_.take();
 }
 
 }  // namespace zabfs::consensus

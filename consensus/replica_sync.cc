@@ -12,7 +12,7 @@ LearnerSupply::Outcomes Replica::supply_outcomes() {
   return {[this]() -> const History& { return zab_->state().history; },
           [this] { return snapshotter_.is_purging(); },
           [this](LinkId link, const std::string& reason) { cut_off(link, reason); },
-          [this](const std::string& what) { report_damage(what); },
+          [this](const std::string& what) { recovery_.report_damage(what); },
           [this](Zxid through) {
             step(event::Purged{through});
             take_snapshot();
@@ -25,7 +25,7 @@ std::string Replica::encode(const Packet& packet) {
   std::string bytes;
   if (!is_sendable(packet.bytes().size(), packet.identities)) {
     environment_.die(fmt::format("{}: {} of {} bytes at 0x{:x} is more than a member takes",
-                                 place(), packet_name(packet.type), packet.bytes().size(),
+                                 describe(), packet_name(packet.type), packet.bytes().size(),
                                  packet.zxid.value));
   }
   encode_packet(packet, bytes);

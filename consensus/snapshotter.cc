@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
 
 #include "tree/snapshot.h"
@@ -20,12 +19,12 @@ constexpr size_t kZnodeBytes = 100;  // in a snapshot, beside its data
 }  // namespace
 
 Snapshotter::Snapshotter(Options options, Environment& environment, SnapshotStore& store,
-                         LogPipeline& log, std::shared_mutex& tree_mutex, Outcomes outcomes)
+                         LogPipeline& log, VisibleTree& tree, Outcomes outcomes)
     : options_(options),
       environment_(environment),
       store_(store),
       log_(log),
-      tree_mutex_(tree_mutex),
+      tree_(tree),
       outcomes_(std::move(outcomes)) {}
 
 size_t Snapshotter::estimate_bytes(const tree::Tree& tree) {
@@ -57,43 +56,34 @@ void Snapshotter::restart_at(Zxid last) {
   log_bytes_since_ = 0;
 }
 
-void Snapshotter::take(std::shared_ptr<tree::Tree> tree) {
-  if (is_busy_ || incoming_ || tree->last_zxid() == last_) return;
+void Snapshotter::take() {
+  if (is_busy_ || incoming_ || tree_.staged() || tree_.applied() == last_) return;
   is_busy_ = true;
   is_wanted_ = false;
   txns_since_ = 0;
   log_bytes_since_ = 0;
-  struct Work {  // the cursor goes before the tree it walks
-    std::shared_ptr<tree::Tree> tree;
-    std::unique_ptr<tree::SnapshotCursor> cursor;
+  struct Work {
+    std::shared_ptr<VisibleTree::Walk> walk;
+    Zxid zxid;
     DiskStatus status;
     size_t bytes = 0;
   };
   auto work = std::make_shared<Work>();
-  work->tree = std::move(tree);
-  {
-    std::unique_lock lock(tree_mutex_);
-    work->cursor = work->tree->begin_snapshot();
-  }
+  work->walk = tree_.begin_walk();
+  work->zxid = work->walk->zxid();
   environment_.run_background(
       [this, work] {
-        tree::SnapshotCursor& cursor = *work->cursor;
-        work->status = store_.write(cursor.zxid(), cursor.digest(), [&](std::string& out) {
-          std::shared_lock lock(tree_mutex_);
+        work->status = store_.write(work->zxid, work->walk->digest(), [&](std::string& out) {
           size_t before = out.size();
-          bool more = cursor.next(out, options_.chunk_bytes);
+          bool more = work->walk->next(out, options_.chunk_bytes);
           work->bytes += out.size() - before;
           return more;
         });
       },
       [this, work] {
-        Zxid zxid = work->cursor->zxid();
-        {
-          std::unique_lock lock(tree_mutex_);
-          work->cursor.reset();
-        }
+        work->walk->end();
         last_bytes_ = work->bytes;
-        taken(work->status, zxid);
+        taken(work->status, work->zxid);
       });
 }
 
@@ -107,13 +97,29 @@ void Snapshotter::taken(const DiskStatus& status, Zxid zxid) {
   last_ = std::max(last_, zxid);
   outcomes_.log(LogLevel::kInfo, fmt::format("snapshot at 0x{:x}", zxid.value));
   std::optional<Standing> standing = outcomes_.standing();
-  if (!standing) return;  // the next one will do
-  remove_strays(standing->history);
-  std::vector<Zxid> stored = store_.list();
-  std::erase_if(stored, [&](Zxid any) {
-    return any > standing->applied || !standing->history.goes_on_from(any);
-  });
-  if (stored.size() >= options_.retain) purge(std::move(stored));
+  if (standing) tidy(standing->history);  // else behind the next one
+}
+
+// Strays go. If what is left is enough, a purge follows.
+void Snapshotter::tidy(const History& history) {
+  struct Work {
+    History history;
+    std::vector<Zxid> stored;
+  };
+  is_tidying_ = true;
+  auto work = std::make_shared<Work>(Work{history, {}});
+  environment_.run_background(
+      [this, work, applied = tree_.applied()] {
+        remove_strays(work->history);
+        work->stored = store_.list();
+        std::erase_if(work->stored,
+                      [&](Zxid any) { return any > applied || !work->history.goes_on_from(any); });
+      },
+      [this, work] {
+        is_tidying_ = false;
+        if (std::exchange(incoming_waits_, false)) write_incoming();
+        if (work->stored.size() >= options_.retain) purge(std::move(work->stored));
+      });
 }
 
 // What earlier synchronisations staged that did not end. `history` is without any under way.
@@ -144,16 +150,16 @@ void Snapshotter::purge(std::vector<Zxid> stored) {
   auto work = std::make_shared<Work>(Work{std::move(stored), {}, 0});
   environment_.run_background(
       [this, work] {
-        auto place = work->stored.begin();
-        while (place != work->stored.end() && work->whole < options_.retain) {
-          std::string problem = store_.check(*place);
+        auto next = work->stored.begin();
+        while (next != work->stored.end() && work->whole < options_.retain) {
+          std::string problem = store_.check(*next);
           if (problem.empty()) {
             ++work->whole;
-            ++place;
+            ++next;
           } else {
             work->damage.push_back(problem);
-            store_.remove(*place);
-            place = work->stored.erase(place);
+            store_.remove(*next);
+            next = work->stored.erase(next);
           }
         }
       },
@@ -188,7 +194,7 @@ void Snapshotter::keep_diverged(std::shared_ptr<tree::Tree> tree) {
 // ---- of a leader's
 
 void Snapshotter::store_incoming() {
-  incoming_waits_ = is_busy_;
+  incoming_waits_ = is_busy_ || is_tidying_;
   if (!incoming_waits_) write_incoming();
 }
 

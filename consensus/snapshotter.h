@@ -2,7 +2,7 @@
 //
 // A snapshot of its own is due after about so many txns, or after so many bytes of log (ZAB.md
 // section 3.4). It shows the tree at exactly one zxid, and is written in the background, while txns
-// are applied. When it is there and the node serves, the class
+// are applied. When it is there and the node serves, the class, in the background,
 //   1. removes strays: snapshots of no history of this node's,
 //   2. reads back the newest ones, and removes those that are damaged,
 //   3. with Options::retain whole ones, removes older ones and the log that only they need.
@@ -22,12 +22,13 @@
 //   3. If the file of (1,6) appeared after that, a start would take it for a part of the log.
 //   4. So the leader's snapshot waits for the end of this node's own (`is_busy`). Before it is
 //      written, all files of later zxids are removed.
+// It waits in the same way while strays are looked for. It is of no history of this node's yet, and
+// would be taken for one of them.
 //
 // Limits: at most one snapshot of its own is being written, and at most one comes in.
 //
-// Threading: an object of the strand, driven by the replica. The job that writes a snapshot of its
-// own holds the tree's mutex, shared, for each chunk. On the strand the class takes that mutex
-// exclusively where a walk of the tree begins and ends. No other lock is taken under it.
+// Threading: an object of the strand, driven by the replica. Its jobs use the disks, a walk of the
+// tree (visible_tree.h), and what they were given.
 #pragma once
 
 #include <cstddef>
@@ -35,13 +36,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
 #include "consensus/environment.h"
 #include "consensus/log_pipeline.h"
 #include "consensus/snapshot_store.h"
+#include "consensus/visible_tree.h"
 
 namespace zabfs::consensus {
 
@@ -56,8 +57,7 @@ class Snapshotter {
   // Of a node that serves.
   struct Standing {
     const History& history;  // of its log
-    Zxid applied;
-    bool votes;  // so that what was set aside of a damaged log may go
+    bool votes;              // so that what was set aside of a damaged log may go
   };
   // What it asks the replica, and tells it, on the strand.
   struct Outcomes {
@@ -73,7 +73,7 @@ class Snapshotter {
   };
 
   Snapshotter(Options options, Environment& environment, SnapshotStore& store, LogPipeline& log,
-              std::shared_mutex& tree_mutex, Outcomes outcomes);
+              VisibleTree& tree, Outcomes outcomes);
 
   // About how long the file of that tree is.
   static size_t estimate_bytes(const tree::Tree& tree);
@@ -85,8 +85,9 @@ class Snapshotter {
   void want() { is_wanted_ = true; }
   // The same, also if nothing was applied since the last one.
   void want_again();
-  // Begins one of that tree, if none is under way and something was applied since the last one.
-  void take(std::shared_ptr<tree::Tree> tree);
+  // Begins one, if none is under way, something was applied since the last one, and the log goes on
+  // from the tree that is shown.
+  void take();
   bool is_busy() const { return is_busy_; }
   // A purge is under way, or what may go is being looked at.
   bool is_purging() const { return is_purging_; }
@@ -114,6 +115,7 @@ class Snapshotter {
 
  private:
   void taken(const DiskStatus& status, Zxid zxid);
+  void tidy(const History& history);
   void remove_strays(const History& history);
   void remove_later(Zxid base);
   void purge(std::vector<Zxid> stored);
@@ -123,11 +125,12 @@ class Snapshotter {
   Environment& environment_;
   SnapshotStore& store_;
   LogPipeline& log_;
-  std::shared_mutex& tree_mutex_;
+  VisibleTree& tree_;
   const Outcomes outcomes_;
 
   bool is_busy_ = false;
   bool is_wanted_ = false;
+  bool is_tidying_ = false;  // strays are looked for
   bool is_purging_ = false;
   Zxid last_;
   size_t last_bytes_ = 0;
@@ -136,7 +139,7 @@ class Snapshotter {
 
   std::shared_ptr<tree::Tree> incoming_;  // until the log has the end of its group
   LinkId incoming_link_ = 0;
-  bool incoming_waits_ = false;  // for the end of one of its own
+  bool incoming_waits_ = false;  // for the end of one of its own, or of looking for strays
 };
 
 }  // namespace zabfs::consensus

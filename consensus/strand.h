@@ -6,46 +6,55 @@
 #pragma once
 
 #include <functional>
-#include <mutex>
 #include <utility>
 #include <vector>
+
+#include "consensus/mutex.h"
 
 namespace zabfs::consensus {
 
 class Strand {
  public:
+  // Before the first event.
   void set_after_batch(std::function<void()> after_batch) { after_batch_ = std::move(after_batch); }
 
-  void post(std::function<void()> event) {
-    std::unique_lock lock(mutex_);
-    if (stopped_) return;
-    queue_.push_back(std::move(event));
-    if (running_) return;
-    running_ = true;
+  void post(std::function<void()> event) EXCLUDES(mutex_) {
+    if (!add(std::move(event))) return;
     std::vector<std::function<void()>> batch;
-    while (!queue_.empty()) {
-      batch.clear();
-      batch.swap(queue_);
-      lock.unlock();
+    while (take(batch)) {
       for (std::function<void()>& next : batch) next();
       if (after_batch_) after_batch_();
-      lock.lock();
+      batch.clear();
     }
-    running_ = false;
   }
 
   // Events posted from here on are dropped; one that is running is not waited for.
-  void stop() {
-    std::lock_guard lock(mutex_);
+  void stop() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
     stopped_ = true;
     queue_.clear();
   }
 
  private:
-  std::mutex mutex_;  // guards what follows; held for no event
-  std::vector<std::function<void()>> queue_;
-  bool running_ = false;
-  bool stopped_ = false;
+  // True: nobody runs events, so the caller is to.
+  bool add(std::function<void()> event) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (stopped_) return false;
+    queue_.push_back(std::move(event));
+    return !std::exchange(running_, true);
+  }
+  // The events of a round; false: there are none, and the caller runs no more of them.
+  bool take(std::vector<std::function<void()>>& batch) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    batch.swap(queue_);
+    running_ = !batch.empty();
+    return running_;
+  }
+
+  Mutex mutex_;  // no event runs under it
+  std::vector<std::function<void()>> queue_ GUARDED_BY(mutex_);
+  bool running_ GUARDED_BY(mutex_) = false;
+  bool stopped_ GUARDED_BY(mutex_) = false;
   std::function<void()> after_batch_;
 };
 

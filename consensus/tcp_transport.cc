@@ -9,13 +9,12 @@
 #include <atomic>
 #include <boost/asio/post.hpp>
 #include <cerrno>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "consensus/dialler.h"
 #include "consensus/election_mesh.h"
-#include "consensus/replica.h"
+#include "consensus/mutex.h"
 #include "consensus/tcp_listen.h"
 
 namespace zabfs::consensus {
@@ -51,8 +50,8 @@ struct TcpTransport::Link {
   bool parked = false;         // nothing waits for bytes, since the link is held
   // On both:
   std::atomic<bool> held{false};  // set on the strand
-  std::mutex tls_mutex;           // guards tls
-  std::unique_ptr<TlsSession> tls;
+  Mutex tls_mutex;
+  std::unique_ptr<TlsSession> tls PT_GUARDED_BY(tls_mutex);  // null: none, from the beginning
   // On the strand:
   std::string out;
   std::string sealed;    // with TLS: what `out` has become
@@ -93,11 +92,11 @@ std::string TcpTransport::listen(bool all_addresses) {
   return listen_on(mesh_->acceptor(), io_, host, self_.election_port, kBacklog, "election port");
 }
 
-void TcpTransport::start(Replica& replica) {
-  replica_ = &replica;
+void TcpTransport::start(Receiver& receiver) {
+  receiver_ = &receiver;
   if (!quorum_acceptor_.is_open()) return;
   accept_learner();
-  mesh_->start(replica);
+  mesh_->start(receiver);
 }
 
 void TcpTransport::accept_learner() {
@@ -147,7 +146,7 @@ std::string TcpTransport::introduce(Link& link, const Packet& packet) {
 
 void TcpTransport::dial(ServerId leader, LinkId id) {
   auto member = members_.find(leader);
-  auto fail = [this, id] { strand_.post([this, id] { replica_->on_link_down(id); }); };
+  auto fail = [this, id] { strand_.post([this, id] { receiver_->on_link_down(id); }); };
   if (member == members_.end()) return fail();
   Dialler::Target target{leader, true, member->second.host, member->second.quorum_port};
   asio::post(io_, [this, target, id, fail] {
@@ -170,13 +169,13 @@ void TcpTransport::start_link(std::shared_ptr<Link> link, const std::string* dia
   set_options(link->socket, sync_ms_);
   link->socket.non_blocking(true, ignored);
   strand_.post([this, link, accepted] {
-    if (accepted) link->id = replica_->new_link_id();
+    if (accepted) link->id = receiver_->new_link_id();
     links_[link->id] = link;
     asio::post(io_, [this, link] { read(link); });
     if (accepted) {
-      replica_->on_link_accepted(link->id);
+      receiver_->on_link_accepted(link->id);
     } else {
-      replica_->on_link_up(link->id);
+      receiver_->on_link_up(link->id);
     }
     flush_link(link);
   });
@@ -195,19 +194,20 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
       handlers.packet = [&](Packet packet) {
         if (link->came && problem.empty()) problem = introduce(*link, packet);
         if (!problem.empty()) return;
-        events.push_back(
-            [this, id = link->id, packet = std::move(packet)] { replica_->on_packet(id, packet); });
+        events.push_back([this, id = link->id, packet = std::move(packet)] {
+          receiver_->on_packet(id, packet);
+        });
       };
       handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
         auto shared = std::make_shared<std::unique_ptr<tree::Tree>>(std::move(tree));
         events.push_back(
-            [this, id = link->id, shared] { replica_->on_snapshot(id, std::move(*shared)); });
+            [this, id = link->id, shared] { receiver_->on_snapshot(id, std::move(*shared)); });
       };
-      handlers.part = [&] { events.push_back([this, id = link->id] { replica_->on_part(id); }); };
+      handlers.part = [&] { events.push_back([this, id = link->id] { receiver_->on_part(id); }); };
       std::string_view bytes(link->buffer.data(), size);
       std::string plain;
       if (link->tls) {
-        std::lock_guard lock(link->tls_mutex);
+        MutexLock lock(link->tls_mutex);
         if (!link->tls->receive(bytes, plain)) problem = "TLS: " + link->tls->why();
         bytes = plain;
         events.push_back([this, link] { flush_link(link); });  // its part of the handshake
@@ -233,9 +233,9 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
 }
 
 void TcpTransport::hold(LinkId id, bool held) {
-  auto place = links_.find(id);
-  if (place == links_.end() || place->second->held.exchange(held) == held || held) return;
-  asio::post(io_, [this, link = place->second] {
+  auto found = links_.find(id);
+  if (found == links_.end() || found->second->held.exchange(held) == held || held) return;
+  asio::post(io_, [this, link = found->second] {
     if (std::exchange(link->parked, false)) read(link);
   });
 }
@@ -252,26 +252,26 @@ void TcpTransport::drop(const std::shared_ptr<Link>& link) {
   strand_.post([this, link] {
     if (link->closed) return;
     close(link->id, "");
-    replica_->on_link_down(link->id);
+    receiver_->on_link_down(link->id);
   });
 }
 
 void TcpTransport::send(LinkId id, const std::string& bytes) {
-  auto place = links_.find(id);
-  if (place == links_.end()) return;
-  place->second->out += bytes;
+  auto found = links_.find(id);
+  if (found == links_.end()) return;
+  found->second->out += bytes;
   dirty_.insert(id);
 }
 
 size_t TcpTransport::unsent(LinkId id) {
-  auto place = links_.find(id);
-  return place == links_.end() ? 0 : place->second->out.size() + place->second->sealed.size();
+  auto found = links_.find(id);
+  return found == links_.end() ? 0 : found->second->out.size() + found->second->sealed.size();
 }
 
 LinkFlow TcpTransport::flow(LinkId id) {
-  auto place = links_.find(id);
-  if (place == links_.end()) return {};
-  Link& link = *place->second;
+  auto found = links_.find(id);
+  if (found == links_.end()) return {};
+  Link& link = *found->second;
   int unacknowledged = 0;
   bool known = ::ioctl(link.socket.native_handle(), SIOCOUTQ, &unacknowledged) == 0;
   uint64_t waiting =
@@ -281,8 +281,8 @@ LinkFlow TcpTransport::flow(LinkId id) {
 
 void TcpTransport::flush() {
   for (LinkId id : std::exchange(dirty_, {})) {
-    auto place = links_.find(id);
-    if (place != links_.end()) flush_link(place->second);
+    auto found = links_.find(id);
+    if (found != links_.end()) flush_link(found->second);
   }
 }
 
@@ -296,7 +296,7 @@ void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
   }
   if (link->waiting_for_room) return;
   if (link->tls) {
-    std::lock_guard lock(link->tls_mutex);
+    MutexLock lock(link->tls_mutex);
     link->tls->say(link->out);
     link->out.clear();
     link->tls->take_outgoing(link->sealed);
@@ -328,10 +328,10 @@ void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
 }
 
 void TcpTransport::close(LinkId id, const std::string& reason) {
-  auto place = links_.find(id);
-  if (place == links_.end()) return;
-  std::shared_ptr<Link> link = place->second;
-  links_.erase(place);
+  auto found = links_.find(id);
+  if (found == links_.end()) return;
+  std::shared_ptr<Link> link = found->second;
+  links_.erase(found);
   link->closed = true;
   asio::post(io_, [this, link, reason] {
     if (!reason.empty()) {

@@ -28,7 +28,6 @@ namespace zabfs::consensus {
 
 class Dialler;
 class ElectionMesh;
-class Replica;
 
 class TcpTransport : public Transport {
  public:
@@ -43,7 +42,7 @@ class TcpTransport : public Transport {
 
   // Binds both ports. An empty string, or what is wrong. `all_addresses`: quorumListenOnAllIPs.
   std::string listen(bool all_addresses);
-  void start(Replica& replica);
+  void start(Receiver& receiver);
 
   // On the strand.
   void set_members(const std::map<ServerId, Member>& members) override;
@@ -78,7 +77,7 @@ class TcpTransport : public Transport {
   int sync_ms_;
   TlsContext* tls_;  // null: none
   Logger log_;
-  Replica* replica_ = nullptr;
+  Receiver* receiver_ = nullptr;
   SpareLog guest_log_;  // on the io thread, as what follows
   Guests guests_;
   std::shared_ptr<Dialler> dialler_;

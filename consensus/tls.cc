@@ -39,7 +39,7 @@ int give_password(char* buffer, int size, int, void* password) {
 std::string TlsContext::load() {
   std::string problem;
   std::shared_ptr<SSL_CTX> made = make(problem);
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (problem.empty()) {
     context_ = std::move(made);
     stamp_ = stamp();
@@ -48,21 +48,29 @@ std::string TlsContext::load() {
 }
 
 std::shared_ptr<SSL_CTX> TlsContext::current() {
-  std::lock_guard lock(mutex_);
+  std::shared_ptr<SSL_CTX> context;
+  std::string line;
+  {
+    MutexLock lock(mutex_);
+    line = look_again();
+    context = context_;
+  }
+  if (!line.empty()) log_(line);
+  return context;
+}
+
+std::string TlsContext::look_again() {
   auto now = std::chrono::steady_clock::now();
-  if (now - looked_ < kLookInterval) return context_;
+  if (now - looked_ < kLookInterval) return {};
   looked_ = now;
   std::string seen = stamp();
-  if (seen == stamp_) return context_;
+  if (seen == stamp_) return {};
   stamp_ = std::move(seen);
   std::string problem;
-  if (std::shared_ptr<SSL_CTX> made = make(problem)) {
-    context_ = std::move(made);
-    log_(fmt::format("TLS: read {} and {} again", config_.key_store, config_.trust_store));
-  } else {
-    log_(fmt::format("TLS: {}; goes on with what was there before", problem));
-  }
-  return context_;
+  std::shared_ptr<SSL_CTX> made = make(problem);
+  if (!made) return fmt::format("TLS: {}; goes on with what was there before", problem);
+  context_ = std::move(made);
+  return fmt::format("TLS: read {} and {} again", config_.key_store, config_.trust_store);
 }
 
 std::string TlsContext::stamp() const {

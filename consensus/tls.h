@@ -9,10 +9,11 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "consensus/mutex.h"
 
 struct ssl_ctx_st;
 struct ssl_st;
@@ -36,20 +37,22 @@ class TlsContext {
   TlsContext(TlsConfig config, Logger log) : config_(std::move(config)), log_(std::move(log)) {}
 
   // An empty string, or which file can't be used and why.
-  std::string load();
-  std::shared_ptr<ssl_ctx_st> current();
+  std::string load() EXCLUDES(mutex_);
+  std::shared_ptr<ssl_ctx_st> current() EXCLUDES(mutex_);
   const TlsConfig& config() const { return config_; }
 
  private:
   std::string stamp() const;
   std::shared_ptr<ssl_ctx_st> make(std::string& problem) const;
+  // Reads the files again if they have changed. What the log is to be told of that.
+  std::string look_again() REQUIRES(mutex_);
 
   const TlsConfig config_;
   const Logger log_;
-  std::mutex mutex_;  // guards all below
-  std::shared_ptr<ssl_ctx_st> context_;
-  std::string stamp_;  // of the files as they were read
-  std::chrono::steady_clock::time_point looked_;
+  Mutex mutex_;  // the files are read under it, so that one thread does
+  std::shared_ptr<ssl_ctx_st> context_ GUARDED_BY(mutex_);
+  std::string stamp_ GUARDED_BY(mutex_);  // of the files as they were read
+  std::chrono::steady_clock::time_point looked_ GUARDED_BY(mutex_);
 };
 
 // One connection. Not thread-safe.

@@ -218,8 +218,8 @@ AclTable::AclTable() { hold(open_acl()); }
 
 AclTable::Number AclTable::intern(const AclList& acl) {
   auto next = free_.empty() ? static_cast<Number>(entries_.size()) : free_.back();
-  auto [place, added] = numbers_.try_emplace(encode_acl(acl), next);
-  if (!added) return place->second;
+  auto [entry, added] = numbers_.try_emplace(encode_acl(acl), next);
+  if (!added) return entry->second;
   if (free_.empty()) {
     entries_.emplace_back();
   } else {

@@ -37,10 +37,10 @@ bool is_ephemeral(const Record& record) {
 }
 
 std::optional<Record> Outstanding::find(std::string_view path) const {
-  auto place = records_.find(path);
-  if (place != records_.end()) {
-    if (!place->second.exists) return std::nullopt;
-    return place->second;
+  auto found = records_.find(path);
+  if (found != records_.end()) {
+    if (!found->second.exists) return std::nullopt;
+    return found->second;
   }
   const ZNode* node = tree_.find(path);
   if (node == nullptr) return std::nullopt;
@@ -53,8 +53,8 @@ std::optional<Record> Outstanding::find(std::string_view path) const {
 }
 
 int64_t Outstanding::digest_of(std::string_view path) const {
-  auto place = records_.find(path);
-  if (place != records_.end()) return place->second.digest;
+  auto found = records_.find(path);
+  if (found != records_.end()) return found->second.digest;
   const ZNode* node = tree_.find(path);
   return node == nullptr ? 0 : tree_.digest_of(path, *node);
 }
@@ -65,8 +65,8 @@ void Outstanding::put(std::string_view path, Record record) {
   record.digest = record.exists ? node_digest(path, record.data, record.stat) : 0;
   digest_ = add(digest_, record.digest);
   Undo undo{key, std::nullopt};
-  auto place = records_.find(key);
-  if (place != records_.end()) undo.before = place->second;
+  auto found = records_.find(key);
+  if (found != records_.end()) undo.before = found->second;
   undo_.push_back(std::move(undo));
   order_.emplace_back(record.zxid, key);
   records_.insert_or_assign(std::move(key), std::move(record));
@@ -88,8 +88,8 @@ void Outstanding::roll_back() {
 
 void Outstanding::applied(Zxid zxid) {
   while (!order_.empty() && order_.front().first <= zxid) {
-    auto place = records_.find(order_.front().second);
-    if (place != records_.end() && place->second.zxid <= zxid) records_.erase(place);
+    auto found = records_.find(order_.front().second);
+    if (found != records_.end() && found->second.zxid <= zxid) records_.erase(found);
     order_.pop_front();
   }
 }

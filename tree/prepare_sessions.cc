@@ -11,9 +11,9 @@ constexpr size_t kMaxClosedPathBytes = 512u << 10;
 std::optional<Session> Preparer::find_session(SessionId id) const {
   auto change = session_changes_.find(id);
   if (change != session_changes_.end()) return change->second.session;
-  auto place = tree_.sessions().find(id);
-  if (place == tree_.sessions().end()) return std::nullopt;
-  return place->second;
+  auto found = tree_.sessions().find(id);
+  if (found == tree_.sessions().end()) return std::nullopt;
+  return found->second;
 }
 
 bool Preparer::is_attached(SessionId id, Zxid attachment) const {

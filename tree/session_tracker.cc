@@ -4,26 +4,26 @@ namespace zabfs::tree {
 
 bool SessionTracker::touch(SessionId session, int32_t timeout_ms, int64_t now_ms) {
   int64_t deadline_ms = ((now_ms + timeout_ms) / tick_ms_ + 1) * tick_ms_;
-  auto [place, added] = sessions_.try_emplace(session, Entry{deadline_ms, timeout_ms});
+  auto [found, added] = sessions_.try_emplace(session, Entry{deadline_ms, timeout_ms});
   if (!added) {
-    if (by_deadline_.erase({place->second.deadline_ms, session}) == 0) return false;
-    place->second = Entry{deadline_ms, timeout_ms};
+    if (by_deadline_.erase({found->second.deadline_ms, session}) == 0) return false;
+    found->second = Entry{deadline_ms, timeout_ms};
   }
   by_deadline_.insert({deadline_ms, session});
   return true;
 }
 
 bool SessionTracker::touch(SessionId session, int64_t now_ms) {
-  auto place = sessions_.find(session);
-  if (place == sessions_.end()) return false;
-  return touch(session, place->second.timeout_ms, now_ms);
+  auto found = sessions_.find(session);
+  if (found == sessions_.end()) return false;
+  return touch(session, found->second.timeout_ms, now_ms);
 }
 
 void SessionTracker::remove(SessionId session) {
-  auto place = sessions_.find(session);
-  if (place == sessions_.end()) return;
-  by_deadline_.erase({place->second.deadline_ms, session});
-  sessions_.erase(place);
+  auto found = sessions_.find(session);
+  if (found == sessions_.end()) return;
+  by_deadline_.erase({found->second.deadline_ms, session});
+  sessions_.erase(found);
 }
 
 void SessionTracker::clear() {

@@ -78,10 +78,10 @@ void read_attachments(const AclList& list, std::map<SessionId, Session>& session
     uint8_t home = 0;
     bool has_home = next != end && *next == ':' &&
                     std::from_chars(next + 1, end, home, 16).ec == std::errc() && home != 0;
-    auto place = sessions.find(SessionId{static_cast<int64_t>(session)});
-    if (place == sessions.end()) continue;
-    place->second.attachment.value = static_cast<int64_t>(attachment);
-    place->second.home = has_home ? home : kAnywhere;
+    auto found = sessions.find(SessionId{static_cast<int64_t>(session)});
+    if (found == sessions.end()) continue;
+    found->second.attachment.value = static_cast<int64_t>(attachment);
+    found->second.home = has_home ? home : kAnywhere;
   }
 }
 
@@ -140,9 +140,9 @@ SnapshotCursor::~SnapshotCursor() {
 void SnapshotCursor::keep(NodeId id) {
   const ZNode& node = tree_.node(id);
   if (node.snapshot_mark == tree_.snapshot_mark_) return;
-  auto [place, added] = kept_.try_emplace(id);
+  auto [entry, added] = kept_.try_emplace(id);
   if (!added) return;
-  Kept& kept = place->second;
+  Kept& kept = entry->second;
   kept.stat = node.stat;
   kept.data = node.data;
   kept.acl = node.acl;

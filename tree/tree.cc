@@ -42,11 +42,11 @@ int64_t node_digest(std::string_view path, const Bytes& data, const NodeStat& st
   if (path.starts_with("/zookeeper/")) return 0;
   if (path == "/") path = {};
   char fields[60];
-  char* place = fields;
-  auto put = [&place](auto value) {
+  char* position = fields;
+  auto put = [&position](auto value) {
     value = jute::to_big_endian(value);
-    std::memcpy(place, &value, sizeof(value));
-    place += sizeof(value);
+    std::memcpy(position, &value, sizeof(value));
+    position += sizeof(value);
   };
   for (int64_t value :
        {stat.czxid.value, stat.mzxid.value, stat.pzxid.value, stat.ctime_ms, stat.mtime_ms}) {
@@ -142,9 +142,9 @@ void Tree::enlist_owner(NodeId id, bool enlist) {
     case OwnerKind::kTtl:
       return update(ttls_);
     case OwnerKind::kEphemeral: {
-      auto place = ephemerals_.try_emplace(SessionId{owner}).first;
-      update(place->second);
-      if (place->second.empty()) ephemerals_.erase(place);
+      auto owned = ephemerals_.try_emplace(SessionId{owner}).first;
+      update(owned->second);
+      if (owned->second.empty()) ephemerals_.erase(owned);
       return;
     }
   }
@@ -233,9 +233,9 @@ Stat Tree::stat_of(const ZNode& subject) const {
 
 std::vector<std::string> Tree::ephemerals_of(SessionId session) const {
   std::vector<std::string> paths;
-  auto place = ephemerals_.find(session);
-  if (place == ephemerals_.end()) return paths;
-  for (NodeId id : place->second) paths.push_back(path_of(node(id)));
+  auto owned = ephemerals_.find(session);
+  if (owned == ephemerals_.end()) return paths;
+  for (NodeId id : owned->second) paths.push_back(path_of(node(id)));
   std::sort(paths.begin(), paths.end());
   return paths;
 }
@@ -286,9 +286,9 @@ Outcome Tree::apply(const Txn& txn, std::vector<Change>* changes) {
 }
 
 void Tree::note_request(const Txn& txn) {
-  auto place = sessions_.find(txn.header.session);
-  if (place == sessions_.end()) return;
-  Session& session = place->second;
+  auto found = sessions_.find(txn.header.session);
+  if (found == sessions_.end()) return;
+  Session& session = found->second;
   if (txn.header.cxid > 0) session.last_cxid = txn.header.cxid;
   if (!is_attach(txn)) return;
   session = Session{session.timeout_ms, txn.header.zxid, 0, attached_to(txn.header.cxid)};

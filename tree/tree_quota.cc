@@ -23,8 +23,8 @@ void Tree::note_quota_znode(std::string_view path, bool exists) {
   if (base_name(path) == kQuotaLimits) {
     if (exists) {
       quotas_.emplace(subject);
-    } else if (auto place = quotas_.find(subject); place != quotas_.end()) {
-      quotas_.erase(place);
+    } else if (auto quota = quotas_.find(subject); quota != quotas_.end()) {
+      quotas_.erase(quota);
     }
   } else if (base_name(path) == kQuotaStats && exists) {
     count_usage(subject);

@@ -23,12 +23,12 @@ bool WatchTables::has_room(Watcher watcher, size_t bytes) const {
 }
 
 void WatchTables::add_to(Table& table, Watcher watcher, std::string_view path, WatchMode mode) {
-  auto place = table.paths.find(path);
-  if (place == table.paths.end()) place = table.paths.try_emplace(std::string(path)).first;
-  auto [entry, added] = place->second.try_emplace(watcher, mode);
+  auto watched = table.paths.find(path);
+  if (watched == table.paths.end()) watched = table.paths.try_emplace(std::string(path)).first;
+  auto [entry, added] = watched->second.try_emplace(watcher, mode);
   if (added) {
     ++table.count;
-    table.by_watcher[watcher].insert(&place->first);
+    table.by_watcher[watcher].insert(&watched->first);
     bytes_ += cost(path);
     bytes_of_[watcher] += cost(path);
   } else if (entry->second == WatchMode::kPersistentRecursive) {
@@ -39,21 +39,21 @@ void WatchTables::add_to(Table& table, Watcher watcher, std::string_view path, W
 }
 
 bool WatchTables::take_from(Table& table, Watcher watcher, std::string_view path) {
-  auto place = table.paths.find(path);
-  if (place == table.paths.end()) return false;
-  auto entry = place->second.find(watcher);
-  if (entry == place->second.end()) return false;
+  auto watched = table.paths.find(path);
+  if (watched == table.paths.end()) return false;
+  auto entry = watched->second.find(watcher);
+  if (entry == watched->second.end()) return false;
   if (entry->second == WatchMode::kPersistentRecursive) --table.recursive;
   --table.count;
   bytes_ -= cost(path);
   auto bytes = bytes_of_.find(watcher);
   bytes->second -= cost(path);
   if (bytes->second == 0) bytes_of_.erase(bytes);
-  place->second.erase(entry);
+  watched->second.erase(entry);
   auto own = table.by_watcher.find(watcher);
-  own->second.erase(&place->first);
+  own->second.erase(&watched->first);
   if (own->second.empty()) table.by_watcher.erase(own);
-  if (place->second.empty()) table.paths.erase(place);
+  if (watched->second.empty()) table.paths.erase(watched);
   return true;
 }
 
@@ -92,8 +92,8 @@ bool WatchTables::add(Watcher watcher, std::string_view path, WatchMode mode) {
 
 bool WatchTables::contains(Watcher watcher, std::string_view path, WatcherType type) const {
   auto has = [&](const Table& table) {
-    auto place = table.paths.find(path);
-    return place != table.paths.end() && place->second.contains(watcher);
+    auto watched = table.paths.find(path);
+    return watched != table.paths.end() && watched->second.contains(watcher);
   };
   return (type != WatcherType::kChildren && has(data_)) ||
          (type != WatcherType::kData && has(child_));
@@ -157,10 +157,10 @@ void WatchTables::fire_table(Table& table, std::string_view path, EventType type
   bool is_children_changed = type == EventType::kNodeChildrenChanged;
   std::string_view at = path;
   while (true) {
-    auto place = table.paths.find(at);
-    if (place != table.paths.end()) {
+    auto watched = table.paths.find(at);
+    if (watched != table.paths.end()) {
       std::vector<Watcher> spent;
-      for (auto [watcher, mode] : place->second) {
+      for (auto [watcher, mode] : watched->second) {
         bool recursive = mode == WatchMode::kPersistentRecursive;
         if (recursive ? is_children_changed : at != path) continue;
         tell(watcher);

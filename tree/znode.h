@@ -51,13 +51,13 @@ struct Stat {
 class Name {
  public:
   explicit Name(std::string_view text) : size_(static_cast<uint16_t>(text.size())) {
-    char* place = inline_;
+    char* heap = inline_;
     if (size_ > sizeof(inline_)) {
-      place = static_cast<char*>(std::malloc(size_));
-      if (place == nullptr) throw std::bad_alloc();
-      std::memcpy(inline_, &place, sizeof(place));
+      heap = static_cast<char*>(std::malloc(size_));
+      if (heap == nullptr) throw std::bad_alloc();
+      std::memcpy(inline_, &heap, sizeof(heap));
     }
-    if (size_ > 0) std::memcpy(place, text.data(), size_);
+    if (size_ > 0) std::memcpy(heap, text.data(), size_);
   }
   Name() : Name(std::string_view()) {}
   Name(Name&& other) noexcept { take(other); }
@@ -73,9 +73,9 @@ class Name {
 
  private:
   char* pointer() const {
-    char* place;
-    std::memcpy(&place, inline_, sizeof(place));
-    return place;
+    char* heap;
+    std::memcpy(&heap, inline_, sizeof(heap));
+    return heap;
   }
   void release() {
     if (size_ > sizeof(inline_)) std::free(pointer());

@@ -263,10 +263,42 @@ TEST_F(LearnerSupplyTest, RemovesADamagedSnapshotAndReportsIt) {
 TEST_F(LearnerSupplyTest, ASnapshotThatWasPurgedMeanwhileStaysReadable) {
   put(zxid(6));
   supply_.send_snapshot({kLink, zxid(8)}, false);
-  EXPECT_TRUE(supply_.supply());
+  EXPECT_FALSE(supply_.supply());
+  HandLanes::run_one(lanes_.background_);  // it is open now
   snapshots_.remove(zxid(6));
   run();
   EXPECT_EQ(sent(), "s6 tree p7 c7 p8 c8 ");
+}
+
+TEST_F(LearnerSupplyTest, LooksForASnapshotOnTheLane) {
+  put(zxid(3));
+  supply_.send_snapshot({kLink, zxid(7)}, false);
+  EXPECT_FALSE(supply_.supply());
+  EXPECT_FALSE(supply_.supply());
+  EXPECT_EQ(lanes_.background_.size(), 1u);  // once
+  put(zxid(6));
+  run();
+  EXPECT_EQ(sent(), "s6 tree p7 c7 ");
+}
+
+TEST_F(LearnerSupplyTest, ALearnerThatGoesWhileASnapshotIsLookedForIsSentNothing) {
+  put(zxid(6));
+  supply_.send_snapshot({kLink, zxid(8)}, false);
+  EXPECT_FALSE(supply_.supply());
+  supply_.forget(kLink);
+  run();
+  EXPECT_EQ(sent(), "");
+  EXPECT_TRUE(cut_off_.empty());
+}
+
+TEST_F(LearnerSupplyTest, ASnapshotThatIsGoneWhenItIsOpenedIsNoDamage) {
+  put(zxid(6));
+  supply_.send_snapshot({kLink, zxid(8)}, false);
+  EXPECT_FALSE(supply_.supply());
+  snapshots_.remove(zxid(6));
+  run();
+  EXPECT_TRUE(damage_.empty());
+  EXPECT_TRUE(sent().starts_with("s0 tree p1 c1 "));  // the log reaches back far enough
 }
 
 // ---- what was taken

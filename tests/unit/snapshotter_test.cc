@@ -39,27 +39,30 @@ class SnapshotterTest : public testing::Test {
     history_.reset(Zxid{});
   }
 
-  static void apply(tree::Tree& tree, Zxid at) {
+  static tree::Txn create(Zxid at) {
     tree::Txn txn;
     txn.header.zxid = at;
     txn.header.type = tree::OpCode::kCreate;
     txn.body = tree::CreateTxn{path(at.counter()), "", tree::open_acl(), false, 1};
-    tree.apply(txn, nullptr);
+    return txn;
   }
   // In the log, too.
   void apply_up_to(uint32_t counter) {
     std::vector<LogEntry> batch;
-    for (uint32_t next = tree_->last_zxid().counter() + 1; next <= counter; ++next) {
-      apply(*tree_, zxid(next));
+    std::vector<tree::Txn> txns;
+    for (uint32_t next = tree_.applied().counter() + 1; next <= counter; ++next) {
+      txns.push_back(create(zxid(next)));
       history_.append(zxid(next));
       batch.push_back(
           {log_format::RecordType::kTxn, zxid(next), 0, make_payload(std::string(500, 'x'))});
     }
+    if (txns.empty()) return;
+    tree_.publish(txns, [](const auto&, const auto&, auto) {});
     ASSERT_TRUE(log_.at_rest().write(batch, Zxid{}).ok());
   }
   void take_at(uint32_t counter) {
     apply_up_to(counter);
-    snapshotter_.take(tree_);
+    snapshotter_.take();
     lanes_.run_all();
   }
   void put(Zxid at) { ASSERT_TRUE(put_snapshot(store_, at).ok()); }
@@ -67,7 +70,7 @@ class SnapshotterTest : public testing::Test {
   // As a leader sends it.
   void receive(Zxid at) {
     auto tree = std::make_unique<tree::Tree>();
-    apply(*tree, at);
+    tree->apply(create(at), nullptr);
     snapshotter_.begin_incoming(kLink);
     snapshotter_.receive(std::move(tree));
     snapshotter_.store_incoming();
@@ -77,8 +80,7 @@ class SnapshotterTest : public testing::Test {
   sim::SimDisk log_disk_{1}, snapshot_disk_{2};
   SnapshotStore store_{snapshot_disk_};
   LogPipeline log_{{4u << 10, 1u << 20}, lanes_, log_disk_, store_, {}};
-  std::shared_mutex tree_mutex_;
-  std::shared_ptr<tree::Tree> tree_ = std::make_shared<tree::Tree>();
+  VisibleTree tree_;
   History history_;
   bool serves_ = true;
   bool is_up_ = true;
@@ -92,10 +94,10 @@ class SnapshotterTest : public testing::Test {
       lanes_,
       store_,
       log_,
-      tree_mutex_,
+      tree_,
       {[this]() -> std::optional<Snapshotter::Standing> {
          if (!serves_) return std::nullopt;
-         return Snapshotter::Standing{history_, tree_->last_zxid(), true};
+         return Snapshotter::Standing{history_, true};
        },
        [this](LinkId) { return is_up_; }, [this] { ++over_; },
        [this](LinkId link) { taken_in_.push_back(link); },
@@ -140,23 +142,23 @@ TEST_F(SnapshotterTest, OneThatIsMissingIsTakenOnceTheNodeServes) {
 
 TEST_F(SnapshotterTest, TakesOneAtATimeAndNoneOfTheSameTree) {
   apply_up_to(1);
-  snapshotter_.take(tree_);
+  snapshotter_.take();
   EXPECT_TRUE(snapshotter_.is_busy());
   apply_up_to(2);
-  snapshotter_.take(tree_);
+  snapshotter_.take();
   EXPECT_EQ(lanes_.background_.size(), 1u);
   lanes_.run_all();
   EXPECT_FALSE(snapshotter_.is_busy());
   EXPECT_EQ(over_, 1);
   EXPECT_EQ(snapshotter_.last(), zxid(1));
   take_at(2);
-  snapshotter_.take(tree_);
+  snapshotter_.take();
   EXPECT_TRUE(lanes_.background_.empty());
 }
 
 TEST_F(SnapshotterTest, ASnapshotIsExactAlthoughTxnsGoOn) {
   apply_up_to(2);
-  snapshotter_.take(tree_);
+  snapshotter_.take();
   apply_up_to(4);
   lanes_.run_all();
   std::string problem;
@@ -188,6 +190,16 @@ TEST_F(SnapshotterTest, RemovesSnapshotsOfNoHistory) {
   EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(2), zxid(1)}));
 }
 
+TEST_F(SnapshotterTest, LooksForStraysOnTheLane) {
+  put(Zxid::make(7, 1));
+  apply_up_to(1);
+  snapshotter_.take();
+  HandLanes::run_one(lanes_.background_);
+  EXPECT_EQ(stored().size(), 2u);
+  HandLanes::run_job(lanes_.background_);
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(1)}));
+}
+
 TEST_F(SnapshotterTest, OlderOnesGoWithTheLogThatTheyNeed) {
   take_at(5);
   take_at(20);
@@ -215,8 +227,9 @@ TEST_F(SnapshotterTest, NothingIsPurgedOnceTheNodeServesNoMore) {
   take_at(20);
   size_t purges = bases_.size();
   apply_up_to(40);
-  snapshotter_.take(tree_);
-  HandLanes::run_one(lanes_.background_);
+  snapshotter_.take();
+  HandLanes::run_one(lanes_.background_);  // it is taken,
+  HandLanes::run_one(lanes_.background_);  // and strays are gone
   EXPECT_TRUE(snapshotter_.is_purging());
   serves_ = false;
   lanes_.run_all();
@@ -226,12 +239,12 @@ TEST_F(SnapshotterTest, NothingIsPurgedOnceTheNodeServesNoMore) {
 }
 
 TEST_F(SnapshotterTest, ATreeThatDivergedIsKeptOnce) {
-  apply_up_to(1);
-  snapshotter_.keep_diverged(tree_);
-  lanes_.run_all();
-  apply_up_to(2);
-  snapshotter_.keep_diverged(tree_);
-  lanes_.run_all();
+  for (uint32_t counter : {1u, 2u}) {
+    auto tree = std::make_shared<tree::Tree>();
+    tree->apply(create(zxid(counter)), nullptr);
+    snapshotter_.keep_diverged(std::move(tree));
+    lanes_.run_all();
+  }
   EXPECT_TRUE(snapshot_disk_.exists(SnapshotStore::diverged_name(zxid(1))));
   EXPECT_FALSE(snapshot_disk_.exists(SnapshotStore::diverged_name(zxid(2))));
   EXPECT_TRUE(stored().empty());
@@ -254,20 +267,44 @@ TEST_F(SnapshotterTest, ALeadersIsOnTheDiskBeforeAnybodyIsTold) {
 TEST_F(SnapshotterTest, NoneOfItsOwnIsTakenWhileALeadersComesIn) {
   receive(zxid(5));
   apply_up_to(1);
-  snapshotter_.take(tree_);
+  snapshotter_.take();
   EXPECT_FALSE(snapshotter_.is_busy());
+}
+
+TEST_F(SnapshotterTest, NoneIsTakenOfATreeThatTheLogDoesNotGoOnFrom) {
+  apply_up_to(1);
+  tree_.stage(std::make_shared<tree::Tree>());
+  snapshotter_.take();
+  EXPECT_FALSE(snapshotter_.is_busy());
+  tree_.drop_staged();
+  snapshotter_.take();
+  EXPECT_TRUE(snapshotter_.is_busy());
 }
 
 // The example of snapshotter.h.
 TEST_F(SnapshotterTest, ALeadersWaitsForOneOfItsOwnAndTakesItsPlace) {
   apply_up_to(6);
-  snapshotter_.take(tree_);
+  snapshotter_.take();
   serves_ = false;
   receive(zxid(3));
   EXPECT_TRUE(lanes_.io_.empty());
   lanes_.run_all();
   EXPECT_EQ(taken_in_, (std::vector<LinkId>{kLink}));
   EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(3)}));
+}
+
+// The leader's is of no history that this node knows of yet.
+TEST_F(SnapshotterTest, ALeadersIsNotTakenForAStray) {
+  apply_up_to(6);
+  snapshotter_.take();
+  HandLanes::run_one(lanes_.background_);
+  serves_ = false;  // the role ends while strays are looked for
+  Zxid at = Zxid::make(2, 3);
+  receive(at);
+  EXPECT_TRUE(lanes_.io_.empty());
+  lanes_.run_all();
+  EXPECT_EQ(taken_in_, (std::vector<LinkId>{kLink}));
+  EXPECT_EQ(stored().front(), at);
 }
 
 TEST_F(SnapshotterTest, ALeadersThatFindsNoRoomSaysAboutHowMuchItNeeds) {

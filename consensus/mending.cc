@@ -1,0 +1,72 @@
+#include "consensus/mending.h"
+
+#include <algorithm>
+
+#include "consensus/fetch.h"
+
+namespace zabfs::consensus {
+
+std::optional<ServerId> Mending::ask_next(const std::set<ServerId>& others, LinkId link,
+                                          int64_t now_ms) {
+  next_step_ms_ = now_ms + kAnswerMs;
+  link_ = 0;
+  if (others.empty()) return std::nullopt;
+  auto next = others.upper_bound(member_);
+  member_ = next == others.end() ? *others.begin() : *next;
+  link_ = link;
+  return member_;
+}
+
+std::vector<Log::Range> Mending::still_missing() const {
+  std::vector<Log::Range> missing;
+  for (const Log::Range& range : missing_) {
+    for (Zxid zxid = range.after.next(); zxid <= range.through; zxid = zxid.next()) {
+      if (found_.contains(zxid)) continue;
+      Zxid before{zxid.value - 1};
+      if (missing.empty() || missing.back().through != before) missing.push_back({before, before});
+      missing.back().through = zxid;
+    }
+  }
+  return missing;
+}
+
+std::vector<Log::Range> Mending::question() {
+  had_ = found_.size();
+  std::vector<Log::Range> missing = still_missing();
+  if (missing.size() > kMaxFetchRanges) missing.resize(kMaxFetchRanges);
+  return missing;
+}
+
+bool Mending::is_missing(Zxid zxid) const {
+  return std::any_of(missing_.begin(), missing_.end(), [zxid](const Log::Range& range) {
+    return zxid > range.after && zxid <= range.through;
+  });
+}
+
+Mending::Next Mending::take(const Packet& packet, size_t others, int64_t now_ms) {
+  next_step_ms_ = now_ms + kAnswerMs;
+  if (packet.type == PacketType::kProposal && packet.data && is_missing(packet.zxid)) {
+    found_[packet.zxid] = packet.data;
+  }
+  if (packet.type != PacketType::kFetchTxns) return Next::kMore;
+  bool complete = still_missing().empty();
+  if (!complete && found_.size() > had_) return Next::kAskAgain;
+  link_ = 0;
+  if (complete) return Next::kComplete;
+  refused_.insert(member_);
+  if (decode_fetch_end(packet.bytes()) || refused_.size() == others) return Next::kGiveUp;
+  next_step_ms_ = now_ms + kPauseMs;
+  return Next::kWait;
+}
+
+void Mending::link_down(int64_t now_ms) {
+  link_ = 0;
+  next_step_ms_ = now_ms + kPauseMs;
+}
+
+void Mending::wait_for_room(int64_t until_ms) {
+  lacks_room_ = true;
+  next_step_ms_ = until_ms;
+}
+
+}  // namespace zabfs::consensus
