@@ -41,10 +41,10 @@ void ControlFiles::open(const RequestPtr& request, const Node& node, fuse_file_i
         if (!handle) {
           bool exists = parts_.room.tree().find(tree::join_path(node.path, node.name)) != nullptr;
           if (exists) return static_cast<void>(request->reply(EEXIST));
-      // It was there when the kernel looked it up. With ESTALE the kernel looks again, and creates
-      // it if it is to.
-      bool is_gone = node.control == Control::kEphemeralFile;
-      return static_cast<void>(request->reply(is_gone ? ESTALE : ENOENT));
+          // It was there when the kernel looked it up. With ESTALE the kernel looks again, and
+          // creates it if it is to.
+          bool is_gone = node.control == Control::kEphemeralFile;
+          return static_cast<void>(request->reply(is_gone ? ESTALE : ENOENT));
         }
         opened(request, std::move(handle), info);
       });
