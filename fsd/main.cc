@@ -64,8 +64,8 @@ int run(Config& config) {
   for (const std::string& warning : config.warnings) spdlog::warn(warning);
   bool is_configuration = false;
   if (!config.mount.point.empty()) {
-    std::string error = MountPoint::check(config.mount.point, is_configuration);
-    if (!error.empty()) return fail(error, is_configuration ? kBadConfiguration : kFailed);
+    Status usable = MountPoint::check(config.mount.point, is_configuration);
+    if (!usable.ok()) return fail(usable.why(), is_configuration ? kBadConfiguration : kFailed);
   }
   // Signals are taken by this thread alone; the others never see them.
   sigset_t signals;
@@ -99,8 +99,8 @@ int run(Config& config) {
   std::unique_ptr<Mount> mount;
   if (!config.mount.point.empty()) {
     mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir);
-    std::string error = mount->mount();
-    if (!error.empty()) return fail(error, kFailed);
+    Status mounted = mount->mount();
+    if (!mounted.ok()) return fail(mounted.why(), kFailed);
   }
   host.start();
   if (mount) mount->attach();  // before any client: it says whose a new tree's root is
@@ -160,8 +160,8 @@ int start(int argc, char** argv) {
     return 0;
   }
   if (!unprotected.empty()) {
-    std::string error = MountPoint(unprotected).unprotect();
-    return error.empty() ? 0 : fail(error, kFailed);
+    Status unprotected_now = MountPoint(unprotected).unprotect();
+    return unprotected_now.ok() ? 0 : fail(unprotected_now.why(), kFailed);
   }
   if (config_file.empty() == data_dir.empty()) {
     return fail("give either a zoo.cfg or --data-dir DIR; see zabfsd --help", kBadConfiguration);

@@ -207,6 +207,11 @@ std::vector<Key> make_keys() {
       {"zabfs.sessionTimeout", "100 to 3600000 ms",
        number(ZABFS_AT(config().mount.session_timeout_ms), 100, kMaxMs), "6000 ms",
        "when a node dies, its locks and ephemerals are free after about this time"},
+      {"zabfs.commitAfter", "0 to 86400000 ms",
+       number(ZABFS_AT(config().mount.commit_after_ms), 0, kMaxDayMs), "1000 ms",
+       "what a program appends, or writes to a file that it made, is committed within so long "
+       "while "
+       "it has the file open; 0: only when it closes the file or calls fsync"},
       {"zabfs.cacheAfter", "0 to 86400000 ms",
        number(ZABFS_AT(config().mount.cache_after_ms), 0, kMaxDayMs), "1000 ms",
        "files that did not change for so long are read through the kernel's page cache; 0: never"},

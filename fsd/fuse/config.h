@@ -16,6 +16,9 @@ struct MountConfig {
   bool allow_other = true;
   bool protects_point = true;  // nothing is written to the directory while it is not mounted
   bool inotify = true;         // tell inotify of what other nodes do
+  // What was appended, or written to a file that its handle made, is committed while the file is
+  // open, within so long; 0: only by close, fsync and writes with O_SYNC.
+  int64_t commit_after_ms = 1'000;
   // Contents that did not change for so long are read through the kernel's page cache; 0: never.
   int64_t cache_after_ms = 1'000;
 };

@@ -9,7 +9,7 @@ namespace zabfs::fsd {
 
 void FileLocks::take(const Key& key, uint64_t handle, LockTable::Ask ask,
                      std::function<bool(int error)> answer) {
-  has_process_locks_ = has_process_locks_ || key.kind == Owner::kProcess;
+  if (key.kind == Owner::kProcess) expect_process_locks();
   auto is_answered = std::make_shared<bool>(false);
   ask.lost = [this, handle] { events_.lost(handle); };
   LockTicket ticket = table_.acquire(
@@ -27,15 +27,15 @@ void FileLocks::take(const Key& key, uint64_t handle, LockTable::Ask ask,
 }
 
 void FileLocks::cancel(const Key& key) {
-  auto place = held_.find(key);
-  if (place != held_.end()) table_.release(place->second.ticket, EINTR, [] {});
+  auto found = held_.find(key);
+  if (found != held_.end()) table_.release(found->second.ticket, EINTR, [] {});
 }
 
 void FileLocks::unlock(const Key& key, std::function<void()> done) {
-  auto place = held_.find(key);
-  if (place == held_.end()) return done();
-  auto [ticket, handle] = place->second;
-  held_.erase(place);
+  auto found = held_.find(key);
+  if (found == held_.end()) return done();
+  auto [ticket, handle] = found->second;
+  held_.erase(found);
   events_.given_up(handle);
   // Only what was held has to be gone; without a quorum that is when its session is lost.
   if (table_.is_held(ticket)) return table_.release(ticket, EINTR, std::move(done));

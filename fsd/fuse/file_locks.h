@@ -11,9 +11,10 @@
 //   - A lock is given up while its contender is still being made. Nobody waits for that: without a
 //     leader it could keep a close waiting for long.
 //
-// Everything is on the strand.
+// Everything is on the strand, but for `expect_process_locks` and `has_process_locks`.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -43,6 +44,10 @@ class FileLocks {
 
   FileLocks(LockTable& table, Events events) : table_(table), events_(std::move(events)) {}
 
+  // Some process uses fcntl locks: from here on closes are to be heard of. On any thread.
+  void expect_process_locks() { has_process_locks_ = true; }
+  bool has_process_locks() const { return has_process_locks_; }
+
   // `answer` runs once, with an errno; it says whether whoever asked was there to hear it. The
   // owner has no other lock of that node: a conversion gives up the old one first, as flock(2) says
   // it may.
@@ -65,8 +70,8 @@ class FileLocks {
   };
   LockTable& table_;
   Events events_;
-  std::map<Key, Held> held_;        // or waited for
-  bool has_process_locks_ = false;  // there were some
+  std::map<Key, Held> held_;  // or waited for
+  std::atomic<bool> has_process_locks_{false};
 };
 
 }  // namespace zabfs::fsd

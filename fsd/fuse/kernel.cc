@@ -38,8 +38,8 @@ Kernel::~Kernel() {
   if (session_ != nullptr) fuse_session_destroy(session_);
 }
 
-std::string Kernel::mount(const std::string& point, const std::string& options,
-                          const fuse_lowlevel_ops& operations, void* userdata) {
+Status Kernel::mount(const std::string& point, const std::string& options,
+                     const fuse_lowlevel_ops& operations, void* userdata) {
   std::error_code error;
   point_ = std::filesystem::canonical(point, error).string();
   std::vector<std::string> texts = {"zabfsd", "-o", options};
@@ -48,10 +48,11 @@ std::string Kernel::mount(const std::string& point, const std::string& options,
   fuse_args args = FUSE_ARGS_INIT(static_cast<int>(argv.size()), argv.data());
   session_ = fuse_session_new(&args, &operations, sizeof(operations), userdata);
   fuse_opt_free_args(&args);
-  if (session_ == nullptr) return "can't start a FUSE session";
+  if (session_ == nullptr) return Status::failed("can't start a FUSE session");
   if (fuse_session_mount(session_, point_.c_str()) != 0) {
-    return fmt::format("can't mount at {}: {}", point, std::strerror(errno));
+    return Status::failed(fmt::format("can't mount at {}: {}", point, std::strerror(errno)));
   }
+  MutexLock lock(unmount_mutex_);
   mounted_ = true;
   return {};
 }
@@ -92,7 +93,7 @@ void Kernel::run() {
   while (!fuse_session_exited(session_)) {
     int size = 0;
     {
-      std::lock_guard lock(receive_mutex_);
+      MutexLock lock(receive_mutex_);
       size = receive(buffer);
       if (size > 0) before_(buffer.mem, static_cast<size_t>(size));
     }
@@ -108,7 +109,7 @@ void Kernel::run() {
 }
 
 void Kernel::unmount() {
-  std::lock_guard lock(unmount_mutex_);
+  MutexLock lock(unmount_mutex_);
   if (!std::exchange(mounted_, false)) return;
   unmounted_ = true;
   fuse_session_exit(session_);
@@ -129,12 +130,12 @@ void Kernel::join() {
   threads_.clear();
 }
 
-bool Kernel::forget_attributes(fuse_ino_t node) {
+bool Kernel::forget_attributes(KernelNode node) {
   // A negative offset: attributes only, which never waits for anything (FUSE.md).
   return fuse_lowlevel_notify_inval_inode(session_, node, -1, 0) != -ENOENT;
 }
 
-void Kernel::forget_pages(fuse_ino_t node, std::string_view data) {
+void Kernel::forget_pages(KernelNode node, std::string_view data) {
   if (!data.empty()) {
     char last = data.back();
     fuse_bufvec buffer = FUSE_BUFVEC_INIT(1);

@@ -14,8 +14,9 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <mutex>
 #include <set>
+
+#include "consensus/mutex.h"
 
 namespace zabfs::fsd {
 
@@ -30,8 +31,8 @@ class LandingThreads {
   bool is_empty() const { return is_empty_; }
 
  private:
-  std::mutex mutex_;  // guards threads_
-  std::set<pid_t> threads_;
+  Mutex mutex_;
+  std::set<pid_t> threads_ GUARDED_BY(mutex_);
   std::atomic<bool> is_empty_{true};
 };
 

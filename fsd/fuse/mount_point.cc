@@ -62,20 +62,19 @@ std::string strays_in(const std::string& directory) {
   return names;
 }
 
-// An empty string, or why not.
-std::string set_immutable(int fd, bool immutable, bool& changed) {
+Status set_immutable(int fd, bool immutable, bool& changed) {
   int flags = 0;  // the kernel writes an int, whatever the ioctl's number says
-  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return std::strerror(errno);
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return Status::failed(std::strerror(errno));
   if (((flags & FS_IMMUTABLE_FL) != 0) == immutable) return {};
   flags ^= FS_IMMUTABLE_FL;
-  if (::ioctl(fd, FS_IOC_SETFLAGS, &flags) != 0) return std::strerror(errno);
+  if (::ioctl(fd, FS_IOC_SETFLAGS, &flags) != 0) return Status::failed(std::strerror(errno));
   changed = true;
   return {};
 }
 
 }  // namespace
 
-std::string MountPoint::check(const std::string& point, bool& is_configuration) {
+Status MountPoint::check(const std::string& point, bool& is_configuration) {
   is_configuration = true;
   struct stat st;
   struct statvfs unused;
@@ -83,33 +82,38 @@ std::string MountPoint::check(const std::string& point, bool& is_configuration) 
   if (::stat(point.c_str(), &st) != 0 || ::statvfs(point.c_str(), &unused) != 0) {
     if (errno == ENOTCONN || errno == ECONNABORTED) {
       if (::umount2(point.c_str(), MNT_DETACH) != 0) {
-        return fmt::format("{} is a dead mount and can't be cleared: {}; run umount -l {}", point,
-                           std::strerror(errno), point);
+        return Status::failed(
+            fmt::format("{} is a dead mount and can't be cleared: {}; run umount -l {}", point,
+                        std::strerror(errno), point));
       }
       spdlog::warn("cleared a dead mount at {}", point);
       return check(point, is_configuration);
     }
-    return fmt::format("the mount point {}: {}; create the directory", point, std::strerror(errno));
+    return Status::failed(
+        fmt::format("the mount point {}: {}; create the directory", point, std::strerror(errno)));
   }
-  if (!S_ISDIR(st.st_mode)) return fmt::format("the mount point {} is not a directory", point);
+  if (!S_ISDIR(st.st_mode))
+    return Status::failed(fmt::format("the mount point {} is not a directory", point));
   std::string directory = canonical(point);
   if (is_mount_point(directory)) {
-    return fmt::format("{} is a mount point already; unmount it or name another", point);
+    return Status::failed(
+        fmt::format("{} is a mount point already; unmount it or name another", point));
   }
   // A user who is not root is kept out by mode 0000 as well, and has it back for the start.
   if (::geteuid() != 0 && st.st_uid == ::geteuid() && (st.st_mode & kModeBits) == 0) {
     ::chmod(directory.c_str(), kUsualMode);
   }
   if (std::string strays = strays_in(directory); !strays.empty()) {
-    return fmt::format(
+    return Status::failed(fmt::format(
         "the mount point {} is not empty: {}. These are on the disk of this machine alone, as if "
         "written while nothing was mounted here. Move them elsewhere, start zabfsd, and copy into "
         "the mount what you want to keep; or name an empty directory",
-        point, strays);
+        point, strays));
   }
   if (::access("/dev/fuse", R_OK | W_OK) != 0) {
     is_configuration = false;
-    return fmt::format("/dev/fuse: {}; load the fuse module and run as root", std::strerror(errno));
+    return Status::failed(
+        fmt::format("/dev/fuse: {}; load the fuse module and run as root", std::strerror(errno)));
   }
   return {};
 }
@@ -126,8 +130,8 @@ void MountPoint::protect() {
                         std::strerror(error_));
   }
   bool changed = false;
-  std::string problem = set_immutable(directory_.get(), true, changed);
-  if (problem.empty()) {
+  Status made = set_immutable(directory_.get(), true, changed);
+  if (made.ok()) {
     if (changed) {
       spdlog::info(
           "the directory {} under the mount is immutable, so that nothing is written to it while "
@@ -143,18 +147,19 @@ void MountPoint::protect() {
   spdlog::warn(
       "the directory {} under the mount can't be made immutable ({}): its mode is 0000, and only "
       "root can write to it while it is not mounted",
-      point_, problem);
+      point_, made.why());
 }
 
-std::string MountPoint::unprotect() {
-  if (!directory_) return fmt::format("{}: {}", point_, std::strerror(error_));
+Status MountPoint::unprotect() {
+  if (!directory_) return Status::failed(fmt::format("{}: {}", point_, std::strerror(error_)));
   bool changed = false;
-  set_immutable(directory_.get(), false, changed);  // where there is no such flag, it isn't set
+  // Where there is no such flag, it isn't set.
+  static_cast<void>(set_immutable(directory_.get(), false, changed));
   struct stat st;
   bool failed = ::fstat(directory_.get(), &st) != 0;
   if (!failed && (st.st_mode & kModeBits) == 0)
     failed = ::fchmod(directory_.get(), kUsualMode) != 0;
-  return failed ? fmt::format("{}: {}", point_, std::strerror(errno)) : std::string();
+  return failed ? Status::failed(fmt::format("{}: {}", point_, std::strerror(errno))) : Status();
 }
 
 }  // namespace zabfs::fsd

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fsd/beneath.h"
+#include "tree/status.h"
 
 namespace zabfs::fsd {
 
@@ -14,15 +15,15 @@ class MountPoint {
  public:
   explicit MountPoint(const std::string& point);
 
-  // Whether it can be mounted on; a dead FUSE mount there is cleared. An empty string, or what is
-  // wrong. Sets `is_configuration`.
-  static std::string check(const std::string& point, bool& is_configuration);
+  // Whether it can be mounted on; a dead FUSE mount there is cleared. `is_configuration`: if not,
+  // the configuration is to be changed.
+  static Status check(const std::string& point, bool& is_configuration);
 
   // Makes the directory immutable, or its mode 0000 where that can't be done. The log says which,
   // and what can't be done.
   void protect();
-  // Takes both back. An empty string, or what is wrong.
-  std::string unprotect();
+  // Takes both back.
+  Status unprotect();
 
  private:
   std::string point_;

@@ -27,10 +27,10 @@ NodeTable::NodeTable() {
 }
 
 std::optional<Node> NodeTable::find(KernelNode id) const {
-  std::lock_guard lock(mutex_);
-  auto place = entries_.find(id);
-  if (place == entries_.end()) return std::nullopt;
-  return place->second->node;
+  MutexLock lock(mutex_);
+  auto found = entries_.find(id);
+  if (found == entries_.end()) return std::nullopt;
+  return found->second->node;
 }
 
 KernelNode NodeTable::add(Node node, const std::string& key) {
@@ -46,17 +46,17 @@ KernelNode NodeTable::add(Node node, const std::string& key) {
 
 KernelNode NodeTable::look_up(const std::string& path, tree::Zxid czxid, tree::Kind kind,
                               bool& cacheable) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   cacheable = is_stable_locked(path);
-  auto place = by_path_.find(path);
-  if (place != by_path_.end()) {
-    Entry& entry = *entries_[place->second];
-    if (place->second == kRootNode || (entry.node.czxid == czxid && entry.node.kind == kind)) {
+  auto found = by_path_.find(path);
+  if (found != by_path_.end()) {
+    Entry& entry = *entries_[found->second];
+    if (found->second == kRootNode || (entry.node.czxid == czxid && entry.node.kind == kind)) {
       ++entry.lookups;
-      return place->second;
+      return found->second;
     }
     entry.node.gone = true;
-    by_path_.erase(place);
+    by_path_.erase(found);
   }
   Node node;
   node.path = path;
@@ -66,23 +66,23 @@ KernelNode NodeTable::look_up(const std::string& path, tree::Zxid czxid, tree::K
 }
 
 KernelNode NodeTable::held(const std::string& path) const {
-  std::lock_guard lock(mutex_);
-  auto place = by_path_.find(path);
-  return place == by_path_.end() ? 0 : place->second;
+  MutexLock lock(mutex_);
+  auto found = by_path_.find(path);
+  return found == by_path_.end() ? 0 : found->second;
 }
 
 std::optional<tree::Kind> NodeTable::held_kind(const std::string& path) const {
-  std::lock_guard lock(mutex_);
-  auto place = by_path_.find(path);
-  if (place == by_path_.end() || place->second == kRootNode) return std::nullopt;
-  return entries_.at(place->second)->node.kind;
+  MutexLock lock(mutex_);
+  auto found = by_path_.find(path);
+  if (found == by_path_.end() || found->second == kRootNode) return std::nullopt;
+  return entries_.at(found->second)->node.kind;
 }
 
 KernelNode NodeTable::look_up_gone(KernelNode before, const std::string& path, tree::Kind kind) {
-  std::lock_guard lock(mutex_);
-  auto place = entries_.find(before);
-  if (place != entries_.end()) {
-    ++place->second->lookups;
+  MutexLock lock(mutex_);
+  auto found = entries_.find(before);
+  if (found != entries_.end()) {
+    ++found->second->lookups;
     return before;
   }
   auto entry = std::make_unique<Entry>();
@@ -103,14 +103,14 @@ std::string NodeTable::control_key(const std::string& directory, Control control
 
 KernelNode NodeTable::look_up_control(const std::string& directory, tree::Zxid czxid,
                                       Control control, const std::string& name) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::string key = control_key(directory, control, name);
-  auto place = by_control_.find(key);
-  if (place != by_control_.end() && control != Control::kSeqFile) {
-    Entry& entry = *entries_[place->second];
+  auto found = by_control_.find(key);
+  if (found != by_control_.end() && control != Control::kSeqFile) {
+    Entry& entry = *entries_[found->second];
     if (entry.node.czxid == czxid) {
       ++entry.lookups;
-      return place->second;
+      return found->second;
     }
     entry.node.gone = true;
   }
@@ -126,8 +126,8 @@ void NodeTable::unlink(Entry& entry) {
   const Node& node = entry.node;
   bool is_znode = node.control == Control::kNone;
   auto& names = is_znode ? by_path_ : by_control_;
-  auto place = names.find(is_znode ? node.path : control_key(node.path, node.control, node.name));
-  if (place != names.end() && place->second == node.id) names.erase(place);
+  auto found = names.find(is_znode ? node.path : control_key(node.path, node.control, node.name));
+  if (found != names.end() && found->second == node.id) names.erase(found);
   auto aliases = aliases_.find(node.path);
   if (aliases == aliases_.end()) return;
   std::erase(aliases->second, node.id);
@@ -135,19 +135,19 @@ void NodeTable::unlink(Entry& entry) {
 }
 
 bool NodeTable::forget(KernelNode id, uint64_t lookups) {
-  std::lock_guard lock(mutex_);
-  auto place = entries_.find(id);
-  if (place == entries_.end() || id == kRootNode) return false;
-  Entry& entry = *place->second;
+  MutexLock lock(mutex_);
+  auto found = entries_.find(id);
+  if (found == entries_.end() || id == kRootNode) return false;
+  Entry& entry = *found->second;
   entry.lookups -= std::min(entry.lookups, lookups);
   if (entry.lookups > 0) return false;
   unlink(entry);
-  entries_.erase(place);
+  entries_.erase(found);
   return true;
 }
 
 bool NodeTable::note_absent(const std::string& path) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (!is_stable_locked(path)) return false;
   if (absent_.contains(path)) return true;
   if (asked_once_.erase(path) == 0) {
@@ -168,12 +168,12 @@ bool NodeTable::is_stable_locked(const std::string& path) const {
 }
 
 bool NodeTable::is_stable(const std::string& path) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return is_stable_locked(path);
 }
 
 void NodeTable::add_dirty(const std::string& path, int delta) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   int& count = dirty_[path];
   count += delta;
   if (count <= 0) dirty_.erase(path);
@@ -182,7 +182,7 @@ void NodeTable::add_dirty(const std::string& path, int delta) {
 NodeTable::Forget NodeTable::begin_change(const std::vector<std::string>& names,
                                           const std::vector<std::string>& attributes,
                                           const std::unordered_set<std::string>& local) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Forget forget;
   forget.names = std::exchange(forget_names_, false);
   for (const std::string& path : names) {
@@ -194,8 +194,8 @@ NodeTable::Forget NodeTable::begin_change(const std::vector<std::string>& names,
   }
   for (const std::string& path : attributes) {
     changing_.insert(path);
-    auto place = by_path_.find(path);
-    if (place != by_path_.end()) forget.attributes.push_back(place->second);
+    auto found = by_path_.find(path);
+    if (found != by_path_.end()) forget.attributes.push_back(found->second);
     auto aliases = aliases_.find(path);
     if (aliases == aliases_.end()) continue;
     forget.attributes.insert(forget.attributes.end(), aliases->second.begin(),
@@ -205,7 +205,7 @@ NodeTable::Forget NodeTable::begin_change(const std::vector<std::string>& names,
 }
 
 NodeTable::Forget NodeTable::begin_change_of_all() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Forget forget;
   forget.names = true;
   all_changing_ = true;
@@ -218,42 +218,42 @@ NodeTable::Forget NodeTable::begin_change_of_all() {
 }
 
 void NodeTable::end_change() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   changing_.clear();
   all_changing_ = false;
 }
 
 void NodeTable::note_last(const std::string& path, const struct stat& last) {
-  std::lock_guard lock(mutex_);
-  auto place = by_path_.find(path);
-  if (place == by_path_.end()) return;
-  struct stat& noted = entries_[place->second]->node.last.emplace(last);
+  MutexLock lock(mutex_);
+  auto found = by_path_.find(path);
+  if (found == by_path_.end()) return;
+  struct stat& noted = entries_[found->second]->node.last.emplace(last);
   noted.st_nlink = 0;
 }
 
 void NodeTable::drop(const std::string& path) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   drop_aliases(path);
-  auto place = by_path_.find(path);
-  if (place == by_path_.end() || place->second == kRootNode) return;
-  entries_[place->second]->node.gone = true;
-  by_path_.erase(place);
+  auto found = by_path_.find(path);
+  if (found == by_path_.end() || found->second == kRootNode) return;
+  entries_[found->second]->node.gone = true;
+  by_path_.erase(found);
 }
 
 void NodeTable::note_retyped(const std::string& directory, tree::Zxid when) {
-  std::lock_guard lock(mutex_);
-  auto place = by_path_.find(directory);
-  if (place != by_path_.end()) entries_[place->second]->node.retyped = when;
+  MutexLock lock(mutex_);
+  auto found = by_path_.find(directory);
+  if (found != by_path_.end()) entries_[found->second]->node.retyped = when;
 }
 
 void NodeTable::set_aside(KernelNode id) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   auto entry = entries_.find(id);
   if (entry == entries_.end()) return;
   const Node& node = entry->second->node;
-  auto place = by_path_.find(node.path);
-  if (place == by_path_.end() || place->second != id || id == kRootNode) return;
-  by_path_.erase(place);
+  auto found = by_path_.find(node.path);
+  if (found == by_path_.end() || found->second != id || id == kRootNode) return;
+  by_path_.erase(found);
   aliases_[node.path].push_back(id);
 }
 
@@ -268,38 +268,38 @@ void NodeTable::drop_aliases(const std::string& path) {
 }
 
 void NodeTable::rename(const std::string& from, const std::string& to) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<KernelNode> moved;  // aliases first, so that the last one to come has the name
-  for (auto place = aliases_.begin(); place != aliases_.end();) {
-    if (tree::is_within(place->first, from)) {
-      moved.insert(moved.end(), place->second.begin(), place->second.end());
-      place = aliases_.erase(place);
+  for (auto found = aliases_.begin(); found != aliases_.end();) {
+    if (tree::is_within(found->first, from)) {
+      moved.insert(moved.end(), found->second.begin(), found->second.end());
+      found = aliases_.erase(found);
     } else {
-      ++place;
+      ++found;
     }
   }
-  for (auto place = by_path_.begin(); place != by_path_.end();) {
-    if (tree::is_within(place->first, from)) {
-      moved.push_back(place->second);
-      place = by_path_.erase(place);
+  for (auto found = by_path_.begin(); found != by_path_.end();) {
+    if (tree::is_within(found->first, from)) {
+      moved.push_back(found->second);
+      found = by_path_.erase(found);
     } else {
-      ++place;
+      ++found;
     }
   }
   for (KernelNode id : moved) {
     Node& node = entries_[id]->node;
     node.path = to + node.path.substr(from.size());
-    auto [place, added] = by_path_.try_emplace(node.path, id);
+    auto [found, added] = by_path_.try_emplace(node.path, id);
     if (!added) {
-      aliases_[node.path].push_back(place->second);
-      place->second = id;
+      aliases_[node.path].push_back(found->second);
+      found->second = id;
     }
   }
 }
 
 void NodeTable::refresh_identities(const std::string& top,
                                    const std::function<tree::Zxid(const std::string&)>& czxid_of) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   for (auto& [id, entry] : entries_) {
     Node& node = entry->node;
     if (node.gone || node.control != Control::kNone || !tree::is_within(node.path, top)) continue;

@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -24,6 +23,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "fsd/view/control.h"
 #include "tree/posix.h"
 #include "tree/types.h"
@@ -114,24 +114,24 @@ class NodeTable {
   };
   static std::string control_key(const std::string& directory, Control control,
                                  const std::string& name);
-  void unlink(Entry& entry);
-  void drop_aliases(const std::string& path);
-  KernelNode add(Node node, const std::string& key);
-  bool is_stable_locked(const std::string& path) const;
+  void unlink(Entry& entry) REQUIRES(mutex_);
+  void drop_aliases(const std::string& path) REQUIRES(mutex_);
+  KernelNode add(Node node, const std::string& key) REQUIRES(mutex_);
+  bool is_stable_locked(const std::string& path) const REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;  // guards all below; no lock is taken under it
-  std::unordered_map<KernelNode, std::unique_ptr<Entry>> entries_;
-  std::unordered_map<std::string, KernelNode> by_path_;  // live znodes
+  mutable Mutex mutex_;
+  std::unordered_map<KernelNode, std::unique_ptr<Entry>> entries_ GUARDED_BY(mutex_);
+  std::unordered_map<std::string, KernelNode> by_path_ GUARDED_BY(mutex_);  // live znodes
   // Nodes of a target that was renamed over: they stand for what has its name now.
-  std::unordered_map<std::string, std::vector<KernelNode>> aliases_;
-  std::unordered_map<std::string, KernelNode> by_control_;
-  std::unordered_set<std::string> absent_;
-  std::unordered_set<std::string> asked_once_;
-  std::unordered_set<std::string> changing_;
-  bool all_changing_ = false;
-  bool forget_names_ = false;  // absences were dropped to bound their number
-  std::unordered_map<std::string, int> dirty_;
-  KernelNode next_ = kRootNode + 1;
+  std::unordered_map<std::string, std::vector<KernelNode>> aliases_ GUARDED_BY(mutex_);
+  std::unordered_map<std::string, KernelNode> by_control_ GUARDED_BY(mutex_);
+  std::unordered_set<std::string> absent_ GUARDED_BY(mutex_);
+  std::unordered_set<std::string> asked_once_ GUARDED_BY(mutex_);
+  std::unordered_set<std::string> changing_ GUARDED_BY(mutex_);
+  bool all_changing_ GUARDED_BY(mutex_) = false;
+  bool forget_names_ GUARDED_BY(mutex_) = false;  // absences were dropped to bound their number
+  std::unordered_map<std::string, int> dirty_ GUARDED_BY(mutex_);
+  KernelNode next_ GUARDED_BY(mutex_) = kRootNode + 1;
 };
 
 }  // namespace zabfs::fsd

@@ -10,10 +10,10 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/write_buffer.h"
 #include "tree/bytes.h"
@@ -28,10 +28,10 @@ struct OpenFile {
   bool writable = false;
 
   // Reading: the version this pass over the file sees.
-  std::mutex shown_mutex;  // guards shown and end_told
-  tree::Bytes shown;
-  bool end_told = false;  // the last read found the end
-  bool cached = false;    // it reads through the page cache, which decides what it sees
+  Mutex shown_mutex;
+  tree::Bytes shown GUARDED_BY(shown_mutex);
+  bool end_told GUARDED_BY(shown_mutex) = false;  // the last read found the end
+  bool cached = false;  // it reads through the page cache, which decides what it sees
   // The version of which it was told the end while there was another one. On the page cache's lane.
   tree::Zxid end_seen;
 

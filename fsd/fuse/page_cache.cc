@@ -12,8 +12,8 @@ constexpr int64_t kTogetherUs = 5'000;  // publications that count as one
 }  // namespace
 
 PageCache::Readers* PageCache::find(KernelNode node) {
-  auto place = readers_.find(node);
-  return place == readers_.end() ? nullptr : &place->second;
+  auto found = readers_.find(node);
+  return found == readers_.end() ? nullptr : &found->second;
 }
 
 bool PageCache::Reader::turns() const {
@@ -29,7 +29,7 @@ void PageCache::age(int64_t now_us) {
 }
 
 void PageCache::published(tree::Zxid last, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   age(now_us);
   if (published_.empty() || now_us - published_.back().first_us >= kTogetherUs) {
     published_.push_back({now_us, now_us, last});
@@ -40,84 +40,88 @@ void PageCache::published(tree::Zxid last, int64_t now_us) {
 }
 
 bool PageCache::is_calm(tree::Zxid zxid, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   age(now_us);
   return zxid <= calm_;
 }
 
 PageCache::Use PageCache::open(KernelNode node, uint64_t handle, pid_t thread,
                                const Version& current, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   age(now_us);
   if (current.mzxid > calm_) return Use::kDirect;
   if (writers_.contains(node)) return Use::kDirect;
-  auto [place, is_first] = readers_.try_emplace(node);
-  Readers& readers = place->second;
+  auto [entry, is_first] = readers_.try_emplace(node);
+  Readers& readers = entry->second;
   if (is_first) {
     readers.shown = current;
     auto left = left_.find(node);
-    readers.clean = left != left_.end() && left->second == current.mzxid;
-  } else if (readers.shown.mzxid != current.mzxid || readers.spoiled || readers.showing) {
+    bool are_left = left != left_.end() && left->second == current.mzxid;
+    readers.pages = are_left ? Pages::kWarm : Pages::kCold;
+  } else if (readers.shown.mzxid != current.mzxid || readers.spoiled ||
+             readers.pages == Pages::kTurning) {
     return Use::kDirect;
   }
   readers.handles[handle].threads.emplace(thread, Wait::kNone);
-  return readers.clean ? Use::kWarm : Use::kCold;
+  return readers.is_clean() ? Use::kWarm : Use::kCold;
 }
 
 void PageCache::close(KernelNode node, uint64_t handle) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return;
   readers->handles.erase(handle);
   if (!readers->handles.empty()) return;
   left_.erase(node);
-  if (readers->clean && readers->cut && !readers->spoiled) left_[node] = readers->shown.mzxid;
+  if (readers->is_clean() && readers->is_cut() && !readers->spoiled)
+    left_[node] = readers->shown.mzxid;
   readers_.erase(node);
 }
 
 void PageCache::writer_opened(KernelNode node) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   ++writers_[node];
   left_.erase(node);
   if (Readers* readers = find(node)) readers->spoiled = true;
 }
 
 void PageCache::writer_closed(KernelNode node) {
-  std::lock_guard lock(mutex_);
-  auto place = writers_.find(node);
-  if (place != writers_.end() && --place->second == 0) writers_.erase(place);
+  MutexLock lock(mutex_);
+  auto found = writers_.find(node);
+  if (found != writers_.end() && --found->second == 0) writers_.erase(found);
 }
 
 void PageCache::forget(KernelNode node) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   left_.erase(node);
 }
 
 bool PageCache::has_readers(KernelNode node) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return readers_.contains(node);
 }
 
 bool PageCache::readers_stay(KernelNode node) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   return readers != nullptr && readers->stay;
 }
 
 void PageCache::set_readers_stay(KernelNode node) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (Readers* readers = find(node)) readers->stay = true;
 }
 
 PageCache::Told PageCache::tell(KernelNode node, tree::Zxid current, int64_t now_us,
                                 const std::function<void()>& forget) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return Told::kTake;
-  if (readers->showing) return Told::kWait;
+  if (readers->pages == Pages::kTurning) return Told::kWait;
   if (readers->shown.mzxid == current && !readers->spoiled) {
-    if (readers->changing || !readers->is_settled(now_us)) return Told::kOnce;
-    readers->asks = false;
+    bool is_changing = readers->attributes == Attributes::kChanging;
+    if (is_changing || !readers->is_settled(now_us)) return Told::kOnce;
+    readers->attributes = Attributes::kKept;
     return Told::kTake;
   }
   if (!readers->is_settled(now_us) && now_us < readers->shown_us + kStayingUs) return Told::kWait;
@@ -126,7 +130,7 @@ PageCache::Told PageCache::tell(KernelNode node, tree::Zxid current, int64_t now
 }
 
 int64_t PageCache::wait_to_tell(KernelNode node, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return 0;
   int64_t at_us = std::max(now_us, readers->shown_us) + kApartUs;
@@ -135,7 +139,7 @@ int64_t PageCache::wait_to_tell(KernelNode node, int64_t now_us) {
 }
 
 std::optional<Version> PageCache::unordered(KernelNode node, tree::Zxid current, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
   readers->wrote_us = now_us;
@@ -145,53 +149,58 @@ std::optional<Version> PageCache::unordered(KernelNode node, tree::Zxid current,
 }
 
 bool PageCache::must_forget(KernelNode node) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return true;
-  readers->changing = true;
   changing_.push_back(node);
-  return !std::exchange(readers->asks, true);
+  return std::exchange(readers->attributes, Attributes::kChanging) == Attributes::kKept;
 }
 
 void PageCache::end_change() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   for (KernelNode node : changing_) {
-    if (Readers* readers = find(node)) readers->changing = false;
+    Readers* readers = find(node);
+    if (readers != nullptr && readers->attributes == Attributes::kChanging) {
+      readers->attributes = Attributes::kAsked;
+    }
   }
   changing_.clear();
 }
 
 std::optional<tree::Bytes> PageCache::pages(KernelNode node, uint64_t handle, int64_t now_us) {
-  std::lock_guard lock(mutex_);
-  auto place = readers_.find(node);
-  if (place == readers_.end()) {
+  MutexLock lock(mutex_);
+  auto found = readers_.find(node);
+  if (found == readers_.end()) {
     left_.erase(node);
     return std::nullopt;
   }
-  Readers& readers = place->second;
+  Readers& readers = found->second;
   // Its open is over, and with it the end of the pages that were there before.
   readers.read_us = now_us;
-  if (!readers.showing) {
-    if (readers.handles.contains(handle)) readers.clean = true;
-    if (!std::exchange(readers.cut, true)) readers.shown_us = now_us;
+  if (readers.pages == Pages::kCold && readers.handles.contains(handle)) {
+    readers.pages = Pages::kWarm;
+  } else if (readers.pages == Pages::kStretched) {
+    readers.pages = Pages::kTurned;
+    readers.shown_us = now_us;
   }
   return readers.shown.data;
 }
 
 std::optional<PageCache::Found> PageCache::asked(KernelNode node, uint64_t handle, pid_t thread,
                                                  tree::Zxid current) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
   auto reader = readers->handles.find(handle);
   if (reader != readers->handles.end()) reader->second.threads.emplace(thread, Wait::kNone);
-  bool spoiled = readers->spoiled || !readers->measured;
-  if (readers->shown.mzxid == current && !spoiled && !readers->showing) return std::nullopt;
+  bool spoiled = readers->spoiled || !readers->is_measured();
+  if (readers->shown.mzxid == current && !spoiled && readers->pages != Pages::kTurning)
+    return std::nullopt;
   return Found{readers->shown, spoiled};
 }
 
 void PageCache::set_waiting(KernelNode node, uint64_t handle, pid_t thread, Wait wait) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return;
   auto reader = readers->handles.find(handle);
@@ -200,7 +209,7 @@ void PageCache::set_waiting(KernelNode node, uint64_t handle, pid_t thread, Wait
 
 int64_t PageCache::wait_to_show(KernelNode node, uint64_t handle, Wait wait, int64_t since_us,
                                 int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return 0;
   int64_t written = readers->wrote_us == 0 ? 0 : readers->wrote_us + kWriterUs;
@@ -215,7 +224,7 @@ int64_t PageCache::wait_to_show(KernelNode node, uint64_t handle, Wait wait, int
 }
 
 std::vector<pid_t> PageCache::threads(KernelNode node, pid_t but) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return {};
   std::set<pid_t> threads;
@@ -229,15 +238,15 @@ std::vector<pid_t> PageCache::threads(KernelNode node, pid_t but) {
 
 std::optional<Version> PageCache::show(KernelNode node, uint64_t handle,
                                        const std::optional<Version>& version, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
   if (version) {
     readers->shown = *version;
     for (auto& [number, reader] : readers->handles) reader.stays |= number != handle;
   }
-  readers->showing = readers->measured = readers->asks = true;
-  readers->clean = readers->cut = false;
+  readers->pages = Pages::kTurning;
+  if (readers->attributes == Attributes::kKept) readers->attributes = Attributes::kAsked;
   readers->waiting_us = 0;
   readers->spoiled = writers_.contains(node);
   readers->read_us = readers->shown_us = now_us;
@@ -245,16 +254,15 @@ std::optional<Version> PageCache::show(KernelNode node, uint64_t handle,
 }
 
 void PageCache::showed(KernelNode node, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return;
-  readers->showing = false;
-  readers->clean = true;
+  if (readers->pages == Pages::kTurning) readers->pages = Pages::kStretched;
   readers->shown_us = now_us;
 }
 
 int64_t PageCache::wait_to_write(KernelNode node, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return 0;
   if (now_us < readers->waiting_us) return kApartUs;
@@ -262,7 +270,7 @@ int64_t PageCache::wait_to_write(KernelNode node, int64_t now_us) {
 }
 
 void PageCache::wrote(KernelNode node, int64_t now_us) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return;
   readers->wrote_us = now_us;

@@ -40,12 +40,12 @@
 #include <deque>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <unordered_map>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "fsd/fuse/node_table.h"
 #include "tree/bytes.h"
 
@@ -144,37 +144,69 @@ class PageCache {
     bool stays = false;  // it didn't close for another one that the node was to be turned for
     bool turns() const;
   };
+  // What pages and size the kernel has of a node. One that nobody reads has no state.
+  //
+  //              READ by one of them            show            READ (it cuts the size)
+  //     kCold ------------------------> kWarm ----+  +--> kStretched --------> kTurned
+  //       |                                       |  |                            |
+  //       |  show                                 v  | showed                     | show
+  //       +-----------------------------------> kTurning <------------------------+
+  //
+  // The first open begins with kWarm if the last readers left pages of that version, else with
+  // kCold. `show` can come in any state.
+  enum class Pages {
+    kCold,       // pages may be of another version; the size is as some attributes told
+    kWarm,       // all pages are of `shown`; the size is as some attributes told
+    kTurning,    // size and pages are being changed to those of `shown`
+    kStretched,  // that is done, but for the READ that cuts a size which was larger before
+    kTurned,     // all pages are of `shown`, and so is the size
+  };
+  //
+  //                must_forget               end_change
+  //     kKept ----------------> kChanging ---------------> kAsked
+  //       ^                         ^   must_forget          |  ^
+  //       |                         +------------------------+  | show
+  //       +--------------------------------------------------+  |
+  //       |     `tell` of the version that is shown: kTake      |
+  //       +-----------------------------------------------------+
+  enum class Attributes {
+    kKept,      // the kernel may take those that it has for valid
+    kChanging,  // others are about to be visible: none are to be kept
+    kAsked,     // it has none, so it asks before each read
+  };
   struct Readers {
     Version shown;
     std::map<uint64_t, Reader> handles;
-    bool clean = false;     // all pages are of `shown`
-    bool measured = false;  // the size was set by us, since the first of these readers opened
-    bool spoiled = false;   // the kernel may have another size, or come to it
-    bool asks = false;      // the kernel has no attributes that it takes for valid
-    bool changing = false;  // another version, or other attributes, are about to be visible
-    bool showing = false;   // size and pages are being changed
-    bool stay = false;      // they didn't close for a writer
-    bool cut = true;        // there was a READ since the size was stretched
-    int64_t read_us = 0, shown_us = 0, wrote_us = 0;
+    Pages pages = Pages::kCold;
+    Attributes attributes = Attributes::kKept;
+    bool spoiled = false;    // a writer's process or an unordered answer may have set another size
+    bool stay = false;       // they didn't close for a writer
+    int64_t read_us = 0;     // the last READ
+    int64_t shown_us = 0;    // the size was changed last
+    int64_t wrote_us = 0;    // the last answer that lets the kernel change the size by itself
     int64_t tell_us = 0;     // attributes wait to be told then
     int64_t waiting_us = 0;  // until then writers pause for a reader
-    bool is_settled(int64_t now_us) const { return cut && now_us >= shown_us + kApartUs; }
+    bool is_clean() const { return pages != Pages::kCold && pages != Pages::kTurning; }
+    bool is_measured() const { return pages != Pages::kCold && pages != Pages::kWarm; }
+    bool is_cut() const { return pages != Pages::kTurning && pages != Pages::kStretched; }
+    bool is_settled(int64_t now_us) const { return is_cut() && now_us >= shown_us + kApartUs; }
   };
   struct Published {
     int64_t first_us, last_us;  // of the publications in it
     tree::Zxid last;
   };
-  Readers* find(KernelNode node);
-  void age(int64_t now_us);
+  Readers* find(KernelNode node) REQUIRES(mutex_);
+  void age(int64_t now_us) REQUIRES(mutex_);
 
   const int64_t calm_us_;
-  mutable std::mutex mutex_;  // guards all below; no lock is taken under it
-  std::deque<Published> published_;
-  tree::Zxid calm_;  // all up to here were visible for long enough
-  std::unordered_map<KernelNode, Readers> readers_;
-  std::unordered_map<KernelNode, int> writers_;
-  std::vector<KernelNode> changing_;
-  std::unordered_map<KernelNode, tree::Zxid> left_;  // pages of nodes without readers: of what
+  mutable Mutex mutex_;
+  std::deque<Published> published_ GUARDED_BY(mutex_);
+  tree::Zxid calm_ GUARDED_BY(mutex_);  // all up to here were visible for long enough
+  std::unordered_map<KernelNode, Readers> readers_ GUARDED_BY(mutex_);
+  std::unordered_map<KernelNode, int> writers_ GUARDED_BY(mutex_);
+  std::vector<KernelNode> changing_ GUARDED_BY(mutex_);
+  std::unordered_map<KernelNode, tree::Zxid> left_
+      GUARDED_BY(mutex_);  // pages of nodes without readers: of what
 };
 
 }  // namespace zabfs::fsd

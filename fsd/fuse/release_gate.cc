@@ -5,12 +5,12 @@
 namespace zabfs::fsd {
 
 void ReleaseGate::close(const std::string& path) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   ++gates_[path].handles;
 }
 
 bool ReleaseGate::holds(const std::string& path, Again again) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   auto gate = gates_.find(path);
   if (gate == gates_.end()) return false;
   gate->second.waiting.push_back(std::move(again));
@@ -18,7 +18,7 @@ bool ReleaseGate::holds(const std::string& path, Again again) {
 }
 
 bool ReleaseGate::holds_any(Again again) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (gates_.empty()) return false;
   gates_.begin()->second.waiting.push_back(std::move(again));
   return true;
@@ -27,7 +27,7 @@ bool ReleaseGate::holds_any(Again again) {
 void ReleaseGate::open(const std::string& path) {
   std::vector<Again> waiting;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     auto gate = gates_.find(path);
     if (gate == gates_.end() || --gate->second.handles > 0) return;
     waiting = std::move(gate->second.waiting);

@@ -16,9 +16,10 @@
 
 #include <functional>
 #include <map>
-#include <mutex>
 #include <string>
 #include <vector>
+
+#include "consensus/mutex.h"
 
 namespace zabfs::fsd {
 
@@ -38,8 +39,8 @@ class ReleaseGate {
     int handles = 0;
     std::vector<Again> waiting;
   };
-  std::mutex mutex_;  // guards gates_
-  std::map<std::string, Gate> gates_;
+  Mutex mutex_;
+  std::map<std::string, Gate> gates_ GUARDED_BY(mutex_);
 };
 
 }  // namespace zabfs::fsd

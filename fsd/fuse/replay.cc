@@ -78,12 +78,12 @@ std::optional<KernelNode> node_of(const std::string& line) {
 
 Replayer::~Replayer() { stop(); }
 
-std::string Replayer::start(const std::string& mount_point) {
+Status Replayer::start(const std::string& mount_point) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    std::string error = std::strerror(errno);
+    Status failed = Status::failed(std::strerror(errno));
     forget();
-    return error;
+    return failed;
   }
   socket_ = ends[0];
   int on = 1;
@@ -92,26 +92,26 @@ std::string Replayer::start(const std::string& mount_point) {
   // started this daemon may have left it, isn't waited for.
   ::signal(SIGCHLD, SIG_DFL);
   pid_t child = 0;
-  std::string error = spawn(mount_point, ends[1], child);
+  Status started = spawn(mount_point, ends[1], child);
   ::close(ends[1]);
-  if (error.empty()) {
-    error = meet(child);
-    if (!error.empty()) {
+  if (started.ok()) {
+    started = meet(child);
+    if (!started.ok()) {
       ::kill(child, SIGKILL);
       ::waitpid(child, nullptr, 0);
     }
   }
-  if (!error.empty()) {
+  if (!started.ok()) {
     ::close(socket_);
     forget();
-    return error;
+    return started;
   }
   thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), "zabfs-inotify");
   return {};
 }
 
-std::string Replayer::spawn(const std::string& mount_point, int socket, pid_t& child) {
+Status Replayer::spawn(const std::string& mount_point, int socket, pid_t& child) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, socket, kReplaySocket);
@@ -127,11 +127,11 @@ std::string Replayer::spawn(const std::string& mount_point, int socket, pid_t& c
   int error = ::posix_spawn(&child, "/proc/self/exe", &actions, &attributes, argv, environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  return error == 0 ? std::string() : std::strerror(error);
+  return error == 0 ? Status() : Status::failed(std::strerror(error));
 }
 
-// Takes its first message, and who it is by the kernel's word; an empty string, or what is wrong.
-std::string Replayer::meet(pid_t child) {
+// Takes its first message, and who it is by the kernel's word.
+Status Replayer::meet(pid_t child) {
   ReplayReady ready;
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
   iovec part = {&ready, sizeof(ready)};
@@ -144,15 +144,15 @@ std::string Replayer::meet(pid_t child) {
   ssize_t size = 0;
   while ((size = ::recvmsg(socket_, &message, 0)) < 0 && errno == EINTR) {
   }
-  if (size < 0) return std::strerror(errno);
+  if (size < 0) return Status::failed(std::strerror(errno));
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
   if (size != sizeof(ready) || header == nullptr || header->cmsg_type != SCM_CREDENTIALS) {
-    return "its process ended at once";
+    return Status::failed("its process ended at once");
   }
-  if (ready.error[0] != '\0') return ready.error.data();
+  if (ready.error[0] != '\0') return Status::failed(ready.error.data());
   ucred who = {};
   std::memcpy(&who, CMSG_DATA(header), sizeof(who));
-  if (who.pid != child) return "another process answered";
+  if (who.pid != child) return Status::failed("another process answered");
   device_ = ready.device;
   uid_ = who.uid;
   gid_ = who.gid;
@@ -170,7 +170,7 @@ void Replayer::set_wait(std::chrono::seconds seconds) const {
 
 void Replayer::stop() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopping_ = true;
   }
   arrived_.notify_all();
@@ -190,12 +190,12 @@ void Replayer::stop() {
 
 void Replayer::queue(ReplayOp op) {
   if (!takes_) return;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (stopping_ || !takes_) return;
-  auto place = last_.find(op.path);
-  if (is_repeatable(op.type) && place != last_.end() && place->second->type == op.type &&
-      place->second->self == op.self && place->second->parent == op.parent) {
-    place->second->size = op.size;
+  auto found = last_.find(op.path);
+  if (is_repeatable(op.type) && found != last_.end() && found->second->type == op.type &&
+      found->second->self == op.self && found->second->parent == op.parent) {
+    found->second->size = op.size;
     return;
   }
   if (queue_.size() >= kMaxQueued) {
@@ -213,11 +213,11 @@ void Replayer::queue(ReplayOp op) {
 }
 
 bool Replayer::absorb(const ReplayOp& op) {
-  std::lock_guard lock(mutex_);
-  auto place = last_.find(op.path);
+  MutexLock lock(mutex_);
+  auto found = last_.find(op.path);
   // One that the kernel didn't hold then may be watched by now.
-  if (place != last_.end() && place->second->type == op.type && place->second->self != 0) {
-    place->second->size = op.size;
+  if (found != last_.end() && found->second->type == op.type && found->second->self != 0) {
+    found->second->size = op.size;
     return true;
   }
   if (queue_.size() < kMaxQueued) return false;
@@ -226,23 +226,23 @@ bool Replayer::absorb(const ReplayOp& op) {
 }
 
 void Replayer::settle(const ReplayOp& op) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   current_.reset();
   for (const std::string& path : {op.path, op.to}) {
-    auto place = pending_.find(path);
-    if (place != pending_.end() && --place->second == 0) pending_.erase(place);
+    auto found = pending_.find(path);
+    if (found != pending_.end() && --found->second == 0) pending_.erase(found);
   }
   pending_count_ = pending_.size();
 }
 
 bool Replayer::is_pending(const std::string& path) const {
   if (pending_count_ == 0) return false;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return pending_.contains(path);
 }
 
 std::optional<ReplayOp> Replayer::current(const std::string& path) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (current_ && (current_->path == path || current_->to == path)) return current_;
   return std::nullopt;
 }
@@ -252,9 +252,9 @@ void Replayer::run() {
     std::deque<ReplayOp> batch;
     size_t dropped = 0;
     {
-      std::unique_lock lock(mutex_);
+      MutexLock lock(mutex_);
       waiting_ = true;
-      arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      while (!stopping_ && queue_.empty()) arrived_.wait(mutex_);
       waiting_ = false;
       if (stopping_) return;
       batch.swap(queue_);
@@ -275,14 +275,16 @@ void Replayer::run() {
       if (wanted && !execute(op)) return give_up();
       settle(op);
     }
-    std::unique_lock lock(mutex_);
-    arrived_.wait_for(lock, pause, [this] { return stopping_; });
+    MutexLock lock(mutex_);
+    auto end = std::chrono::steady_clock::now() + pause;
+    while (!stopping_ && arrived_.wait_until(mutex_, end)) {
+    }
   }
 }
 
 void Replayer::give_up() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (!std::exchange(stopping_, true)) {
       spdlog::error(
           "the inotify helper ended: changes of other nodes are not told to inotify any "
@@ -294,7 +296,7 @@ void Replayer::give_up() {
 
 void Replayer::forget() {
   takes_ = false;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   queue_.clear();
   last_.clear();
   pending_.clear();
@@ -304,7 +306,7 @@ void Replayer::forget() {
 
 bool Replayer::execute(const ReplayOp& op) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (stopping_) return false;
     current_ = op;
   }
@@ -314,7 +316,7 @@ bool Replayer::execute(const ReplayOp& op) {
   while (::recv(socket_, &done, 1, 0) < 0) {
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (stopping_) return false;
   }
   return true;

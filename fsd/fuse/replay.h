@@ -15,17 +15,17 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "consensus/mutex.h"
 #include "fsd/fuse/node_table.h"
+#include "tree/status.h"
 
 namespace zabfs::fsd {
 
@@ -54,8 +54,8 @@ class Replayer {
   // From now on changes are queued. To be called before the mount answers anybody, who may watch it
   // before `start` has a helper for him.
   void expect() { takes_ = true; }
-  // Starts helper and thread; an empty string, or what is wrong, and nothing is queued any more.
-  std::string start(const std::string& mount_point);
+  // Starts helper and thread. If that fails, nothing is queued any more.
+  Status start(const std::string& mount_point);
   void stop();
 
   // On the strand. Past kMaxQueued changes the newest are dropped, with a warning if any is
@@ -78,8 +78,8 @@ class Replayer {
 
  private:
   static constexpr size_t kMaxQueued = 10'000;
-  std::string spawn(const std::string& mount_point, int socket, pid_t& child);
-  std::string meet(pid_t child);
+  Status spawn(const std::string& mount_point, int socket, pid_t& child);
+  Status meet(pid_t child);
   void set_wait(std::chrono::seconds seconds) const;
   void run();
   // Nodes of this mount that inotify or fanotify watches, by all processes.
@@ -97,15 +97,15 @@ class Replayer {
   uint64_t device_ = 0;
   std::thread thread_;
 
-  mutable std::mutex mutex_;  // guards all below; no lock is taken under it
-  std::condition_variable arrived_;
-  std::deque<ReplayOp> queue_;
-  std::unordered_map<std::string, ReplayOp*> last_;  // of queue_, by path
-  std::unordered_map<std::string, int> pending_;
-  std::optional<ReplayOp> current_;
-  bool stopping_ = false;
-  bool waiting_ = false;  // the thread, for the next change
-  size_t dropped_ = 0;
+  mutable Mutex mutex_;
+  ConditionVariable arrived_;
+  std::deque<ReplayOp> queue_ GUARDED_BY(mutex_);
+  std::unordered_map<std::string, ReplayOp*> last_ GUARDED_BY(mutex_);  // of queue_, by path
+  std::unordered_map<std::string, int> pending_ GUARDED_BY(mutex_);
+  std::optional<ReplayOp> current_ GUARDED_BY(mutex_);
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool waiting_ GUARDED_BY(mutex_) = false;  // the thread, for the next change
+  size_t dropped_ GUARDED_BY(mutex_) = 0;
   std::atomic<size_t> pending_count_{0};
 };
 

@@ -160,7 +160,7 @@ class ReplayProcess {
   static uint64_t device_of(int fd);
   // Nothing is changed in a directory or through a descriptor of another device.
   bool is_inside(const Descriptor& fd) const { return fd && device_of(fd.get()) == device_; }
-  Place place(const std::string& path) const;
+  Place found(const std::string& path) const;
   // The file itself, not what it leads to; no descriptor if it is none of the mount.
   Descriptor file(const std::string& path, int flags) const;
   int make(const ReplayOp& op) const;
@@ -203,7 +203,7 @@ std::string ReplayProcess::enter(const std::string& mount_point) {
   return limit_calls();
 }
 
-Place ReplayProcess::place(const std::string& path) const {
+Place ReplayProcess::found(const std::string& path) const {
   Place found = place_beneath(root_.get(), std::string_view(path).substr(1));
   if (!is_inside(found.parent)) found.parent = Descriptor();
   return found;
@@ -216,7 +216,7 @@ Descriptor ReplayProcess::file(const std::string& path, int flags) const {
 }
 
 int ReplayProcess::make(const ReplayOp& op) const {
-  Place at = place(op.path);
+  Place at = found(op.path);
   if (!at.parent) return -1;
   switch (op.kind) {
     case tree::Kind::kFile:
@@ -240,7 +240,7 @@ int ReplayProcess::touch(const std::string& path, const timespec* times) const {
 }
 
 int ReplayProcess::move(const ReplayOp& op) const {
-  Place from = place(op.path), to = place(op.to);
+  Place from = found(op.path), to = found(op.to);
   if (!from.parent || !to.parent) return -1;
   return ::renameat(from.parent.get(), from.name.c_str(), to.parent.get(), to.name.c_str());
 }
@@ -250,7 +250,7 @@ int ReplayProcess::replay(const ReplayOp& op) const {
     case Replay::kCreate:
       return make(op);
     case Replay::kDelete: {
-      Place at = place(op.path);
+      Place at = found(op.path);
       int flags = op.kind == tree::Kind::kDirectory ? AT_REMOVEDIR : 0;
       return at.parent ? ::unlinkat(at.parent.get(), at.name.c_str(), flags) : -1;
     }

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
@@ -9,11 +10,37 @@ namespace zabfs::fsd {
 
 namespace {
 
+constexpr int kSomeGroups = 64;  // that most users are in fewer than
+
 class FuseReplies : public Replies {
  public:
   explicit FuseReplies(fuse_interrupt_func_t interrupted) : interrupted_(interrupted) {}
 
+  Asker asker(fuse_req_t req) override {
+    const fuse_ctx* context = fuse_req_ctx(req);
+    return {context->pid, context->uid, context->gid};
+  }
+  bool groups(fuse_req_t req, std::vector<gid_t>& groups) override {
+    groups.resize(kSomeGroups);
+    int count = fuse_req_getgroups(req, kSomeGroups, groups.data());
+    if (count > kSomeGroups) {
+      groups.resize(static_cast<size_t>(count));
+      count = std::min(count, fuse_req_getgroups(req, count, groups.data()));
+    }
+    groups.resize(static_cast<size_t>(std::max(count, 0)));
+    return count >= 0;
+  }
+
   int done(fuse_req_t req, int error) override { return fuse_reply_err(req, error); }
+  int entry(fuse_req_t req, const fuse_entry_param& entry) override {
+    return fuse_reply_entry(req, &entry);
+  }
+  int attributes(fuse_req_t req, const struct stat& st, double seconds) override {
+    return fuse_reply_attr(req, &st, seconds);
+  }
+  int link(fuse_req_t req, const std::string& target) override {
+    return fuse_reply_readlink(req, target.c_str());
+  }
   int opened(fuse_req_t req, const fuse_file_info& info) override {
     return fuse_reply_open(req, &info);
   }
@@ -24,6 +51,11 @@ class FuseReplies : public Replies {
   int bytes(fuse_req_t req, std::string_view bytes) override {
     return fuse_reply_buf(req, bytes.data(), bytes.size());
   }
+  int xattr_size(fuse_req_t req, size_t size) override { return fuse_reply_xattr(req, size); }
+  int filesystem(fuse_req_t req, const struct statvfs& st) override {
+    return fuse_reply_statfs(req, &st);
+  }
+  int polled(fuse_req_t req, unsigned events) override { return fuse_reply_poll(req, events); }
   int lock(fuse_req_t req, const struct flock& lock) override {
     return fuse_reply_lock(req, &lock);
   }
@@ -50,10 +82,10 @@ uint64_t Interrupts::add(std::function<void()> cancel) {
 }
 
 void Interrupts::interrupt(uint64_t number) {
-  auto place = cancels_.find(number);
-  if (place == cancels_.end()) return;
-  std::function<void()> cancel = std::move(place->second);
-  cancels_.erase(place);
+  auto found = cancels_.find(number);
+  if (found == cancels_.end()) return;
+  std::function<void()> cancel = std::move(found->second);
+  cancels_.erase(found);
   cancel();
 }
 

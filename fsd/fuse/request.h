@@ -1,8 +1,8 @@
 // A request of the kernel that waits for its answer.
 //
 // Some requests are answered on the spot, by the thread that read them. Others wait: for the
-// strand, a leader, a commit, or a lock. What waits holds its request as a `RequestPtr`. So three
-// rules are kept in one place:
+// strand, a leader, a commit, or a lock. All are held as a `RequestPtr`. So three rules are kept in
+// one place:
 //
 //   - A request is answered exactly once. A second answer is a fault of the mount's: libfuse has
 //     freed the request by then. It is logged and ends the daemon.
@@ -21,16 +21,28 @@
 
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace zabfs::fsd {
+
+// Who asks, as the kernel says with each request.
+struct Asker {
+  pid_t pid = 0;  // of the thread; 0: it is in a pid namespace that this daemon does not see
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
 
 // Each answer returns what libfuse does: 0, or that the process which asked is gone.
 class Replies {
@@ -40,13 +52,24 @@ class Replies {
   Replies(const Replies&) = delete;
   Replies& operator=(const Replies&) = delete;
 
+  virtual Asker asker(fuse_req_t req) = 0;
+  // All groups of who asks, its own aside. False if they can't be known: the process is gone, or in
+  // another pid namespace.
+  virtual bool groups(fuse_req_t req, std::vector<gid_t>& groups) = 0;
+
   virtual int done(fuse_req_t req, int error) = 0;
+  virtual int entry(fuse_req_t req, const fuse_entry_param& entry) = 0;
+  virtual int attributes(fuse_req_t req, const struct stat& st, double seconds) = 0;
+  virtual int link(fuse_req_t req, const std::string& target) = 0;
   virtual int opened(fuse_req_t req, const fuse_file_info& info) = 0;
   virtual int created(fuse_req_t req, const fuse_entry_param& entry,
                       const fuse_file_info& info) = 0;
   virtual int written(fuse_req_t req, size_t size) = 0;
   virtual int bytes(fuse_req_t req, std::string_view bytes) = 0;
+  virtual int xattr_size(fuse_req_t req, size_t size) = 0;
   virtual int lock(fuse_req_t req, const struct flock& lock) = 0;
+  virtual int filesystem(fuse_req_t req, const struct statvfs& st) = 0;
+  virtual int polled(fuse_req_t req, unsigned events) = 0;
   // An interrupt of it is to be told of by this number.
   virtual void heed_interrupts(fuse_req_t req, uint64_t number) = 0;
 
@@ -84,27 +107,35 @@ class Request {
   Request& operator=(const Request&) = delete;
 
   bool is_answered() const { return req_ == nullptr; }
-  // What libfuse knows of it, until it is answered: say, who asks.
-  fuse_req_t unanswered() const;
+  // Until it is answered.
+  Asker asker() const { return replies_->asker(unanswered()); }
+  bool groups(std::vector<gid_t>& groups) const { return replies_->groups(unanswered(), groups); }
 
   // An errno; 0 if all went well and there is nothing more to say.
   int reply(int error) { return replies_->done(take(), error); }
+  int reply_entry(const fuse_entry_param& entry) { return replies_->entry(take(), entry); }
+  // The kernel may keep them for so long.
+  int reply_attributes(const struct stat& st, double seconds) {
+    return replies_->attributes(take(), st, seconds);
+  }
+  int reply_link(const std::string& target) { return replies_->link(take(), target); }
   int reply_opened(const fuse_file_info& info) { return replies_->opened(take(), info); }
   int reply_created(const fuse_entry_param& entry, const fuse_file_info& info) {
     return replies_->created(take(), entry, info);
   }
   int reply_written(size_t size) { return replies_->written(take(), size); }
   int reply_bytes(std::string_view bytes) { return replies_->bytes(take(), bytes); }
+  int reply_xattr_size(size_t size) { return replies_->xattr_size(take(), size); }
   int reply_lock(const struct flock& lock) { return replies_->lock(take(), lock); }
-
-  // The request goes to code that answers it by itself.
-  fuse_req_t hand_over() { return take(); }
+  int reply_filesystem(const struct statvfs& st) { return replies_->filesystem(take(), st); }
+  int reply_polled(unsigned events) { return replies_->polled(take(), events); }
 
   // On the strand, as the answer is then. If the kernel interrupts it while it waits, `cancel`
   // runs: it makes whoever holds the request answer it with EINTR.
   void on_interrupt(Interrupts& interrupts, std::function<void()> cancel);
 
  private:
+  fuse_req_t unanswered() const;
   fuse_req_t take();
 
   fuse_req_t req_;  // null: it is answered

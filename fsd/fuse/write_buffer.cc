@@ -19,7 +19,8 @@ constexpr int32_t kNoVersion = -2;  // that no znode has
 WriteBuffer::WriteBuffer(int flags, bool is_new, tree::Zxid czxid, const Committed& now)
     : czxid_(czxid),
       is_append_handle_((flags & O_APPEND) != 0),
-      is_whole_((flags & O_TRUNC) != 0),
+      is_whole_((flags & O_TRUNC) != 0 && !is_append_handle_),
+      is_made_here_(is_new),
       base_version_(now.version),
       is_only_truncated_(is_whole_ && !is_new) {
   if (is_whole_) {
@@ -39,7 +40,7 @@ WriteBuffer::Answer WriteBuffer::write(std::string_view bytes, size_t offset,
   if (image_->size() < offset + bytes.size()) image_->resize(offset + bytes.size(), '\0');
   image_->replace(offset, bytes.size(), bytes);
   has_new_image_ = true;
-  is_only_truncated_ = false;
+  is_only_truncated_ = is_emptied_ = false;
   mtime_.reset();  // a time that was set before this data does not hold for it
   return {};
 }
@@ -60,6 +61,7 @@ WriteBuffer::Answer WriteBuffer::resize(size_t size, const Committed& now) {
   begin_image(now);
   image_->resize(size, '\0');
   has_new_image_ = true;
+  is_emptied_ = size == 0;
   is_only_truncated_ = false;
   mtime_.reset();
   return {};
@@ -73,6 +75,17 @@ void WriteBuffer::begin_image(const Committed& now) {
   if (has_appends) base_version_ = now.version;
   appended_.clear();
   in_flight_.clear();
+}
+
+bool WriteBuffer::others_appended(const Committed& now) const {
+  return !is_whole_ && !image_ && now.version != base_version_ &&
+         now.data.view().starts_with(base_.view());
+}
+
+void WriteBuffer::rebase(const Committed& now) {
+  image_.reset();
+  base_ = now.data;
+  base_version_ = now.version;
 }
 
 // A line that is appended stands alone: if it is refused, those before it and after it are not.
@@ -104,10 +117,7 @@ std::string WriteBuffer::image(const std::optional<Committed>& now) const {
 
 void WriteBuffer::lock_taken(tree::SessionId session, const std::optional<Committed>& now) {
   lock_session_ = session;
-  if (!now || is_whole_ || is_dirty() || is_committing_) return;
-  image_.reset();
-  base_ = now->data;
-  base_version_ = now->version;
+  if (now && !is_whole_ && !is_dirty() && !is_committing_) rebase(*now);
 }
 
 void WriteBuffer::renamed(int32_t version_before, int32_t version) {
@@ -135,8 +145,8 @@ bool WriteBuffer::waits_at_flush(bool by_opener) {
 
 bool WriteBuffer::cancel_truncation() { return std::exchange(is_only_truncated_, false); }
 
-std::optional<WriteBuffer::Commit> WriteBuffer::begin_commit(tree::Zxid czxid) {
-  if (!has_uncommitted()) return std::nullopt;
+std::optional<WriteBuffer::Commit> WriteBuffer::begin_commit(tree::Zxid czxid, bool is_asked) {
+  if (!has_uncommitted() || (!is_asked && !commits_unasked())) return std::nullopt;
   if (is_stale_) {
     drop();
     return std::nullopt;
@@ -148,11 +158,13 @@ std::optional<WriteBuffer::Commit> WriteBuffer::begin_commit(tree::Zxid czxid) {
   if (commit.appends) {
     commit.data = in_flight_ = std::exchange(appended_, {});
   } else {
-    commit.version = is_whole_ ? tree::kAnyVersion : base_version_;
+    bool replaces_all = (is_whole_ && is_asked) || is_emptied_;
+    commit.version = replaces_all ? tree::kAnyVersion : base_version_;
     commit.data = *image_;
     commit.mtime = committing_mtime_ = std::exchange(mtime_, std::nullopt);
-    has_new_image_ = is_only_truncated_ = false;
+    has_new_image_ = is_only_truncated_ = is_emptied_ = false;
   }
+  is_asked_ = is_asked;
   is_committing_ = true;
   commits_append_ = commit.appends;
   return commit;
@@ -184,6 +196,12 @@ WriteBuffer::Answer WriteBuffer::commit_ended(const tree::Outcome& outcome,
     take_back();
     follow(*rename);
     return {.again = true};
+  }
+  if (outcome.error == Error::kStale && !is_asked_ && is_whole_ && spoilt_by_ == 0) {
+    // Somebody else wrote the file. The next close replaces that, as of any other whole file.
+    is_made_here_ = false;
+    take_back();
+    return {};
   }
   in_flight_.clear();
   if (is_elsewhere || outcome.error == Error::kSessionExpired) {

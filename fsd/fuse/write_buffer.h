@@ -1,7 +1,7 @@
 // What one handle has written: from the program's write to the outcome of its commit (DESIGN.md,
 // "Reads and writes").
 //
-// The class is pure: it knows no kernel, no thread and no clock. `Mount` owns one for each handle
+// The class is pure: it knows no kernel, no thread and no clock. Each handle owns one (`OpenFile`),
 // and does three things with it:
 //
 //   1. It passes on what the program does: `write`, `append`, `resize`. The buffer keeps it.
@@ -19,7 +19,15 @@
 //             because the write that mostly follows takes it along.
 //   append    Written with O_APPEND. There is no image. The commit adds the bytes to whatever is
 //             there. O_APPEND counts for each write, as a program may switch it. Once the image has
-//             uncommitted bytes, appends go to its end.
+//             uncommitted bytes, appends go to its end. A truncation of such a handle is not held
+//             back: it is a commit of its own, like truncate(2), and does not come here.
+//
+// An edit that only empties the file, with ftruncate(0) and no write behind it, has no condition:
+// what it empties does not matter.
+//
+// A handle whose open made the file commits unasked while it is open, so that others can follow
+// what it writes. Such a commit has the condition that nobody else wrote the file. If somebody did,
+// the handle commits when it is asked to, and not before.
 //
 // Two handles race in an edit like this:
 //
@@ -92,12 +100,20 @@ class WriteBuffer {
   WriteBuffer() = default;  // of a handle that only reads
   // `flags` are those of open(2). `is_new`: the open made the file, so there is nothing to
   // truncate.
+  // O_APPEND with O_TRUNC: the file is truncated already.
   WriteBuffer(int flags, bool is_new, tree::Zxid czxid, const Committed& now);
 
   // -- what the program does; `now` is what is committed by then
   Answer write(std::string_view bytes, size_t offset, const Committed& now);
   Answer append(std::string_view bytes, const Committed& now);
   Answer resize(size_t size, const Committed& now);
+  // Opened with O_APPEND, and nothing was written otherwise since the last commit.
+  bool only_appends() const { return is_append_handle_ && !has_own_image(); }
+  // Whether what the handle began with is there still, with something behind it that others
+  // appended.
+  bool others_appended(const Committed& now) const;
+  // The file was truncated by another way. `now` is what became of it.
+  void rebase(const Committed& now);
   // A write that was refused before it got here, because there is no leader.
   Answer refuse(bool is_append, int error);
   // `utimens`, between the last write and the close. True if the time goes with the data that is to
@@ -121,8 +137,9 @@ class WriteBuffer {
   // -- commits
   // Bytes were written, or a size was set, and that is not committed yet.
   bool is_dirty() const { return has_new_image_ || !appended_.empty(); }
-  // It has appends that stand alone and are not committed yet.
-  bool has_appended() const { return !appended_.empty(); }
+  // It has written what is to be committed while it is open: appends, or contents of a file that
+  // its open made.
+  bool commits_unasked() const { return !appended_.empty() || (is_made_here_ && has_new_image_); }
   // Its open truncated the file, nothing was written since, and that is not committed yet.
   bool is_only_truncated() const { return is_only_truncated_; }
   bool has_uncommitted() const { return is_dirty() || is_only_truncated_; }
@@ -133,8 +150,9 @@ class WriteBuffer {
   // The open failed after all. True if there was a lone truncation, which is no more.
   bool cancel_truncation();
   // What is to be committed. None if there is nothing, or the handle is stale; `error` says which.
-  // Not while another commit is under way. `czxid` is the file's: a rename changes it.
-  std::optional<Commit> begin_commit(tree::Zxid czxid);
+  // Not while another commit is under way. `czxid` is the file's: a rename changes it. `is_asked`:
+  // by a close, fsync or write with O_SYNC.
+  std::optional<Commit> begin_commit(tree::Zxid czxid, bool is_asked = true);
   // The outcome of the commit that is under way; kOperationTimeout leaves it under way. `now`: none
   // if the file is gone.
   Answer commit_ended(const tree::Outcome& outcome, const std::optional<Committed>& now);
@@ -165,6 +183,7 @@ class WriteBuffer {
   tree::Zxid czxid_;
   bool is_append_handle_ = false;  // opened with O_APPEND
   bool is_whole_ = false;          // opened with O_TRUNC
+  bool is_made_here_ = false;      // the open made the file, and nobody else has written it
   int32_t base_version_ = 0;       // the version that the image began with; kNoVersion: behind
   tree::Bytes base_;               // its data, for a handle that edits
 
@@ -173,11 +192,13 @@ class WriteBuffer {
   std::string appended_;             // appends that are not committed; empty if it has an own image
   bool has_new_image_ = false;       // the image has what is not committed
   bool is_only_truncated_ = false;   // by its open, and nothing was written since
+  bool is_emptied_ = false;          // by ftruncate(0), and nothing was written since
   int flushes_by_opener_ = 0;        // while it was only truncated
   std::optional<tree::Time> mtime_;  // to be committed with the image
 
   bool is_committing_ = false;
   bool commits_append_ = false;  // the commit under way is an append
+  bool is_asked_ = true;         // for the commit under way
   std::string in_flight_;        // which has these bytes; empty if the image has them
   std::optional<tree::Time> committing_mtime_;
   std::optional<Rename> rename_;  // during the commit under way, before it or behind it

@@ -58,6 +58,9 @@ From a shell:
 this machine, so lock @/lock instead. fcntl locks work on whole files; byte ranges give ENOLCK.
 O_NONBLOCK gives EAGAIN instead of waiting, and poll tells when a read would not wait.
 
+A program that appends to a file, or that made it, shows what it wrote within a second while it has
+the file open (zabfs.commitAfter). What replaces or edits a file is seen when it is closed.
+
 If this node loses the ensemble for longer than its session timeout, it loses what it holds: reads
 and writes of the handle then fail with ESTALE, before anybody else gets it. Not covered: a machine
 that is frozen, a holder that is stopped, contenders that others delete. For those, send the token of

@@ -1,6 +1,7 @@
 #include "fsd/view/view.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -219,6 +220,27 @@ int to_errno(tree::Error error) {
       return EIO;
   }
   return EIO;
+}
+
+std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat) {
+  auto zxid = [](tree::Zxid value) { return fmt::format("0x{:x}", value.value); };
+  return {{"czxid", zxid(stat.czxid)},
+          {"mzxid", zxid(stat.mzxid)},
+          {"pzxid", zxid(stat.pzxid)},
+          {"ctime", std::to_string(stat.ctime_ms)},
+          {"mtime", std::to_string(stat.mtime_ms)},
+          {"version", std::to_string(stat.version)},
+          {"cversion", std::to_string(stat.cversion)},
+          {"aversion", std::to_string(stat.aversion)},
+          {"ephemeralOwner", std::to_string(stat.ephemeral_owner)},
+          {"dataLength", std::to_string(stat.data_length)},
+          {"numChildren", std::to_string(stat.num_children)}};
+}
+
+std::string stat_text(const tree::Stat& stat) {
+  std::string text;
+  for (const auto& [key, value] : stat_lines(stat)) text += key + " " + value + "\n";
+  return text;
 }
 
 }  // namespace zabfs::fsd

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tree/access.h"
@@ -62,10 +63,10 @@ tree::AclList acl_like(const tree::Tree& tree, const std::string& directory);
 // The number of an identity, (czxid, path); equal on all nodes.
 uint64_t inode_number(tree::Zxid czxid, std::string_view path);
 int to_errno(tree::Error error);
+// The fields of a Stat, as name and value.
+std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat);
 // A Stat as `@/stat` shows it: `name value` lines.
 std::string stat_text(const tree::Stat& stat);
-// What /proc calls a process, without spaces; `-` if it is gone.
-std::string program_name(pid_t pid);
 
 inline constexpr std::string_view kHidden = "@";  // the child that mounts don't show
 // The usage that a quota counts is data which no txn names.

@@ -327,28 +327,13 @@ TEST_F(WriteBufferTest, AnAppendThatACloseWaitedForIsToldByThatClose) {
   EXPECT_EQ(close(handle), 0);
 }
 
-TEST_F(WriteBufferTest, AppendsToATruncatedFileAreItsNewContents) {
-  WriteBuffer handle = open(O_WRONLY | O_TRUNC | O_APPEND);
-  append(handle, "one");
-  append(handle, ", two");
-  replace("another one's");
-  EXPECT_EQ(close(handle), 0);
-  EXPECT_EQ(data(), "one, two");
-  // From then on they are appends like others.
-  replace("another one's");
-  append(handle, ", three");
-  EXPECT_EQ(close(handle), 0);
-  EXPECT_EQ(data(), "another one's, three");
-  EXPECT_EQ(handle.image(now_), data());
-}
-
 TEST_F(WriteBufferTest, AWriteTakesTheAppendsBeforeItAlong) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   replace("another one's");
   append(handle, "+a");
-  EXPECT_TRUE(handle.has_appended());
+  EXPECT_TRUE(handle.commits_unasked());
   EXPECT_EQ(write(handle, "A"), 0);  // the program took O_APPEND away
-  EXPECT_FALSE(handle.has_appended());
+  EXPECT_FALSE(handle.commits_unasked());
   EXPECT_EQ(close(handle), 0);
   EXPECT_EQ(data(), "Another one's+a");
 }
@@ -357,7 +342,7 @@ TEST_F(WriteBufferTest, ASizeTakesTheAppendsBeforeItAlong) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
   EXPECT_EQ(handle.resize(4, now_).error, 0);
-  EXPECT_FALSE(handle.has_appended());
+  EXPECT_FALSE(handle.commits_unasked());
   EXPECT_EQ(close(handle), 0);
   EXPECT_EQ(data(), "old+");
 }

@@ -1,0 +1,434 @@
+#include "fsd/fuse/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "fsd/fuse/callers.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+using tree::Error;
+using tree::OpCode;
+using tree::Outcome;
+
+namespace {
+
+constexpr int kTruncateTries = 20;
+constexpr uint32_t kFuseRelease = 18;
+
+// The head of a request as the kernel writes it (linux/fuse.h: fuse_in_header, fuse_release_in).
+struct ReleaseRequest {
+  uint32_t length, opcode;
+  uint64_t unique, node;
+  uint32_t uid, gid, pid, padding;
+  uint64_t handle;
+};
+
+std::string_view part_of(std::string_view data, size_t size, off_t offset) {
+  return data.substr(std::min(static_cast<size_t>(offset), data.size()), size);
+}
+
+}  // namespace
+
+// ---- open
+
+Files::FilePtr Files::make(const Node& node, const fuse_file_info& info, pid_t pid,
+                           const tree::ZNode& znode, bool is_new) {
+  auto file = std::make_shared<OpenFile>();
+  file->number = parts_.numbers.next();
+  file->node = node.id;
+  file->opener = pid;
+  bool truncates = (info.flags & O_TRUNC) != 0 && !is_new;
+  file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
+  {
+    MutexLock lock(file->shown_mutex);
+    file->shown = znode.data;  // readable through this handle even if the znode goes
+  }
+  if (!file->writable) return file;
+  file->written =
+      WriteBuffer(info.flags, is_new, znode.stat.czxid, {znode.data, znode.stat.version});
+  file->mark = parts_.turns.mark_writer(node.id);
+  return file;
+}
+
+void Files::open(const RequestPtr& request, const Node& node, fuse_file_info info) {
+  bool only_reads = (info.flags & O_ACCMODE) == O_RDONLY && (info.flags & O_TRUNC) == 0;
+  if (only_reads) return open_znode(request, node, info);
+  parts_.writes.when_writable(request, [this, request, node, info] {
+    truncate_for_appends(request, node.id, info, [this, request, node, info] {
+      parts_.turns.before_writing(node.id,
+                                  [this, request, node, info] { open_znode(request, node, info); });
+    });
+  });
+}
+
+// O_APPEND with O_TRUNC: what is written through the handle are appends, which others' appends come
+// between. So the truncation is committed by itself, before.
+void Files::truncate_for_appends(const RequestPtr& request, KernelNode id,
+                                 const fuse_file_info& info, std::function<void()> then) {
+  bool does = (info.flags & O_TRUNC) != 0 && (info.flags & O_APPEND) != 0;
+  if (!does) return then();
+  if (id == 0) return static_cast<void>(request->reply(ESTALE));  // the kernel looks it up, then
+  if (parts_.reader.data_of(id).view().empty()) return then();
+  truncate(request, id, 0, kTruncateTries, std::move(then));
+}
+
+void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_info info) {
+  pid_t pid = request->asker().pid;
+  PageCache::Use use = PageCache::Use::kDirect;
+  FilePtr file = parts_.reader.read([&](const tree::Tree& tree) -> FilePtr {
+    Node now;
+    const tree::ZNode* znode = parts_.reader.znode_of(tree, node.id, now);
+    if (znode == nullptr) return nullptr;
+    FilePtr made = make(now, info, pid, *znode, false);
+    if (!made->writable) use = parts_.turns.open(tree, now, *znode, *made);
+    return made;
+  });
+  if (!file) return static_cast<void>(request->reply(ESTALE));
+  info.fh = file->number;
+  files_.add(info.fh, file);
+  if (file->written.is_only_truncated()) parts_.commits.note(*file);
+  info.direct_io = use == PageCache::Use::kDirect;
+  info.keep_cache = use == PageCache::Use::kWarm;
+  info.noflush = is_unheard_at_close(*file);
+  bool is_opened = request->reply_opened(info) == 0;
+  if (file->writable) parts_.turns.kernel_wrote(node.id);  // a truncation
+  if (is_opened) return;
+  // The opener was killed meanwhile: nothing was truncated.
+  if (file->written.cancel_truncation()) parts_.commits.note(*file);
+  files_.take(info.fh);
+}
+
+void Files::reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
+                          bool is_new) {
+  pid_t pid = request->asker().pid;
+  fuse_entry_param entry = {};
+  int error = 0;
+  // The kernel has checked who may create, and not who may open what is there.
+  Caller opener = is_new ? Caller{} : caller_of(*request);
+  FilePtr file = parts_.reader.read([&](const tree::Tree& tree) -> FilePtr {
+    const tree::ZNode* znode = tree.find(path);
+    bool is_allowed = znode != nullptr &&
+                      may(parts_.reader.view(tree, *znode, path), opener, wanted_by(info.flags));
+    if (!is_allowed) {
+      error = znode == nullptr ? ESTALE : EACCES;
+      return nullptr;
+    }
+    parts_.answers.fill_entry(tree, path, true, entry);
+    return make(*parts_.nodes.find(entry.ino), info, pid, *znode, is_new);
+  });
+  if (!file) return static_cast<void>(request->reply(error));
+  info.fh = file->number;
+  files_.add(info.fh, file);
+  if (file->written.is_only_truncated()) parts_.commits.note(*file);
+  info.direct_io = 1;
+  info.noflush = is_unheard_at_close(*file);
+  request->reply_created(entry, info);
+}
+
+void Files::create(const RequestPtr& request, const std::string& path, mode_t mode,
+                   fuse_file_info info) {
+  parts_.writes.when_writable(request, [this, request, path, mode, info] {
+    Asker asker = request->asker();
+    uint32_t group = parts_.reader.handed_down_group(path).value_or(asker.gid);
+    tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, asker.uid, group);
+    auto made = [this, request, path, info](const Outcome& outcome) {
+      if (outcome.error == Error::kOk) return reply_created(request, path, info, true);
+      if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
+        return static_cast<void>(request->reply(to_errno(outcome.error)));
+      }
+      KernelNode held = parts_.nodes.held(path);
+      auto open = [this, request, path, info, held] {
+        reply_created(request, path, info, false);
+        parts_.turns.kernel_wrote(held);
+      };
+      truncate_for_appends(request, held, info,
+                           [this, held, open] { parts_.turns.before_writing(held, open); });
+    };
+    parts_.writes.commit(OpCode::kCreate2,
+                         tree::create_body(path, "", acl, tree::kCreatePersistent), made);
+  });
+}
+
+// ---- read
+
+void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t offset,
+                 const fuse_file_info& info) {
+  FilePtr file = files_.find(info.fh);
+  if (!file) return static_cast<void>(request->reply(EBADF));
+  if (file->lost) return static_cast<void>(request->reply(ESTALE));
+  std::optional<Node> node = parts_.nodes.find(id);
+  if (info.lock_owner == 0) {  // for the page cache, not for a read
+    if (std::optional<tree::Bytes> data = parts_.turns.shown(id, info.fh)) {
+      return static_cast<void>(request->reply_bytes(part_of(data->view(), size, offset)));
+    }
+    // A short answer sets the size that the kernel has: not to another one than committed.
+    if (file->writable) {
+      parts_.notifications.forget_attributes(id);
+    } else if (node && !node->gone) {
+      tree::Bytes data = parts_.reader.data_of(id);
+      return static_cast<void>(request->reply_bytes(part_of(data.view(), size, offset)));
+    }
+  }
+  if (file->writable) {
+    return parts_.service.post([this, request, file, id, size, offset] {
+      std::string image = file->written.image(parts_.commits.committed(id));
+      request->reply_bytes(part_of(image, size, offset));
+    });
+  }
+  bool waits = node && parts_.gate.holds(node->path, [this, request, id, size, offset, info] {
+    read(request, id, size, offset, info);
+  });
+  if (!waits) read_committed(request, id, *file, size, offset);
+}
+
+// One version a pass over the file: looked up anew at its start, and past its end, for `tail -f`,
+// but only once the end was told; else the pass would go on in another version.
+void Files::read_committed(const RequestPtr& request, KernelNode id, OpenFile& file, size_t size,
+                           off_t offset) {
+  MutexLock lock(file.shown_mutex);
+  bool at_end = static_cast<size_t>(offset) >= file.shown.size();
+  if (offset == 0 || (at_end && file.end_told)) {
+    std::optional<tree::Bytes> now =
+        parts_.reader.read([&](const tree::Tree& tree) -> std::optional<tree::Bytes> {
+          Node node;
+          const tree::ZNode* znode = parts_.reader.znode_of(tree, id, node);
+          if (znode == nullptr) return std::nullopt;  // readable through this handle still
+          return znode->data;
+        });
+    if (now) file.shown = *now;
+  }
+  file.end_told = static_cast<size_t>(offset) >= file.shown.size();
+  request->reply_bytes(part_of(file.shown.view(), size, offset));
+}
+
+// ---- write
+
+void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, off_t offset,
+                  const fuse_file_info& info) {
+  FilePtr file = files_.find(info.fh);
+  if (!file) return static_cast<void>(request->reply(EBADF));
+  bool by_root = request->asker().uid == 0;
+  auto refuse = [this, request, file, appends = (info.flags & O_APPEND) != 0](int error) {
+    parts_.commits.note(*file, file->written.refuse(appends, error));
+    request->reply(error);
+  };
+  auto body = [this, request, file, id, by_root, bytes = std::move(bytes), offset,
+               flags = info.flags] {
+    // Data written by others than root takes setuid and setgid away, before it is committed.
+    std::optional<Node> node = by_root ? std::nullopt : parts_.nodes.find(id);
+    if (node && !node->gone) drop_setuid(node->path);
+    parts_.turns.apart_from_reads(id, [this, request, file, bytes, offset, flags] {
+      write_to(request, file, bytes, offset, flags);
+    });
+  };
+  parts_.writes.when_writable(std::move(body), std::move(refuse));
+}
+
+void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::string& bytes,
+                     off_t offset, int flags) {
+  WriteBuffer& written = file->written;
+  std::optional<WriteBuffer::Committed> there = parts_.commits.committed(file->node);
+  if (!there) written.lose();
+  WriteBuffer::Committed now = there.value_or(WriteBuffer::Committed{});
+  WriteBuffer::Answer answer = (flags & O_APPEND) != 0
+                                   ? written.append(bytes, now)
+                                   : written.write(bytes, static_cast<size_t>(offset), now);
+  parts_.commits.note(*file, answer);
+  if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
+  if (written.commits_unasked()) parts_.commits.commit_soon(file);
+  if ((flags & (O_SYNC | O_DSYNC)) == 0) {
+    request->reply_written(bytes.size());
+    return parts_.turns.kernel_wrote(file->node);
+  }
+  parts_.commits.commit_and_tell(file, [this, request, file, size = bytes.size()](int error) {
+    if (error != 0) return static_cast<void>(request->reply(error));
+    request->reply_written(size);
+    parts_.turns.kernel_wrote(file->node);
+  });
+}
+
+void Files::drop_setuid(const std::string& path) {
+  const tree::Tree& tree = parts_.service.replica().tree();
+  const tree::ZNode* znode = tree.find(path);
+  if (znode == nullptr) return;
+  View shown = parts_.reader.view(tree, *znode, path);
+  uint32_t dropped = shown.mode & S_ISUID;
+  if ((shown.mode & S_IXGRP) != 0) dropped |= shown.mode & S_ISGID;
+  if (dropped == 0) return;
+  tree::PosixChange change;
+  change.base = posix_of(shown);
+  change.mode = shown.mode & ~dropped;
+  parts_.writes.commit(OpCode::kExtSetPosix,
+                       encode(tree::ExtSetPosix{path, znode->stat.czxid, change}),
+                       [](const Outcome&) {});
+}
+
+// ---- close
+
+void Files::flush(uint64_t handle, pid_t by, FileCommits::Done reply) {
+  FilePtr file = files_.find(handle);
+  if (!file || file->written.waits_at_flush(by == file->opener)) return reply(0);
+  parts_.commits.commit_and_tell(file, std::move(reply));
+}
+
+bool Files::fsync(const RequestPtr& request, uint64_t handle) {
+  FilePtr file = files_.find(handle);
+  if (!file || !file->writable) return false;
+  parts_.service.post([this, request, file] {
+    parts_.commits.commit_and_tell(file, [request](int error) { request->reply(error); });
+  });
+  return true;
+}
+
+void Files::note_request(const void* request, size_t size) {
+  ReleaseRequest release;
+  if (size < sizeof(release)) return;
+  std::memcpy(&release, request, sizeof(release));
+  if (release.opcode != kFuseRelease) return;
+  FilePtr file = files_.find(release.handle);
+  if (!file || !file->is_only_truncated) return;
+  std::optional<Node> node = parts_.nodes.find(file->node);
+  if (!node) return;
+  file->release_noted = node->path;  // its RELEASE, which alone reads this, comes after
+  parts_.gate.close(node->path);
+}
+
+void Files::release(uint64_t handle, std::function<void()> done) {
+  FilePtr file = files_.take(handle);
+  if (!file) return done();
+  parts_.commits.commit(file, [this, file, done = std::move(done)](int) {
+    if (!file->release_noted.empty()) parts_.gate.open(file->release_noted);
+    done();
+  });
+}
+
+// ---- sizes and times
+
+void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_t handle,
+                   std::function<void()> then) {
+  auto bytes = static_cast<size_t>(size);  // a negative one is too large, too
+  FilePtr file = files_.find(handle);
+  if (!file || !file->writable) {
+    if (bytes > tree::kMaxDataBytes) return static_cast<void>(request->reply(EFBIG));
+    return truncate(request, id, size, kTruncateTries, std::move(then));
+  }
+  if (file->written.only_appends()) {  // a commit of its own, behind what was appended before
+    return parts_.commits.commit(file, [this, request, id, size, then = std::move(then)](int) {
+      truncate(request, id, size, kTruncateTries, then);
+    });
+  }
+  auto now = parts_.commits.committed(id).value_or(WriteBuffer::Committed{});
+  if (bytes == 0 && is_appended_by_others(*file, now)) {
+    // As logrotate's copytruncate does: its close would come too late for a condition.
+    return truncate(request, id, 0, kTruncateTries, [this, file, id, then = std::move(then)] {
+      if (auto after = parts_.commits.committed(id)) file->written.rebase(*after);
+      then();
+    });
+  }
+  // One more write of this handle's.
+  WriteBuffer::Answer answer = file->written.resize(bytes, now);
+  parts_.commits.note(*file, answer);
+  if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
+  then();
+}
+
+// Somebody appended since the handle was opened, or has it open here to append.
+bool Files::is_appended_by_others(const OpenFile& file, const WriteBuffer::Committed& now) const {
+  if (file.written.has_uncommitted() || file.written.is_committing()) return false;
+  bool is_open = false;
+  files_.for_each([&](const OpenFile& other) {
+    is_open |= &other != &file && other.node == file.node && other.written.only_appends();
+  });
+  return is_open || file.written.others_appended(now);
+}
+
+void Files::resize_refused(uint64_t handle, int error) {
+  FilePtr file = files_.find(handle);
+  if (file && file->writable) parts_.commits.note(*file, file->written.refuse(false, error));
+}
+
+// Read, cut or extend, and commit if nobody else wrote in between; else again.
+void Files::truncate(const RequestPtr& request, KernelNode id, off_t size, int tries,
+                     std::function<void()> then) {
+  std::optional<Node> node = parts_.reader.live(request, id);
+  if (!node) return;
+  const tree::ZNode* znode = parts_.service.replica().tree().find(node->path);
+  if (znode == nullptr) return static_cast<void>(request->reply(ESTALE));
+  tree::ExtWrite write;
+  write.path = node->path;
+  write.czxid = znode->stat.czxid;
+  write.version = znode->stat.version;
+  write.data = znode->data.view();
+  write.data.resize(static_cast<size_t>(size), '\0');
+  auto answered = [this, request, id, size, tries,
+                   then = std::move(then)](const Outcome& outcome) mutable {
+    if (outcome.error == Error::kStale && tries > 0) {
+      return truncate(request, id, size, tries - 1, std::move(then));
+    }
+    if (outcome.error == Error::kOk) return then();
+    request->reply(to_errno(outcome.error));
+  };
+  parts_.writes.commit(OpCode::kExtWrite, encode(write), std::move(answered));
+}
+
+bool Files::defer_mtime(KernelNode id, tree::Time mtime) {
+  bool is_deferred = false;
+  files_.for_each([&](OpenFile& file) {
+    if (file.node == id) is_deferred |= file.written.defer_mtime(mtime);
+  });
+  return is_deferred;
+}
+
+// ---- what happens to them
+
+void Files::follow(std::span<const tree::Change> changes, const RenameSeen& rename) {
+  std::map<std::string_view, int32_t> versions_before;
+  for (const tree::Change& change : changes) {
+    if (change.type == tree::ChangeType::kDeleted) versions_before[change.path] = change.version;
+  }
+  files_.for_each([&](OpenFile& file) {
+    std::optional<Node> node = file.writable ? parts_.nodes.find(file.node) : std::nullopt;
+    if (!node || node->gone) return;
+    bool goes_along = tree::is_within(node->path, rename.from) ||
+                      (rename.is_exchange() && tree::is_within(node->path, rename.to));
+    auto before = versions_before.find(node->path);
+    if (!goes_along || before == versions_before.end()) return;
+    file.written.renamed(before->second, node->path == rename.from ? rename.version : 0);
+  });
+}
+
+void Files::lock_granted(uint64_t handle) {
+  FilePtr file = files_.find(handle);
+  if (!file || !file->writable) return;
+  file->written.lock_taken(parts_.session.id(), parts_.commits.committed(file->node));
+}
+
+void Files::lock_given_up(uint64_t handle) {
+  if (FilePtr file = files_.find(handle)) file->written.lock_given_up();
+}
+
+void Files::lock_lost(uint64_t handle) {
+  FilePtr file = files_.find(handle);
+  if (!file) return;
+  file->lost = true;
+  file->written.lose();
+  // A reader of pages asks again, and is told.
+  if (file->cached) parts_.notifications.forget_attributes(file->node);
+}
+
+void Files::commit(uint64_t handle, std::function<void()> done) {
+  FilePtr file = files_.find(handle);
+  if (!file) return done();
+  // An error is for its close to tell.
+  parts_.commits.commit(file, [done = std::move(done)](int) { done(); });
+}
+
+}  // namespace zabfs::fsd

@@ -1,0 +1,216 @@
+#include "fsd/fuse/kernel_cache.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "fsd/fuse/reader_threads.h"
+#include "fsd/view/view.h"
+#include "tree/path.h"
+
+namespace zabfs::fsd {
+
+using tree::Change;
+using tree::ChangeType;
+
+namespace {
+
+constexpr auto kAnswerWait = std::chrono::milliseconds(2);  // of the strand, for a thread to run
+constexpr auto kAnswerPause = std::chrono::microseconds(20);
+constexpr int64_t kLateAgainMs = 1;
+constexpr uint32_t kFuseRead = 15;  // FUSE_READ
+
+struct RequestHead {  // fuse_in_header
+  uint32_t length, opcode;
+  uint64_t unique, node;
+  uint32_t uid, gid, pid, padding;
+};
+
+}  // namespace
+
+// The kernel takes notifications from the answer to INIT on, so that the first request asks.
+bool KernelCache::can_forget_names() {
+  if (names_cacheable_ < 0) names_cacheable_ = notifications_.forget_names() ? 1 : 0;
+  return names_cacheable_ > 0;
+}
+
+void KernelCache::forget(const NodeTable::Forget& forget) {
+  std::vector<KernelNode> coming;
+  for (KernelNode id : forget.attributes) {
+    if (turns_.must_forget(id) && !notifications_.forget_attributes(id)) coming.push_back(id);
+  }
+  std::erase_if(coming, [this](KernelNode id) { return late_.contains(id); });
+  await_answers(coming);
+  for (KernelNode id : coming) nodes_.set_aside(id);
+  if (forget.names || !coming.empty()) forget_names();
+  if (late_.empty() && !coming.empty())
+    service_.post_after(kLateAgainMs, [this] { forget_late(); });
+  late_.insert(coming.begin(), coming.end());
+}
+
+// The table has these nodes and the kernel has not: the answers to their first look-ups are on
+// their way, with attributes that are about to be outdated, or the kernel is about to say that it
+// has forgotten them. Example: `stat a` is answered, and its thread has yet to run; a is changed,
+// and then b; who sees the new b must not see the old a after it. The thread runs at once, most
+// times.
+void KernelCache::await_answers(std::vector<KernelNode>& coming) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point end = Clock::now() + kAnswerWait;
+  while (!coming.empty() && Clock::now() < end) {
+    std::this_thread::sleep_for(kAnswerPause);
+    std::erase_if(coming, [this](KernelNode id) { return is_up_to_date(id); });
+  }
+}
+
+bool KernelCache::is_up_to_date(KernelNode id) {
+  return !nodes_.find(id) || notifications_.forget_attributes(id);
+}
+
+// A thread that gets no CPU took its answer late. By its name that node is not found any more; who
+// has it without one (O_PATH) is told here.
+void KernelCache::forget_late() {
+  std::erase_if(late_, [this](KernelNode id) { return is_up_to_date(id); });
+  if (!late_.empty()) service_.post_after(kLateAgainMs, [this] { forget_late(); });
+}
+
+void KernelCache::forget_names() {
+  if (names_cacheable_ != 0) notifications_.forget_names();
+}
+
+void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
+                               const std::vector<std::optional<RenameSeen>>& renames,
+                               const LocalChange* last) {
+  std::vector<std::string> names, attributes;
+  const tree::Tree& tree = service_.replica().tree();
+  // Of what the kernel has looked up, or may have in a listing.
+  auto changing = [&](std::string_view path) {
+    std::string name(path), directory(tree::parent_path(path));
+    const tree::ZNode* node = tree.find(path);
+    if (node == nullptr || path == "/") return;
+    if (nodes_.held(name) == 0 && nodes_.held(directory) == 0) return;
+    kinds_.try_emplace(name, reader_.view(tree, *node, name).kind);
+  };
+  auto named = [&](std::string_view path) {
+    names.emplace_back(path);
+    attributes.emplace_back(path);
+    attributes.emplace_back(tree::parent_path(path));
+    changing(tree::parent_path(path));
+  };
+  auto going = [&](const std::string& path) {
+    const tree::ZNode* node = tree.find(path);
+    if (node == nullptr || nodes_.held(path) == 0) return;
+    nodes_.note_last(path, stat_of(reader_.view(tree, *node, path)));
+  };
+  for (size_t n = 0; n < txns.size(); ++n) {
+    const tree::Txn& txn = txns[n];
+    for_each_op(txn, [&](const auto& op) {
+      using T = std::decay_t<decltype(op)>;
+      if constexpr (std::is_same_v<T, tree::CreateTxn>) {
+        named(op.path);
+      } else if constexpr (std::is_same_v<T, tree::DeleteTxn>) {
+        named(op.path);
+        going(std::string(op.path));
+      } else if constexpr (std::is_same_v<T, tree::SetDataTxn> ||
+                           std::is_same_v<T, tree::SetAclTxn>) {
+        attributes.emplace_back(op.path);
+        changing(op.path);
+      } else if constexpr (std::is_same_v<T, tree::CloseSessionTxn>) {
+        for (std::string_view path : op.paths) named(path);
+        for (const std::string& path : tree.ephemerals_of(txn.header.session)) {
+          named(path);
+          going(path);
+        }
+      }
+    });
+    if (renames[n]) renames_.emplace(txn.header.zxid, *renames[n]);
+  }
+  // Who sees what is to be visible now sees what was before it.
+  if (kernel_lags()) forget_names();
+  // The last one that this kernel asked for itself has nothing behind it yet.
+  if (last == nullptr || last->thread == 0) {
+    return forget(nodes_.begin_change(names, attributes, {}));
+  }
+  forget(nodes_.begin_change(names, attributes, {last->names.begin(), last->names.end()}));
+  landing_.add(last->thread);
+}
+
+// Whether the kernel may show a name as it was before a change that it asked for, and that is
+// visible. If so, all names are to be forgotten, so this asks once.
+bool KernelCache::kernel_lags() {
+  std::set<pid_t> threads = landing_.take();
+  return std::any_of(threads.begin(), threads.end(), may_change_names);
+}
+
+// Who asks for something else has got to what it was answered.
+void KernelCache::note_request(const void* request, size_t size) {
+  RequestHead head;
+  if (landing_.is_empty() || size < sizeof(head)) return;
+  std::memcpy(&head, request, sizeof(head));
+  if (head.opcode == kFuseRead) return;  // the kernel may have asked for it ahead
+  landing_.landed(static_cast<pid_t>(head.pid));
+}
+
+void KernelCache::catch_up() {
+  if (kernel_lags()) forget_names();
+}
+
+// With the tree's lock: the nodes stand for what is in the tree now.
+void KernelCache::publishing(std::span<const Change> changes) {
+  if (changes.empty()) return;
+  const tree::Tree& tree = service_.replica().tree();
+  auto rename = renames_.find(changes.front().zxid);
+  if (rename != renames_.end()) {
+    renaming_(changes, rename->second);
+    follow(rename->second);
+  }
+  bool retyped = false;
+  for (const Change& change : changes) {
+    bool deleted = change.type == ChangeType::kDeleted;
+    if (deleted && tree.find(change.path) == nullptr) nodes_.drop(change.path);
+    bool of_child = deleted || change.type == ChangeType::kCreated;
+    retyped |= note_kind(of_child ? std::string(tree::parent_path(change.path)) : change.path);
+  }
+  if (retyped) forget_names();
+}
+
+void KernelCache::follow(const RenameSeen& rename) {
+  auto czxid_of = [&tree = service_.replica().tree()](const std::string& path) {
+    const tree::ZNode* node = tree.find(path);
+    return node == nullptr ? tree::Zxid{} : node->stat.czxid;
+  };
+  if (rename.is_exchange()) nodes_.rename(rename.to, rename.aside);
+  nodes_.rename(rename.from, rename.to);
+  nodes_.refresh_identities(rename.to, czxid_of);
+  if (!rename.is_exchange()) return;
+  nodes_.rename(rename.aside, rename.from);
+  nodes_.refresh_identities(rename.from, czxid_of);
+}
+
+// A znode that is of another kind now is another node: the kernel is to look it up again.
+bool KernelCache::note_kind(const std::string& path) {
+  auto before = kinds_.find(path);
+  std::optional<tree::Kind> held = nodes_.held_kind(path);
+  const tree::Tree& tree = service_.replica().tree();
+  const tree::ZNode* znode = tree.find(path);
+  if (znode == nullptr || (before == kinds_.end() && !held)) return false;
+  View shown = reader_.view(tree, *znode, path);
+  if (before != kinds_.end() && std::exchange(before->second, shown.kind) != shown.kind) {
+    nodes_.note_retyped(std::string(tree::parent_path(path)), tree.last_zxid());
+  }
+  if (!held || shown.kind == *held) return false;
+  shown.kind = *held;
+  nodes_.note_last(path, stat_of(shown));
+  nodes_.drop(path);
+  return true;
+}
+
+void KernelCache::end_change() {
+  renames_.clear();
+  kinds_.clear();
+  nodes_.end_change();
+  turns_.end_change();
+}
+
+}  // namespace zabfs::fsd

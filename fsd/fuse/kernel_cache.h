@@ -1,0 +1,96 @@
+// What the kernel may cache of names and attributes, and what it must forget for a commit.
+//
+// Commits reach the kernel's caches before they are visible: first the kernel forgets, then the
+// tree changes. So a program never sees old after new. For a batch of txns:
+//
+//   1. `begin_change`: the node table marks what they touch, so that nobody is given that for
+//      caching. The kernel forgets what it has of it.
+//   2. `publishing`, for each txn, with the tree's lock: nodes stand for what is in the tree now.
+//   3. `end_change`: answers may be cached again.
+//
+// An answer that was given before 1 must not get into a cache after it. The kernel drops one that a
+// notification overtook: a name by its epoch, the attributes of a node that it has by their
+// version. It takes those of a node that it doesn't have yet; NodeAnswers has them not kept where
+// that matters, and `forget` waits for the rest.
+//
+// On the strand, unless said.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "consensus/service.h"
+#include "fsd/fuse/landing_threads.h"
+#include "fsd/fuse/node_reader.h"
+#include "fsd/fuse/node_table.h"
+#include "fsd/fuse/notifications.h"
+#include "fsd/fuse/own_writes.h"
+#include "fsd/fuse/page_turns.h"
+#include "fsd/fuse/txn_view.h"
+
+namespace zabfs::fsd {
+
+class KernelCache {
+ public:
+  // `renaming` is called with a rename's changes before the nodes follow it.
+  using Renaming = std::function<void(std::span<const tree::Change>, const RenameSeen&)>;
+
+  KernelCache(consensus::Service& service, Notifications& notifications, NodeTable& nodes,
+              const NodeReader& reader, PageTurns& turns, Renaming renaming)
+      : service_(service),
+        notifications_(notifications),
+        nodes_(nodes),
+        reader_(reader),
+        turns_(turns),
+        renaming_(std::move(renaming)) {}
+
+  // How long the kernel may keep a name, in seconds. Commits invalidate; so it is long, or 0 if
+  // this kernel can't be made to forget names. On any thread.
+  double name_timeout() { return can_forget_names() ? kLongSeconds : 0; }
+  bool can_forget_names();
+  static constexpr double kLongSeconds = 86'400;
+
+  // `renames` has one element a txn. `last`: what the kernel changes by itself for the last of
+  // them.
+  void begin_change(const std::vector<tree::Txn>& txns,
+                    const std::vector<std::optional<RenameSeen>>& renames, const LocalChange* last);
+  void publishing(std::span<const tree::Change> changes);
+  void end_change();
+  // Another tree takes this one's place. Nothing that is cached is sure to be in it.
+  void begin_change_of_all() { forget(nodes_.begin_change_of_all()); }
+  // From here on programs see what was committed, also what this kernel asked for itself.
+  void catch_up();
+  // A request was read. On a FUSE worker.
+  void note_request(const void* request, size_t size);
+
+ private:
+  void forget(const NodeTable::Forget& forget);
+  void await_answers(std::vector<KernelNode>& coming);
+  bool is_up_to_date(KernelNode id);
+  void forget_late();
+  void forget_names();
+  bool kernel_lags();
+  bool note_kind(const std::string& path);
+  void follow(const RenameSeen& rename);
+
+  consensus::Service& service_;
+  Notifications& notifications_;
+  NodeTable& nodes_;
+  const NodeReader& reader_;
+  PageTurns& turns_;
+  const Renaming renaming_;
+  std::atomic<int> names_cacheable_{-1};  // -1: not known yet
+  LandingThreads landing_;
+  std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
+  // Of the batch in progress:
+  std::map<tree::Zxid, RenameSeen> renames_;
+  std::map<std::string, tree::Kind> kinds_;  // of znodes that it may make another kind
+};
+
+}  // namespace zabfs::fsd
