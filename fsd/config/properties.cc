@@ -38,6 +38,7 @@ std::vector<Property> parse_properties(std::istream& in, const std::string& file
     properties.push_back(property_of(whole + text, file, start));
     whole.clear();
   }
+  if (!whole.empty()) properties.push_back(property_of(whole, file, start));
   return properties;
 }
 

@@ -184,8 +184,7 @@ class BarrierHandle : public Handle {
   BarrierHandle(Room& room, const std::string& directory, int32_t parties, Opener opener)
       : Handle(room, Control::kBarrier, directory, std::move(opener)),
         parties_(parties),
-        path_(
-            tree::join_path(directory, uuid_of(room.service().random(), room.service().random()))),
+        path_(tree::join_path(directory, uuid_from([&room] { return room.service().random(); }))),
         ready_path_(tree::join_path(directory, kBarrierReady)) {
     room.listen(this);
   }

@@ -134,7 +134,7 @@ void LockTable::create(LockTicket ticket) {
   RecipeRow recipe = recipe_of(contender.ask.queue);
   std::string prefix = contender.ask.mode == LockMode::kShared ? recipe.shared : recipe.exclusive;
   if (contender.ask.queue != Queue::kFile) {
-    prefix = "_c_" + uuid_of(service_.random(), service_.random()) + "-" + prefix;
+    prefix = "_c_" + uuid_from([this] { return service_.random(); }) + "-" + prefix;
   }
   std::string data = fmt::format("{} {} {}", service_.replica().config().zab.me.value,
                                  contender.ask.pid, contender.ask.program);

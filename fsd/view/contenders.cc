@@ -28,6 +28,11 @@ std::string uuid_of(uint64_t random_high, uint64_t random_low) {
                      kVariant | (random_low >> 48 & 0x3fff), random_low & 0xffff'ffff'ffff);
 }
 
+std::string uuid_from(const std::function<uint64_t()>& random) {
+  uint64_t high = random();
+  return uuid_of(high, random());
+}
+
 bool is_uuid(std::string_view name) {
   if (name.size() != kUuidShape.size()) return false;
   for (size_t i = 0; i < name.size(); ++i) {

@@ -13,6 +13,9 @@
 namespace zabfs::fsd {
 
 std::string uuid_of(uint64_t random_high, uint64_t random_low);
+// Of two numbers of `random`. The first is the high half, with every compiler: in the simulator a
+// seed names the same contenders everywhere.
+std::string uuid_from(const std::function<uint64_t()>& random);
 bool is_uuid(std::string_view name);
 // The ten digits that a sequential znode's name ends in.
 std::optional<int64_t> sequence_of(std::string_view name);

@@ -55,7 +55,7 @@ void ClientSessions::connect(const ConnectionPtr& connection, const ConnectReque
   if (old != connections_.end()) {
     ConnectionPtr before = old->second;
     connections_.erase(old);
-    Connection::Locked locked = before->lock();
+    Connection::Locked locked(*before);
     before->shut(locked);
   }
   if (local_.reopen(request.session, timeout_ms, service_.now_ms())) {
@@ -106,7 +106,7 @@ void ClientSessions::attach(const ConnectionPtr& connection, const ConnectReques
 void ClientSessions::open(const ConnectionPtr& connection, const ConnectRequest& request,
                           SessionId session, int32_t timeout_ms, tree::Zxid attachment) {
   {
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     if (locked->is_closed()) return;
     locked->open(session, timeout_ms);
     std::optional<bool> read_only;
@@ -233,7 +233,7 @@ void ClientSessions::standing_changed() {
 // Their clients are to connect anew, and can write then.
 void ClientSessions::close_read_only() {
   for (const auto& [session, connection] : connections_) {
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     if (locked->client().is_read_only) connection->shut(locked);
   }
 }

@@ -85,7 +85,7 @@ void ClientWrites::answer(const Submission& submission, const Outcome& outcome) 
   }
   {
     std::string bytes = encode(submission, outcome);
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     if (locked->is_closed()) return;
     if (!locked->requests().answer(submission.number, std::move(bytes))) return;
     locked->stats().last_zxid = outcome.zxid;
@@ -120,7 +120,7 @@ std::string ClientWrites::encode(const Submission& submission, const Outcome& ou
 
 void ClientWrites::go_on(const ConnectionPtr& connection) {
   {
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     drain(*connection, locked);
   }
   to_send_.add(connection);

@@ -46,7 +46,7 @@ void Connection::read() {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return c.read();
     if (n <= 0) return c.server_.owner.closed(self);
     std::string_view bytes(buffer.data(), static_cast<size_t>(n));
-    if (!c.tls_) {
+    if (!c.is_with_tls_) {
       c.in_.append(bytes);
     } else if (!c.unseal(bytes)) {
       return;
@@ -57,7 +57,7 @@ void Connection::read() {
 
 void Connection::start() {
   if (is_with_tls_) {
-    Locked locked = lock();
+    Locked locked(*this);
     tls_ = std::make_unique<consensus::TlsSession>(*server_.tls);
   }
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->read(); });
@@ -72,7 +72,7 @@ void Connection::take_later() {
 bool Connection::unseal(std::string_view bytes) {
   std::string problem;
   {
-    Locked locked = lock();
+    Locked locked(*this);
     bool was_established = tls_->is_established();
     if (!tls_->receive(bytes, in_.bytes())) problem = tls_->why();
     if (problem.empty() && !was_established && tls_->is_established()) {
@@ -95,13 +95,13 @@ void Connection::forget_taken() { in_.discard_taken(server_.budget.kept_bytes())
 // ---- bytes out
 
 void Connection::send() {
-  Locked locked = lock();
+  Locked locked(*this);
   if (locked->is_closed() || locked->awaits_socket()) return;
   OutBuffer& out = locked->out();
   if (tls_) {
-    out.seal([this](std::string_view plain, std::string& records) {
-      tls_->say(plain);
-      tls_->take_outgoing(records);
+    out.seal([&tls = *tls_](std::string_view plain, std::string& records) {
+      tls.say(plain);
+      tls.take_outgoing(records);
     });
   }
   while (!out.next().empty()) {
@@ -153,7 +153,7 @@ void Connection::end(Locked& locked, const std::string& why) {
 
 void Connection::refuse(const std::string& why) {
   warn_of_end(why);
-  Locked locked = lock();
+  Locked locked(*this);
   shut(locked);
 }
 
@@ -175,7 +175,7 @@ void Connection::shut(Locked& locked) {
 }
 
 void Connection::release() {
-  Locked locked = lock();
+  Locked locked(*this);
   locked->release();
   in_.clear();
   error_code ignored;
@@ -183,7 +183,7 @@ void Connection::release() {
 }
 
 void Connection::abandon() {
-  Locked locked = lock();
+  Locked locked(*this);
   locked->close();
   error_code ignored;
   socket_.close(ignored);

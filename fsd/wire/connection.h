@@ -23,10 +23,10 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
+#include "consensus/mutex.h"
 #include "consensus/tls.h"
 #include "fsd/wire/config.h"
 #include "fsd/wire/connection_state.h"
@@ -67,19 +67,34 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::generic::stream_protocol::socket;
 
-  // A handle to the state. It holds the connection's mutex as long as it lives.
-  class Locked {
+  // The only way to the state: a handle that holds the connection's mutex as long as it lives. Who
+  // is passed one has the mutex. Clang's analysis follows a handle in the function that makes it,
+  // and not the handles that are passed on.
+  class SCOPED_CAPABILITY Locked {
    public:
-    explicit Locked(const Connection& connection)
-        : lock_(connection.mutex_), state_(&connection.state_) {}
-    ConnectionState* operator->() const { return state_; }
+    explicit Locked(const Connection& connection) ACQUIRE(connection.mutex_)
+        : connection_(connection) {
+      connection.mutex_.lock();
+    }
+    ~Locked() RELEASE() {
+      if (holds_) unlock();
+    }
+    Locked(const Locked&) = delete;
+    Locked& operator=(const Locked&) = delete;
+    ConnectionState* operator->() const NO_THREAD_SAFETY_ANALYSIS { return &connection_.state_; }
     // For a while, to take the tree's lock first.
-    void unlock() { lock_.unlock(); }
-    void lock() { lock_.lock(); }
+    void unlock() NO_THREAD_SAFETY_ANALYSIS {
+      holds_ = false;
+      connection_.mutex_.unlock();
+    }
+    void lock() NO_THREAD_SAFETY_ANALYSIS {
+      connection_.mutex_.lock();
+      holds_ = true;
+    }
 
    private:
-    std::unique_lock<std::mutex> lock_;
-    ConnectionState* state_;
+    const Connection& connection_;
+    bool holds_ = true;
   };
 
   // The objects that all connections of a server share. They outlive the connections.
@@ -100,6 +115,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::chrono::system_clock::time_point since() const { return since_; }
   Clock::time_point since_steady() const { return since_steady_; }
 
+  // For one expression; a handle that lives longer is made by its constructor.
   Locked lock() const { return Locked(*this); }
 
   // ---- on its own thread
@@ -158,9 +174,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::atomic<bool> is_heard_{false};
   InBuffer in_;  // on its own thread
 
-  mutable std::mutex mutex_;  // guards what follows
-  mutable ConnectionState state_;
-  std::unique_ptr<consensus::TlsSession> tls_;  // from `start` on; null: without
+  mutable Mutex mutex_;
+  mutable ConnectionState state_ GUARDED_BY(mutex_);
+  // From `start` on; null: without.
+  std::unique_ptr<consensus::TlsSession> tls_ GUARDED_BY(mutex_);
 };
 
 }  // namespace zabfs::fsd::wire

@@ -26,7 +26,7 @@ size_t most_connections(size_t configured) {
 ConnectionTable::Admission ConnectionTable::admit(const std::string& address, Clock::time_point now,
                                                   const Make& make) {
   Admission admission;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   auto from_there = per_address_.find(address);
   size_t count = from_there == per_address_.end() ? 0 : from_there->second;
   if (limits_.per_address != 0 && count >= limits_.per_address) {
@@ -49,12 +49,12 @@ ConnectionTable::Admission ConnectionTable::admit(const std::string& address, Cl
 }
 
 void ConnectionTable::spoke(uint64_t number) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   silent_.erase(number);
 }
 
 bool ConnectionTable::erase(const Connection& connection) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (connections_.erase(connection.number()) == 0) return false;
   auto from_there = per_address_.find(connection.address());
   if (--from_there->second == 0) per_address_.erase(from_there);
@@ -63,21 +63,21 @@ bool ConnectionTable::erase(const Connection& connection) {
 }
 
 ConnectionPtr ConnectionTable::find(uint64_t number) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   auto place = connections_.find(number);
   return place == connections_.end() ? nullptr : place->second;
 }
 
 std::vector<ConnectionPtr> ConnectionTable::all() const {
   std::vector<ConnectionPtr> all;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   all.reserve(connections_.size());
   for (const auto& [number, connection] : connections_) all.push_back(connection);
   return all;
 }
 
 size_t ConnectionTable::size() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return connections_.size();
 }
 

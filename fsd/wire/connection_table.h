@@ -11,18 +11,18 @@
 //
 // The table closes nothing: it says which connection is to be closed.
 //
-// Thread-safe. Nothing is locked under the table's mutex.
+// Thread-safe. Nothing is locked under the table's mutex, `make` included.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "fsd/wire/connection.h"
 
 namespace zabfs::fsd::wire {
@@ -51,23 +51,24 @@ class ConnectionTable {
   explicit ConnectionTable(Limits limits) : limits_(limits) {}
   const Limits& limits() const { return limits_; }
 
-  Admission admit(const std::string& address, Clock::time_point now, const Make& make);
+  Admission admit(const std::string& address, Clock::time_point now, const Make& make)
+      EXCLUDES(mutex_);
   // Its client has said a word.
-  void spoke(uint64_t number);
+  void spoke(uint64_t number) EXCLUDES(mutex_);
   // False: it is not there any more.
-  bool erase(const Connection& connection);
+  bool erase(const Connection& connection) EXCLUDES(mutex_);
 
-  ConnectionPtr find(uint64_t number) const;
-  std::vector<ConnectionPtr> all() const;
-  size_t size() const;
+  ConnectionPtr find(uint64_t number) const EXCLUDES(mutex_);
+  std::vector<ConnectionPtr> all() const EXCLUDES(mutex_);
+  size_t size() const EXCLUDES(mutex_);
 
  private:
   const Limits limits_;
-  mutable std::mutex mutex_;  // guards what follows
-  std::unordered_map<uint64_t, ConnectionPtr> connections_;
-  std::map<std::string, size_t> per_address_;
-  std::map<uint64_t, ConnectionPtr> silent_;  // the oldest first
-  uint64_t next_ = 1;
+  mutable Mutex mutex_;
+  std::unordered_map<uint64_t, ConnectionPtr> connections_ GUARDED_BY(mutex_);
+  std::map<std::string, size_t> per_address_ GUARDED_BY(mutex_);
+  std::map<uint64_t, ConnectionPtr> silent_ GUARDED_BY(mutex_);  // the oldest first
+  uint64_t next_ GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace zabfs::fsd::wire

@@ -149,7 +149,7 @@ ServerFacts Facts::server() const {
 std::vector<ConnectionFacts> Facts::connections() const {
   std::vector<ConnectionFacts> all;
   for (const ConnectionPtr& connection : sources_.connections.all()) {
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     const ConnectionStats& stats = locked->stats();
     ConnectionFacts& facts = all.emplace_back();
     facts.address = connection->name();

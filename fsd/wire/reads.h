@@ -5,11 +5,11 @@
 // of the answer.
 #pragma once
 
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "tree/tree.h"
 #include "tree/watches.h"
 
@@ -22,14 +22,14 @@ class WatchBoard {
   explicit WatchBoard(tree::WatchLimits limits = {}) : tables_(limits) {}
 
   template <class Body>
-  auto with(const Body& body) {
-    std::lock_guard lock(mutex_);
+  auto with(const Body& body) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
     return body(tables_);
   }
 
  private:
-  std::mutex mutex_;  // guards tables_
-  tree::WatchTables tables_;
+  Mutex mutex_;
+  tree::WatchTables tables_ GUARDED_BY(mutex_);
 };
 
 struct ReadContext {

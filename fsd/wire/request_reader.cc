@@ -55,7 +55,7 @@ bool RequestReader::take_frames(const ConnectionPtr& connection) {
     // Others take their turns.
     if (!batch.reads.empty() && is_long(batch.reads.back().type)) are_left = true;
     if (batch.reads.size() >= kMaxReadsAtOnce) are_left = !answer_reads(batch);
-    Connection::Locked locked = c.lock();
+    Connection::Locked locked(c);
     locked->note_moved();
     if (locked->is_closed() || locked->phase() != Phase::kOpen) break;
     are_left = are_left || !locked->can_take_more();
@@ -103,7 +103,7 @@ void RequestReader::take_word(const ConnectionPtr& connection, const std::string
   service_.post([this, connection, word] {
     std::string text = servers_.answer_word(word);
     {
-      Connection::Locked locked = connection->lock();
+      Connection::Locked locked(*connection);
       locked->out().plain() += text;
       locked->count();
     }
@@ -124,7 +124,7 @@ bool RequestReader::take_request(Batch& batch, const InBuffer::Frame& frame) {
   }
   std::string_view body = in.rest();
   size_t answer_bytes = 0;
-  Connection::Locked locked = c.lock();
+  Connection::Locked locked(c);
   if (is_read(type) && !locked->requests().is_empty()) {
     locked.unlock();  // the tree's lock is taken before a connection's
     answer_bytes = service_.replica().read(
@@ -208,7 +208,7 @@ bool RequestReader::answer_reads(Batch& batch) {
   bool is_full = false;
   while (next < reads.size() && !is_full) {
     service_.replica().read([&](const tree::Tree& tree) {
-      Connection::Locked locked = c.lock();
+      Connection::Locked locked(c);
       const std::string& out = locked->out().plain();
       size_t first = next, end = out.size() + kMaxHoldBytes;
       bool is_enough = false;
@@ -234,7 +234,7 @@ bool RequestReader::answer_reads(Batch& batch) {
 void RequestReader::refuse_write(Connection& connection, int32_t xid, OpCode type) {
   tree::Zxid zxid =
       service_.replica().read([](const tree::Tree& tree) { return tree.last_zxid(); });
-  Connection::Locked locked = connection.lock();
+  Connection::Locked locked(connection);
   bool closes = type == OpCode::kCloseSession;
   append_reply(locked->out().plain(), xid, zxid, closes ? Error::kOk : Error::kNotReadOnly);
   if (closes) locked->end();

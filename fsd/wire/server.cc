@@ -81,7 +81,7 @@ void WireServer::stop() {
 }
 
 void WireServer::warn(const std::string& line) {
-  std::lock_guard lock(log_mutex_);
+  MutexLock lock(log_mutex_);
   log_.warn(line);
 }
 
@@ -113,7 +113,7 @@ void WireServer::admit(Connection::Socket socket, Visitor visitor) {
   }
   budget_.enter();
   if (const ConnectionPtr& silent = admission.displaced) {
-    Connection::Locked locked = silent->lock();
+    Connection::Locked locked(*silent);
     silent->cut(locked, "it says nothing, and there are too many such connections");
   }
   admission.connection->start();
@@ -148,7 +148,7 @@ void WireServer::close_all(const char* why) {
   std::vector<ConnectionPtr> all = connections_.all();
   if (!all.empty()) spdlog::info("client port: closes {} connections: {}", all.size(), why);
   for (const ConnectionPtr& connection : all) {
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     connection->shut(locked);
   }
 }
@@ -183,7 +183,7 @@ void WireServer::publishing(std::span<const tree::Change> changes) {
   for (const tree::WatchEvent& event : events) {
     ConnectionPtr connection = connections_.find(event.watcher);
     if (!connection) continue;
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     const tree::Identities& who = locked->client().identities;
     bool may_know =
         config_.skip_acl || (tree::acl_allows(tree.acl_list(event.acl), tree::kPermRead, who) &&

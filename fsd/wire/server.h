@@ -23,12 +23,12 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <mutex>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "consensus/mutex.h"
 #include "consensus/replica.h"
 #include "consensus/service.h"
 #include "consensus/spare_log.h"
@@ -84,7 +84,7 @@ class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
   void received(const ConnectionPtr& connection) override { reader_.received(connection); }
   void may_drain(const ConnectionPtr& connection) override;
   void closed(const ConnectionPtr& connection) override;
-  void warn(const std::string& line) override;
+  void warn(const std::string& line) override EXCLUDES(log_mutex_);
 
   void admit(Connection::Socket socket, Visitor visitor);
   void forget_watches(uint64_t number);
@@ -96,8 +96,8 @@ class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::vector<std::thread> threads_;
 
-  std::mutex log_mutex_;  // guards log_
-  consensus::SpareLog log_;
+  Mutex log_mutex_;
+  consensus::SpareLog log_ GUARDED_BY(log_mutex_);
 
   WatchBoard watches_;
   ServerStats stats_;

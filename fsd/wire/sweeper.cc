@@ -33,7 +33,7 @@ void Sweeper::sweep() {
 
 void Sweeper::look_at(Connection& connection, Clock::time_point now) {
   using Finding = ConnectionState::Finding;
-  Connection::Locked locked = connection.lock();
+  Connection::Locked locked(connection);
   switch (locked->sweep(now - connection.since_steady(), sweeps_short_ > kMaxSweepsShort)) {
     case Finding::kFine:
       return;
@@ -53,7 +53,7 @@ void Sweeper::relieve() {
   budget_.begin_relief();
   std::vector<std::pair<size_t, ConnectionPtr>> by_weight;
   for (const ConnectionPtr& connection : connections_.all()) {
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     size_t own = locked->counted_bytes();
     if (locked->is_closed() || own <= budget_.least_to_cut()) continue;
     int stuck = std::min(locked->sweeps_stuck(), kMaxSweepsCounted);
@@ -62,7 +62,7 @@ void Sweeper::relieve() {
   std::sort(by_weight.begin(), by_weight.end(), std::greater<>());
   for (const auto& [weight, connection] : by_weight) {
     if (!budget_.is_short()) break;
-    Connection::Locked locked = connection->lock();
+    Connection::Locked locked(*connection);
     connection->cut(locked,
                     fmt::format("it holds {} bytes, and clients have too much of this node's "
                                 "memory (zabfs.clientMemory)",

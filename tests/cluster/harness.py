@@ -31,6 +31,28 @@ def die_with_parent():
 
 # Below the range that the kernel gives to outgoing connections: a node finds its port free again.
 PORTS = range(20_000, 32_000)
+PORTS_OF_A_TEST = 1_000
+_claim = None
+
+
+def ports_of_this_test():
+    """A part of the ports that no test running beside this one takes: a node that is down has its
+    ports to itself. The name of a socket claims it, and goes with this process."""
+    global _claim
+    parts = [PORTS[first:first + PORTS_OF_A_TEST] for first in range(0, len(PORTS), PORTS_OF_A_TEST)]
+    if _claim is None:
+        for part in random.sample(parts, len(parts)):
+            claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                claim.bind(f"\0zabfs-test-ports-{part.start}")
+            except OSError:
+                claim.close()
+                continue
+            _claim = claim, part
+            break
+        else:
+            raise AssertionError(f"{len(parts)} tests run already")
+    return _claim[1]
 
 
 def is_free(port):
@@ -44,13 +66,13 @@ def is_free(port):
 
 
 def free_ports(count):
-    ports = [port for port in random.sample(PORTS, 10 * count) if is_free(port)]
+    ports = [port for port in random.sample(ports_of_this_test(), 10 * count) if is_free(port)]
     return ports[:count]
 
 
 def free_range(count):
     """The first of so many free ports in a row."""
-    for first in random.sample(PORTS[:-count], 100):
+    for first in random.sample(ports_of_this_test()[:-count], 100):
         if all(is_free(port) for port in range(first, first + count)):
             return first
     raise AssertionError(f"no {count} free ports in a row")

@@ -15,10 +15,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "consensus/mutex.h"
 #include "sim/mutants.h"
 #include "sim/run.h"
 
@@ -106,50 +107,55 @@ void report(const Arguments& arguments, uint64_t seed, const RunResult& failure)
 // Runs seeds on several threads until one fails or none are left.
 class Runner {
  public:
+  struct Failure {
+    uint64_t seed;
+    RunResult result;
+  };
+
   explicit Runner(const Arguments& arguments) : arguments_(arguments) {}
 
-  const RunResult* find_failure() {
+  // The failure of the lowest seed that failed.
+  std::optional<Failure> find_failure() EXCLUDES(mutex_) {
     std::vector<std::thread> threads;
     for (unsigned i = 0; i < std::max(1u, arguments_.jobs); ++i) {
       threads.emplace_back([this] { work(); });
     }
     for (std::thread& thread : threads) thread.join();
-    return failed_ ? &failure_ : nullptr;
+    MutexLock lock(mutex_);
+    return failure_;
   }
-  uint64_t failed_seed() const { return failed_seed_; }
   double elapsed_s() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   }
 
-  int run() {
-    find_failure();
+  int run() EXCLUDES(mutex_) {
+    std::optional<Failure> failure = find_failure();
     print_totals();
-    if (!failed_) return 0;
-    report(arguments_, failed_seed_, failure_);
+    if (!failure) return 0;
+    report(arguments_, failure->seed, failure->result);
     return 1;
   }
 
  private:
-  bool is_over() const {
+  bool is_over() const REQUIRES(mutex_) {
     return arguments_.hours > 0 ? elapsed_s() >= arguments_.hours * 3600
                                 : taken_ >= arguments_.seeds;
   }
 
-  void work() {
-    while (!failed_) {
+  void work() EXCLUDES(mutex_) {
+    while (!is_failed_) {
       uint64_t seed;
       {
-        std::lock_guard lock(mutex_);
+        MutexLock lock(mutex_);
         if (is_over()) return;
         seed = arguments_.first + taken_++;
       }
       RunResult result = run_seed(arguments_.run(seed));
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       totals_.add(result.totals);
-      if (!result.violation.empty() && (!failed_ || seed < failed_seed_)) {
-        failed_ = true;
-        failed_seed_ = seed;
-        failure_ = std::move(result);
+      if (!result.violation.empty() && (!failure_ || seed < failure_->seed)) {
+        is_failed_ = true;
+        failure_ = Failure{seed, std::move(result)};
       }
       if (elapsed_s() >= next_progress_s_) {
         next_progress_s_ = elapsed_s() + kProgressSeconds;
@@ -159,7 +165,8 @@ class Runner {
     }
   }
 
-  void print_totals() const {
+  void print_totals() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
     fmt::print(
         "{} seeds from {}: {} events, {} txns committed, {} writes acknowledged, {} locks granted; "
         "{:.0f} simulated s in {:.1f} s on {} threads ({:.0f} times real time)\n",
@@ -175,13 +182,12 @@ class Runner {
 
   const Arguments& arguments_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::mutex mutex_;  // guards all below
-  uint64_t taken_ = 0;
-  Totals totals_;
-  double next_progress_s_ = kProgressSeconds;
-  std::atomic<bool> failed_{false};
-  uint64_t failed_seed_ = 0;
-  RunResult failure_;
+  std::atomic<bool> is_failed_{false};  // there is a failure_
+  Mutex mutex_;
+  uint64_t taken_ GUARDED_BY(mutex_) = 0;
+  Totals totals_ GUARDED_BY(mutex_);
+  double next_progress_s_ GUARDED_BY(mutex_) = kProgressSeconds;
+  std::optional<Failure> failure_ GUARDED_BY(mutex_);
 };
 
 #ifdef ZABFS_MUTANTS
@@ -218,11 +224,12 @@ int catch_mutants(const Arguments& arguments) {
   for (const MutantInfo& mutant : mutants()) {
     ++active_mutant;
     Runner runner(arguments);
-    const RunResult* failure = runner.find_failure();
+    std::optional<Runner::Failure> failure = runner.find_failure();
     std::string outcome = "NOT CAUGHT";
-    if (failure != nullptr) {
-      uint64_t seeds = runner.failed_seed() - arguments.first + 1;
-      outcome = fmt::format("caught in {:>4} seeds: {}", seeds, failure->violation.substr(0, 90));
+    if (failure) {
+      uint64_t seeds = failure->seed - arguments.first + 1;
+      outcome =
+          fmt::format("caught in {:>4} seeds: {}", seeds, failure->result.violation.substr(0, 90));
     } else {
       ++missed;
     }

@@ -33,7 +33,7 @@ class AuthenticatorTest : public testing::Test, public ConnectionOwner {
     out.i32(0);
     out.string(scheme);
     out.buffer(credentials);
-    Connection::Locked locked = connection_->lock();
+    Connection::Locked locked(*connection_);
     authenticator_.add_auth(*connection_, locked, 7, body);
   }
   // What the client proved, with the scheme first.
@@ -86,7 +86,7 @@ TEST_F(AuthenticatorTest, ASchemeThatNobodyKnowsEndsTheConnectionWithAnAnswer) {
 }
 
 TEST_F(AuthenticatorTest, AMalformedAddAuthEndsTheConnectionWithoutAnAnswer) {
-  Connection::Locked locked = connection_->lock();
+  Connection::Locked locked(*connection_);
   authenticator_.add_auth(*connection_, locked, 7, "short");
   EXPECT_EQ(locked->phase(), Phase::kOver);
   EXPECT_EQ(locked->out().unsent(), 0u);
@@ -102,7 +102,7 @@ TEST_F(AuthenticatorTest, OneIdentityTooManyEndsTheConnection) {
 TEST_F(AuthenticatorTest, SaslGivesAChallengeAndTheWrongAnswerEndsTheConnection) {
   std::string body;
   tree::jute::Writer(body).string("");
-  Connection::Locked locked = connection_->lock();
+  Connection::Locked locked(*connection_);
   authenticator_.step_sasl(*connection_, locked, 7, body);
   EXPECT_NE(locked->out().next().find("nonce=\"0000000000000007"), std::string::npos);
   EXPECT_EQ(locked->phase(), Phase::kOpen);
@@ -114,7 +114,7 @@ TEST_F(AuthenticatorTest, WhereASchemeIsEnforcedNobodyAsksBeforeItHasProvenThat)
   config_.enforced_auth = {"digest", "sasl"};
   add_auth("digest", "ann:secret");
   {
-    Connection::Locked locked = connection_->lock();
+    Connection::Locked locked(*connection_);
     EXPECT_TRUE(authenticator_.may_ask(*connection_, locked, 8));
     locked->client().identities = {{"ip", "10.0.0.1"}};
     EXPECT_FALSE(authenticator_.may_ask(*connection_, locked, 9));

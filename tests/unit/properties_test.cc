@@ -38,6 +38,12 @@ TEST(Properties, ABackslashContinuesALine) {
   EXPECT_EQ(read("a=1\\\n#2\n"), "1:a=1#2");
 }
 
+// As for Java. A server's line that was dropped would change what a quorum is.
+TEST(Properties, ALineThatNoneContinuesCounts) {
+  EXPECT_EQ(read("a=1\nserver.3=c:1:2 \\"), "1:a=1 2:server.3=c:1:2");
+  EXPECT_EQ(read("a=1\n\\"), "1:a=1");
+}
+
 TEST(Properties, AKeyMayComeTwice) { EXPECT_EQ(read("a=1\na=2\n"), "1:a=1 2:a=2"); }
 
 TEST(Properties, CommasSeparate) {

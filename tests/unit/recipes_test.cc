@@ -42,6 +42,8 @@ TEST_F(RecipesTest, ContendersAreEphemeralsOfCuratorsNames) {
   EXPECT_EQ(sequence_of("x-000000004"), std::nullopt);
   EXPECT_TRUE(is_uuid(uuid_of(0, 0)));
   EXPECT_TRUE(is_uuid(uuid_of(UINT64_MAX, UINT64_MAX)));
+  uint64_t random = 0;
+  EXPECT_EQ(uuid_from([&random] { return ++random; }), uuid_of(1, 2));
   EXPECT_FALSE(is_uuid("8f0a"));
   create("/d", "");
   create("/d/_c_1-lock-0000000000", "");

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Clang's thread-safety analysis of every source that uses consensus/mutex.h, directly or through
+its headers. The sources are only parsed, by the commands of the build's compile_commands.json.
+
+    tests/thread_safety.py [SOURCE...]    all sources, or these
+"""
+import collections
+import concurrent.futures
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
+BUILD = os.environ.get("ZABFS_BUILD", os.path.join(ROOT, "build"))
+MUTEX = os.path.join(ROOT, "consensus", "mutex.h")
+ROOTS = (ROOT, os.path.join(ROOT, "tests"))
+CLANG = ["clang++-14", "-fsyntax-only", "-Wno-everything", "-Wthread-safety",
+         "-Werror=thread-safety"]
+OURS = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
+# What takes long to parse, and means the same wherever it is included. Headers that few sources
+# need are not of them: each source pays for all that is in the precompiled one.
+SHARED = re.compile(r"^#include <(boost/asio[^>]*|fmt/[^>]+|spdlog/spdlog.h|[a-z_]+)>", re.MULTILINE)
+# What is kept of a command: where headers are, what is defined, which C++ it is.
+KEPT = re.compile(r"-I|-D|-std=")
+TAKES_NEXT = ("-isystem", "-I", "-D")
+
+
+def read(file):
+    with open(file, encoding="utf-8") as source:
+        return source.read()
+
+
+def with_headers(file):
+    """The file, and those of our headers that it includes, by whatever way."""
+    seen, left = {file}, [file]
+    while left:
+        here = left.pop()
+        for name in OURS.findall(read(here)):
+            for root in (os.path.dirname(here), *ROOTS):
+                header = os.path.realpath(os.path.join(root, name))
+                if os.path.exists(header):
+                    if header not in seen:
+                        seen.add(header)
+                        left.append(header)
+                    break
+    return seen
+
+
+def arguments_of(command):
+    kept, words = [], iter(shlex.split(command))
+    for word in words:
+        if word in TAKES_NEXT:
+            kept += [word, next(words)]
+        elif KEPT.match(word):
+            kept.append(word)
+    return kept
+
+
+def precompile(directory, sources, arguments):
+    """Makes one of the shared headers, which the sources include again and again."""
+    count = collections.Counter(name for file in sources for name in set(SHARED.findall(read(file))))
+    header = os.path.join(directory, "shared.h")
+    with open(header, "w", encoding="utf-8") as out:
+        out.writelines(f"#include <{name}>\n" for name, uses in sorted(count.items()) if uses > 2)
+    subprocess.run(["clang++-14", *arguments, "-w", "-fpch-instantiate-templates", "-x", "c++-header",
+                    header, "-o", header + ".pch"], check=True)
+    return header + ".pch"
+
+
+def main():
+    entries = {os.path.realpath(entry["file"]): entry
+               for entry in json.loads(read(os.path.join(BUILD, "compile_commands.json")))}
+    wanted = {os.path.realpath(name) for name in sys.argv[1:]}
+    headers = {file: with_headers(file) for file in entries
+               if file.startswith(ROOT + os.sep) and not file.startswith(BUILD + os.sep)}
+    files = sorted(file for file in headers
+                   if (file in wanted if wanted else MUTEX in headers[file]))
+    arguments = list(dict.fromkeys(
+        word for file in files for word in arguments_of(entries[file]["command"])))
+    faulty = 0
+    with (tempfile.TemporaryDirectory(prefix="zabfs-thread-safety-") as directory,
+          concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
+        shared = precompile(directory, set().union(*headers.values()), arguments)
+
+        def check(file):
+            return subprocess.run([*CLANG, *arguments, "-include-pch", shared, file],
+                                  cwd=entries[file]["directory"], capture_output=True, text=True)
+
+        for file, done in zip(files, pool.map(check, files)):
+            if done.returncode != 0:
+                faulty += 1
+                print(f"{os.path.relpath(file, ROOT)}:\n{done.stdout}{done.stderr}", flush=True)
+    print(f"{len(files)} sources, {faulty} with faults")
+    return 0 if files and faulty == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
