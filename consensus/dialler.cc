@@ -186,7 +186,7 @@ void Dialler::found(const Target& target, std::vector<Address> addresses,
         attempt->left.push_back(address);
       }
     }
-    // What is tried just now may be where the peer was once.
+    // The address under trial may be an old one of the peer's.
     bool outdated =
         attempt->current && !addresses.empty() && !contains(addresses, *attempt->current);
     if (!attempt->current || outdated) try_next(attempt);

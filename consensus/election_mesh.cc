@@ -233,7 +233,7 @@ void ElectionMesh::dial(ServerId id) {
 }
 
 void ElectionMesh::say_hello(ServerId id, const StreamPtr& socket) {
-  // Who listens everywhere is found where it comes from.
+  // A peer that listens everywhere is found where it comes from.
   error_code ignored;
   std::string host = is_wildcard(self_.host)
                          ? socket->socket.local_endpoint(ignored).address().to_string()
@@ -268,7 +268,7 @@ void ElectionMesh::lost(ServerId id, const StreamPtr& socket) {
 // ---- votes
 
 void ElectionMesh::send(ServerId to, std::string payload) {
-  // Who was a member until now is answered by the connection that it had.
+  // A peer that was a member until now is answered by the connection that it had.
   auto known = peers_.find(to);
   bool is_connected = known != peers_.end() && known->second.socket;
   if (!is_connected && !find(to)) return;

@@ -387,7 +387,7 @@ void Leader::try_commit(Actions& out) {
     }
     committed_ = target;
     out.push_back(action::Commit{committed_});
-    // What is behind a configuration that came into force is that one's alone to commit.
+    // Once a configuration is in force, it alone commits the txns behind it.
     has_new_quorum = state_.membership.committed(committed_);
   }
 }

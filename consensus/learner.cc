@@ -86,7 +86,7 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     if (up->link != link_ || phase_ != Phase::kDialling) return;
     phase_ = Phase::kInfoSent;
     const Membership& membership = state_.membership;
-    // What it does not understand may make a voter of it, too.
+    // A reconfiguration that it does not understand may make a voter of it, too.
     bool may_be_voter = is_to_vote(config_, membership) || !membership.is_understood();
     bool lacks_vote = observes_ && may_be_voter;
     LearnerInfo info{lacks_vote ? without_vote(config_.me) : config_.me,

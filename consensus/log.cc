@@ -190,7 +190,7 @@ void Log::plan_mending() {
       }
     } else if (entry.type == RecordType::kRollBack) {
       if (!group) return;
-      // What the group held does not matter, nor what is missing there.
+      // Neither the contents of the group matter nor what it lacks.
       kept.resize(group->kept);
       missing.resize(group->missing);
       mendable = group->mendable;

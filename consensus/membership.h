@@ -68,7 +68,7 @@ class Membership {
   // addresses, those of `configured` count. Everything else must agree. An empty string, or what
   // doesn't. Only in this node's memory: a leader that has readdressed commits it (Replica).
   std::string readdress(const Ensemble& configured);
-  // What is in force has addresses that no configuration was committed with.
+  // The configuration in force has addresses that were committed with none.
   bool is_readdressed() const { return readdressed_; }
 
   // A txn was appended to the log; only reconfigurations matter here.

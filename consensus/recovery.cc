@@ -152,7 +152,7 @@ uint32_t Recovery::accepted_epoch() {
   return std::max(epochs_.promise().accepted_epoch, log_.at_rest().current_epoch());
 }
 
-// What is left of the log is no history that this node may vote with.
+// This node may not vote with the rest of the log: that is no history.
 Status Recovery::give_up_vote(const std::string& lost, Recovered& recovered) {
   Log& log = log_.at_rest();
   if (options_.is_alone) {
@@ -276,7 +276,7 @@ void Recovery::finish() {
 
 void Recovery::give_up() {
   has_given_up_mending_ = true;
-  // What was served from the intact beginning is where this node goes on.
+  // This node goes on where the intact beginning ends, which it has served from.
   std::shared_ptr<VisibleTree::Walk> walk = tree_.begin_walk();
   DiskStatus status = snapshots_.write(walk->zxid(), walk->digest(), [&](std::string& out) {
     return walk->next(out, options_.chunk_bytes);

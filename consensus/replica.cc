@@ -144,7 +144,7 @@ void Replica::carry_out(Action& any) {
   } else if (auto* append = std::get_if<action::Append>(&any)) {
     on_append(*append);
   } else if (std::holds_alternative<action::Commit>(any)) {
-    // What is committed is applied once a batch: apply_committed.
+    // Committed txns are applied once a batch: apply_committed.
   } else if (auto* inform = std::get_if<action::Inform>(&any)) {
     Payload txn = recent_.find(inform->zxid);
     Packet packet(PacketType::kInform, inform->zxid, txn);

@@ -63,7 +63,7 @@ void Replica::recover_again() {
   begin();  // or mends once more: the disk did it again
 }
 
-// What was configured is the data of /zookeeper/config until a transaction says more.
+// The data of /zookeeper/config is the configuration until a transaction says more.
 void Replica::take_configuration() {
   if (config_.is_standalone()) return;
   if (version_in(configuration_of(tree())) != 0) return;

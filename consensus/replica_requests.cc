@@ -147,7 +147,7 @@ void Replica::resend_pending() {
 // ---- as the leader
 
 Error Replica::process(tree::Request request, ServerId from) {
-  // What was proposed just before may have used the epoch up, and ended the leadership.
+  // The proposal just before may have used the epoch up, and ended the leadership.
   if (!leadership_) return Error::kConnectionLoss;
   SessionId session = request.session;
   Leadership::Prepared prepared =
@@ -159,7 +159,7 @@ Error Replica::process(tree::Request request, ServerId from) {
   return prepared.error;
 }
 
-// What the leader itself wants done is nobody's to refuse.
+// Nobody refuses the requests of the leader itself.
 void Replica::process_own(tree::Request request) {
   request.attachment = tree::kNoAttachment;
   static_cast<void>(process(std::move(request), config_.zab.me));

@@ -288,7 +288,7 @@ void TcpTransport::flush() {
 
 void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
   if (link->closed) return;
-  // What is for a leader has its bound in the requests under way.
+  // Packets for a leader are bounded by the requests under way.
   if (link->came && unsent(link->id) > kMaxUnsentBytes) {
     log_(LogLevel::kWarning,
          fmt::format("quorum port: closed {}: it reads too slowly", name_of(link->socket)));

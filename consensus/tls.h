@@ -66,7 +66,7 @@ class TlsSession {
 
   // Takes what the peer sent, and appends what it says to `plain`. False: it is over, see `why`.
   bool receive(std::string_view bytes, std::string& plain);
-  // What is said before the handshake is done waits for it.
+  // Bytes that are sent before the handshake is done wait for it.
   void say(std::string_view plain);
   // Appends what there is for the peer.
   void take_outgoing(std::string& bytes);

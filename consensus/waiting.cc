@@ -40,7 +40,7 @@ void tell_riddle(const Membership::Riddle& riddle, std::vector<std::string>& out
                 "; run a zabfs that does, or reconfigure without it");
 }
 
-// Who begins a new ensemble has seen all others empty, too.
+// A node that begins a new ensemble has seen that all others are empty, too.
 void tell_of_beginning(const Waiting& waiting, std::set<ServerId> silent,
                        std::vector<std::string>& out) {
   for (ServerId id : waiting.seen_empty) silent.erase(id);

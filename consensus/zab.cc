@@ -205,7 +205,7 @@ void Zab::keep_role(Actions& out) {
   }
 }
 
-// What is told of those who are waited for (waiting.h).
+// A line about the members that this one waits for (waiting.h).
 void Zab::note_word(int64_t now_ms, const event::VoteReceived& vote) {
   if (!state_.membership.is_voter(vote.from)) return;
   const Notification& n = vote.notification;

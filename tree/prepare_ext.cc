@@ -77,7 +77,7 @@ Error Preparer::prepare_ext(const Request& request, Txn& txn) {
   return Error::kUnimplemented;
 }
 
-// What is too long for a symlink is shown as a file. Whoever changes it on a mount means that file,
+// A symlink whose target is too long is shown as a file. A change of it on a mount means that file,
 // and it is one from then on.
 void Preparer::settle_kind(std::string_view path, std::optional<Record>& record) {
   std::optional<PosixEntry> posix = find_posix(*record->acl);

@@ -142,7 +142,7 @@ void ConfigReader::take_auth_provider(const Property& line) {
   }
 }
 
-// What every user of the machine can read is no secret.
+// A file that every user of the machine can read holds no secret.
 void ConfigReader::check_readers(const std::string& file, const std::string& what) {
   struct stat st;
   if (file.empty() || ::stat(file.c_str(), &st) != 0 || (st.st_mode & S_IROTH) == 0) return;

@@ -1,8 +1,8 @@
 // Contents of files through open handles: open, create, read, write, truncate, close (DESIGN.md,
 // "Reads and writes"; FUSE.md, "Shell writes").
 //
-// What a program does to a file passes through here on its way to the handle's `WriteBuffer`; what
-// is to be committed of that goes out by `FileCommits`. Files knows no locks: Operations composes
+// Each write of a program passes through here on its way to the handle's `WriteBuffer`. Commits go
+// out by `FileCommits`. Files knows no locks: Operations composes
 // "commit, then unlock", and FileLocks tells here what a handle has got or lost.
 //
 // Requests come on FUSE workers. Reading handles are answered there. Everything about writing is on

@@ -130,7 +130,7 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
     named(renames[n]->to);  // another file has that name from then on
     going(renames[n]->to);
   }
-  // Who sees what is to be visible now sees what was before it.
+  // A program that sees the new txns sees those before them, too.
   if (kernel_lags()) forget_names();
   // The last one that this kernel asked for itself has nothing behind it yet.
   if (last == nullptr || last->thread == 0) {
@@ -147,7 +147,7 @@ bool KernelCache::kernel_lags() {
   return std::any_of(threads.begin(), threads.end(), may_change_names);
 }
 
-// Who asks for something else has got to what it was answered.
+// A thread that asks for something else has got to what it was answered.
 void KernelCache::note_request(const void* request, size_t size) {
   RequestHead head;
   if (landing_.is_empty() || size < sizeof(head)) return;

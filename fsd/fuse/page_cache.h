@@ -1,34 +1,39 @@
-// What the kernel's page cache holds of files, so that readers can use it and still see nothing but
-// versions, in order.
+// Which version of a file the kernel's page cache shows, so that readers can use the cache and see
+// nothing but whole versions, in their order.
 //
-// The kernel keeps a file's size (from attributes) and its pages (from READs) apart, lets readers
-// in between, and drops an answer with attributes that an invalidation overtook. Left to itself
-// with AUTO_INVAL_DATA it tears one change in ten under a reader. So size and pages of a node are
-// changed together and by us. For each node that is open through the page cache this remembers the
-// version that they are of (`shown`). READs of pages are answered from it. Once another one is
-// committed:
+// The kernel keeps two things of a file apart: its size, which comes with attributes, and its pages,
+// which come with READs. It lets readers in between the two. Left to itself it tears one change in
+// ten under a reader (with AUTO_INVAL_DATA). So the mount changes size and pages of a node together.
 //
-// - the kernel is answered with attributes, but made to forget them: it is told to forget first,
-//   which outdates the answer on its way. A file that is opened now bypasses the page cache.
-// - who reads on asks for attributes first (AUTO_INVAL_DATA), by its handle, and waits for the
-//   answer. In the middle of the file it goes on in the version that is shown. At the beginning, or
-//   past an end that it was told, the node is turned to the new one: NOTIFY_STORE stretches its
-//   size, its pages are dropped, and the short READ that follows cuts the size. Until then nothing
-//   may outdate that READ.
+// For each node that is open through the page cache this class remembers the version that the
+// kernel's size and pages are of (`shown`). READs are answered from that version. When another
+// version is committed, two things happen:
 //
-// A local writer's process changes the kernel's size by itself, when it gets to the answer. So a
-// node has readers through the page cache or writers: an open for writing waits a few milliseconds
-// for the readers to close. If readers stay open (tail -f), WRITEs and their READs are kept
-// kWriterUs apart. Answers to chmod and the like carry a size as well: a version is cached only
-// after it was visible for so long that no older answer can still be on its way.
+// - The kernel is made to forget the attributes, and the next answer with attributes is outdated on
+//   its way: the kernel drops an answer that a notification overtook. A file that is opened now
+//   bypasses the page cache.
+// - A reader that reads on makes the kernel ask for attributes first, by the reader's handle. The
+//   kernel waits for the answer. A reader in the middle of the file goes on in the version that is
+//   shown. For a reader at the beginning, or past an end that it was told, the node is turned to the
+//   new version: NOTIFY_STORE stretches the size, the pages are dropped, and the short READ that
+//   follows cuts the size. Until then nothing may outdate that READ.
 //
-// Size and pages must not change while a reader that was answered is still copying: before, the
-// mount looks at the threads that use the node (reader_threads.h).
+// A local writer's process changes the kernel's size by itself, when it gets to the answer of its
+// WRITE. So a node has either readers through the page cache or writers. An open for writing waits a
+// few milliseconds for the readers to close. If they stay open (`tail -f`), WRITEs and the READs are
+// kept kWriterUs apart. Answers to chmod and the like carry a size as well. So a version is cached
+// only after it was visible for so long that no older answer can still be on its way.
 //
-// What remains: of several who hold one node open over a change, one that is in the middle of the
-// file and sleeps goes on in the new version if another one starts over and it doesn't close for
-// kOthersUs; splice and mmap don't ask, so through a handle that was opened before a change they
-// see the old version until somebody reads.
+// Size and pages must not change while a reader that was answered is still copying. So before a
+// change the mount looks at the threads that use the node (reader_threads.h).
+//
+// Two cases remain:
+//
+// - Two processes have one node open over a change. One sleeps in the middle of the file, the other
+//   starts over, and the first does not close for kOthersUs. Then the first goes on in the new
+//   version.
+// - `splice` and `mmap` don't ask. Through a handle that was opened before a change they see the old
+//   version until somebody reads.
 //
 // Pure but for its lock: the time is given, in microseconds of any steady clock. Thread-safe. Lock
 // order: the tree's lock, then this.
@@ -106,13 +111,13 @@ class PageCache {
   // Whether the kernel is to forget the attributes before another version is committed: not if it
   // asks before each read anyway, for that would outdate a READ, too.
   bool must_forget(KernelNode node);
-  // What was to be committed is visible.
+  // The change is visible.
   void end_change();
 
   // What a READ of pages gives; nothing where nobody reads through the page cache.
   std::optional<tree::Bytes> pages(KernelNode node, uint64_t handle, int64_t now_us);
 
-  // What a reader finds that asks before it reads, if it must not be told of `current` just so.
+  // For a reader that asks before it reads, and must not be told of `current` just so.
   struct Found {
     Version shown;
     bool spoiled;  // the kernel may have another size

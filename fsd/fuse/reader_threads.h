@@ -1,6 +1,7 @@
-// What a thread is doing that uses a file of a mount, as far as proc(5) tells.
+// What a thread that uses a file of a mount is doing at this moment, as far as proc(5) tells.
 //
-// The kernel doesn't say when a read ends that the page cache serves.
+// The kernel serves reads from the page cache without a word to the mount. So it does not say when
+// such a read is over, and the mount looks at the thread itself.
 #pragma once
 
 #include <sys/types.h>

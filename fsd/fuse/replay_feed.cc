@@ -17,7 +17,7 @@ bool is_hidden(std::string_view path) {
 
 // ---- what is to be done
 
-// What the kernel holds of a name that goes or comes, it holds now.
+// The kernel holds the name now, if it holds it at all: the tree is about to change.
 void ReplayFeed::note_op(Replay type, std::string_view path) {
   if (is_hidden(path)) return;
   ReplayOp op;

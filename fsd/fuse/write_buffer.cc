@@ -89,7 +89,7 @@ void WriteBuffer::rebase(const Committed& now) {
 }
 
 // A line that is appended stands alone: if it is refused, those before it and after it are not.
-// Whatever else is written is a part of the whole contents.
+// Any other write is a part of the whole contents.
 WriteBuffer::Answer WriteBuffer::refuse(bool is_append, int error) {
   if (is_append && !has_own_image()) return {error};
   spoil(error);

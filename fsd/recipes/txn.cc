@@ -92,7 +92,7 @@ class Composer {
     });
   }
 
-  // What others have put into the staging directory is taken as far as the caller could copy and
+  // Files that others have put into the staging directory are taken as far as the caller could copy and
   // remove it.
   bool may_take(const View& staged) const {
     bool is_directory = staged.kind == Kind::kDirectory;

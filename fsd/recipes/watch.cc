@@ -36,7 +36,7 @@ Watch::Watch(const tree::Tree& tree, std::string directory, bool subtree, NodeTe
   lines_.push_back(fmt::format("0x{:x}\n", tree.last_zxid().value));
 }
 
-// What has no children yet is looked at again when it gets one: it may be a file until then.
+// A znode without children is looked at again when it gets one: it may be a file until then.
 Watch::Seen Watch::see(const tree::ZNode& node, const std::string& path) const {
   bool is_open = !may_list_ || node.children.size() == 0 || may_list_(node, path);
   return Seen{node.stat.czxid, node.stat.mzxid, node.stat.aversion, is_open};

@@ -49,7 +49,7 @@ class LockTable {
     std::string program;
     // It has its place in the queue, or an errno says why it has none. Once, before `granted`.
     std::function<void(int error)> joined = nullptr;
-    // What was held is lost: with the session, or by others' hands. Once, after `granted`.
+    // The lock is lost: with the session, or by others' hands. Once, after `granted`.
     std::function<void()> lost = nullptr;
   };
   // Joins the queue. `granted` runs once, perhaps at once.
