@@ -2,7 +2,8 @@
 // Java: WatchManager, DataTree).
 //
 // Two tables: data watches (getData, exists) and child watches (getChildren). addWatch writes both.
-// The watches of a connection are found without looking at anybody else's. Pure; guarded by its owner.
+// The watches of a connection are found without looking at anybody else's. Pure; guarded by its
+// owner.
 //
 // Memory has bounds, for one connection and for all (WatchLimits), and nobody has more than half of
 // what is left to others. A watch beyond them is not set, and whoever asked for it is told.

@@ -1,9 +1,10 @@
 // Which version of a file the kernel's page cache shows, so that readers can use the cache and see
 // nothing but whole versions, in their order.
 //
-// The kernel keeps two things of a file apart: its size, which comes with attributes, and its pages,
-// which come with READs. It lets readers in between the two. Left to itself it tears one change in
-// ten under a reader (with AUTO_INVAL_DATA). So the mount changes size and pages of a node together.
+// The kernel keeps two things of a file apart: its size, which comes with attributes, and its
+// pages, which come with READs. It lets readers in between the two. Left to itself it tears one
+// change in ten under a reader (with AUTO_INVAL_DATA). So the mount changes size and pages of a
+// node together.
 //
 // For each node that is open through the page cache this class remembers the version that the
 // kernel's size and pages are of (`shown`). READs are answered from that version. When another
@@ -14,15 +15,15 @@
 //   bypasses the page cache.
 // - A reader that reads on makes the kernel ask for attributes first, by the reader's handle. The
 //   kernel waits for the answer. A reader in the middle of the file goes on in the version that is
-//   shown. For a reader at the beginning, or past an end that it was told, the node is turned to the
-//   new version: NOTIFY_STORE stretches the size, the pages are dropped, and the short READ that
-//   follows cuts the size. Until then nothing may outdate that READ.
+//   shown. For a reader at the beginning, or past an end that it was told, the node is turned to
+//   the new version: NOTIFY_STORE stretches the size, the pages are dropped, and the short READ
+//   that follows cuts the size. Until then nothing may outdate that READ.
 //
 // A local writer's process changes the kernel's size by itself, when it gets to the answer of its
-// WRITE. So a node has either readers through the page cache or writers. An open for writing waits a
-// few milliseconds for the readers to close. If they stay open (`tail -f`), WRITEs and the READs are
-// kept kWriterUs apart. Answers to chmod and the like carry a size as well. So a version is cached
-// only after it was visible for so long that no older answer can still be on its way.
+// WRITE. So a node has either readers through the page cache or writers. An open for writing waits
+// a few milliseconds for the readers to close. If they stay open (`tail -f`), WRITEs and the READs
+// are kept kWriterUs apart. Answers to chmod and the like carry a size as well. So a version is
+// cached only after it was visible for so long that no older answer can still be on its way.
 //
 // Size and pages must not change while a reader that was answered is still copying. So before a
 // change the mount looks at the threads that use the node (reader_threads.h).
@@ -32,7 +33,8 @@
 // - Two processes have one node open over a change. One sleeps in the middle of the file, the other
 //   starts over, and the first does not close for kOthersUs. Then the first goes on in the new
 //   version.
-// - `splice` and `mmap` don't ask. Through a handle that was opened before a change they see the old
+// - `splice` and `mmap` don't ask. Through a handle that was opened before a change they see the
+// old
 //   version until somebody reads.
 //
 // Pure but for its lock: the time is given, in microseconds of any steady clock. Thread-safe. Lock

@@ -92,8 +92,8 @@ class Composer {
     });
   }
 
-  // Files that others have put into the staging directory are taken as far as the caller could copy and
-  // remove it.
+  // Files that others have put into the staging directory are taken as far as the caller could copy
+  // and remove it.
   bool may_take(const View& staged) const {
     bool is_directory = staged.kind == Kind::kDirectory;
     return staged.uid == caller_.uid ||

@@ -92,7 +92,8 @@ class Watching {
       if (number != 0) return 128 + number;
       while (there && next(kSettleMs, changes)) {
       }
-      // Changes that come while the command runs are told of again: once too often rather than never.
+      // Changes that come while the command runs are told of again: once too often rather than
+      // never.
       std::string now = fingerprint(options_);
       if (there || now != seen_) execute(changes);
       seen_ = now;
