@@ -14,8 +14,8 @@
 // which forgets the connection. Between the two steps other threads may still hold a pointer to the
 // connection and append answers. These are never sent.
 //
-// Locks: the tree's (shared) before a connection's, a connection's before the watch board's and the
-// log's.
+// Locks: the tree's (shared) before a connection's, a connection's before the watch board's, the
+// TLS context's and the log's.
 #pragma once
 
 #include <atomic>
