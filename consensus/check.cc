@@ -14,8 +14,7 @@ namespace {
 
 void check_promise(Disk& disk, CheckResult& result) {
   EpochStore epochs(disk);
-  std::string problem;
-  EpochStore::State state = epochs.open(problem);
+  auto [state, problem] = epochs.open();
   // One bad copy may be no more than a save that a crash stopped.
   bool lost = state == EpochStore::State::kLost;
   if (!problem.empty()) (lost ? result.damage : result.found).push_back(problem);
@@ -61,15 +60,14 @@ void check_snapshots(Disk& disk, tree::Zxid log_base, CheckResult& result) {
   SnapshotStore snapshots(disk);
   bool covered = log_base == tree::Zxid{};
   for (tree::Zxid zxid : snapshots.list()) {
-    std::string problem;
-    std::unique_ptr<tree::Tree> tree = snapshots.load(zxid, problem);
-    if (!tree) {
-      result.damage.push_back(problem);
+    StatusOr<std::unique_ptr<tree::Tree>> tree = snapshots.load(zxid);
+    if (!tree.ok()) {
+      result.damage.push_back(tree.why());
       continue;
     }
     covered = covered || zxid >= log_base;
     result.found.push_back(fmt::format("snapshot at 0x{:x}: {} znodes, {} bytes of data",
-                                       zxid.value, tree->node_count(), tree->data_bytes()));
+                                       zxid.value, (*tree)->node_count(), (*tree)->data_bytes()));
   }
   if (!covered) {
     result.damage.push_back(

@@ -44,47 +44,46 @@ std::string identity_of(tree::ServerId me) { return fmt::format("zabfs 1 server 
 
 }  // namespace
 
-std::string DataDirectory::check(const std::string& path, tree::ServerId me, bool& wrong_owner) {
-  wrong_owner = false;
+Status DataDirectory::check(const std::string& path, tree::ServerId me) {
+  is_misconfigured_ = false;
   path_ = path + "/zabfs";
   std::ifstream in(path_ + "/identity");
   std::string found;
   if (in && std::getline(in, found) && found != identity_of(me)) {
-    wrong_owner = true;
-    return fmt::format(
-        "{} belongs to another node (\"{}\", this one is \"{}\"): check dataDir and "
-        "myid",
-        path_, found, identity_of(me));
+    is_misconfigured_ = true;
+    return Status::failed(
+        fmt::format("{} belongs to another node (\"{}\", this one is \"{}\"): check dataDir and "
+                    "myid",
+                    path_, found, identity_of(me)));
   }
   int fd = ::open((path_ + "/lock").c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) return {};
   bool in_use = ::flock(fd, LOCK_EX | LOCK_NB) != 0;
   ::close(fd);
   if (!in_use) return {};
-  return fmt::format("{} is in use by another zabfsd: stop that one, or name another directory",
-                     path_);
+  return Status::failed(fmt::format(
+      "{} is in use by another zabfsd: stop that one, or name another directory", path_));
 }
 
-std::string DataDirectory::open(const std::string& path, tree::ServerId me, bool& wrong_owner) {
-  std::string problem = check(path, me, wrong_owner);
-  if (!problem.empty()) return problem;
+Status DataDirectory::open(const std::string& path, tree::ServerId me) {
+  if (Status checked = check(path, me); !checked.ok()) return checked;
   DiskStatus status = make_durable_directory(path_);
   if (!status.ok()) {
-    wrong_owner = true;
-    return status.message();
+    is_misconfigured_ = true;
+    return Status::failed(status.message());
   }
   lock_fd_ = ::open((path_ + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_fd_ < 0) {
-    wrong_owner = true;
-    return fmt::format("can't open {}/lock: {}", path_, std::strerror(errno));
+    is_misconfigured_ = true;
+    return Status::failed(fmt::format("can't open {}/lock: {}", path_, std::strerror(errno)));
   }
   if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
-    return fmt::format("{} is in use by another zabfsd: stop that one, or name another directory",
-                       path_);
+    return Status::failed(fmt::format(
+        "{} is in use by another zabfsd: stop that one, or name another directory", path_));
   }
   if (::access((path_ + "/identity").c_str(), F_OK) == 0) return {};
   status = write_identity(path_, identity_of(me) + "\n");
-  return status.ok() ? std::string() : status.message();
+  return status.ok() ? Status{} : Status::failed(status.message());
 }
 
 DataDirectory::~DataDirectory() {

@@ -8,17 +8,19 @@
 #include <memory>
 #include <string>
 
+#include "tree/status.h"
 #include "tree/types.h"
 
 namespace zabfs::consensus {
 
 class DataDirectory {
  public:
-  // Looks whether the directory may be taken, and changes nothing. An empty string, or what is
-  // wrong, with the remedy; `wrong_owner` says whether it is the configuration's fault.
-  std::string check(const std::string& path, tree::ServerId me, bool& wrong_owner);
+  // Looks whether the directory may be taken, and changes nothing. A failure names the remedy.
+  Status check(const std::string& path, tree::ServerId me);
   // Takes the directory for this server, making it if it is new.
-  std::string open(const std::string& path, tree::ServerId me, bool& wrong_owner);
+  Status open(const std::string& path, tree::ServerId me);
+  // The last failure is the configuration's fault.
+  bool is_misconfigured() const { return is_misconfigured_; }
   ~DataDirectory();
   DataDirectory() = default;
   DataDirectory(const DataDirectory&) = delete;
@@ -29,6 +31,7 @@ class DataDirectory {
  private:
   std::string path_;
   int lock_fd_ = -1;
+  bool is_misconfigured_ = false;
 };
 
 }  // namespace zabfs::consensus

@@ -41,24 +41,28 @@ bool Hierarchy::is_key(std::string_view key) {
   return key.starts_with("group") || key.starts_with("weight");
 }
 
-std::string Hierarchy::take(std::string_view key, std::string_view value) {
+Status Hierarchy::take(std::string_view key, std::string_view value) {
   if (std::optional<int64_t> id = number_behind(kWeight, key)) {
     std::optional<int64_t> weight = parse_number(value, kMaxWeight);
-    if (!weight) return "the weight is not a number from 0 to " + std::to_string(kMaxWeight);
-    if (!weights_.emplace(ServerId{*id}, *weight).second) return "this weight is given twice";
+    if (!weight) {
+      return Status::failed("the weight is not a number from 0 to " + std::to_string(kMaxWeight));
+    }
+    if (!weights_.emplace(ServerId{*id}, *weight).second) {
+      return Status::failed("this weight is given twice");
+    }
     return {};
   }
   std::optional<int64_t> group = number_behind(kGroup, key);
-  if (!group) return "expected group.N or weight.N";
+  if (!group) return Status::failed("expected group.N or weight.N");
   for (const auto& [id, other] : groups_) {
-    if (other == *group) return "this group is listed twice";
+    if (other == *group) return Status::failed("this group is listed twice");
   }
   while (true) {
     size_t end = value.find(':');
     std::optional<int64_t> id = parse_number(value.substr(0, end), kWithoutVote - 1);
-    if (!id) return "expected the numbers of its servers with ':' between them";
+    if (!id) return Status::failed("expected the numbers of its servers with ':' between them");
     if (!groups_.emplace(ServerId{*id}, *group).second) {
-      return "server " + std::to_string(*id) + " is in two groups, or twice in one";
+      return Status::failed("server " + std::to_string(*id) + " is in two groups, or twice in one");
     }
     if (end == std::string_view::npos) return {};
     value.remove_prefix(end + 1);
@@ -351,8 +355,8 @@ std::variant<Ensemble, EnsembleError> read_ensemble(std::string_view text) {
     if (equals == std::string_view::npos) return error;
     std::string_view key = line.substr(0, equals), value = line.substr(equals + 1);
     if (Hierarchy::is_key(key)) {
-      error.what = hierarchy.take(key, value);
-      if (!error.what.empty()) return error;
+      Status status = hierarchy.take(key, value);
+      if (!status.ok()) return EnsembleError{std::string(key), status.why()};
       continue;
     }
     std::optional<ServerId> id = parse_server_key(key);

@@ -16,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "tree/status.h"
 #include "tree/types.h"
 
 namespace zabfs::consensus {
@@ -54,8 +55,8 @@ class Hierarchy {
 
   // Whether the line of that key is to be given to `take`, for better or worse.
   static bool is_key(std::string_view key);
-  // An empty string, or what is wrong with the line.
-  std::string take(std::string_view key, std::string_view value);
+  // Fails if something is wrong with the line.
+  Status take(std::string_view key, std::string_view value);
   // What only all lines together say; gives a voter without a weight of its own the weight 1.
   std::optional<EnsembleError> complete(const std::map<ServerId, Member>& members);
 

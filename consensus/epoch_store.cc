@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "consensus/log_format.h"
 #include "consensus/messages.h"
@@ -53,15 +54,15 @@ EpochStore::Slot EpochStore::read(int number) {
   return slot;
 }
 
-EpochStore::State EpochStore::open(std::string& problem) {
+EpochStore::Opened EpochStore::open() {
   Slot slots[2] = {read(0), read(1)};
-  if (!slots[0].present && !slots[1].present) return State::kNew;
+  if (!slots[0].present && !slots[1].present) return {State::kNew, {}};
   if (!slots[0].whole && !slots[1].whole) {
     // A crash in the very first save leaves no second copy, or the beginning of one, and had
     // promised nothing.
-    if (!slots[1].present || slots[1].cut_short) return State::kNew;
-    problem = "accepted.0 and accepted.1 are both damaged: what this node promised is lost";
-    return State::kLost;
+    if (!slots[1].present || slots[1].cut_short) return {State::kNew, {}};
+    return {State::kLost,
+            "accepted.0 and accepted.1 are both damaged: what this node promised is lost"};
   }
   const Slot& newest = !slots[1].whole || (slots[0].whole && slots[0].sequence >= slots[1].sequence)
                            ? slots[0]
@@ -69,12 +70,13 @@ EpochStore::State EpochStore::open(std::string& problem) {
   sequence_ = newest.sequence;
   promise_ = newest.promise;
   both_exist_ = slots[0].whole && slots[1].whole;
+  std::string problem;
   for (int number : {0, 1}) {
     if (slots[number].present && !slots[number].whole) {
       problem = slot_name(number) + " is damaged; the other copy has what it said";
     }
   }
-  return State::kIntact;
+  return {State::kIntact, std::move(problem)};
 }
 
 DiskStatus EpochStore::save(Promise promise) {

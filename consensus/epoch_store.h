@@ -33,8 +33,11 @@ class EpochStore {
   };
 
   explicit EpochStore(Disk& disk) : disk_(disk) {}
-  // `problem` names a damaged copy.
-  State open(std::string& problem);
+  struct Opened {
+    State state;
+    std::string problem;  // names a damaged copy; empty: there is none
+  };
+  Opened open();
   const Promise& promise() const { return promise_; }
   // A promise is never taken back: the accepted epoch only rises.
   DiskStatus save(Promise promise);

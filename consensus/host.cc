@@ -31,52 +31,53 @@ Host::Host(HostConfig config)
 Host::~Host() { stop(); }
 
 HostError Host::open() {
-  bool wrong_owner = false;
   ServerId me = config_.replica.zab.me;
   bool split = !config_.data_log_dir.empty() && config_.data_log_dir != config_.data_dir;
   // All that can be known to be wrong is found before anything is written.
-  std::string error = data_directory_.check(config_.data_dir, me, wrong_owner);
-  if (error.empty() && split) error = log_directory_.check(config_.data_log_dir, me, wrong_owner);
-  if (!error.empty()) return {error, wrong_owner};
+  Status status = data_directory_.check(config_.data_dir, me);
+  if (!status.ok()) return {status.why(), data_directory_.is_misconfigured()};
+  if (split) status = log_directory_.check(config_.data_log_dir, me);
+  if (!status.ok()) return {status.why(), log_directory_.is_misconfigured()};
   if (config_.quorum_tls) {
     tls_.emplace(*config_.quorum_tls,
                  [this](const std::string& line) { log(LogLevel::kWarning, line); });
-    error = tls_->load();
-    if (!error.empty()) return {error, true};
+    status = tls_->load();
+    if (!status.ok()) return {status.why(), true};
   }
   transport_ = std::make_unique<TcpTransport>(
       io_, strand_, me, config_.replica.zab.ensemble, config_.replica.is_standalone(),
       static_cast<int>(std::min<int64_t>(config_.replica.zab.sync_ms(), INT_MAX)),
       tls_ ? &*tls_ : nullptr,
       [this](LogLevel level, const std::string& line) { log(level, line); });
-  error = transport_->listen(config_.listen_on_all);
-  if (!error.empty()) return {error, false};
+  status = transport_->listen(config_.listen_on_all);
+  if (!status.ok()) return {status.why(), false};
   if (!config_.replica.is_standalone() && !tls_) {
     log(LogLevel::kWarning,
         "whoever reaches the quorum or election port can take part as any member, and read and "
         "change everything: keep them unreachable for others, or set sslQuorum=true");
   }
-  error = data_directory_.open(config_.data_dir, me, wrong_owner);
-  if (error.empty() && split) error = log_directory_.open(config_.data_log_dir, me, wrong_owner);
-  if (!error.empty()) return {error, wrong_owner};
+  status = data_directory_.open(config_.data_dir, me);
+  if (!status.ok()) return {status.why(), data_directory_.is_misconfigured()};
+  if (split) status = log_directory_.open(config_.data_log_dir, me);
+  if (!status.ok()) return {status.why(), log_directory_.is_misconfigured()};
   snapshot_disk_ = std::make_unique<PosixDisk>(data_directory_.path());
   log_disk_ = std::make_unique<PosixDisk>(split ? log_directory_.path() : data_directory_.path());
   config_.replica.initialize = std::filesystem::exists(config_.data_dir + "/initialize");
   replica_ =
       std::make_unique<Replica>(config_.replica, *this, *transport_, *log_disk_, *snapshot_disk_);
-  error = replica_->recover();
+  status = replica_->recover();
   // By now the vote that the file stands for is on disk, or there was history and it meant nothing.
   // Left there, it would give a vote to whatever this directory is emptied to.
-  if (error.empty() && config_.replica.initialize) {
+  if (status.ok() && config_.replica.initialize) {
     PosixDisk directory(config_.data_dir);
-    DiskStatus status = directory.remove("initialize");
-    if (status.ok()) status = directory.sync_directory();
-    if (!status.ok()) {
+    DiskStatus removed = directory.remove("initialize");
+    if (removed.ok()) removed = directory.sync_directory();
+    if (!removed.ok()) {
       log(LogLevel::kWarning, fmt::format("can't take {}/initialize away ({}): remove it",
-                                          config_.data_dir, status.message()));
+                                          config_.data_dir, removed.message()));
     }
   }
-  return {error, false};
+  return {status.why(), false};
 }
 
 void Host::start() {

@@ -199,8 +199,8 @@ void LearnerSupply::find_snapshot(const action::SendSnapshot& send) {
         for (Zxid zxid : snapshots_.list()) {
           if (zxid > through || !work->history.goes_on_from(zxid)) continue;
           work->reader = std::make_shared<SnapshotReader>();
-          std::string problem = snapshots_.open(zxid, *work->reader);
-          if (!problem.empty()) work->unreadable = take_away(snapshots_, zxid, problem);
+          Status status = snapshots_.open(zxid, *work->reader);
+          if (!status.ok()) work->unreadable = take_away(snapshots_, zxid, status.why());
           return;
         }
       },
@@ -253,13 +253,16 @@ void LearnerSupply::read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId
   auto work = std::make_shared<Work>();
   environment_.run_background(
       [this, reader, work] {
-        std::string chunk, problem;
-        while (problem.empty() && !work->at_end && work->bytes.size() < options_.piece_bytes) {
-          problem = reader->next(chunk);
+        std::string chunk;
+        Status status;
+        while (status.ok() && !work->at_end && work->bytes.size() < options_.piece_bytes) {
+          status = reader->next(chunk);
           work->bytes += chunk;
           work->at_end = chunk.empty();
         }
-        if (!problem.empty()) work->unreadable = take_away(snapshots_, reader->zxid(), problem);
+        if (!status.ok()) {
+          work->unreadable = take_away(snapshots_, reader->zxid(), status.why());
+        }
       },
       [this, work, link] {
         auto learner = supplies_.find(link);

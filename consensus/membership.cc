@@ -80,7 +80,7 @@ Zxid Membership::quorum_zxid(const std::map<ServerId, Zxid>& reached) const {
   return std::max(by_both, Zxid{proposed_at_.value - 1});
 }
 
-std::string Membership::readdress(const Ensemble& configured) {
+Status Membership::readdress(const Ensemble& configured) {
   const Ensemble& newest = proposed_ ? *proposed_ : in_force_;
   if (newest.version() == 0) return {};  // what is configured counts anyhow
   std::string committed, wanted;
@@ -95,12 +95,14 @@ std::string Membership::readdress(const Ensemble& configured) {
   std::map<ServerId, Member> all = newest.members();
   all.insert(in_force_.members().begin(), in_force_.members().end());
   if (roles(all) != roles(configured.members())) {
-    return "zoo.cfg has the servers " + roles(configured.members()) +
-           ", and the committed configuration " + roles(all) + ": only their addresses may differ";
+    return Status::failed("zoo.cfg has the servers " + roles(configured.members()) +
+                          ", and the committed configuration " + roles(all) +
+                          ": only their addresses may differ");
   }
   if (configured.hierarchy().text() != newest.hierarchy().text()) {
-    return "zoo.cfg has other groups or weights than the committed configuration: only addresses "
-           "may differ";
+    return Status::failed(
+        "zoo.cfg has other groups or weights than the committed configuration: only addresses "
+        "may differ");
   }
   moved_ = configured;
   moved_through_ = newest.version();

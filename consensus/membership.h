@@ -65,9 +65,9 @@ class Membership {
   Zxid quorum_zxid(const std::map<ServerId, Zxid>& reached) const;
 
   // The servers have moved, all of them: where the configurations known so far have them at other
-  // addresses, those of `configured` count. Everything else must agree. An empty string, or what
-  // doesn't. Only in this node's memory: a leader that has readdressed commits it (Replica).
-  std::string readdress(const Ensemble& configured);
+  // addresses, those of `configured` count. It fails if anything else does not agree. Only in this
+  // node's memory: a leader that has readdressed commits it (Replica).
+  Status readdress(const Ensemble& configured);
   // The configuration in force has addresses that were committed with none.
   bool is_readdressed() const { return readdressed_; }
 

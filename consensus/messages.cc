@@ -158,18 +158,18 @@ std::string encode_hello(const ElectionHello& hello) {
   return bytes;
 }
 
-std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
+Status LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
   buffer_.append(bytes);
   std::string_view input = buffer_;
-  std::string error;
+  Status status;
   bool completed = false;
-  while (error.empty()) {
+  while (status.ok()) {
     if (loader_ != nullptr || signature_next_) {
       size_t before = input.size();
       bool in_snapshot = loader_ != nullptr;
-      error = feed_snapshot(input, handlers);
+      status = feed_snapshot(input, handlers);
       completed = completed || (in_snapshot && loader_ == nullptr);
-      if (error.empty() && input.size() == before && (loader_ != nullptr || signature_next_)) break;
+      if (status.ok() && input.size() == before && (loader_ != nullptr || signature_next_)) break;
       continue;
     }
     if (input.size() < kPacketHeadBytes) break;
@@ -178,12 +178,12 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
     head.i64();
     int32_t length = head.i32();
     if (type < 1 || type > kMaxPacketType) {
-      error = "unknown packet type " + std::to_string(type);
+      status = Status::failed("unknown packet type " + std::to_string(type));
       break;
     }
     if (length < -1 || length > static_cast<int32_t>(kMaxPacketData)) {
-      error = "packet of " + std::to_string(length) + " bytes, the limit is " +
-              std::to_string(kMaxPacketData);
+      status = Status::failed("packet of " + std::to_string(length) + " bytes, the limit is " +
+                              std::to_string(kMaxPacketData));
       break;
     }
     Reader in(input);
@@ -195,7 +195,7 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
     if (data) packet.data = make_payload(std::string(*data));
     packet.identities = tree::read_identities(in);
     if (!in.ok()) {
-      if (input.size() > kMaxPacketBytes) error = "packet longer than any can be";
+      if (input.size() > kMaxPacketBytes) status = Status::failed("packet longer than any can be");
       break;
     }
     input = in.rest();
@@ -206,25 +206,27 @@ std::string LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
     handlers.packet(std::move(packet));
     completed = true;
   }
-  if (!completed && !bytes.empty() && error.empty() && handlers.part) handlers.part();
+  if (!completed && !bytes.empty() && status.ok() && handlers.part) handlers.part();
   buffer_.erase(0, buffer_.size() - input.size());
-  return error;
+  return status;
 }
 
-std::string LinkReader::feed_snapshot(std::string_view& input, const Handlers& handlers) {
+Status LinkReader::feed_snapshot(std::string_view& input, const Handlers& handlers) {
   if (loader_ != nullptr && !signature_next_) {
     switch (loader_->feed(input)) {
       case tree::SnapshotLoader::State::kMore:
         return {};
       case tree::SnapshotLoader::State::kBad:
-        return "malformed snapshot stream";
+        return Status::failed("malformed snapshot stream");
       case tree::SnapshotLoader::State::kDone:
         signature_next_ = true;
     }
   }
   if (input.size() < 4 + kSnapshotSignature.size()) return {};
   Reader in(input);
-  if (in.string() != kSnapshotSignature) return "the snapshot stream has no signature";
+  if (in.string() != kSnapshotSignature) {
+    return Status::failed("the snapshot stream has no signature");
+  }
   input = in.rest();
   signature_next_ = false;
   handlers.snapshot(loader_->finish(snapshot_zxid_, nullptr));

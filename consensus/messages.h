@@ -14,6 +14,7 @@
 #include "consensus/ensemble.h"
 #include "tree/acl.h"
 #include "tree/snapshot.h"
+#include "tree/status.h"
 #include "tree/types.h"
 
 namespace zabfs::consensus {
@@ -150,11 +151,11 @@ class LinkReader {
     // The bytes of a feed completed nothing: they are a part of something long. May be null.
     std::function<void()> part = {};
   };
-  // An empty string, or why the connection must be closed. Handlers run inside.
-  std::string feed(std::string_view bytes, const Handlers& handlers);
+  // Fails if the connection must be closed. Handlers run inside.
+  Status feed(std::string_view bytes, const Handlers& handlers);
 
  private:
-  std::string feed_snapshot(std::string_view& input, const Handlers& handlers);
+  Status feed_snapshot(std::string_view& input, const Handlers& handlers);
 
   std::string buffer_;
   std::unique_ptr<tree::SnapshotLoader> loader_;

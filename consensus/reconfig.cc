@@ -74,7 +74,7 @@ std::optional<Ensemble> replaced(std::string text, Zxid version) {
     if (Hierarchy::is_key(line)) {
       size_t equals = std::min(line.find('='), line.size() - 1);
       std::string_view value = trimmed(line.substr(equals + 1));
-      if (!hierarchy.take(trimmed(line.substr(0, equals)), value).empty()) return std::nullopt;
+      if (!hierarchy.take(trimmed(line.substr(0, equals)), value).ok()) return std::nullopt;
     } else if (!add(line, false, members)) {
       return std::nullopt;
     }

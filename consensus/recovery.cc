@@ -47,8 +47,7 @@ StatusOr<Recovery::Recovered> Recovery::recover(bool readdress) {
 }
 
 Status Recovery::read_disks(Found& found) {
-  std::string problem;
-  EpochStore::State promise = epochs_.open(problem);
+  auto [promise, problem] = epochs_.open();
   LogRecovery log = log_.at_rest().open();
   if (!log.error.empty()) return Status::failed(log.error);
   for (const std::string& damage : log.damage) report_damage(damage);
@@ -87,7 +86,7 @@ void Recovery::find_what_is_lost(EpochStore::State promise, const std::string& p
 // Damage before the newest intact snapshot is in what this node can do without.
 bool Recovery::set_old_damage_aside() {
   for (Zxid zxid : snapshots_.list()) {
-    if (!snapshots_.check(zxid).empty()) continue;
+    if (!snapshots_.check(zxid).ok()) continue;
     if (!log_.at_rest().set_aside_before(zxid)) return false;
     has_given_up_mending_ = false;  // less is missing now
     warn(fmt::format("set the log before its snapshot at 0x{:x} aside", zxid.value));
@@ -103,9 +102,9 @@ std::shared_ptr<tree::Tree> Recovery::load_snapshot(const History* history, bool
     if (history != nullptr && !history->goes_on_from(zxid)) continue;
     bool is_doubtful = zxid == log.history().base() && !log.knows_committed(zxid);
     if (history == nullptr && is_doubtful) continue;
-    std::string problem;
-    if (std::shared_ptr<tree::Tree> tree = snapshots_.load(zxid, problem)) return tree;
-    report_damage(problem + "; an older snapshot and the log have what it said");
+    StatusOr<std::unique_ptr<tree::Tree>> loaded = snapshots_.load(zxid);
+    if (loaded.ok()) return std::move(*loaded);
+    report_damage(loaded.why() + "; an older snapshot and the log have what it said");
     is_damaged = true;
   }
   return nullptr;
@@ -224,8 +223,8 @@ Status Recovery::describe(const Found& found, bool readdress, Recovered& recover
   for (const LogTxn& txn : recovered.txns) state.membership.appended(txn.zxid, *txn.txn);
   state.membership.committed(state.committed);
   if (!readdress) return {};
-  std::string problem = state.membership.readdress(options_.configured);
-  return problem.empty() ? Status{} : Status::failed("--readdress: " + problem);
+  Status status = state.membership.readdress(options_.configured);
+  return status.ok() ? status : Status::failed("--readdress: " + status.why());
 }
 
 // ---- mending

@@ -117,8 +117,8 @@ class Replica : public Receiver {
   Replica& operator=(const Replica&) = delete;
   ~Replica() override;
 
-  // Recovers from disk. An empty string, or why the node can't start; nothing was changed then.
-  std::string recover();
+  // Recovers from disk. Fails if the node can't start; nothing was changed then.
+  Status recover();
   void start();
   // Listeners are called in the order they were added. They outlive what is on the strand.
   void add_listener(ReplicaListener* listener) { listeners_.push_back(listener); }

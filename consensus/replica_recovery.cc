@@ -33,9 +33,9 @@ Recovery::Outcomes Replica::recovery_outcomes() {
           [this] { recover_again(); }};
 }
 
-std::string Replica::recover() {
+Status Replica::recover() {
   StatusOr<Recovery::Recovered> recovered = recovery_.recover(config_.readdress);
-  if (!recovered.ok()) return recovered.why();
+  if (!recovered.ok()) return recovered.status();
   auto& [tree, is_committed, lacks_snapshot, txns, state] = *recovered;
   for (ReplicaListener* listener : listeners_) listener->before_replace();
   Zxid base = tree->last_zxid();
@@ -58,8 +58,8 @@ std::string Replica::recover() {
 }
 
 void Replica::recover_again() {
-  std::string error = recover();
-  if (!error.empty()) return environment_.die(error);
+  Status status = recover();
+  if (!status.ok()) return environment_.die(status.why());
   begin();  // or mends once more: the disk did it again
 }
 

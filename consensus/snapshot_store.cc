@@ -100,57 +100,61 @@ DiskStatus SnapshotStore::write_as(const std::string& name, Zxid zxid, int64_t d
   return disk_.install(status, temporary, name);
 }
 
-std::string SnapshotReader::open(Disk& disk, Zxid zxid) {
+Status SnapshotReader::open(Disk& disk, Zxid zxid) {
   zxid_ = zxid;
   std::string name = file_name(zxid);
   std::string bytes;
   DiskStatus status = disk.open(name, false, file_);
   if (status.ok()) status = file_->read_at(0, kHeaderBytes, bytes);
-  if (!status.ok()) return status.message();
+  if (!status.ok()) return Status::failed(status.message());
   if (bytes.size() != kHeaderBytes || get<uint64_t>(bytes.data()) != kMagic ||
       get<uint32_t>(&bytes[8]) != kVersion || get<int64_t>(&bytes[16]) != zxid.value ||
       get<uint32_t>(&bytes[12]) != crc32c(0, std::string_view(bytes).substr(16))) {
-    return name + " has a corrupt header";
+    return Status::failed(name + " has a corrupt header");
   }
   digest_ = get<int64_t>(&bytes[24]);
   offset_ = kHeaderBytes;
   return {};
 }
 
-std::string SnapshotReader::next(std::string& chunk) {
+Status SnapshotReader::next(std::string& chunk) {
   std::string name = file_name(zxid_);
   std::string head;
   DiskStatus status = file_->read_at(offset_, kChunkHeaderBytes, head);
-  if (!status.ok()) return status.message();
-  if (head.size() != kChunkHeaderBytes) return fmt::format("{} ends at {}", name, offset_);
+  if (!status.ok()) return Status::failed(status.message());
+  if (head.size() != kChunkHeaderBytes) {
+    return Status::failed(fmt::format("{} ends at {}", name, offset_));
+  }
   auto length = get<uint32_t>(head.data());
-  if (length > kMaxChunkBytes) return fmt::format("{} offset {} is corrupt", name, offset_);
+  if (length > kMaxChunkBytes) {
+    return Status::failed(fmt::format("{} offset {} is corrupt", name, offset_));
+  }
   status = file_->read_at(offset_ + kChunkHeaderBytes, length, chunk);
-  if (!status.ok()) return status.message();
+  if (!status.ok()) return Status::failed(status.message());
   sum_ = crc32c(sum_, chunk);
   if (chunk.size() != length || sum_ != get<uint32_t>(&head[4])) {
-    return fmt::format("{} offset {} is corrupt", name, offset_);
+    return Status::failed(fmt::format("{} offset {} is corrupt", name, offset_));
   }
   offset_ += kChunkHeaderBytes + length;
   return {};
 }
 
-std::string SnapshotStore::check(Zxid zxid) {
+Status SnapshotStore::check(Zxid zxid) {
   SnapshotReader reader;
-  std::string problem = reader.open(disk_, zxid);
-  for (std::string chunk = " "; problem.empty() && !chunk.empty();) problem = reader.next(chunk);
-  return problem;
+  Status status = reader.open(disk_, zxid);
+  for (std::string chunk = " "; status.ok() && !chunk.empty();) status = reader.next(chunk);
+  return status;
 }
 
-std::unique_ptr<tree::Tree> SnapshotStore::load(Zxid zxid, std::string& error) {
+StatusOr<std::unique_ptr<tree::Tree>> SnapshotStore::load(Zxid zxid) {
   SnapshotReader reader;
   tree::SnapshotLoader loader;
   auto state = tree::SnapshotLoader::State::kMore;
   std::string pending, chunk;
-  error = reader.open(disk_, zxid);
-  while (error.empty()) {
-    error = reader.next(chunk);
-    if (!error.empty() || chunk.empty()) break;
+  Status status = reader.open(disk_, zxid);
+  while (status.ok()) {
+    status = reader.next(chunk);
+    if (!status.ok() || chunk.empty()) break;
     std::string_view input = chunk;
     if (!pending.empty()) {
       pending.append(chunk);
@@ -159,10 +163,10 @@ std::unique_ptr<tree::Tree> SnapshotStore::load(Zxid zxid, std::string& error) {
     if (state == tree::SnapshotLoader::State::kMore) state = loader.feed(input);
     pending = std::string(input);
   }
-  if (error.empty() && state != tree::SnapshotLoader::State::kDone) {
-    error = file_name(zxid) + " does not hold a whole tree";
+  if (!status.ok()) return status;
+  if (state != tree::SnapshotLoader::State::kDone) {
+    return Status::failed(file_name(zxid) + " does not hold a whole tree");
   }
-  if (!error.empty()) return nullptr;
   int64_t digest = reader.digest();
   return loader.finish(zxid, &digest);
 }

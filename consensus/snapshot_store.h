@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "consensus/disk.h"
+#include "tree/status.h"
 #include "tree/tree.h"
 
 namespace zabfs::consensus {
@@ -26,9 +27,9 @@ inline constexpr size_t kSnapshotChunkBytes = 256u << 10;  // of those that are 
 // Reads one, chunk by chunk. What is open stays readable when the file is removed.
 class SnapshotReader {
  public:
-  // Both give an empty string, or what is wrong with the file.
-  std::string open(Disk& disk, tree::Zxid zxid);
-  std::string next(std::string& chunk);  // empty at the end
+  // Both fail if something is wrong with the file.
+  Status open(Disk& disk, tree::Zxid zxid);
+  Status next(std::string& chunk);  // empty at the end
 
   tree::Zxid zxid() const { return zxid_; }
   int64_t digest() const { return digest_; }
@@ -53,10 +54,10 @@ class SnapshotStore {
   // written where there is one already.
   DiskStatus write_diverged(tree::Tree& tree);
   static std::string diverged_name(tree::Zxid zxid);
-  std::string open(tree::Zxid zxid, SnapshotReader& reader) { return reader.open(disk_, zxid); }
-  // Reads it all. An empty string, or what is wrong with the file.
-  std::string check(tree::Zxid zxid);
-  std::unique_ptr<tree::Tree> load(tree::Zxid zxid, std::string& error);
+  Status open(tree::Zxid zxid, SnapshotReader& reader) { return reader.open(disk_, zxid); }
+  // Reads it all, and fails if something is wrong with the file. So does `load`.
+  Status check(tree::Zxid zxid);
+  StatusOr<std::unique_ptr<tree::Tree>> load(tree::Zxid zxid);
   void remove(tree::Zxid zxid);
   // Whether a file of so many bytes finds room.
   DiskStatus probe(size_t bytes);

@@ -152,12 +152,12 @@ void Snapshotter::purge(std::vector<Zxid> stored) {
       [this, work] {
         auto next = work->stored.begin();
         while (next != work->stored.end() && work->whole < options_.retain) {
-          std::string problem = store_.check(*next);
-          if (problem.empty()) {
+          Status status = store_.check(*next);
+          if (status.ok()) {
             ++work->whole;
             ++next;
           } else {
-            work->damage.push_back(problem);
+            work->damage.push_back(status.why());
             store_.remove(*next);
             next = work->stored.erase(next);
           }

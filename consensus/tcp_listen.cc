@@ -11,16 +11,16 @@ namespace zabfs::consensus {
 
 using boost::asio::ip::tcp;
 
-std::string listen_on(tcp::acceptor& acceptor, boost::asio::io_context& io, const std::string& host,
-                      uint16_t port, int backlog, const char* what) {
+Status listen_on(tcp::acceptor& acceptor, boost::asio::io_context& io, const std::string& host,
+                 uint16_t port, int backlog, const char* what) {
   boost::system::error_code error;
   tcp::endpoint endpoint(tcp::v6(), port);
   if (!host.empty()) {
     tcp::resolver resolver(io);
     auto found = resolver.resolve(host, std::to_string(port), error);
     if (error || found.empty()) {
-      return fmt::format("{}: can't resolve {}, this server's own address: {}", what, host,
-                         error.message());
+      return Status::failed(fmt::format("{}: can't resolve {}, this server's own address: {}", what,
+                                        host, error.message()));
     }
     endpoint = *found.begin();
   }
@@ -33,8 +33,9 @@ std::string listen_on(tcp::acceptor& acceptor, boost::asio::io_context& io, cons
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(backlog, error);
   if (!error) return {};
-  return fmt::format("can't listen on {}:{} ({}): {}; is another server running there?",
-                     host.empty() ? "*" : host, port, what, error.message());
+  return Status::failed(
+      fmt::format("can't listen on {}:{} ({}): {}; is another server running there?",
+                  host.empty() ? "*" : host, port, what, error.message()));
 }
 
 size_t most_strangers() {

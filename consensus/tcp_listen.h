@@ -9,12 +9,14 @@
 #include <string>
 #include <utility>
 
+#include "tree/status.h"
+
 namespace zabfs::consensus {
 
 // Binds `acceptor` to `host`, or to all addresses if it is empty, and listens. `what` names the
-// port in errors. An empty string, or what is wrong and what to look at.
-std::string listen_on(boost::asio::ip::tcp::acceptor& acceptor, boost::asio::io_context& io,
-                      const std::string& host, uint16_t port, int backlog, const char* what);
+// port in what it says if it fails, with what to look at.
+Status listen_on(boost::asio::ip::tcp::acceptor& acceptor, boost::asio::io_context& io,
+                 const std::string& host, uint16_t port, int backlog, const char* what);
 
 // Runs `next(error)` once somebody came into `socket`, and not at all once the port is closed. With
 // an error nobody came: no descriptor is free, most likely. Then the port is left alone for a

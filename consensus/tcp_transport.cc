@@ -81,12 +81,12 @@ TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
 
 TcpTransport::~TcpTransport() { dialler_->stop(); }
 
-std::string TcpTransport::listen(bool all_addresses) {
+Status TcpTransport::listen(bool all_addresses) {
   if (is_alone_) return {};
   std::string host = all_addresses ? std::string() : self_.host;
-  std::string error =
+  Status status =
       listen_on(quorum_acceptor_, io_, host, self_.quorum_port, kBacklog, "quorum port");
-  if (!error.empty()) return error;
+  if (!status.ok()) return status;
   // A slow name is looked up once.
   if (!all_addresses) host = quorum_acceptor_.local_endpoint().address().to_string();
   return listen_on(mesh_->acceptor(), io_, host, self_.election_port, kBacklog, "election port");
@@ -213,8 +213,8 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
         events.push_back([this, link] { flush_link(link); });  // its part of the handshake
       }
       if (problem.empty()) {
-        std::string malformed = link->reader.feed(bytes, handlers);
-        if (problem.empty()) problem = malformed;
+        Status malformed = link->reader.feed(bytes, handlers);
+        if (problem.empty()) problem = malformed.why();
       }
       if (link->came && !link->is_introduced) link->bytes_before += size;
       if (link->bytes_before > kMaxIntroductionBytes) problem = "it did not say who it is";

@@ -40,8 +40,8 @@ class TcpTransport : public Transport {
                bool is_alone, int sync_ms, TlsContext* tls, Logger log);
   ~TcpTransport() override;
 
-  // Binds both ports. An empty string, or what is wrong. `all_addresses`: quorumListenOnAllIPs.
-  std::string listen(bool all_addresses);
+  // Binds both ports. `all_addresses`: quorumListenOnAllIPs.
+  Status listen(bool all_addresses);
   void start(Receiver& receiver);
 
   // On the strand.

@@ -36,15 +36,13 @@ int give_password(char* buffer, int size, int, void* password) {
 
 }  // namespace
 
-std::string TlsContext::load() {
-  std::string problem;
-  std::shared_ptr<SSL_CTX> made = make(problem);
+Status TlsContext::load() {
+  StatusOr<std::shared_ptr<SSL_CTX>> made = make();
+  if (!made.ok()) return made.status();
   MutexLock lock(mutex_);
-  if (problem.empty()) {
-    context_ = std::move(made);
-    stamp_ = stamp();
-  }
-  return problem;
+  context_ = std::move(*made);
+  stamp_ = stamp();
+  return {};
 }
 
 std::shared_ptr<SSL_CTX> TlsContext::current() {
@@ -66,10 +64,9 @@ std::string TlsContext::look_again() {
   std::string seen = stamp();
   if (seen == stamp_) return {};
   stamp_ = std::move(seen);
-  std::string problem;
-  std::shared_ptr<SSL_CTX> made = make(problem);
-  if (!made) return fmt::format("TLS: {}; goes on with what was there before", problem);
-  context_ = std::move(made);
+  StatusOr<std::shared_ptr<SSL_CTX>> made = make();
+  if (!made.ok()) return fmt::format("TLS: {}; goes on with what was there before", made.why());
+  context_ = std::move(*made);
   return fmt::format("TLS: read {} and {} again", config_.key_store, config_.trust_store);
 }
 
@@ -84,7 +81,7 @@ std::string TlsContext::stamp() const {
   return text;
 }
 
-std::shared_ptr<SSL_CTX> TlsContext::make(std::string& problem) const {
+StatusOr<std::shared_ptr<SSL_CTX>> TlsContext::make() const {
   std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_method()), SSL_CTX_free);
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS);
@@ -92,6 +89,7 @@ std::shared_ptr<SSL_CTX> TlsContext::make(std::string& problem) const {
   SSL_CTX_set_default_passwd_cb_userdata(context.get(),
                                          const_cast<std::string*>(&config_.password));
   const char* keys = config_.key_store.c_str();
+  std::string problem;
   if (SSL_CTX_use_certificate_chain_file(context.get(), keys) != 1) {
     problem = fmt::format("{} holds no usable certificate (PEM): {}", keys, last_error());
   } else if (SSL_CTX_use_PrivateKey_file(context.get(), keys, SSL_FILETYPE_PEM) != 1 ||
@@ -103,7 +101,7 @@ std::shared_ptr<SSL_CTX> TlsContext::make(std::string& problem) const {
                  1) {
     problem = fmt::format("{} holds no certificates (PEM): {}", config_.trust_store, last_error());
   }
-  if (!problem.empty()) return nullptr;
+  if (!problem.empty()) return Status::failed(std::move(problem));
   return context;
 }
 

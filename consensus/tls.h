@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "consensus/mutex.h"
+#include "tree/status.h"
 
 struct ssl_ctx_st;
 struct ssl_st;
@@ -36,14 +37,14 @@ class TlsContext {
   using Logger = std::function<void(const std::string&)>;  // of warnings
   TlsContext(TlsConfig config, Logger log) : config_(std::move(config)), log_(std::move(log)) {}
 
-  // An empty string, or which file can't be used and why.
-  std::string load() EXCLUDES(mutex_);
+  // Fails if a file can't be used, and says which and why.
+  Status load() EXCLUDES(mutex_);
   std::shared_ptr<ssl_ctx_st> current() EXCLUDES(mutex_);
   const TlsConfig& config() const { return config_; }
 
  private:
   std::string stamp() const;
-  std::shared_ptr<ssl_ctx_st> make(std::string& problem) const;
+  StatusOr<std::shared_ptr<ssl_ctx_st>> make() const;
   // Reads the files again if they have changed. What the log is to be told of that.
   std::string look_again() REQUIRES(mutex_);
 

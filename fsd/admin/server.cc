@@ -56,11 +56,10 @@ AdminServer::~AdminServer() { stop(); }
 Status AdminServer::listen() {
   if (config_.accepts_tls || config_.only_tls) {
     tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
-    if (std::string why = tls_->load(); !why.empty()) return Status::failed(std::move(why));
+    if (Status status = tls_->load(); !status.ok()) return status;
   }
-  std::string why =
-      consensus::listen_on(acceptor_, io_, config_.address, *config_.port, kBacklog, "admin port");
-  return why.empty() ? Status() : Status::failed(std::move(why));
+  return consensus::listen_on(acceptor_, io_, config_.address, *config_.port, kBacklog,
+                              "admin port");
 }
 
 void AdminServer::start() {

@@ -191,8 +191,8 @@ Status ConfigReader::take_tls_of_members() {
 void ConfigReader::take_of_members(const Property& line) {
   lines_of_members_.emplace(line.key, line);
   if (line.key.starts_with("server.")) return take_server(line);
-  std::string wrong = hierarchy_.take(line.key, line.value);
-  if (!wrong.empty()) fail(line, wrong);
+  Status status = hierarchy_.take(line.key, line.value);
+  if (!status.ok()) fail(line, status.why());
 }
 
 void ConfigReader::take_server(const Property& line) {

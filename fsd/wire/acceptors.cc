@@ -29,17 +29,17 @@ Acceptors::Acceptors(asio::io_context& io, const WireConfig& config, Arrived arr
 
 Status Acceptors::listen() {
   if (config_.port) {
-    std::string why = consensus::listen_on(open_.acceptor, io_, config_.address, *config_.port,
-                                           config_.backlog, "client port");
-    if (!why.empty()) return Status::failed(std::move(why));
+    Status status = consensus::listen_on(open_.acceptor, io_, config_.address, *config_.port,
+                                         config_.backlog, "client port");
+    if (!status.ok()) return status;
   }
   if (config_.secure_port) {
     tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
-    if (std::string why = tls_->load(); !why.empty()) return Status::failed(std::move(why));
-    std::string why =
+    if (Status status = tls_->load(); !status.ok()) return status;
+    Status status =
         consensus::listen_on(secure_.acceptor, io_, config_.secure_address, *config_.secure_port,
                              config_.backlog, "secure client port");
-    if (!why.empty()) return Status::failed(std::move(why));
+    if (!status.ok()) return status;
   }
   return config_.unix_socket.empty() ? Status() : listen_locally();
 }

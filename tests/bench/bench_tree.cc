@@ -66,10 +66,9 @@ int main(int argc, char** argv) {
   malloc_trim(0);
   double before = resident_bytes();
   auto start = Clock::now();
-  std::string error;
-  std::unique_ptr<tree::Tree> loaded = store.load(tree::Zxid{count}, error);
-  fmt::print("load: {:.2f} s {}\n", seconds_since(start), error);
+  StatusOr<std::unique_ptr<tree::Tree>> loaded = store.load(tree::Zxid{count});
+  fmt::print("load: {:.2f} s {}\n", seconds_since(start), loaded.why());
   fmt::print("memory: {:.0f} bytes resident a znode\n",
              (resident_bytes() - before) / static_cast<double>(count));
-  return loaded ? 0 : 1;
+  return loaded.ok() ? 0 : 1;
 }

@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   while (!rest.empty()) {
     std::string_view now = rest.substr(0, piece);
     rest.remove_prefix(now.size());
-    if (!reader.feed(now, handlers).empty()) break;
+    if (!reader.feed(now, handlers).ok()) break;
   }
   return 0;
 }

@@ -112,7 +112,7 @@ class Node : public LoneReplica {
       on_strand([&] { replica_->on_snapshot(link, std::move(tree)); });
     };
     handlers.part = [&] { on_strand([&] { replica_->on_part(link); }); };
-    if (readers_[link].feed(bytes, handlers).empty()) return;
+    if (readers_[link].feed(bytes, handlers).ok()) return;
     readers_[link] = {};
     on_strand([&] { replica_->on_link_down(link); });
   }

@@ -17,7 +17,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!disk.open(name, true, file).ok()) return 0;
     static_cast<void>(file->write_at(0, {reinterpret_cast<const char*>(data) + 1, size - 1}));
   }
-  std::string problem;
   if (data[0] % 3 == 0) {
     Log log(disk, Log::Options{4'096});
     LogRecovery recovery = log.open();
@@ -31,9 +30,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   } else if (data[0] % 3 == 1) {
     SnapshotStore store(disk);
-    static_cast<void>(store.load(Zxid{7}, problem));
+    static_cast<void>(store.load(Zxid{7}));
   } else {
-    static_cast<void>(EpochStore(disk).open(problem));
+    static_cast<void>(EpochStore(disk).open());
   }
   return 0;
 }

@@ -46,8 +46,7 @@ SimNode::Durable SimNode::after_worst_crash() const {
   consensus::Log log(disk, consensus::Log::Options{replica_->config().segment_bytes});
   consensus::LogRecovery recovery = log.open();
   consensus::EpochStore epochs(promise_disk);
-  std::string problem;
-  bool lost = epochs.open(problem) == consensus::EpochStore::State::kLost;
+  bool lost = epochs.open().state == consensus::EpochStore::State::kLost;
   return {lost || !recovery.damage.empty() || !recovery.error.empty(), log.history(),
           log.current_epoch(), epochs.promise().accepted_epoch};
 }

@@ -36,12 +36,12 @@ consensus::Hierarchy SimNode::groups_of(const std::map<ServerId, consensus::Memb
     group += (group.empty() ? "" : ":") + std::to_string(id.value);
   }
   for (const auto& [number, servers] : groups) {
-    hierarchy.take("group." + std::to_string(number), servers);
+    static_cast<void>(hierarchy.take("group." + std::to_string(number), servers));
   }
   for (const auto& [id, member] : members) {
     if (member.observer) continue;
     int64_t weight = id == last && id.value > 3 ? 0 : 1 + id.value % 2;
-    hierarchy.take("weight." + std::to_string(id.value), std::to_string(weight));
+    static_cast<void>(hierarchy.take("weight." + std::to_string(id.value), std::to_string(weight)));
   }
   hierarchy.complete(members);
   return hierarchy;
@@ -120,7 +120,7 @@ void SimNode::start() {
   replica_ = std::make_unique<Replica>(make_config(), *this, *this, disk_, snapshot_disk());
   std::string error;
   try {
-    error = replica_->recover();
+    error = replica_->recover().why();
   } catch (const CrashNow&) {
     world_.crash(*this);
     return;

@@ -22,28 +22,25 @@ class DirectoryTest : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(path_); }
   std::string path_;
-  bool wrong_owner_ = false;
 };
 
 TEST_F(DirectoryTest, ACheckChangesNothing) {
   DataDirectory directory;
-  EXPECT_EQ(directory.check(path_, tree::ServerId{1}, wrong_owner_), "");
+  EXPECT_EQ(directory.check(path_, tree::ServerId{1}).why(), "");
   EXPECT_TRUE(std::filesystem::is_empty(path_));
 }
 
 TEST_F(DirectoryTest, BelongsToOneServerAndOneProcess) {
   {
     DataDirectory first, second;
-    EXPECT_EQ(first.open(path_, tree::ServerId{1}, wrong_owner_), "");
-    EXPECT_NE(second.open(path_, tree::ServerId{1}, wrong_owner_).find("in use"),
-              std::string::npos);
-    EXPECT_FALSE(wrong_owner_);
+    EXPECT_EQ(first.open(path_, tree::ServerId{1}).why(), "");
+    EXPECT_NE(second.open(path_, tree::ServerId{1}).why().find("in use"), std::string::npos);
+    EXPECT_FALSE(second.is_misconfigured());
   }
   DataDirectory other;
-  EXPECT_NE(other.check(path_, tree::ServerId{2}, wrong_owner_).find("another node"),
-            std::string::npos);
-  EXPECT_TRUE(wrong_owner_);
-  EXPECT_EQ(other.open(path_, tree::ServerId{1}, wrong_owner_), "");
+  EXPECT_NE(other.check(path_, tree::ServerId{2}).why().find("another node"), std::string::npos);
+  EXPECT_TRUE(other.is_misconfigured());
+  EXPECT_EQ(other.open(path_, tree::ServerId{1}).why(), "");
 }
 
 TEST_F(DirectoryTest, PosixDiskReadsWhatItWrote) {

@@ -94,7 +94,7 @@ class LearnerSupplyTest : public testing::Test {
       text += name + std::to_string(packet.zxid.counter()) + " ";
     };
     handlers.snapshot = [&](std::unique_ptr<tree::Tree>) { text += "tree "; };
-    EXPECT_EQ(reader.feed(links_.sent_[link], handlers), "");
+    EXPECT_EQ(reader.feed(links_.sent_[link], handlers).why(), "");
     return text;
   }
 

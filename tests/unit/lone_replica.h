@@ -34,7 +34,7 @@ class LoneReplica : public Environment, public Transport {
     replica_.reset();
     jobs_.clear();
     replica_ = std::make_unique<Replica>(config_, *this, *this, log_disk_, snapshot_disk_);
-    if (std::string error = replica_->recover(); !error.empty()) return die(error);
+    if (Status status = replica_->recover(); !status.ok()) return die(status.why());
     replica_->start();
     run();
   }

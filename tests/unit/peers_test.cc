@@ -76,7 +76,7 @@ class PeersTest : public testing::Test, public LoneReplica {
     LinkReader::Handlers handlers;
     handlers.packet = [&](const Packet& packet) { count += packet.type == type; };
     handlers.snapshot = [](std::unique_ptr<tree::Tree>) {};
-    EXPECT_EQ(reader.feed(sent_[link], handlers), "");
+    EXPECT_EQ(reader.feed(sent_[link], handlers).why(), "");
     return count;
   }
   static std::string everything(ServerId who) {

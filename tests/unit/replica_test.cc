@@ -67,7 +67,7 @@ TEST_F(Leads, ASnapshotThatWasStagedAndGivenUpIsNotSent) {
     if (packet.type == PacketType::kSnap) sent = packet.zxid;
   };
   handlers.snapshot = [](std::unique_ptr<tree::Tree>) {};
-  EXPECT_EQ(reader.feed(sent_[kLink], handlers), "");
+  EXPECT_EQ(reader.feed(sent_[kLink], handlers).why(), "");
   EXPECT_EQ(sent, Zxid::make(1, 5));
 }
 

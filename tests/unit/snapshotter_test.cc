@@ -161,11 +161,10 @@ TEST_F(SnapshotterTest, ASnapshotIsExactAlthoughTxnsGoOn) {
   snapshotter_.take();
   apply_up_to(4);
   lanes_.run_all();
-  std::string problem;
-  std::unique_ptr<tree::Tree> loaded = store_.load(zxid(2), problem);
-  ASSERT_TRUE(loaded) << problem;
-  EXPECT_NE(loaded->find("/2"), nullptr);
-  EXPECT_EQ(loaded->find("/3"), nullptr);
+  StatusOr<std::unique_ptr<tree::Tree>> loaded = store_.load(zxid(2));
+  ASSERT_TRUE(loaded.ok()) << loaded.why();
+  EXPECT_NE((*loaded)->find("/2"), nullptr);
+  EXPECT_EQ((*loaded)->find("/3"), nullptr);
 }
 
 TEST_F(SnapshotterTest, OneThatFindsNoRoomIsGivenUp) {

@@ -19,14 +19,13 @@ TEST(Crc32c, HasTheKnownValue) {
 
 TEST(EpochStore, KeepsTheEnsembleUntilAnotherIsSaved) {
   sim::SimDisk disk(1);
-  std::string problem;
   EpochStore store(disk);
-  store.open(problem);
+  static_cast<void>(store.open());
   std::string secret(kSecretBytes, 's');
   EXPECT_TRUE(store.save({1, true, 7, secret}).ok());
   EXPECT_TRUE(store.save({2, false}).ok());
   EpochStore again(disk);
-  EXPECT_EQ(again.open(problem), EpochStore::State::kIntact);
+  EXPECT_EQ(again.open().state, EpochStore::State::kIntact);
   EXPECT_EQ(again.promise().ensemble, 7);
   EXPECT_EQ(again.promise().secret, secret);
   EXPECT_FALSE(again.promise().votes);
@@ -47,17 +46,17 @@ TEST(EpochStore, ARecordWithoutASecretIsOne) {
     ASSERT_TRUE(disk.open(name, true, file).ok());
     ASSERT_TRUE(file->write_at(0, record).ok());
   }
-  std::string problem;
   EpochStore store(disk);
-  EXPECT_EQ(store.open(problem), EpochStore::State::kIntact);
-  EXPECT_EQ(problem, "");
+  EpochStore::Opened opened = store.open();
+  EXPECT_EQ(opened.state, EpochStore::State::kIntact);
+  EXPECT_EQ(opened.problem, "");
   EXPECT_EQ(store.promise().accepted_epoch, 5u);
   EXPECT_EQ(store.promise().ensemble, 77);
   EXPECT_EQ(store.promise().secret, "");
   std::string secret(kSecretBytes, 's');
   EXPECT_TRUE(store.save({6, true, std::nullopt, secret}).ok());
   EpochStore again(disk);
-  EXPECT_EQ(again.open(problem), EpochStore::State::kIntact);
+  EXPECT_EQ(again.open().state, EpochStore::State::kIntact);
   EXPECT_EQ(again.promise().ensemble, 77);
   EXPECT_EQ(again.promise().secret, secret);
 }
@@ -66,11 +65,10 @@ TEST(EpochStore, KeepsTheLastPromiseThroughCrashes) {
   for (uint64_t operation = 1; operation < 30; ++operation) {
     sim::SimDisk disk(operation);
     uint32_t saved = 0;
-    std::string problem;
     disk.crash_in(operation);
     try {
       EpochStore store(disk);
-      EXPECT_EQ(store.open(problem), EpochStore::State::kNew);
+      EXPECT_EQ(store.open().state, EpochStore::State::kNew);
       for (uint32_t epoch = 1; epoch <= 4; ++epoch) {
         EXPECT_TRUE(store.save({epoch, true}).ok());
         saved = epoch;
@@ -79,7 +77,7 @@ TEST(EpochStore, KeepsTheLastPromiseThroughCrashes) {
     }
     disk.crash();
     EpochStore store(disk);
-    EpochStore::State state = store.open(problem);
+    EpochStore::State state = store.open().state;
     EXPECT_EQ(state == EpochStore::State::kIntact || saved == 0, true) << operation;
     EXPECT_GE(store.promise().accepted_epoch, saved) << operation;
     EXPECT_LE(store.promise().accepted_epoch, saved + 1) << operation;
@@ -90,17 +88,17 @@ TEST(EpochStore, OneRottenCopyNeverHidesAPromise) {
   for (const char* rotten : {"accepted.0", "accepted.1"}) {
     sim::SimDisk disk(1);
     EpochStore store(disk);
-    std::string problem;
-    store.open(problem);
+    static_cast<void>(store.open());
     for (uint32_t epoch : {3u, 7u}) ASSERT_TRUE(store.save({epoch, true}).ok());
     disk.rot(rotten, 17);
     EpochStore again(disk);
-    EXPECT_EQ(again.open(problem), EpochStore::State::kIntact);
-    EXPECT_NE(problem.find(rotten), std::string::npos);
+    EpochStore::Opened opened = again.open();
+    EXPECT_EQ(opened.state, EpochStore::State::kIntact);
+    EXPECT_NE(opened.problem.find(rotten), std::string::npos);
     EXPECT_EQ(again.promise().accepted_epoch, 7u);
     disk.rot("accepted.0", 3);
     disk.rot("accepted.1", 3);
-    EXPECT_EQ(EpochStore(disk).open(problem), EpochStore::State::kLost);
+    EXPECT_EQ(EpochStore(disk).open().state, EpochStore::State::kLost);
   }
 }
 
@@ -111,10 +109,9 @@ TEST(EpochStore, AFirstSaveThatACrashStoppedHadPromisedNothing) {
   ASSERT_TRUE(first->write_at(0, std::string(36, 'x')).ok());  // and it rotted
   ASSERT_TRUE(disk.open("accepted.1", true, second).ok());
   ASSERT_TRUE(second->write_at(0, std::string(10, 'x')).ok());
-  std::string problem;
-  EXPECT_EQ(EpochStore(disk).open(problem), EpochStore::State::kNew);
+  EXPECT_EQ(EpochStore(disk).open().state, EpochStore::State::kNew);
   ASSERT_TRUE(second->write_at(0, std::string(36, 'x')).ok());
-  EXPECT_EQ(EpochStore(disk).open(problem), EpochStore::State::kLost);
+  EXPECT_EQ(EpochStore(disk).open().state, EpochStore::State::kLost);
 }
 
 TEST(EpochStore, NeverTakesAPromiseBack) {
@@ -130,7 +127,6 @@ class SnapshotStoreTest : public testing::Test {
   DiskStatus write(tree::Tree& tree) { return put_snapshot(store_, tree::Zxid{7}, tree, 64); }
   sim::SimDisk disk_{1};
   SnapshotStore store_{disk_};
-  std::string error_;
 };
 
 TEST_F(SnapshotStoreTest, ComesBack) {
@@ -138,8 +134,9 @@ TEST_F(SnapshotStoreTest, ComesBack) {
   ASSERT_TRUE(write(tree).ok());
   disk_.crash();
   EXPECT_EQ(store_.list(), std::vector<tree::Zxid>{tree::Zxid{7}});
-  std::unique_ptr<tree::Tree> loaded = store_.load(tree::Zxid{7}, error_);
-  ASSERT_NE(loaded, nullptr) << error_;
+  StatusOr<std::unique_ptr<tree::Tree>> found = store_.load(tree::Zxid{7});
+  ASSERT_TRUE(found.ok()) << found.why();
+  const std::unique_ptr<tree::Tree>& loaded = *found;
   EXPECT_EQ(loaded->digest(), tree.digest());
   EXPECT_EQ(loaded->last_zxid(), tree::Zxid{7});
 }
@@ -154,7 +151,7 @@ TEST_F(SnapshotStoreTest, DamageAnywhereIsNoticed) {
   for (size_t at = 0; at < bytes.size(); ++at) {
     if (at >= 32 && at < 40) continue;  // reserved, covered by the header's sum below
     ASSERT_TRUE(file->write_at(at, std::string(1, static_cast<char>(bytes[at] ^ 1))).ok());
-    EXPECT_EQ(store_.load(tree::Zxid{7}, error_), nullptr) << at;
+    EXPECT_FALSE(store_.load(tree::Zxid{7}).ok()) << at;
     ASSERT_TRUE(file->write_at(at, bytes.substr(at, 1)).ok());
   }
 }
