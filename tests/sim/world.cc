@@ -248,8 +248,8 @@ void World::read(const std::shared_ptr<Connection>& connection, int end) {
         replica.on_snapshot(link, std::move(tree));
       };
       handlers.part = [&] { replica.on_part(link); };
-      std::string error = target.reader(link)->feed(bytes, handlers);
-      if (!error.empty()) throw Violation("a peer sent malformed bytes: " + error);
+      Status fed = target.reader(link)->feed(bytes, handlers);
+      if (!fed.ok()) throw Violation("a peer sent malformed bytes: " + fed.why());
     });
     if (!had_no_room) continue;
     SimNode& sender = node(connection->ends[end]);
