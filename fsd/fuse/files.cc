@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <map>
 #include <utility>
 
@@ -239,7 +238,7 @@ void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, o
 void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::string& bytes,
                      off_t offset, int flags) {
   WriteBuffer& written = file->written;
-  if (file->orphan.load()) return write_orphan(request, *file, bytes, offset, flags);
+  if (file->orphan.load()) return parts_.orphans.write(request, *file, bytes, offset, flags);
   std::optional<WriteBuffer::Committed> there = parts_.commits.committed(file->node);
   if (!there) written.lose();
   WriteBuffer::Committed now = there.value_or(WriteBuffer::Committed{});
@@ -258,19 +257,6 @@ void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::
     request->reply_written(size);
     parts_.turns.kernel_wrote(file->node);
   });
-}
-
-void Files::write_orphan(const RequestPtr& request, OpenFile& file, const std::string& bytes,
-                         off_t offset, int flags) {
-  int error = file.lost ? ESTALE : 0;
-  std::shared_ptr<Orphan> orphan = file.orphan;
-  if (error == 0) {
-    error = (flags & O_APPEND) != 0 ? orphan->append(bytes)
-                                    : orphan->write(bytes, static_cast<size_t>(offset));
-  }
-  if (error != 0) return static_cast<void>(request->reply(error));
-  request->reply_written(bytes.size());
-  parts_.turns.kernel_wrote(file.node);
 }
 
 void Files::drop_setuid(const std::string& path) {
@@ -423,77 +409,6 @@ void Files::follow(std::span<const tree::Change> changes, const RenameSeen& rena
     if (!goes_along || before == versions_before.end()) return;
     file.written.renamed(before->second, node->path == rename.from ? rename.version : 0);
   });
-}
-
-void Files::orphan(KernelNode id, const tree::Bytes& last) {
-  std::vector<FilePtr> open = parts_.open.of(id);
-  if (open.empty()) {
-    MutexLock lock(lately_mutex_);
-    lately_gone_.emplace_back(id, last);
-    if (lately_gone_.size() > kMaxLately) lately_gone_.pop_front();
-    return;
-  }
-  auto orphan = std::make_shared<Orphan>(last, orphan_space_);
-  for (const FilePtr& file : open) {
-    if (std::optional<std::string> contents = file->written.detach(last)) {
-      static_cast<void>(orphan->resize(contents->size()));
-      static_cast<void>(orphan->write(*contents, 0));
-    }
-    parts_.commits.note(*file);
-    file->orphan = orphan;
-  }
-}
-
-std::shared_ptr<Orphan> Files::orphan_of(KernelNode id) {
-  if (std::shared_ptr<Orphan> orphan = parts_.open.orphan_of(id)) return orphan;
-  MutexLock lock(lately_mutex_);
-  for (const auto& [node, last] : lately_gone_) {
-    if (node == id) return std::make_shared<Orphan>(last, orphan_space_);
-  }
-  return nullptr;
-}
-
-bool Files::open_orphan(const RequestPtr& request, KernelNode id, const fuse_file_info& info) {
-  std::shared_ptr<Orphan> orphan = orphan_of(id);
-  if (!orphan) return false;
-  auto file = std::make_shared<OpenFile>();
-  file->number = parts_.numbers.next();
-  file->node = id;
-  file->opener = request->asker().pid;
-  file->writable = (info.flags & O_ACCMODE) != O_RDONLY;
-  file->orphan = orphan;
-  if ((info.flags & O_TRUNC) != 0) static_cast<void>(orphan->resize(0));
-  static_cast<void>(file->written.detach({}));
-  parts_.open.add(file);
-  fuse_file_info answer = info;
-  answer.fh = file->number;
-  answer.direct_io = 1;
-  answer.noflush = is_unheard_at_close(*file);
-  if (request->reply_opened(answer) != 0) parts_.open.take(answer.fh);
-  return true;
-}
-
-bool Files::set_orphan_attributes(const RequestPtr& request, KernelNode id,
-                                  const struct stat& wanted, int set) {
-  std::shared_ptr<Orphan> orphan = parts_.open.orphan_of(id);
-  if (!orphan) return false;
-  int error = 0;
-  if ((set & FUSE_SET_ATTR_SIZE) != 0) error = orphan->resize(static_cast<size_t>(wanted.st_size));
-  if (error != 0) return request->reply(error), true;
-  parts_.nodes.change_last(id, [&](struct stat& last) {
-    if ((set & FUSE_SET_ATTR_MODE) != 0) {
-      last.st_mode = (last.st_mode & S_IFMT) | (wanted.st_mode & 07777);
-    }
-    if ((set & FUSE_SET_ATTR_UID) != 0) last.st_uid = wanted.st_uid;
-    if ((set & FUSE_SET_ATTR_GID) != 0) last.st_gid = wanted.st_gid;
-    if ((set & FUSE_SET_ATTR_MTIME_NOW) != 0) {
-      ::clock_gettime(CLOCK_REALTIME, &last.st_mtim);
-    } else if ((set & FUSE_SET_ATTR_MTIME) != 0) {
-      last.st_mtim = wanted.st_mtim;
-    }
-  });
-  parts_.answers.reply_attributes(request, id, false);
-  return true;
 }
 
 void Files::lock_granted(uint64_t handle) {

@@ -9,14 +9,11 @@
 // the strand.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
 
-#include "consensus/mutex.h"
 #include "consensus/service.h"
 #include "fsd/fuse/file_commits.h"
 #include "fsd/fuse/file_locks.h"
@@ -27,7 +24,7 @@
 #include "fsd/fuse/notifications.h"
 #include "fsd/fuse/open_file.h"
 #include "fsd/fuse/open_files.h"
-#include "fsd/fuse/orphan.h"
+#include "fsd/fuse/orphans.h"
 #include "fsd/fuse/own_writes.h"
 #include "fsd/fuse/page_turns.h"
 #include "fsd/fuse/release_gate.h"
@@ -50,6 +47,7 @@ class Files {
     PageTurns& turns;
     OwnWrites& writes;
     FileCommits& commits;
+    Orphans& orphans;
     ReleaseGate& gate;
     HandleNumbers& numbers;
     const ClientSession& session;
@@ -68,12 +66,6 @@ class Files {
              const fuse_file_info& info);
   // A close by a process; the handle may have others. `reply` gets what close(2) returns.
   void flush(uint64_t handle, pid_t by, FileCommits::Done reply);
-  // A file that has no name any more: one that is open, by `/dev/fd/N`, or one that went between
-  // the program's look-up and its open. False if its contents are not known.
-  bool open_orphan(const RequestPtr& request, KernelNode id, const fuse_file_info& info);
-  // Its size, mode, owner or times. False if it is not open.
-  bool set_orphan_attributes(const RequestPtr& request, KernelNode id, const struct stat& wanted,
-                             int set);
   // False if that handle has nothing to commit, ever.
   bool fsync(const RequestPtr& request, uint64_t handle);
   // The handle is no more; `done` runs when what it wrote is committed. On the strand.
@@ -93,8 +85,6 @@ class Files {
   // ---- what happens to them
   // Before the nodes follow a rename: handles go along. Under the tree's lock.
   void follow(std::span<const tree::Change> changes, const RenameSeen& rename);
-  // The file of a node has no name any more; it had these contents last. Under the tree's lock.
-  void orphan(KernelNode id, const tree::Bytes& last);
   void lock_granted(uint64_t handle);
   void lock_given_up(uint64_t handle);
   void lock_lost(uint64_t handle);
@@ -107,7 +97,6 @@ class Files {
   FilePtr find(uint64_t handle) const { return parts_.open.find(handle); }
 
  private:
-  std::shared_ptr<Orphan> orphan_of(KernelNode id);
   FilePtr make(const Node& node, const fuse_file_info& info, pid_t pid, const tree::ZNode& znode,
                bool is_new);
   void open_znode(const RequestPtr& request, const Node& node, fuse_file_info info);
@@ -122,20 +111,12 @@ class Files {
   void truncate_for_appends(const RequestPtr& request, KernelNode id, const fuse_file_info& info,
                             std::function<void()> then);
   bool is_appended_by_others(const OpenFile& file, const WriteBuffer::Committed& now) const;
-  void write_orphan(const RequestPtr& request, OpenFile& file, const std::string& bytes,
-                    off_t offset, int flags);
   void drop_setuid(const std::string& path);
   bool is_unheard_at_close(const OpenFile& file) const {
     return !file.writable && !parts_.locks.has_process_locks();
   }
 
   const Parts parts_;
-  OrphanSpace orphan_space_;
-  // The contents of files that nobody had open when they went, the newest last: a program that has
-  // looked one up may be about to open it.
-  static constexpr size_t kMaxLately = 64;
-  Mutex lately_mutex_;
-  std::deque<std::pair<KernelNode, tree::Bytes>> lately_gone_ GUARDED_BY(lately_mutex_);
 };
 
 }  // namespace zabfs::fsd

@@ -41,6 +41,7 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_files.h"
 #include "fsd/fuse/operations.h"
+#include "fsd/fuse/orphans.h"
 #include "fsd/fuse/own_writes.h"
 #include "fsd/fuse/page_turns.h"
 #include "fsd/fuse/release_gate.h"
@@ -104,6 +105,7 @@ class Mount : public consensus::ReplicaListener {
   NodeAnswers answers_;
   ReplayFeed replays_;
   FileCommits commits_;
+  Orphans orphans_;
   Files files_;
   Changes changes_;
   ControlFiles control_;

@@ -64,7 +64,7 @@ void Operations::setattr(const RequestPtr& request, KernelNode id, const struct 
                          int set, const fuse_file_info* info) {
   std::optional<Node> node = parts_.reader.find(id);
   bool is_gone = !node || node->gone;
-  if (is_gone && parts_.files.set_orphan_attributes(request, id, wanted, set)) return;
+  if (is_gone && parts_.orphans.set_attributes(request, id, wanted, set)) return;
   if (is_gone) return static_cast<void>(request->reply(ESTALE));
   if (is_helper(request)) return parts_.answers.reply_attributes(request, id, false);
   uint64_t handle = info != nullptr ? info->fh : 0;
@@ -149,7 +149,7 @@ void Operations::create(const RequestPtr& request, KernelNode parent, const std:
 void Operations::open(const RequestPtr& request, KernelNode id, fuse_file_info info) {
   std::optional<Node> node = parts_.reader.find(id);
   bool is_gone = !node || node->gone;
-  if (is_gone && parts_.files.open_orphan(request, id, info)) return;
+  if (is_gone && parts_.orphans.open(request, id, info)) return;
   if (is_gone) return static_cast<void>(request->reply(ESTALE));
   if (is_helper(request)) {  // writes nothing
     info.fh = parts_.numbers.next();

@@ -21,6 +21,7 @@
 #include "fsd/fuse/lock_requests.h"
 #include "fsd/fuse/names.h"
 #include "fsd/fuse/node_reader.h"
+#include "fsd/fuse/orphans.h"
 #include "fsd/fuse/release_gate.h"
 #include "fsd/fuse/replay_feed.h"
 #include "fsd/fuse/request.h"
@@ -40,6 +41,7 @@ class Operations {
     Directories& directories;
     Xattrs& xattrs;
     Files& files;
+    Orphans& orphans;
     Changes& changes;
     ControlFiles& control;
     Staging& staging;

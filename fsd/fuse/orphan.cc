@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "tree/types.h"
 
@@ -50,6 +51,13 @@ int Orphan::append(std::string_view bytes) {
 int Orphan::resize(size_t size) {
   MutexLock lock(mutex_);
   return resize_locked(size);
+}
+
+void Orphan::replace(std::string contents) {
+  MutexLock lock(mutex_);
+  if (written_) space_.give_back(written_->size());
+  space_.add(contents.size());
+  written_ = std::move(contents);
 }
 
 int Orphan::resize_locked(size_t size) {

@@ -27,6 +27,8 @@ class OrphanSpace {
 
   // False if there is not so much left.
   bool take(size_t bytes);
+  // What was in memory before, elsewhere.
+  void add(size_t bytes) { used_ += bytes; }
   void give_back(size_t bytes) { used_ -= bytes; }
 
  private:
@@ -47,6 +49,8 @@ class Orphan {
   int write(std::string_view bytes, size_t offset);
   int append(std::string_view bytes);
   int resize(size_t size);
+  // By what a handle had written and not committed.
+  void replace(std::string contents);
 
  private:
   std::string_view view() const REQUIRES(mutex_);

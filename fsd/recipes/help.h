@@ -54,6 +54,11 @@ From a shell:
   while read -r zxid type name; do ...; done < @/watch
   while item=$(cat @/queue); do ...; done
 
+Four things that surprise: bash's `read -t` does not end a read that waits, so write `timeout 5 cat
+@/queue`. `while read ...; done < @/queue` takes one item, as an open file of it reads one; cat it
+once for each. awk and `tail -f` gather what they read, so read @/watch with `while read`. `sed -i`
+wants to make a new file beside the old one: change @/data with `sed ... @/data > f; cat f > @/data`.
+
 `flock` on any regular file of the mount is cluster-wide too; on a directory the kernel keeps it to
 this machine, so lock @/lock instead. fcntl locks work on whole files; byte ranges give ENOLCK.
 O_NONBLOCK gives EAGAIN instead of waiting, and poll tells when a read would not wait.

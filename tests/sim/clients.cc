@@ -465,8 +465,9 @@ void Clients::retire_some() {
 void Clients::check_sessions(const tree::Tree& tree, const Mounts& mounts) const {
   for (const auto& [session, ignored] : tree.sessions()) {
     if (mounts.has(session)) continue;
-    bool alive = std::any_of(clients_.begin(), clients_.end(),
-                             [&](const auto& client) { return client->session() == session; });
+    bool alive = std::any_of(clients_.begin(), clients_.end(), [id = session](const auto& client) {
+      return client->session() == id;
+    });
     if (!alive) {
       throw Violation(fmt::format("session 0x{:x} has been without its client for long, and lives",
                                   session.value));

@@ -511,8 +511,9 @@ bool Faults::rot_everywhere(uint64_t detail) {
   }
   bool any = false;
   for (const auto& [zxid, place] : logs[0]) {
-    bool everywhere = std::all_of(logs.begin(), logs.end(),
-                                  [&](const Places& places) { return places.contains(zxid); });
+    bool everywhere = std::all_of(logs.begin(), logs.end(), [lost = zxid](const Places& places) {
+      return places.contains(lost);
+    });
     if (!everywhere || (zxid.counter() + detail) % 5 != 0) continue;
     size_t victim = (zxid.counter() / 5) % nodes.size();
     const consensus::FoundRecord& record = logs[victim].at(zxid);

@@ -232,14 +232,15 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
       reader_,
       turns_,
       {[this](auto changes, const RenameSeen& rename) { files_.follow(changes, rename); },
-       [this](KernelNode node, const tree::Bytes& last) { files_.orphan(node, last); }}};
+       [this](KernelNode node, const tree::Bytes& last) { orphans_.gone(node, last); }}};
   Replayer replayer_;
   NodeAnswers answers_{nodes_, open_, reader_, cache_, turns_, replayer_};
   ReleaseGate gate_;
   HandleNumbers numbers_;
   FileCommits commits_{*this, notifications_, nodes_, reader_, writes_, writer_, 1'000};
+  Orphans orphans_{nodes_, open_, answers_, turns_, commits_, numbers_};
   Files files_{{*this, notifications_, nodes_, open_, reader_, answers_, turns_, writes_, commits_,
-                gate_, numbers_, session_, file_locks_}};
+                orphans_, gate_, numbers_, session_, file_locks_}};
   Strings flushed_;
   int released_ = 0;
 };
