@@ -87,6 +87,14 @@ int start(int argc, char** argv) {
     code = run_member(member);
   });
 
+  sub = app.add_subcommand(
+      "who",
+      "print who holds or waits for locks, leadership and the like, on all nodes, of PATH and what "
+      "is below it: kind, state, node, pid, program, since when, fencing token, path");
+  sub->add_option("path", path, "a directory or a file of the mount (default: this directory)");
+  json_flag(sub);
+  sub->callback([&] { code = who(path.empty() ? "." : path, as_json); });
+
   sub = app.add_subcommand("edit",
                            "edit FILE in $VISUAL or $EDITOR; commit if nobody else changed it");
   sub->add_option("file", path, "a file of the mount")->required();

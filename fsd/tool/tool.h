@@ -57,6 +57,8 @@ struct MemberOptions {
   std::vector<std::string> command;
 };
 int run_member(const MemberOptions& options);
+// A directory and what is below it, or a file.
+int who(const std::string& path, bool as_json);
 int edit(const std::string& file);
 int show_tree(const std::string& directory, int depth, bool as_json);
 int export_tree(const std::string& directory, const std::string& target);

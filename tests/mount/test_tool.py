@@ -55,7 +55,7 @@ class Tool(ClusterTest):
         for command in ((), ("nosuch",), ("lock",), ("run", self.dir(self.n1), "--", "true")):
             result = run(ZABFS, *command)
             self.assertEqual(result.returncode, 2, command)
-        for command in ("lock", "watch", "run", "edit", "tree", "export", "import", "status"):
+        for command in ("lock", "watch", "run", "who", "edit", "tree", "export", "import", "status"):
             self.assertEqual(run(ZABFS, command, "--help").returncode, 0)
         result = run(ZABFS, "watch", "/nosuch")
         self.assertEqual((result.returncode, result.stderr),
@@ -239,6 +239,31 @@ class Tool(ClusterTest):
         self.assertEqual(read(self.dir(self.n1, "@", "lock")).splitlines()[1], "token " + token)
         self.n2.barrier()
         self.assertEqual(read(self.dir(self.n2, "@", "lock")).splitlines()[1], "token " + token)
+
+    def test_who(self):
+        sub = self.dir(self.n1, "sub")
+        sh(f"mkdir {sub} && touch '{sub}/a file' {sub}/b")
+        self.cluster.sync_all()
+        process, token = self.hold("sh", "-c", "echo $ZABFS_TOKEN; exec sleep 60")
+        holder = self.start("run", "--member", self.dir(self.n1), "--name", "no-holder", "--", "flock",
+                            self.dir(self.n3, "sub", "a file"), "sleep", "60")
+        here = self.dir(self.n2)
+        rows = lambda *path: json.loads(run(ZABFS, "who", "--json", *path).stdout)  # noqa: E731
+        wait_for(lambda: len(rows(here)) == 2, 10, "both")
+        lock, flock = rows(here)
+        self.assertEqual((lock["kind"], lock["state"], lock["node"], lock["pid"], lock["program"], lock["token"],
+                          lock["path"]), ("lock", "held", "1", str(process.pid), "zabfs", token, here + "/@/lock"))
+        self.assertEqual((flock["kind"], flock["node"], flock["program"], flock["path"]),
+                         ("flock", "3", "flock", here + "/sub/a file"))
+        self.assertEqual(rows(here + "/sub/a file"), [flock])
+        self.assertEqual(rows(here + "/sub/b"), [])
+        self.assertEqual(json.loads(run(ZABFS, "who", "--json", "a file", cwd=here + "/sub").stdout)[0]["path"],
+                         "./a file")
+        lines = run(ZABFS, "who", here).stdout.splitlines()
+        self.assertEqual([line.split(None, 7)[7] for line in lines], [lock["path"], flock["path"]])
+        self.assertEqual(run(ZABFS, "who", here + "/none").returncode, 1)
+        holder.terminate()
+        holder.wait(10)
 
     # ---- signals
 
