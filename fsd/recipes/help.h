@@ -18,6 +18,9 @@ inline constexpr std::string_view kHelpText =
                below, you get only its own line
   lock         flock it: the mutex of this directory, on all nodes. Read it: who holds it, who
                waits, and the fencing token
+  holders      who holds or waits for what, here and below, on all nodes; read it, and you join
+               nothing. One line each: KIND STATE NODE PID NAME SINCE TOKEN PATH. The file of a
+               recipe tells of that recipe alone: @/lock is free while somebody leads by @/leader
   rwlock       flock -s or -x it: readers share, a writer is alone
   semaphore/N  holding it open holds one of N leases; open waits for it
   leader       open it to stand for election; a read returns when elected; close it to resign

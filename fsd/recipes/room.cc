@@ -31,6 +31,7 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
                      Opener opener) {
   switch (control) {
     case Control::kHelp:
+    case Control::kHolders:
     case Control::kStat:
     case Control::kLock:
     case Control::kReadWriteLock:

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "fsd/tool/process.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -44,6 +45,7 @@ int edit(const std::string& file) {
   if (copied < 0 || !write_all(copied, *before) || ::close(copied) != 0) {
     return fail(error_of(copy));
   }
+  catch_signals();  // Ctrl-C means the editor
   int code = run_command({"/bin/sh", "-c", editor() + " \"$1\"", "sh", copy});
   if (code != 0) return fail(fmt::format("the editor exited with {}; nothing is changed", code));
   std::optional<std::string> after = read_file(copy);

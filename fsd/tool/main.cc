@@ -29,8 +29,7 @@ int start(int argc, char** argv) {
   std::string mount, path, target, log_directory;
   bool as_json = false;
   int depth = -1;
-  double timeout_s = -1;
-  std::vector<std::string> command;
+  LockOptions lock_options;
   WatchOptions watch_options;
   MemberOptions member;
   bool is_member = false;
@@ -47,11 +46,20 @@ int start(int argc, char** argv) {
   sub->callback([&] { code = status(mount, true, as_json); });
 
   sub = app.add_subcommand(
-      "lock", "take DIR's lock, run CMD, exit with its code; 125 if the lock was lost");
-  sub->add_option("dir", path, "a directory of the mount")->required();
-  sub->add_option("--timeout", timeout_s, "seconds to wait; 0 not at all");
-  take_command(*sub, command);
-  sub->callback([&] { code = lock(path, timeout_s, command); });
+      "lock",
+      "take DIR's lock, run CMD, exit with its code; 75 if somebody else has the lock, 125 if it "
+      "was "
+      "lost. The lock lasts as long as CMD does, and what CMD leaves running. CMD finds the lock's "
+      "fencing token in ZABFS_TOKEN. Signals go on to CMD");
+  sub->add_option("dir", lock_options.directory, "a directory of the mount")->required();
+  sub->add_option("--timeout", lock_options.timeout_s, "seconds to wait; 0 not at all");
+  sub->add_flag_callback(
+      "-n,--no-wait", [&] { lock_options.timeout_s = 0; }, "don't wait: as --timeout 0");
+  sub->add_option("-E,--busy-code", lock_options.busy_code,
+                  "the exit code when somebody else has the lock, instead of 75")
+      ->check(CLI::Range(0, 255));
+  take_command(*sub, lock_options.command);
+  sub->callback([&] { code = lock(lock_options); });
 
   sub = app.add_subcommand("watch", "print the changes of a directory, or run a command for them");
   sub->add_option("dir", watch_options.directory, "a directory of the mount")->required();
@@ -78,6 +86,14 @@ int start(int argc, char** argv) {
     if (member.name.empty()) member.name = fmt::format("{}-{}", host_name(), ::getpid());
     code = run_member(member);
   });
+
+  sub = app.add_subcommand(
+      "who",
+      "print who holds or waits for locks, leadership and the like, on all nodes, of PATH and what "
+      "is below it: kind, state, node, pid, program, since when, fencing token, path");
+  sub->add_option("path", path, "a directory or a file of the mount (default: this directory)");
+  json_flag(sub);
+  sub->callback([&] { code = who(path.empty() ? "." : path, as_json); });
 
   sub = app.add_subcommand("edit",
                            "edit FILE in $VISUAL or $EDITOR; commit if nobody else changed it");

@@ -1,15 +1,15 @@
 // zabfs run --member: an ephemeral child of DIR for as long as a command runs and its check passes.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "fsd/beneath.h"
+#include "fsd/tool/process.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -65,32 +65,28 @@ int run_member(const MemberOptions& options) {
   catch_signals();  // who sees the member may end it
   // Without a check it is fit from the start, and a directory that isn't there is told at once.
   if (!checks && !member.join_in()) return fail(error_of(member.file()));
-  pid_t child = start_command(options.command);
+  Command command(options.command, {});
   auto every_ms = static_cast<int64_t>(options.every_s * 1000);
   int64_t next_check_ms = now_ms();
   int64_t next_try_ms = 0;
-  pid_t checking = 0;
+  std::optional<Command> checking;
   bool fit = !checks;
   bool told = false;
-  while (true) {
-    int result = 0;
-    if (::waitpid(child, &result, WNOHANG) == child) {
-      member.leave();
-      if (checking != 0) ::kill(-checking, SIGKILL);
-      return exit_code(result);
-    }
-    if (int number = caught()) ::kill(-child, number);
-    if (checking != 0 && ::waitpid(checking, &result, WNOHANG) == checking) {
-      checking = 0;
-      bool passes = exit_code(result) == 0;
+  while (!command.has_ended(kTickMs)) {
+    for (Caught signal = caught(); signal.number != 0; signal = caught()) command.pass_on(signal);
+    if (checking && checking->has_ended(0)) {
+      bool passes = checking->code() == 0;
       if (passes != fit) fmt::print(stderr, "zabfs: the check {}\n", passes ? "passes" : "fails");
       fit = passes;
+      checking.reset();
     }
     if (checks && now_ms() >= next_check_ms) {
-      if (checking != 0) {  // it takes longer than it may
-        ::kill(-checking, SIGKILL);
+      if (checking) {  // it takes longer than it may
+        checking->end(SIGKILL);
       } else {
-        checking = start_command({"/bin/sh", "-c", options.check});
+        Command::Options check_options;
+        check_options.death_signal = SIGKILL;
+        checking.emplace(std::vector<std::string>{"/bin/sh", "-c", options.check}, check_options);
       }
       next_check_ms = now_ms() + every_ms;
     }
@@ -105,8 +101,10 @@ int run_member(const MemberOptions& options) {
       if (is_in) told = false;
       next_try_ms = now_ms() + kRetryMs;
     }
-    ::poll(nullptr, 0, kTickMs);
   }
+  member.leave();
+  if (checking) checking->end(SIGKILL);
+  return command.exit_like_it();
 }
 
 }  // namespace zabfs::tool

@@ -2,9 +2,6 @@
 // could; only `check` reads the files of a stopped node. Each command gives its exit code.
 #pragma once
 
-#include <signal.h>
-#include <sys/types.h>
-
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,6 +12,7 @@ namespace zabfs::tool {
 
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;
+inline constexpr int kBusy = 75;  // EX_TEMPFAIL of sysexits.h: try again later
 inline constexpr int kLockLost = 125;
 
 // Says so on standard error; gives `code`.
@@ -36,22 +34,15 @@ bool is_ephemeral(int directory, const std::string& path);
 std::vector<std::string> names_in(
     const std::string& directory);  // sorted; none if it can't be read
 
-// ---- processes (process.cc)
-// Starts it in a process group of its own, in the foreground if we are. If we are killed, it gets
-// `death_signal`: it is not to go on without what is held for it.
-pid_t start_command(const std::vector<std::string>& command,
-                    const std::vector<std::string>& environment = {}, int death_signal = SIGTERM);
-// SIGINT, SIGTERM and SIGHUP are noted from here on; `caught` gives and forgets the last one.
-void catch_signals();
-int caught();
-int exit_code(int wait_status);
-// Runs it and waits; signals go on to it.
-int run_command(const std::vector<std::string>& command,
-                const std::vector<std::string>& environment = {});
-
 // ---- commands
 int status(std::string mount, bool members_only, bool as_json);
-int lock(const std::string& directory, double timeout_s, const std::vector<std::string>& command);
+struct LockOptions {
+  std::string directory;
+  double timeout_s = -1;  // negative: waits for as long as it takes
+  int busy_code = kBusy;
+  std::vector<std::string> command;
+};
+int lock(const LockOptions& options);
 struct WatchOptions {
   std::string directory;
   bool all = false;
@@ -66,6 +57,8 @@ struct MemberOptions {
   std::vector<std::string> command;
 };
 int run_member(const MemberOptions& options);
+// A directory and what is below it, or a file.
+int who(const std::string& path, bool as_json);
 int edit(const std::string& file);
 int show_tree(const std::string& directory, int depth, bool as_json);
 int export_tree(const std::string& directory, const std::string& target);

@@ -22,6 +22,7 @@
 #include <sstream>
 
 #include "fsd/beneath.h"
+#include "fsd/tool/process.h"
 #include "fsd/tool/tool.h"
 #include "tree/status.h"
 

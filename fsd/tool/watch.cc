@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "fsd/beneath.h"
+#include "fsd/tool/process.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -83,7 +84,7 @@ class Watching {
     while (true) {
       std::string changes;
       bool there = next(-1, changes);
-      int number = caught();
+      int number = caught().number;
       if (!there && number == 0) {
         if (errno == EINTR) continue;
         if (errno == 0) return 0;  // the directory is gone
@@ -119,16 +120,17 @@ class Watching {
     // A node that was killed begins with what its disk has: older than what was seen is no change.
     while (!barrier(options_.directory) || !open()) {
       ::poll(nullptr, 0, kRetryMs);
-      if (int number = caught()) return number;
+      if (int number = caught().number) return number;
     }
     return 0;
   }
 
-  // Adds the next line; false at a timeout, the end (errno 0) or an error.
+  // Adds the next line; false at a timeout, a signal (EINTR), the end (errno 0) or an error.
   bool next(int timeout_ms, std::string& changes) {
-    pollfd wanted = {fd_, POLLIN, 0};
-    int ready = ::poll(&wanted, 1, timeout_ms);
-    if (ready <= 0) return false;
+    pollfd wanted[] = {{fd_, POLLIN, 0}, {caught_fd(), POLLIN, 0}};
+    int ready = ::poll(wanted, 2, timeout_ms);
+    if (ready > 0 && wanted[1].revents != 0) errno = EINTR;
+    if (ready <= 0 || wanted[1].revents != 0) return false;
     char line[8192];
     ssize_t size = ::read(fd_, line, sizeof(line));
     if (size == 0) errno = 0;

@@ -20,6 +20,7 @@ constexpr Row kRoom[] = {
     {Control::kData, "data"},
     {Control::kEphemeral, "ephemeral"},
     {Control::kHelp, "help"},
+    {Control::kHolders, "holders"},
     {Control::kLeader, "leader"},
     {Control::kLock, "lock"},
     {Control::kNext, "next"},
@@ -59,6 +60,7 @@ Control member_named(Control directory, std::string_view name) {
     case Control::kNone:
     case Control::kRoom:
     case Control::kHelp:
+    case Control::kHolders:
     case Control::kData:
     case Control::kStat:
     case Control::kAcl:
@@ -116,6 +118,7 @@ uint32_t control_mode(Control control, uint32_t directory) {
     case Control::kNone:
       return 0;
     case Control::kHelp:
+    case Control::kHolders:
     case Control::kStat:
     case Control::kWatch:
     case Control::kWatchAll:

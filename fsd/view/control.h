@@ -15,6 +15,7 @@ enum class Control {
   kNone,  // a znode
   kRoom,  // the directory @ itself
   kHelp,
+  kHolders,
   kData,
   kStat,
   kAcl,

@@ -1,4 +1,5 @@
 """Every recipe of the control room, on three mounts, as scripts use them."""
+import calendar
 import collections
 import errno
 import fcntl
@@ -116,7 +117,7 @@ class Recipes(ClusterTest):
 
     def test_rooms_list_and_explain_themselves(self):
         names = set(os.listdir(self.room(self.n1)))
-        expected = {"acl", "barrier", "counter", "data", "ephemeral", "help", "leader", "lock", "next",
+        expected = {"acl", "barrier", "counter", "data", "ephemeral", "help", "holders", "leader", "lock", "next",
                     "pick", "queue", "ring", "rwlock", "semaphore", "seq", "stat", "txn", "watch",
                     "watch-all"}
         self.assertEqual(names, expected)
@@ -164,6 +165,50 @@ class Recipes(ClusterTest):
         self.assertEqual(os.stat(self.dir(self.n1)).st_uid, 0)
 
     # ---- locks
+
+    def test_holders(self):
+        """Any node tells of all nodes, and of what is below."""
+        sub = self.dir(self.n1, "sub")
+        os.mkdir(sub)
+        write(self.dir(self.n1, "sub", "f"), "x")
+        self.cluster.sync_all()
+        lock, leader = self.open(self.room(self.n1, "lock")), self.open(self.dir(self.n2, "sub", "@", "leader"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.read(leader, 100)
+        file = self.open(self.dir(self.n3, "sub", "f"))
+        fcntl.flock(file, fcntl.LOCK_SH)
+        self.open(self.dir(self.n3, "sub", "@", "semaphore", "1"))
+        late = self.open(self.room(self.n2, "lock"))
+        self.later(lambda: fcntl.flock(late, fcntl.LOCK_EX))
+        wait_for(lambda: "waiter" in read(self.room(self.n1, "lock")), 10, "the waiter")
+        self.cluster.sync_all()
+        texts = [read(self.room(node, "holders")) for node in self.cluster.nodes]
+        self.assertEqual(len(set(texts)), 1)
+        lines = [line.split() for line in texts[0].splitlines()]
+        pid = str(os.getpid())
+        waiting = lines[1][3]  # a thread's
+        self.assertEqual([line[:4] + line[7:] for line in lines],
+                         [["lock", "held", "1", pid, "@/lock"], ["lock", "waiting", "2", waiting, "@/lock"],
+                          ["leader", "held", "2", pid, "sub/@/leader"],
+                          ["semaphore", "held", "3", pid, "sub/@/semaphore"],
+                          ["flock-shared", "held", "3", pid, "sub/f"]])
+        self.assertEqual(int(lines[0][6], 16), self.token(self.room(self.n3, "lock")))
+        for line in lines:
+            since = calendar.timegm(time.strptime(line[5], "%Y-%m-%dT%H:%M:%SZ"))
+            self.assertLess(abs(time.time() - since), 60)
+        self.assertEqual(read(self.dir(self.n3, "sub", "@", "holders")).splitlines()[0].split()[7], "@/leader")
+        # Only what the reader may list.
+        os.chmod(sub, 0o700)
+        room = self.room(self.n1, "holders")
+        os.chmod(self.dir(self.n1), 0o755)
+
+        def look():
+            if any("sub/" in line for line in read(room).splitlines()):
+                raise OSError(errno.EPERM, "too much is told")
+            if len(read(room).splitlines()) != 2:
+                raise OSError(errno.EIO, "too little is told")
+        self.assertEqual(self.become_nobody(look), 0)
+        fcntl.flock(lock, fcntl.LOCK_UN)
 
     def test_rwlock(self):
         path = lambda node: self.room(node, "rwlock")  # noqa: E731

@@ -1,7 +1,9 @@
 """zabfs, the command-line tool, as scripts and operators use it."""
 import json
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -53,7 +55,7 @@ class Tool(ClusterTest):
         for command in ((), ("nosuch",), ("lock",), ("run", self.dir(self.n1), "--", "true")):
             result = run(ZABFS, *command)
             self.assertEqual(result.returncode, 2, command)
-        for command in ("lock", "watch", "run", "edit", "tree", "export", "import", "status"):
+        for command in ("lock", "watch", "run", "who", "edit", "tree", "export", "import", "status"):
             self.assertEqual(run(ZABFS, command, "--help").returncode, 0)
         result = run(ZABFS, "watch", "/nosuch")
         self.assertEqual((result.returncode, result.stderr),
@@ -153,6 +155,281 @@ class Tool(ClusterTest):
         wait_for(lambda: os.path.exists(pid) and read(pid).strip(), 10, "the command")
         process.kill()
         wait_for(lambda: not os.path.exists(f"/proc/{read(pid).strip()}"), 10, "its end")
+
+    # ---- zabfs lock
+
+    def hold(self, *command, node=None, **options):
+        """Starts `zabfs lock` and waits until its command runs: what that printed first."""
+        process = self.start("lock", self.dir(node or self.n1), "--", *command,
+                             stdout=subprocess.PIPE, **options)
+        return process, process.stdout.readline().strip()
+
+    def is_free(self, node=None):
+        return run(ZABFS, "lock", "--timeout", "0", self.dir(node or self.n2), "--",
+                   "true").returncode == 0
+
+    def is_alive(self, pid):
+        try:
+            return read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+    def test_a_lock_is_not_free_while_anything_of_its_command_runs(self):
+        """zabfs is killed, and with it all below it, also what left its group and session."""
+        script = "setsid sleep 61 & echo $! $(sleep 62 >/dev/null 2>&1 & echo $!); sleep 63; true"
+        process, pids = self.hold("sh", "-c", script)
+        pids = pids.split()
+        self.assertTrue(all(map(self.is_alive, pids)))
+        process.kill()
+        wait_for(self.is_free, 20, "the lock", every=0)
+        self.assertFalse(any(map(self.is_alive, pids)))
+
+    def test_a_lock_is_kept_by_what_a_command_leaves_running(self):
+        script = "sleep 60 >/dev/null 2>&1 & echo $!; exit 3"
+        process, pid = self.hold("sh", "-c", script)
+        self.assertEqual(process.wait(10), 3)
+        self.assertEqual(process.stdout.read(), "")  # nobody else has it open
+        time.sleep(0.5)
+        self.assertTrue(self.is_alive(pid))
+        self.assertFalse(self.is_free())
+        os.kill(int(pid), signal.SIGTERM)
+        wait_for(self.is_free, 10, "the lock")
+
+    def test_a_lock_is_free_when_zabfs_has_ended(self):
+        for _ in range(10):
+            self.assertEqual(run(ZABFS, "lock", "--timeout", "0", self.dir(self.n1), "--", "true").returncode, 0)
+
+    def test_a_lock_that_is_lost_ends_all_below_it(self):
+        script = "setsid sh -c 'trap \"\" TERM; sleep 60; sleep 61' & echo $!; sleep 62; true"
+        process, pid = self.hold("sh", "-c", script, stderr=subprocess.PIPE)
+        contender = wait_for(lambda: [name for name in os.listdir(self.dir(self.n2)) if "lock-" in name],
+                             10, "the contender")[0]
+        from kazoo.client import KazooClient
+        client = KazooClient(self.cluster.connect_string([self.n2]))
+        client.start()
+        self.addCleanup(client.stop)
+        sh(f"chmod o+rwx {self.dir(self.n2)}")
+        client.delete(f"/{self.name}/{contender}")
+        self.assertEqual(process.wait(10), 125)
+        self.assertIn("was lost; the command was ended", process.stderr.read())
+        process.stderr.close()
+        self.assertFalse(self.is_alive(pid))
+
+    def test_the_keeper_of_a_lock_is_killed(self):
+        process, pid = self.hold("sh", "-c", "setsid sleep 61 & echo $!; sleep 62; true")
+        keeper = sh(f"pgrep -P {process.pid}").strip()
+        os.kill(int(keeper), signal.SIGKILL)
+        self.assertEqual(process.wait(10), 128 + signal.SIGKILL)
+        self.assertFalse(self.is_alive(pid))
+        wait_for(self.is_free, 10, "the lock")
+
+    def test_who_does_not_get_a_lock_is_told_who_has_it(self):
+        process, _ = self.hold("sh", "-c", "echo; exec sleep 60")
+        for arguments, code in ((("-n",), 75), (("--timeout", "0"), 75), (("--timeout", "0.3"), 75),
+                                (("-n", "-E", "9"), 9)):
+            result = run(ZABFS, "lock", *arguments, self.dir(self.n2), "--", "false")
+            self.assertEqual(result.returncode, code)
+            self.assertEqual(result.stderr, f"zabfs: {self.dir(self.n2)}/@/lock is held by process "
+                                            f"{process.pid} (zabfs) of node 1\n")
+        self.assertIn("75", run(ZABFS, "lock", "--help").stdout)
+
+    def test_a_command_is_told_the_token(self):
+        _, token = self.hold("sh", "-c", "echo $ZABFS_TOKEN; exec sleep 60")
+        self.assertRegex(token, "^0x[0-9a-f]+$")
+        self.assertEqual(read(self.dir(self.n1, "@", "lock")).splitlines()[1], "token " + token)
+        self.n2.barrier()
+        self.assertEqual(read(self.dir(self.n2, "@", "lock")).splitlines()[1], "token " + token)
+
+    def test_who(self):
+        sub = self.dir(self.n1, "sub")
+        sh(f"mkdir {sub} && touch '{sub}/a file' {sub}/b")
+        self.cluster.sync_all()
+        process, token = self.hold("sh", "-c", "echo $ZABFS_TOKEN; exec sleep 60")
+        holder = self.start("run", "--member", self.dir(self.n1), "--name", "no-holder", "--", "flock",
+                            self.dir(self.n3, "sub", "a file"), "sleep", "60")
+        here = self.dir(self.n2)
+        rows = lambda *path: json.loads(run(ZABFS, "who", "--json", *path).stdout)  # noqa: E731
+        wait_for(lambda: len(rows(here)) == 2, 10, "both")
+        lock, flock = rows(here)
+        self.assertEqual((lock["kind"], lock["state"], lock["node"], lock["pid"], lock["program"], lock["token"],
+                          lock["path"]), ("lock", "held", "1", str(process.pid), "zabfs", token, here + "/@/lock"))
+        self.assertEqual((flock["kind"], flock["node"], flock["program"], flock["path"]),
+                         ("flock", "3", "flock", here + "/sub/a file"))
+        self.assertEqual(rows(here + "/sub/a file"), [flock])
+        self.assertEqual(rows(here + "/sub/b"), [])
+        self.assertEqual(json.loads(run(ZABFS, "who", "--json", "a file", cwd=here + "/sub").stdout)[0]["path"],
+                         "./a file")
+        lines = run(ZABFS, "who", here).stdout.splitlines()
+        self.assertEqual([line.split(None, 7)[7] for line in lines], [lock["path"], flock["path"]])
+        self.assertEqual(run(ZABFS, "who", here + "/none").returncode, 1)
+        holder.terminate()
+        holder.wait(10)
+
+    # ---- signals
+
+    def test_signals_go_on_to_the_command(self):
+        script = ("import signal, sys\n"
+                  "signals = signal.valid_signals() - {signal.SIGCHLD}\n"
+                  "signal.pthread_sigmask(signal.SIG_BLOCK, signals)\n"
+                  "print(flush=True)\n"
+                  "print(signal.sigwait(signals), flush=True)\n"
+                  "sys.exit(7)")
+        ending = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1,
+                  signal.SIGUSR2, signal.SIGVTALRM, signal.SIGPROF, signal.SIGRTMIN + 3, signal.SIGRTMAX]
+        for how in (("lock", self.dir(self.n1), "--"),
+                    ("run", "--member", self.dir(self.n1), "--name", "web1", "--")):
+            for number in ending:
+                process = self.start(*how, sys.executable, "-c", script, stdout=subprocess.PIPE)
+                process.stdout.readline()
+                process.send_signal(number)
+                self.assertEqual(process.stdout.readline().strip(), str(int(number)), how)
+                self.assertEqual(process.wait(10), 7)
+
+    def test_the_signal_that_ends_a_command_is_in_the_exit_code(self):
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            process, _ = self.hold("sh", "-c", "echo; exec sleep 60")
+            process.send_signal(number)
+            self.assertEqual(process.wait(10), 128 + number)
+
+    def ignored_of(self, pid):
+        field = re.search(r"^SigIgn:\s*(\w+)$", read(f"/proc/{pid}/status"), re.M)[1]
+        return {number for number in range(1, 65) if int(field, 16) >> number - 1 & 1}
+
+    def test_what_is_ignored_stays_so(self):
+        ignored = {signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM}
+
+        def ignore():
+            die_with_parent()
+            for number in ignored | {signal.SIGCHLD}:  # of this one shells take care themselves
+                signal.signal(number, signal.SIG_IGN)
+
+        def start(*command):
+            process = subprocess.Popen([ZABFS, *command], preexec_fn=ignore, text=True, stdout=subprocess.PIPE,
+                                       restore_signals=False)
+            self.processes.append(process)
+            return process
+        show = ("sh", "-c", "echo $$; exec sleep 60")
+        for how in (("lock", "--timeout", "5", self.dir(self.n1), "--", *show),
+                    ("run", "--member", self.dir(self.n1), "--name", "web1", "--", *show),
+                    ("watch", self.dir(self.n1), "--exec", "echo $$; exec sleep 60")):
+            process = start(*how)
+            if how[0] == "watch":
+                wait_for(lambda: f"watch /{self.name}/@/watch" in read(self.n1.path("@", "handles")), 10,
+                         "the watch")
+                time.sleep(0.3)
+                sh(f"touch {self.dir(self.n1, 'f')}")
+            pid = process.stdout.readline().strip()
+            self.assertLessEqual(ignored, self.ignored_of(pid), how)
+            for number in ignored:
+                process.send_signal(number)
+            time.sleep(0.3)
+            self.assertIsNone(process.poll(), how)
+            self.assertTrue(self.is_alive(pid), how)
+            process.terminate()  # a watcher, too, while its command runs
+            self.assertEqual(process.wait(10), 128 + signal.SIGTERM, how)
+            self.assertFalse(self.is_alive(pid), how)
+
+    def test_what_is_killed_ends_its_command(self):
+        """A member's and a watcher's, with all that it started."""
+        script = "sleep 61 & echo $!; sleep 62; true"
+        for how in (("run", "--member", self.dir(self.n1), "--name", "web1", "--", "sh", "-c", script),
+                    ("watch", self.dir(self.n1), "--exec", script)):
+            process = self.start(*how, stdout=subprocess.PIPE)
+            if how[0] == "watch":
+                wait_for(lambda: f"watch /{self.name}/@/watch" in read(self.n1.path("@", "handles")), 10,
+                         "the watch")
+                time.sleep(0.3)
+                sh(f"touch {self.dir(self.n1, 'f')}")
+            pid = process.stdout.readline().strip()
+            process.kill()
+            wait_for(lambda: not self.is_alive(pid), 10, "its end")
+
+    # ---- terminals
+
+    def in_terminal(self, command):
+        """An interactive shell in a terminal of its own, with that command typed in."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            die_with_parent()
+            os.environ.update(PS1="READY> ", ENV="", HISTFILE="")
+            os.execv("/bin/bash", ["bash", "--norc", "--noprofile", "-i"])
+        self.addCleanup(os.close, terminal)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        seen = [""]
+
+        def expect(text, seconds=15):
+            def found():
+                while text not in seen[0]:
+                    if not select.select([terminal], [], [], 0)[0]:
+                        return False
+                    seen[0] += os.read(terminal, 4096).decode(errors="replace")
+                seen[0] = seen[0].partition(text)[2]
+                return True
+            try:
+                wait_for(found, seconds, repr(text))
+            except AssertionError as error:
+                raise AssertionError(f"{error}; what there is: {seen[0]!r}")
+
+        def say(text):
+            os.write(terminal, text.encode())
+        expect("READY> ")
+        say(command + "\n")
+        return say, expect
+
+    def lock_command(self, script):
+        return f"{ZABFS} lock {self.dir(self.n1)} -- sh -c '{script}'"
+
+    def test_ctrl_c(self):
+        say, expect = self.in_terminal(self.lock_command("echo on; sleep 60; echo no") + "; echo code=$?")
+        expect("on\r\n")
+        say("\x03")
+        expect("READY> ")
+        say("echo $((40 + 2))\n")
+        expect("42\r\n")
+        wait_for(self.is_free, 10, "the lock")
+
+    def test_ctrl_c_ends_a_script_that_takes_a_lock(self):
+        script = self.out("script")
+        with open(script, "w") as f:
+            f.write(self.lock_command("echo on; exec sleep 60") + "\necho went on\n")
+        say, expect = self.in_terminal(f"bash {script}; echo code=$?")
+        expect("on\r\n")
+        say("\x03")
+        with self.assertRaises(AssertionError):
+            expect("went on", seconds=1)
+        wait_for(self.is_free, 10, "the lock")
+
+    def test_ctrl_z(self):
+        say, expect = self.in_terminal(self.lock_command("echo on; read word; echo got $word"))
+        expect("on\r\n")
+        say("\x1a")
+        expect("Stopped")
+        expect("READY> ")
+        self.assertFalse(self.is_free())
+        say("fg\n")
+        expect("sh -c")
+        say("hello\n")
+        expect("got hello\r\n")
+        expect("READY> ")
+
+    def test_a_pager_behind_a_lock_has_the_terminal(self):
+        pager = "sh -c \"cat; read word < /dev/tty; echo paged \$word\""
+        say, expect = self.in_terminal(self.lock_command("echo on; sleep 1; echo off") + f" | {pager}")
+        expect("off\r\n")
+        say("next\n")
+        expect("paged next\r\n")
+
+    def test_in_the_background_it_leaves_the_terminal_alone(self):
+        say, expect = self.in_terminal(self.lock_command("echo on; sleep 60") + " &")
+        expect("on\r\n")
+        say("echo $((40 + 2))\n")
+        expect("42\r\n")
+        say("kill %1; wait\n")
+        expect("READY> ")
+        wait_for(self.is_free, 10, "the lock")
+
+    # ----
 
     def test_a_member_is_there_while_its_check_passes(self):
         members = lambda: os.listdir(self.dir(self.n2))  # noqa: E731

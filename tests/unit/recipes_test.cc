@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <sstream>
 
+#include "fsd/recipes/holders.h"
 #include "fsd/recipes/ring.h"
 #include "fsd/view/contenders.h"
 #include "fsd/view/control.h"
@@ -126,6 +128,106 @@ TEST_F(RecipesTest, AKeyMovesOnlyToANewChildOrFromOneThatWent) {
   EXPECT_EQ(moved, shares["server9"]);
   EXPECT_NEAR(weighed, 10'000 * 5 / 14, 250);
   EXPECT_EQ(ring_choice("key", {}), "");
+}
+
+class HoldersTest : public RecipesTest {
+ protected:
+  HoldersTest() {
+    for (int64_t session : {7, 8}) {
+      tree::Txn txn;
+      txn.header.type = tree::OpCode::kCreateSession;
+      txn.header.zxid = Zxid{++zxid_};
+      txn.header.session = tree::SessionId{session};
+      txn.body = tree::CreateSessionTxn{6'000};
+      tree_.apply(txn, nullptr);
+    }
+    for (const char* path : {"/d", "/d/e", "/d/@", "/d/@/lock:a file", "/d/locks", "/d/leases"}) {
+      create(path, "");
+    }
+  }
+  // Without what is when it ran.
+  std::string told(const std::string& directory, const NodeTest& may_list = nullptr,
+                   const NodeTest& may_read = nullptr) {
+    std::istringstream lines(holders_text(tree_, directory, may_list, may_read));
+    std::string line, text;
+    while (std::getline(lines, line)) {
+      std::istringstream fields(line);
+      std::string kind, state, node, pid, name, since, token, path;
+      fields >> kind >> state >> node >> pid >> name >> since >> token;
+      std::getline(fields >> std::ws, path);
+      EXPECT_EQ(since, "1970-01-01T00:00:00Z");
+      EXPECT_TRUE(token.starts_with("0x"));
+      text += kind + " " + state + " " + node + " " + pid + " " + name + " " + path + "\n";
+    }
+    return text;
+  }
+};
+
+TEST_F(HoldersTest, EveryRecipeIsToldOfInTheOrderOfItsQueue) {
+  create("/d/_c_2-lock-0000000009", "2 21 sh", 8);
+  create("/d/_c_1-lock-0000000004", "1 11 sh", 7);
+  create("/d/e/_c_1-latch-0000000001", "1 12 vi", 7);
+  create("/d/e/_c_1-__READ__0000000001", "1 13 r", 7);
+  create("/d/e/_c_2-__READ__0000000002", "2 23 r", 8);
+  create("/d/e/_c_1-__WRIT__0000000003", "1 14 w", 7);
+  create("/d/e/_c_2-__READ__0000000004", "2 24 r", 8);
+  create("/d/@/lock:a file/w-0000000001", "2 25 cp", 8);
+  create("/d/@/lock:a file/r-0000000002", "1 15 cat", 7);
+  EXPECT_EQ(told("/d"),
+            "lock held 1 11 sh @/lock\n"
+            "lock waiting 2 21 sh @/lock\n"
+            "flock held 2 25 cp a file\n"
+            "flock-shared waiting 1 15 cat a file\n"
+            "leader held 1 12 vi e/@/leader\n"
+            "rwlock-shared held 1 13 r e/@/rwlock\n"
+            "rwlock-shared held 2 23 r e/@/rwlock\n"
+            "rwlock waiting 1 14 w e/@/rwlock\n"
+            "rwlock-shared waiting 2 24 r e/@/rwlock\n");
+  EXPECT_TRUE(told("/").starts_with("lock held 1 11 sh d/@/lock\n"));
+  EXPECT_TRUE(told("/d/e").starts_with("leader held 1 12 vi @/leader\n"));
+}
+
+TEST_F(HoldersTest, ALeaseIsHeldOnceItsMakerHasLeftTheMutex) {
+  create("/d/leases/_c_1-lease-0000000001", "1 11 a", 7);
+  create("/d/locks/_c_2-lock-0000000001", "2 21 b", 8);
+  create("/d/locks/_c_1-lock-0000000002", "1 12 c", 7);
+  create("/d/leases/_c_2-lease-0000000002", "2 21 b", 8);
+  EXPECT_EQ(told("/d"),
+            "semaphore held 1 11 a @/semaphore\n"
+            "semaphore waiting 2 21 b @/semaphore\n"
+            "semaphore waiting 1 12 c @/semaphore\n");
+}
+
+TEST_F(HoldersTest, ABarrierIsHeldOnceItIsReady) {
+  create("/d/e/" + uuid_of(1, 2), "1 11 a", 7);
+  EXPECT_EQ(told("/d"), "barrier waiting 1 11 a e/@/barrier\n");
+  create("/d/e/ready", "");
+  EXPECT_EQ(told("/d"), "barrier held 1 11 a e/@/barrier\n");
+}
+
+TEST_F(HoldersTest, OthersDataIsOneWordAMember) {
+  create("/d/_c_1-lock-0000000001", "10.0.0.7", 7);
+  create("/d/_c_1-lock-0000000002", "1 2 x\nlock held 9 9 forged y", 7);
+  create("/d/_c_1-lock-0000000003", std::string(1'000, 'x'), 7);
+  EXPECT_EQ(told("/d"),
+            "lock held 10.0.0.7 - _c_1-lock-0000000001 @/lock\n"
+            "lock waiting 1 2 x_lock_held_9_9_forged_y @/lock\n"
+            "lock waiting " +
+                std::string(64, 'x') + " - _c_1-lock-0000000003 @/lock\n");
+}
+
+TEST_F(HoldersTest, OnlyWhatTheReaderCouldListIsTold) {
+  create("/d/_c_1-lock-0000000001", "1 11 a", 7);
+  create("/d/e/f", "");
+  create("/d/e/f/_c_1-lock-0000000001", "1 12 b", 7);
+  auto but = [](std::string closed) {
+    return [closed](const tree::ZNode&, const std::string& path) { return path != closed; };
+  };
+  EXPECT_EQ(told("/d", but("/d/e")), "lock held 1 11 a @/lock\n");
+  EXPECT_EQ(told("/d", but("/d")), "");
+  EXPECT_EQ(told("/d/e/f", but("/d/e")), "lock held 1 12 b @/lock\n");
+  EXPECT_EQ(told("/d/e", nullptr, but("/d/e/f/_c_1-lock-0000000001")),
+            "lock held - - _c_1-lock-0000000001 f/@/lock\n");
 }
 
 TEST(Control, EveryFileHasItsModes) {
