@@ -41,16 +41,13 @@ std::string_view part_of(std::string_view data, size_t size, off_t offset) {
 
 Files::FilePtr Files::make(const Node& node, const fuse_file_info& info, pid_t pid,
                            const tree::ZNode& znode, bool is_new) {
-  auto file = std::make_shared<OpenFile>();
+  // Readable through this handle even if the znode goes.
+  auto file = std::make_shared<OpenFile>(znode.data);
   file->number = parts_.numbers.next();
   file->node = node.id;
   file->opener = pid;
   bool truncates = (info.flags & O_TRUNC) != 0 && !is_new;
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
-  {
-    MutexLock lock(file->shown_mutex);
-    file->shown = znode.data;  // readable through this handle even if the znode goes
-  }
   if (!file->writable) return file;
   file->written =
       WriteBuffer(info.flags, is_new, znode.stat.czxid, {znode.data, znode.stat.version});
@@ -177,7 +174,7 @@ void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t of
       return static_cast<void>(request->reply_bytes(part_of(data.view(), size, offset)));
     }
   }
-  if (std::shared_ptr<Orphan> orphan = file->orphan) {
+  if (std::shared_ptr<Orphan> orphan = file->orphan.load()) {
     return static_cast<void>(request->reply_bytes(orphan->read(size, static_cast<size_t>(offset))));
   }
   if (file->writable) {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "consensus/mutex.h"
@@ -23,6 +24,9 @@
 namespace zabfs::fsd {
 
 struct OpenFile {
+  OpenFile() = default;
+  explicit OpenFile(tree::Bytes contents) : shown(std::move(contents)) {}
+
   uint64_t number = 0;
   KernelNode node = 0;
   pid_t opener = 0;
@@ -49,7 +53,7 @@ struct OpenFile {
   bool marked_dirty = false;  // counted in the node table, under `dirty_path`
   std::string dirty_path;
   // Its contents, once it has no name any more; null before. Shared with the node's other handles.
-  std::atomic<std::shared_ptr<Orphan>> orphan;
+  OrphanSlot orphan;
   std::atomic<bool> lost{false};  // a lock taken through it was lost with its session
 
   std::vector<std::function<void(int)>> after_commit;  // with the result of the one under way

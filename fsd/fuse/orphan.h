@@ -11,9 +11,11 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "consensus/mutex.h"
 #include "tree/bytes.h"
@@ -60,6 +62,23 @@ class Orphan {
   mutable Mutex mutex_;
   tree::Bytes committed_ GUARDED_BY(mutex_);
   std::optional<std::string> written_ GUARDED_BY(mutex_);  // once it was written to
+};
+
+// The orphan of one handle; null as long as its file has a name. Thread-safe.
+class OrphanSlot {
+ public:
+  std::shared_ptr<Orphan> load() const {
+    MutexLock lock(mutex_);
+    return orphan_;
+  }
+  void store(std::shared_ptr<Orphan> orphan) {
+    MutexLock lock(mutex_);
+    orphan_ = std::move(orphan);
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::shared_ptr<Orphan> orphan_ GUARDED_BY(mutex_);
 };
 
 }  // namespace zabfs::fsd

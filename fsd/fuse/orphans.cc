@@ -23,7 +23,7 @@ void Orphans::gone(KernelNode id, const tree::Bytes& last) {
       orphan->replace(std::move(*contents));
     }
     commits_.note(*file);
-    file->orphan = orphan;
+    file->orphan.store(orphan);
   }
 }
 
@@ -44,7 +44,7 @@ bool Orphans::open(const RequestPtr& request, KernelNode id, const fuse_file_inf
   file->node = id;
   file->opener = request->asker().pid;
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY;
-  file->orphan = orphan;
+  file->orphan.store(orphan);
   if ((info.flags & O_TRUNC) != 0) static_cast<void>(orphan->resize(0));
   static_cast<void>(file->written.detach({}));
   open_.add(file);
@@ -81,7 +81,7 @@ bool Orphans::set_attributes(const RequestPtr& request, KernelNode id, const str
 void Orphans::write(const RequestPtr& request, OpenFile& file, std::string_view bytes, off_t offset,
                     int flags) {
   int error = file.lost ? ESTALE : 0;
-  std::shared_ptr<Orphan> orphan = file.orphan;
+  std::shared_ptr<Orphan> orphan = file.orphan.load();
   if (error == 0) {
     error = (flags & O_APPEND) != 0 ? orphan->append(bytes)
                                     : orphan->write(bytes, static_cast<size_t>(offset));
