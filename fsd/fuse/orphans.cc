@@ -19,11 +19,12 @@ void Orphans::gone(KernelNode id, const tree::Bytes& last) {
   }
   auto orphan = std::make_shared<Orphan>(last, space_);
   for (const OpenFiles::Ptr& file : open) {
+    file->orphan.store(orphan);
+    if (!file->writable) continue;  // a FUSE worker may be opening it just now
     if (std::optional<std::string> contents = file->written.detach(last)) {
       orphan->replace(std::move(*contents));
     }
     commits_.note(*file);
-    file->orphan.store(orphan);
   }
 }
 
