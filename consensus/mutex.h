@@ -28,7 +28,6 @@
 #define GUARDED_BY(mutex) ZABFS_THREAD_ANNOTATION(guarded_by(mutex))
 #define PT_GUARDED_BY(mutex) ZABFS_THREAD_ANNOTATION(pt_guarded_by(mutex))
 #define REQUIRES(...) ZABFS_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
-#define REQUIRES_SHARED(...) ZABFS_THREAD_ANNOTATION(requires_shared_capability(__VA_ARGS__))
 #define EXCLUDES(...) ZABFS_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
 #define ACQUIRE(...) ZABFS_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
 #define ACQUIRE_SHARED(...) ZABFS_THREAD_ANNOTATION(acquire_shared_capability(__VA_ARGS__))

@@ -1,6 +1,7 @@
 #include "fsd/fuse/files.h"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,14 +22,10 @@ using tree::Outcome;
 namespace {
 
 constexpr int kTruncateTries = 20;
-constexpr uint32_t kFuseRelease = 18;
 
-// The head of a request as the kernel writes it (linux/fuse.h: fuse_in_header, fuse_release_in).
-struct ReleaseRequest {
-  uint32_t length, opcode;
-  uint64_t unique, node;
-  uint32_t uid, gid, pid, padding;
-  uint64_t handle;
+struct ReleaseRequest {  // as the kernel writes it
+  fuse_in_header head;
+  fuse_release_in body;
 };
 
 std::string_view part_of(std::string_view data, size_t size, off_t offset) {
@@ -73,7 +70,7 @@ void Files::truncate_for_appends(const RequestPtr& request, KernelNode id,
   bool does = (info.flags & O_TRUNC) != 0 && (info.flags & O_APPEND) != 0;
   if (!does) return then();
   if (id == 0) return static_cast<void>(request->reply(ESTALE));  // the kernel looks it up, then
-  if (parts_.reader.data_of(id).view().empty()) return then();
+  if (parts_.reader.data_of(id).value_or(tree::Bytes()).view().empty()) return then();
   truncate(request, id, 0, kTruncateTries, std::move(then));
 }
 
@@ -170,7 +167,7 @@ void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t of
     if (file->writable) {
       parts_.notifications.forget_attributes(id);
     } else if (node && !node->gone) {
-      tree::Bytes data = parts_.reader.data_of(id);
+      tree::Bytes data = parts_.reader.data_of(id).value_or(tree::Bytes());
       return static_cast<void>(request->reply_bytes(part_of(data.view(), size, offset)));
     }
   }
@@ -196,14 +193,8 @@ void Files::read_committed(const RequestPtr& request, KernelNode id, OpenFile& f
   MutexLock lock(file.shown_mutex);
   bool at_end = static_cast<size_t>(offset) >= file.shown.size();
   if (offset == 0 || (at_end && file.end_told)) {
-    std::optional<tree::Bytes> now =
-        parts_.reader.read([&](const tree::Tree& tree) -> std::optional<tree::Bytes> {
-          Node node;
-          const tree::ZNode* znode = parts_.reader.znode_of(tree, id, node);
-          if (znode == nullptr) return std::nullopt;  // readable through this handle still
-          return znode->data;
-        });
-    if (now) file.shown = *now;
+    // Of a file that is gone the handle keeps what it has.
+    if (std::optional<tree::Bytes> now = parts_.reader.data_of(id)) file.shown = *now;
   }
   file.end_told = static_cast<size_t>(offset) >= file.shown.size();
   request->reply_bytes(part_of(file.shown.view(), size, offset));
@@ -293,8 +284,8 @@ void Files::note_request(const void* request, size_t size) {
   ReleaseRequest release;
   if (size < sizeof(release)) return;
   std::memcpy(&release, request, sizeof(release));
-  if (release.opcode != kFuseRelease) return;
-  FilePtr file = parts_.open.find(release.handle);
+  if (release.head.opcode != FUSE_RELEASE) return;
+  FilePtr file = parts_.open.find(release.body.fh);
   if (!file || !file->is_only_truncated) return;
   std::optional<Node> node = parts_.nodes.find(file->node);
   if (!node) return;

@@ -2,8 +2,8 @@
 // "Reads and writes"; FUSE.md, "Shell writes").
 //
 // Each write of a program passes through here on its way to the handle's `WriteBuffer`. Commits go
-// out by `FileCommits`. Files knows no locks: Operations composes
-// "commit, then unlock", and FileLocks tells here what a handle has got or lost.
+// out by `FileCommits`. Files knows no locks: Operations composes "commit, then unlock", and
+// FileLocks tells here what a handle has got or lost.
 //
 // Requests come on FUSE workers. Reading handles are answered there. Everything about writing is on
 // the strand.

@@ -1,5 +1,7 @@
 #include "fsd/fuse/kernel_cache.h"
 
+#include <linux/fuse.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -20,13 +22,6 @@ namespace {
 constexpr auto kAnswerWait = std::chrono::milliseconds(2);  // of the strand, for a thread to run
 constexpr auto kAnswerPause = std::chrono::microseconds(20);
 constexpr int64_t kLateAgainMs = 1;
-constexpr uint32_t kFuseRead = 15;  // FUSE_READ
-
-struct RequestHead {  // fuse_in_header
-  uint32_t length, opcode;
-  uint64_t unique, node;
-  uint32_t uid, gid, pid, padding;
-};
 
 }  // namespace
 
@@ -130,8 +125,7 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
     named(renames[n]->to);  // another file has that name from then on
     going(renames[n]->to);
   }
-  // A program that sees the new txns sees those before them, too.
-  if (kernel_lags()) forget_names();
+  catch_up();  // a program that sees the new txns sees those before them, too
   // The last one that this kernel asked for itself has nothing behind it yet.
   if (last == nullptr || last->thread == 0) {
     return forget(nodes_.begin_change(names, attributes, {}));
@@ -140,24 +134,20 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
   landing_.add(last->thread);
 }
 
-// Whether the kernel may show a name as it was before a change that it asked for, and that is
-// visible. If so, all names are to be forgotten, so this asks once.
-bool KernelCache::kernel_lags() {
-  std::set<pid_t> threads = landing_.take();
-  return std::any_of(threads.begin(), threads.end(), may_change_names);
-}
-
 // A thread that asks for something else has got to what it was answered.
 void KernelCache::note_request(const void* request, size_t size) {
-  RequestHead head;
+  fuse_in_header head;
   if (landing_.is_empty() || size < sizeof(head)) return;
   std::memcpy(&head, request, sizeof(head));
-  if (head.opcode == kFuseRead) return;  // the kernel may have asked for it ahead
+  if (head.opcode == FUSE_READ) return;  // the kernel may have asked for it ahead
   landing_.landed(static_cast<pid_t>(head.pid));
 }
 
+// The kernel may show a name as it was before a change that it asked for, and that is visible. All
+// names are forgotten then, so each thread is asked about once.
 void KernelCache::catch_up() {
-  if (kernel_lags()) forget_names();
+  std::set<pid_t> threads = landing_.take();
+  if (std::any_of(threads.begin(), threads.end(), may_change_names)) forget_names();
 }
 
 // With the tree's lock: the nodes stand for what is in the tree now.

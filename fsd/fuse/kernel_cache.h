@@ -81,7 +81,6 @@ class KernelCache {
   bool is_up_to_date(KernelNode id);
   void forget_late();
   void forget_names();
-  bool kernel_lags();
   bool note_kind(const std::string& path);
   void follow(std::span<const tree::Change> changes, const RenameSeen& rename);
   void note_gone(const tree::Change& change);

@@ -39,11 +39,12 @@ const tree::ZNode* NodeReader::znode_of(const tree::Tree& tree, KernelNode id, N
   return nullptr;
 }
 
-tree::Bytes NodeReader::data_of(KernelNode id) const {
-  return read([&](const tree::Tree& tree) {
+std::optional<tree::Bytes> NodeReader::data_of(KernelNode id) const {
+  return read([&](const tree::Tree& tree) -> std::optional<tree::Bytes> {
     Node node;
     const tree::ZNode* znode = znode_of(tree, id, node);
-    return znode == nullptr ? tree::Bytes() : znode->data;
+    if (znode == nullptr) return std::nullopt;
+    return znode->data;
   });
 }
 

@@ -43,7 +43,7 @@ class NodeReader {
     return view_of(tree, znode, path, options_);
   }
   // The contents of a file; none if it is gone.
-  tree::Bytes data_of(KernelNode id) const;
+  std::optional<tree::Bytes> data_of(KernelNode id) const;
   // How a file or directory of a control room looks. None if the room's directory is gone.
   std::optional<View> control_view(const Node& node) const;
   // The group of a file that is made there, if its directory is setgid.

@@ -1,13 +1,14 @@
 // The open files of a mount, by the number of their handle and by their node. Thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "consensus/mutex.h"
+#include "fsd/fuse/handle_table.h"
 #include "fsd/fuse/open_file.h"
 
 namespace zabfs::fsd {
@@ -16,30 +17,22 @@ class OpenFiles {
  public:
   using Ptr = std::shared_ptr<OpenFile>;
 
-  void add(Ptr file) {
+  void add(const Ptr& file) {
+    by_number_.add(file->number, file);
     MutexLock lock(mutex_);
     by_node_.emplace(file->node, file);
-    uint64_t number = file->number;
-    by_number_[number] = std::move(file);
   }
   // Null if there is none.
-  Ptr find(uint64_t number) const {
-    MutexLock lock(mutex_);
-    auto found = by_number_.find(number);
-    return found == by_number_.end() ? nullptr : found->second;
-  }
+  Ptr find(uint64_t number) const { return by_number_.find(number); }
   // The same, and it is not in the table any more.
   Ptr take(uint64_t number) {
+    Ptr taken = by_number_.take(number);
+    if (!taken) return nullptr;
     MutexLock lock(mutex_);
-    auto taken = by_number_.extract(number);
-    if (taken.empty()) return nullptr;
-    auto [begin, end] = by_node_.equal_range(taken.mapped()->node);
-    for (auto file = begin; file != end; ++file) {
-      if (file->second != taken.mapped()) continue;
-      by_node_.erase(file);
-      break;
-    }
-    return std::move(taken.mapped());
+    auto [begin, end] = by_node_.equal_range(taken->node);
+    by_node_.erase(
+        std::find_if(begin, end, [&](const auto& file) { return file.second == taken; }));
+    return taken;
   }
   std::vector<Ptr> of(KernelNode node) const {
     MutexLock lock(mutex_);
@@ -58,12 +51,12 @@ class OpenFiles {
   template <class Body>
   void for_each(const Body& body) const {
     MutexLock lock(mutex_);
-    for (const auto& [number, file] : by_number_) body(*file);
+    for (const auto& [node, file] : by_node_) body(*file);
   }
 
  private:
+  HandleTable<OpenFile> by_number_;
   mutable Mutex mutex_;
-  std::unordered_map<uint64_t, Ptr> by_number_ GUARDED_BY(mutex_);
   std::unordered_multimap<KernelNode, Ptr> by_node_ GUARDED_BY(mutex_);
 };
 

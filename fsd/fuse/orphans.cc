@@ -47,7 +47,6 @@ bool Orphans::open(const RequestPtr& request, KernelNode id, const fuse_file_inf
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY;
   file->orphan.store(orphan);
   if ((info.flags & O_TRUNC) != 0) static_cast<void>(orphan->resize(0));
-  static_cast<void>(file->written.detach({}));
   open_.add(file);
   fuse_file_info answer = info;
   answer.fh = file->number;

@@ -314,10 +314,7 @@ class Tool(ClusterTest):
                     ("watch", self.dir(self.n1), "--exec", "echo $$; exec sleep 60")):
             process = start(*how)
             if how[0] == "watch":
-                wait_for(lambda: f"watch /{self.name}/@/watch" in read(self.n1.path("@", "handles")), 10,
-                         "the watch")
-                time.sleep(0.3)
-                sh(f"touch {self.dir(self.n1, 'f')}")
+                self.have_watch_run_its_command()
             pid = process.stdout.readline().strip()
             self.assertLessEqual(ignored, self.ignored_of(pid), how)
             for number in ignored:
@@ -329,6 +326,12 @@ class Tool(ClusterTest):
             self.assertEqual(process.wait(10), 128 + signal.SIGTERM, how)
             self.assertFalse(self.is_alive(pid), how)
 
+    def have_watch_run_its_command(self):
+        wait_for(lambda: f"watch /{self.name}/@/watch" in read(self.n1.path("@", "handles")), 10,
+                 "the watch")
+        time.sleep(0.3)
+        sh(f"touch {self.dir(self.n1, 'f')}")
+
     def test_what_is_killed_ends_its_command(self):
         """A member's and a watcher's, with all that it started."""
         script = "sleep 61 & echo $!; sleep 62; true"
@@ -336,10 +339,7 @@ class Tool(ClusterTest):
                     ("watch", self.dir(self.n1), "--exec", script)):
             process = self.start(*how, stdout=subprocess.PIPE)
             if how[0] == "watch":
-                wait_for(lambda: f"watch /{self.name}/@/watch" in read(self.n1.path("@", "handles")), 10,
-                         "the watch")
-                time.sleep(0.3)
-                sh(f"touch {self.dir(self.n1, 'f')}")
+                self.have_watch_run_its_command()
             pid = process.stdout.readline().strip()
             process.kill()
             wait_for(lambda: not self.is_alive(pid), 10, "its end")
