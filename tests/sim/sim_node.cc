@@ -17,6 +17,7 @@ constexpr int64_t kReapMs = 1'500;
 // To one other node in a second: three elections in which every vote changes some, and replies. Two
 // that answer each other without end send hundreds.
 constexpr size_t kMaxVotes = 60;
+constexpr size_t kTxnAddsBytes = 192;
 constexpr size_t kCloseSessionBytes = 256;
 
 }  // namespace
@@ -175,6 +176,8 @@ void SimNode::check_bounds() {
   // A batch may bring a piece from everybody, and what this node asks for itself.
   size_t batch_bytes =
       2 * config.max_pending_bytes + 2 * std::min(config.piece_bytes, kMaxUnsentBytes);
+  // Requests are counted by their bodies. A txn has more: its header, an ACL, an owner, times.
+  size_t added_bytes = kTxnAddsBytes * replica_->pending_count();
   // Those that expire are closed, however long the log's disk takes.
   size_t closing_bytes = kCloseSessionBytes * replica_->tree().sessions().size();
   auto check = [this](const char* what, size_t value, size_t limit) {
@@ -183,7 +186,7 @@ void SimNode::check_bounds() {
   };
   check("bytes of requests under way", replica_->pending_bytes(), config.max_pending_bytes);
   check("bytes wait for the log", replica_->log_queue_bytes(),
-        config.max_log_queue_bytes + batch_bytes + closing_bytes);
+        config.max_log_queue_bytes + batch_bytes + added_bytes + closing_bytes);
   check("bytes wait for a learner", replica_->supply_bytes(),
         config.max_supply_bytes + batch_bytes);
   check("links", world_.link_count(id_), 4 * world_.nodes().size());
