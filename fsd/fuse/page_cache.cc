@@ -62,7 +62,9 @@ PageCache::Use PageCache::open(KernelNode node, uint64_t handle, pid_t thread,
              readers.pages == Pages::kTurning) {
     return Use::kDirect;
   }
-  readers.handles[handle].threads.emplace(thread, Wait::kNone);
+  Reader& reader = readers.handles[handle];
+  reader.own = current;
+  reader.threads.emplace(thread, Wait::kNone);
   return readers.is_clean() ? Use::kWarm : Use::kCold;
 }
 
@@ -192,11 +194,13 @@ std::optional<PageCache::Found> PageCache::asked(KernelNode node, uint64_t handl
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
   auto reader = readers->handles.find(handle);
-  if (reader != readers->handles.end()) reader->second.threads.emplace(thread, Wait::kNone);
+  bool reads = reader != readers->handles.end();
+  if (reads) reader->second.threads.emplace(thread, Wait::kNone);
+  const Version& own = reads ? reader->second.own : readers->shown;
   bool spoiled = readers->spoiled || !readers->is_measured();
-  if (readers->shown.mzxid == current && !spoiled && readers->pages != Pages::kTurning)
-    return std::nullopt;
-  return Found{readers->shown, spoiled};
+  bool is_shown = readers->shown.mzxid == current && own.mzxid == current;
+  if (is_shown && !spoiled && readers->pages != Pages::kTurning) return std::nullopt;
+  return Found{readers->shown, own, spoiled};
 }
 
 void PageCache::set_waiting(KernelNode node, uint64_t handle, pid_t thread, Wait wait) {
@@ -243,21 +247,33 @@ std::optional<uint64_t> PageCache::inode(KernelNode node) {
   return readers->shown.inode;
 }
 
-std::optional<Version> PageCache::show(KernelNode node, uint64_t handle,
-                                       const std::optional<Version>& version, int64_t now_us) {
+void PageCache::begin_pass(KernelNode node, uint64_t handle) {
   MutexLock lock(mutex_);
   Readers* readers = find(node);
-  if (readers == nullptr) return std::nullopt;
-  if (version) {
-    readers->shown = *version;
-    for (auto& [number, reader] : readers->handles) reader.stays |= number != handle;
+  if (readers == nullptr) return;
+  auto reader = readers->handles.find(handle);
+  if (reader != readers->handles.end()) reader->second.own = readers->shown;
+}
+
+bool PageCache::show(KernelNode node, uint64_t handle, const Version& version, int64_t now_us) {
+  MutexLock lock(mutex_);
+  Readers* readers = find(node);
+  if (readers == nullptr) return false;
+  bool is_other = readers->shown.mzxid != version.mzxid;
+  readers->shown = version;
+  for (auto& [number, reader] : readers->handles) {
+    if (number == handle) {
+      reader.own = version;
+    } else if (is_other) {
+      reader.stays = true;
+    }
   }
   readers->pages = Pages::kTurning;
   if (readers->attributes == Attributes::kKept) readers->attributes = Attributes::kAsked;
   readers->waiting_us = 0;
   readers->spoiled = writers_.contains(node);
   readers->read_us = readers->shown_us = now_us;
-  return readers->shown;
+  return true;
 }
 
 void PageCache::showed(KernelNode node, int64_t now_us) {

@@ -28,14 +28,13 @@
 // Size and pages must not change while a reader that was answered is still copying. So before a
 // change the mount looks at the threads that use the node (reader_threads.h).
 //
-// Two cases remain:
+// Two processes may have one node open over a change, where one sleeps in the middle of the file
+// and the other starts over. Each handle has the version that its pass through the file began with.
+// So the node is turned back to the old version when the sleeper reads on, and forward again for
+// the other.
 //
-// - Two processes have one node open over a change. One sleeps in the middle of the file, the other
-//   starts over, and the first does not close for kOthersUs. Then the first goes on in the new
-//   version.
-// - `splice` and `mmap` don't ask. Through a handle that was opened before a change they see the
-// old
-//   version until somebody reads.
+// One case remains. `splice` and `mmap` don't ask. Through a handle that was opened before a change
+// they see the version that was shown last, until somebody reads.
 //
 // Pure but for its lock: the time is given, in microseconds of any steady clock. Thread-safe. Lock
 // order: the tree's lock, then this.
@@ -122,6 +121,7 @@ class PageCache {
   // For a reader that asks before it reads, and must not be told of `current` just so.
   struct Found {
     Version shown;
+    Version own;   // that its pass through the file began with
     bool spoiled;  // the kernel may have another size
   };
   std::optional<Found> asked(KernelNode node, uint64_t handle, pid_t thread, tree::Zxid current);
@@ -137,11 +137,12 @@ class PageCache {
   std::vector<pid_t> threads(KernelNode node, pid_t but);
   // Of what they read.
   std::optional<uint64_t> inode(KernelNode node);
-  // From here on READs give that version (the one shown so far if none is given), which is
-  // returned; nothing if the node has no readers any more. The kernel's size and pages are to be
-  // changed then, and `showed` tells that they were.
-  std::optional<Version> show(KernelNode node, uint64_t handle,
-                              const std::optional<Version>& version, int64_t now_us);
+  // A handle begins another pass, in the version that is shown.
+  void begin_pass(KernelNode node, uint64_t handle);
+  // From here on READs give that version, and the handle is in it; false if the node has no readers
+  // any more. The kernel's size and pages are to be changed then, and `showed` tells that they
+  // were.
+  bool show(KernelNode node, uint64_t handle, const Version& version, int64_t now_us);
   void showed(KernelNode node, int64_t now_us);
   // How long an operation has to wait that makes the kernel change the size by itself.
   int64_t wait_to_write(KernelNode node, int64_t now_us);
@@ -150,6 +151,7 @@ class PageCache {
 
  private:
   struct Reader {
+    Version own;
     std::map<pid_t, Wait> threads;
     bool stays = false;  // it didn't close for another one that the node was to be turned for
     bool turns() const;

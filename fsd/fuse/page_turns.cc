@@ -163,32 +163,37 @@ void PageTurns::turn(const std::shared_ptr<Question>& question) {
   std::optional<PageCache::Found> found =
       pages_->asked(id, number, thread, current ? current->mzxid : tree::Zxid{-1});
   if (!found) return question->answer(question->request);
-  bool stays = !current || goes_on(*question, found->shown, *current);
-  if (stays && !found->spoiled) return reply_shown(*question, found->shown);
-  PageCache::Wait wait = stays ? PageCache::Wait::kSame : PageCache::Wait::kTurn;
+  bool goes_on = !current || is_in_middle(*question, found->own, *current);
+  bool is_shown = found->shown.mzxid == (goes_on ? found->own : *current).mzxid;
+  if (is_shown && !found->spoiled) {
+    pages_->begin_pass(id, number);
+    return reply_shown(*question, found->shown);
+  }
+  PageCache::Wait wait = is_shown ? PageCache::Wait::kSame : PageCache::Wait::kTurn;
   if (pages_->wait_to_show(id, number, wait, question->copies.since_us(), now_us()) > 0 ||
       may_copy(id, thread, question->copies)) {  // perhaps less, if others close
     pages_->set_waiting(id, number, thread, wait);
     return service_.post_after(1, [this, question] { ask_again(question); });
   }
-  if (!stays) current = current_version(id);
-  std::optional<Version> shown = pages_->show(id, number, stays ? std::nullopt : current, now_us());
-  if (!shown) return static_cast<void>(question->request->reply(ESTALE));
-  notifications_.forget_pages(id, shown->data.view());
+  Version wanted = goes_on ? found->own : current_version(id).value_or(*current);
+  if (!pages_->show(id, number, wanted, now_us())) {
+    return static_cast<void>(question->request->reply(ESTALE));
+  }
+  notifications_.forget_pages(id, wanted.data.view());
   pages_->showed(id, now_us());
-  reply_shown(*question, *shown);
+  reply_shown(*question, wanted);
 }
 
-// Whether a read goes on in the version that is shown, rather than beginning with the current one.
-bool PageTurns::goes_on(Question& question, const Version& shown, const Version& current) {
+// Whether a read goes on in the handle's own version, rather than beginning with the current one.
+bool PageTurns::is_in_middle(Question& question, const Version& own, const Version& current) {
   question.at_end = false;
-  if (shown.mzxid == current.mzxid) return true;
+  if (own.mzxid == current.mzxid) return true;
   std::optional<uint64_t> offset = reading_at(question.thread);
   if (!offset || *offset == 0) return false;
-  if (*offset < shown.data.size()) return true;
+  if (*offset < own.data.size()) return true;
   // The end is told once, as to any other reader.
   question.at_end = true;
-  return question.file->end_seen != shown.mzxid;
+  return question.file->end_seen != own.mzxid;
 }
 
 void PageTurns::reply_shown(const Question& question, const Version& shown) {

@@ -86,7 +86,7 @@ class PageTurns {
     pid_t thread;
     CopyWait copies;
     Answer answer;
-    bool at_end = false;  // of the version that is shown, while there is another one
+    bool at_end = false;  // of the handle's own version, while there is another one
   };
   Version version_of(const tree::Tree& tree, const tree::ZNode& znode,
                      const std::string& path) const;
@@ -97,7 +97,7 @@ class PageTurns {
   bool may_copy(KernelNode id, pid_t but, CopyWait& copies) const;
   void ask_again(const std::shared_ptr<Question>& question);
   void turn(const std::shared_ptr<Question>& question);
-  static bool goes_on(Question& question, const Version& shown, const Version& current);
+  static bool is_in_middle(Question& question, const Version& own, const Version& current);
   void reply_shown(const Question& question, const Version& shown);
 
   consensus::Service& service_;

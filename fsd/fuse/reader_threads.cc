@@ -13,8 +13,8 @@ namespace zabfs::fsd {
 
 namespace {
 
-constexpr int64_t kCopyUs = 20'000;      // of CPU: far more than the largest read takes
-constexpr int64_t kStuckUs = 2'000'000;  // who hasn't ended it by then never will
+constexpr int64_t kCopyUs = 20'000;       // of CPU: far more than the largest read takes
+constexpr int64_t kStuckUs = 20'000'000;  // who hasn't ended it by then never will
 
 // proc(5): /proc/PID/syscall has the number and the arguments of the system call that a thread is
 // blocked in.
@@ -60,6 +60,17 @@ std::optional<uint64_t> of_descriptor(pid_t thread, uint64_t descriptor, const s
   return std::nullopt;
 }
 
+// By a signal or a debugger, and so on its way out of the kernel: what it read is copied.
+bool is_stopped(pid_t thread) {
+  std::ifstream in(fmt::format("/proc/{}/stat", thread));
+  std::string line;
+  std::getline(in, line);
+  size_t name_end = line.rfind(") ");  // a name may have any characters
+  if (name_end == std::string::npos || name_end + 2 >= line.size()) return false;
+  char state = line[name_end + 2];
+  return state == 'T' || state == 't';
+}
+
 int64_t ran_us(pid_t thread) {
   std::ifstream in(fmt::format("/proc/{}/schedstat", thread));
   int64_t nanoseconds = 0;
@@ -89,7 +100,7 @@ bool CopyWait::is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now
   if (now_us >= since_us_ + kStuckUs) return false;
   return std::any_of(threads.begin(), threads.end(), [&](pid_t thread) {
     std::optional<Call> call = call_of(thread);
-    if (!call) return false;
+    if (!call || is_stopped(thread)) return false;
     if (call->is_running || call->number < 0) {
       int64_t ran = ran_us(thread);
       return ran - ran_us_.try_emplace(thread, ran).first->second < kCopyUs;

@@ -26,9 +26,9 @@ class CopyWait {
  public:
   explicit CopyWait(int64_t since_us) : since_us_(since_us) {}
   int64_t since_us() const { return since_us_; }
-  // Whether one of them may still be copying. A thread does not count if it sleeps outside a read
-  // of `inode`, or has run, since this was first asked, for longer than a copy takes. The wait is
-  // bounded.
+  // Whether one of them may still be copying. A thread does not count if it is stopped, sleeps
+  // outside a read of `inode`, or has run, since this was first asked, for longer than a copy
+  // takes. The wait is bounded.
   bool is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now_us);
 
  private:

@@ -114,6 +114,26 @@ class Pages(ClusterTest):
         os.lseek(fd, 0, os.SEEK_SET)
         self.assertEqual(os.read(fd, 100_000), b"NEW" * 4000)
 
+    def test_a_pass_goes_on_in_its_version_while_others_start_over(self):
+        versions = [(f"{n} {'x' * (n * 2_000 % 7_000)}" * 2).encode() for n in range(1, 8)]
+        here, there = self.make(versions[0].decode())
+        sleepers = []
+        for earlier, later in zip(versions, versions[1:]):
+            sleepers.append((self.open(here), earlier, [b""]))
+            sleepers[-1][2].append(os.read(sleepers[-1][0], 700))
+            other = self.open(here)
+            self.change(there, later.decode())
+            self.assertEqual(os.pread(other, 100_000, 0), later)
+            for fd, version, parts in sleepers:  # each in the middle of another version
+                parts.append(os.read(fd, 50))
+                self.assertEqual(os.pread(other, 100_000, 0), later)
+                self.assertEqual(os.stat(here).st_size, len(later))
+            self.calm()
+        for fd, version, parts in sleepers:
+            while part := os.read(fd, 400):
+                parts.append(part)
+            self.assertEqual(b"".join(parts), version)
+
     def test_what_is_appended_is_followed(self):
         here, there = self.make("one\n")
         fd = self.open(here)
