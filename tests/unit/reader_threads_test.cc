@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <functional>
 #include <future>
 #include <thread>
@@ -71,9 +74,35 @@ TEST(CopyWait, IsForReadsOfTheFileOnly) {
   EXPECT_TRUE(wait.is_on({reader.thread}, reader.inode, kStartUs));
   EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode + 1, kStartUs));
   EXPECT_FALSE(wait.is_on({}, reader.inode, kStartUs));
-  EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode, kStartUs + 10'000 * kMsUs));  // stuck
+  EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode, kStartUs + 60'000 * kMsUs));  // stuck
   reader.end();
   EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode, kStartUs));
+}
+
+TEST(CopyWait, IsOverForAThreadThatIsStopped) {
+  int pipe[2];
+  ASSERT_EQ(::pipe(pipe), 0);
+  pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    char byte;
+    ::close(pipe[1]);  // its end ends with the test
+    ::_exit(::read(pipe[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  struct stat st;
+  ASSERT_EQ(::fstat(pipe[0], &st), 0);
+  CopyWait wait(kStartUs);
+  auto is_on = [&] { return wait.is_on({child}, st.st_ino, kStartUs); };
+  EXPECT_TRUE(within_seconds([&] { return reading_at(child).has_value(); }));
+  EXPECT_TRUE(is_on());
+  EXPECT_EQ(::kill(child, SIGSTOP), 0);
+  EXPECT_TRUE(within_seconds([&] { return !is_on(); }));
+  EXPECT_EQ(::kill(child, SIGCONT), 0);
+  EXPECT_TRUE(within_seconds(is_on));
+  ::close(pipe[1]);
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  ::close(pipe[0]);
 }
 
 TEST(CopyWait, IsOverForAThreadThatRanForLong) {
