@@ -9,8 +9,9 @@ namespace zabfs::fsd {
 
 namespace {
 
-constexpr int kReadersTries = 5;    // a millisecond each
-constexpr int64_t kCalmMs = 1'000;  // for listings, where contents are not cached
+constexpr int kReadersTries = 5;          // a millisecond each
+constexpr int64_t kAwakeUs = 20'000'000;  // who has asked sleeps long before
+constexpr int64_t kCalmMs = 1'000;        // for listings, where contents are not cached
 
 int64_t now_us() {
   auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -163,7 +164,11 @@ void PageTurns::turn(const std::shared_ptr<Question>& question) {
   std::optional<PageCache::Found> found =
       pages_->asked(id, number, thread, current ? current->mzxid : tree::Zxid{-1});
   if (!found) return question->answer(question->request);
-  bool goes_on = !current || is_in_middle(*question, found->own, *current);
+  Asking asking = fsd::asking(thread);
+  if (asking.is_awake && now_us() < question->copies.since_us() + kAwakeUs) {
+    return service_.post_after(1, [this, question] { ask_again(question); });
+  }
+  bool goes_on = !current || is_in_middle(*question, asking.reads_at, found->own, *current);
   bool is_shown = found->shown.mzxid == (goes_on ? found->own : *current).mzxid;
   if (is_shown && !found->spoiled) {
     pages_->begin_pass(id, number);
@@ -185,10 +190,10 @@ void PageTurns::turn(const std::shared_ptr<Question>& question) {
 }
 
 // Whether a read goes on in the handle's own version, rather than beginning with the current one.
-bool PageTurns::is_in_middle(Question& question, const Version& own, const Version& current) {
+bool PageTurns::is_in_middle(Question& question, std::optional<uint64_t> offset, const Version& own,
+                             const Version& current) {
   question.at_end = false;
   if (own.mzxid == current.mzxid) return true;
-  std::optional<uint64_t> offset = reading_at(question.thread);
   if (!offset || *offset == 0) return false;
   if (*offset < own.data.size()) return true;
   // The end is told once, as to any other reader.

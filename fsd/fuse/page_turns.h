@@ -97,7 +97,8 @@ class PageTurns {
   bool may_copy(KernelNode id, pid_t but, CopyWait& copies) const;
   void ask_again(const std::shared_ptr<Question>& question);
   void turn(const std::shared_ptr<Question>& question);
-  static bool is_in_middle(Question& question, const Version& own, const Version& current);
+  static bool is_in_middle(Question& question, std::optional<uint64_t> offset, const Version& own,
+                           const Version& current);
   void reply_shown(const Question& question, const Version& shown);
 
   consensus::Service& service_;

@@ -80,11 +80,14 @@ int64_t ran_us(pid_t thread) {
 
 }  // namespace
 
-std::optional<uint64_t> reading_at(pid_t thread) {
+Asking asking(pid_t thread) {
   std::optional<Call> call = call_of(thread);
-  if (!call || !call->reads()) return std::nullopt;
-  if (call->reads_at_offset()) return call->arguments[3];
-  return of_descriptor(thread, call->arguments[0], "pos:");  // moves when the read ends
+  if (!call) return {};
+  if (call->is_running) return {true, std::nullopt};
+  if (!call->reads()) return {};
+  if (call->reads_at_offset()) return {false, call->arguments[3]};
+  // The position moves when the read ends.
+  return {false, of_descriptor(thread, call->arguments[0], "pos:")};
 }
 
 bool may_change_names(pid_t thread) {

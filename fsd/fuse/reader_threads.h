@@ -13,9 +13,16 @@
 
 namespace zabfs::fsd {
 
-// Where in its file a thread is reading that waits for an answer; nothing if that can't be known or
-// it does something else. Thread-safe.
-std::optional<uint64_t> reading_at(pid_t thread);
+// What a thread that has asked something of the mount is doing.
+struct Asking {
+  // It was not asleep yet. On a busy machine it may be long until it is: what it does is only known
+  // then.
+  bool is_awake = false;
+  // Where in its file it reads; nothing if that can't be known or it does something else.
+  std::optional<uint64_t> reads_at;
+};
+// Thread-safe.
+Asking asking(pid_t thread);
 
 // Whether it may be in the middle of a call that removes or renames a file. Thread-safe.
 bool may_change_names(pid_t thread);

@@ -58,18 +58,50 @@ class Reader {
   std::thread thread_;
 };
 
-TEST(ReadingAt, IsUnknownOfNoThread) { EXPECT_FALSE(reading_at(0)); }
+// A thread that never sleeps.
+class Spinner {
+ public:
+  Spinner() {
+    std::promise<pid_t> id;
+    thread_ = std::thread([this, &id] {
+      id.set_value(::gettid());
+      while (!ends_) {
+      }
+    });
+    thread = id.get_future().get();
+  }
+  ~Spinner() {
+    ends_ = true;
+    thread_.join();
+  }
+  pid_t thread;
 
-TEST(ReadingAt, IsKnownWhereAReadWaits) {
+ private:
+  std::atomic<bool> ends_ = false;
+  std::thread thread_;
+};
+
+TEST(AskingThread, IsUnknownIfThereIsNone) {
+  EXPECT_FALSE(asking(0).reads_at);
+  EXPECT_FALSE(asking(0).is_awake);
+}
+
+TEST(AskingThread, IsAwakeBeforeItSleeps) {
+  Spinner spinner;
+  EXPECT_TRUE(asking(spinner.thread).is_awake);
+  EXPECT_FALSE(asking(spinner.thread).reads_at);
+}
+
+TEST(AskingThread, ReadsWhereItsReadWaits) {
   Reader reader;
-  EXPECT_TRUE(within_seconds([&] { return reading_at(reader.thread) == 0; }));
+  EXPECT_TRUE(within_seconds([&] { return asking(reader.thread).reads_at == 0; }));
   reader.end();
-  EXPECT_FALSE(reading_at(reader.thread));
+  EXPECT_FALSE(asking(reader.thread).reads_at);
 }
 
 TEST(CopyWait, IsForReadsOfTheFileOnly) {
   Reader reader;
-  ASSERT_TRUE(within_seconds([&] { return reading_at(reader.thread).has_value(); }));
+  ASSERT_TRUE(within_seconds([&] { return asking(reader.thread).reads_at.has_value(); }));
   CopyWait wait(kStartUs);
   EXPECT_TRUE(wait.is_on({reader.thread}, reader.inode, kStartUs));
   EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode + 1, kStartUs));
@@ -93,7 +125,7 @@ TEST(CopyWait, IsOverForAThreadThatIsStopped) {
   ASSERT_EQ(::fstat(pipe[0], &st), 0);
   CopyWait wait(kStartUs);
   auto is_on = [&] { return wait.is_on({child}, st.st_ino, kStartUs); };
-  EXPECT_TRUE(within_seconds([&] { return reading_at(child).has_value(); }));
+  EXPECT_TRUE(within_seconds([&] { return asking(child).reads_at.has_value(); }));
   EXPECT_TRUE(is_on());
   EXPECT_EQ(::kill(child, SIGSTOP), 0);
   EXPECT_TRUE(within_seconds([&] { return !is_on(); }));
@@ -106,20 +138,11 @@ TEST(CopyWait, IsOverForAThreadThatIsStopped) {
 }
 
 TEST(CopyWait, IsOverForAThreadThatRanForLong) {
-  std::atomic<bool> ends = false;
-  std::promise<pid_t> id;
-  std::thread busy([&] {
-    id.set_value(::gettid());
-    while (!ends) {
-    }
-  });
-  pid_t thread = id.get_future().get();
+  Spinner spinner;
   CopyWait wait(kStartUs);
-  EXPECT_TRUE(wait.is_on({thread}, 1, kStartUs));
-  EXPECT_TRUE(within_seconds([&] { return !wait.is_on({thread}, 1, kStartUs); }));
-  EXPECT_TRUE(CopyWait(kStartUs).is_on({thread}, 1, kStartUs));
-  ends = true;
-  busy.join();
+  EXPECT_TRUE(wait.is_on({spinner.thread}, 1, kStartUs));
+  EXPECT_TRUE(within_seconds([&] { return !wait.is_on({spinner.thread}, 1, kStartUs); }));
+  EXPECT_TRUE(CopyWait(kStartUs).is_on({spinner.thread}, 1, kStartUs));
 }
 
 }  // namespace
