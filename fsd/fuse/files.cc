@@ -93,7 +93,7 @@ void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_in
   info.keep_cache = use == PageCache::Use::kWarm;
   info.noflush = is_unheard_at_close(*file);
   bool is_opened = request->reply_opened(info) == 0;
-  if (file->writable) parts_.turns.kernel_wrote(node.id);  // a truncation
+  if (file->writable) parts_.turns.kernel_wrote(node.id, file->opener);  // a truncation
   if (is_opened) return;
   // The opener was killed meanwhile: nothing was truncated.
   if (file->written.cancel_truncation()) parts_.commits.note(*file);
@@ -139,9 +139,9 @@ void Files::create(const RequestPtr& request, const std::string& path, mode_t mo
         return static_cast<void>(request->reply(to_errno(outcome.error)));
       }
       KernelNode held = parts_.nodes.held(path);
-      auto open = [this, request, path, info, held] {
+      auto open = [this, request, path, info, held, thread = request->asker().pid] {
         reply_created(request, path, info, false);
-        parts_.turns.kernel_wrote(held);
+        parts_.turns.kernel_wrote(held, thread);
       };
       truncate_for_appends(request, held, info,
                            [this, held, open] { parts_.turns.before_writing(held, open); });
@@ -236,15 +236,17 @@ void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::
   parts_.commits.note(*file, answer);
   if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
   if (written.commits_unasked()) parts_.commits.commit_soon(file);
+  pid_t thread = request->asker().pid;
   if ((flags & (O_SYNC | O_DSYNC)) == 0) {
     request->reply_written(bytes.size());
-    return parts_.turns.kernel_wrote(file->node);
+    return parts_.turns.kernel_wrote(file->node, thread);
   }
-  parts_.commits.commit_and_tell(file, [this, request, file, size = bytes.size()](int error) {
-    if (error != 0) return static_cast<void>(request->reply(error));
-    request->reply_written(size);
-    parts_.turns.kernel_wrote(file->node);
-  });
+  parts_.commits.commit_and_tell(file,
+                                 [this, request, file, thread, size = bytes.size()](int error) {
+                                   if (error != 0) return static_cast<void>(request->reply(error));
+                                   request->reply_written(size);
+                                   parts_.turns.kernel_wrote(file->node, thread);
+                                 });
 }
 
 void Files::drop_setuid(const std::string& path) {

@@ -18,7 +18,7 @@ bool NodeAnswers::fill_entry(const tree::Tree& tree, const std::string& path, bo
   // of a lookup it does order for a node that it has: if a notification goes before the answer is
   // there, the kernel sees that it can't rely on it (since 6.15). For a node that it is to get by
   // this answer, KernelCache waits.
-  PageCache::Told told = turns_.tell(entry.ino, znode->stat.mzxid, !is_fresh, entry.attr);
+  PageCache::Told told = turns_.tell(entry.ino, znode->stat.mzxid, 0, !is_fresh, entry.attr);
   if (must_wait != nullptr) *must_wait = told == PageCache::Told::kWait;
   bool may_cache = cacheable && !is_fresh && told == PageCache::Told::kTake &&
                    !changes_without_txn(path) && cache_.can_forget_names();
@@ -60,11 +60,12 @@ void NodeAnswers::reply_attributes(const RequestPtr& request, KernelNode id, boo
   PageCache::Told told = PageCache::Told::kTake;
   bool cacheable = false;
   Node node;
+  pid_t thread = request->asker().pid;
   bool found = reader_.read([&](const tree::Tree& tree) {
     const tree::ZNode* znode = shown_znode(tree, id, node, st);
     if (znode == nullptr) return false;
     cacheable = may_cache && nodes_.is_stable(node.path) && !changes_without_txn(node.path);
-    told = turns_.tell(id, znode->stat.mzxid, may_cache, st);
+    told = turns_.tell(id, znode->stat.mzxid, thread, may_cache, st);
     return true;
   });
   if (!found) return reply_without_znode(request, node);
@@ -82,7 +83,7 @@ void NodeAnswers::reply_writers_attributes(const RequestPtr& request, KernelNode
   Node node;
   bool found = reader_.read([&](const tree::Tree& tree) {
     if (shown_znode(tree, id, node, st) == nullptr) return false;
-    turns_.kernel_wrote(id);
+    turns_.kernel_wrote(id, request->asker().pid);
     return true;
   });
   if (!found) return reply_without_znode(request, node);

@@ -87,8 +87,9 @@ void Orphans::write(const RequestPtr& request, OpenFile& file, std::string_view 
                                     : orphan->write(bytes, static_cast<size_t>(offset));
   }
   if (error != 0) return static_cast<void>(request->reply(error));
+  pid_t thread = request->asker().pid;
   request->reply_written(bytes.size());
-  turns_.kernel_wrote(file.node);
+  turns_.kernel_wrote(file.node, thread);
 }
 
 }  // namespace zabfs::fsd

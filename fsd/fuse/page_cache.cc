@@ -140,11 +140,13 @@ int64_t PageCache::wait_to_tell(KernelNode node, int64_t now_us) {
   return at_us - now_us;
 }
 
-std::optional<Version> PageCache::unordered(KernelNode node, tree::Zxid current, int64_t now_us) {
+std::optional<Version> PageCache::unordered(KernelNode node, tree::Zxid current, pid_t thread,
+                                            int64_t now_us) {
   MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
   readers->wrote_us = now_us;
+  readers->landing.insert(thread);
   if (readers->shown.mzxid == current && !readers->spoiled) return std::nullopt;
   readers->spoiled = true;
   return readers->shown;
@@ -292,12 +294,25 @@ int64_t PageCache::wait_to_write(KernelNode node, int64_t now_us) {
   return readers->read_us == 0 ? 0 : std::max<int64_t>(readers->read_us + kWriterUs - now_us, 0);
 }
 
-void PageCache::wrote(KernelNode node, int64_t now_us) {
+void PageCache::wrote(KernelNode node, pid_t thread, int64_t now_us) {
   MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return;
   readers->wrote_us = now_us;
+  readers->landing.insert(thread);
   readers->spoiled = true;
+}
+
+std::vector<pid_t> PageCache::landing(KernelNode node) {
+  MutexLock lock(mutex_);
+  Readers* readers = find(node);
+  if (readers == nullptr) return {};
+  return {readers->landing.begin(), readers->landing.end()};
+}
+
+void PageCache::landed(KernelNode node, pid_t thread) {
+  MutexLock lock(mutex_);
+  if (Readers* readers = find(node)) readers->landing.erase(thread);
 }
 
 }  // namespace zabfs::fsd

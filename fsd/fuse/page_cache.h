@@ -22,7 +22,8 @@
 // A local writer's process changes the kernel's size by itself, when it gets to the answer of its
 // WRITE. So a node has either readers through the page cache or writers. An open for writing waits
 // a few milliseconds for the readers to close. If they stay open (`tail -f`), WRITEs and the READs
-// are kept kWriterUs apart. Answers to chmod and the like carry a size as well. So a version is
+// are kept kWriterUs apart, and longer while the writer's thread waits for a CPU. Answers to chmod
+// and the like carry a size as well. So a version is
 // cached only after it was visible for so long that no older answer can still be on its way.
 //
 // Size and pages must not change while a reader that was answered is still copying. So before a
@@ -108,7 +109,9 @@ class PageCache {
   // How long kWait may last. The readers' next turn comes after it.
   int64_t wait_to_tell(KernelNode node, int64_t now_us);
   // What must be told in an answer that the kernel takes in any case; nothing if `current` may be.
-  std::optional<Version> unordered(KernelNode node, tree::Zxid current, int64_t now_us);
+  // The kernel takes it when `thread`, which gets it, runs.
+  std::optional<Version> unordered(KernelNode node, tree::Zxid current, pid_t thread,
+                                   int64_t now_us);
   // Whether the kernel is to forget the attributes before another version is committed: not if it
   // asks before each read anyway, for that would outdate a READ, too.
   bool must_forget(KernelNode node);
@@ -146,8 +149,11 @@ class PageCache {
   void showed(KernelNode node, int64_t now_us);
   // How long an operation has to wait that makes the kernel change the size by itself.
   int64_t wait_to_write(KernelNode node, int64_t now_us);
-  // It was answered.
-  void wrote(KernelNode node, int64_t now_us);
+  // It is answered: the kernel changes the size when `thread` runs.
+  void wrote(KernelNode node, pid_t thread, int64_t now_us);
+  // The threads that may have to hear of such an answer yet; and that one has.
+  std::vector<pid_t> landing(KernelNode node);
+  void landed(KernelNode node, pid_t thread);
 
  private:
   struct Reader {
@@ -189,6 +195,7 @@ class PageCache {
   struct Readers {
     Version shown;
     std::map<uint64_t, Reader> handles;
+    std::set<pid_t> landing;  // were given answers that let the kernel change the size by itself
     Pages pages = Pages::kCold;
     Attributes attributes = Attributes::kKept;
     bool spoiled = false;    // a writer's process or an unordered answer may have set another size

@@ -109,6 +109,19 @@ bool PageTurns::may_copy(KernelNode id, pid_t but, CopyWait& copies) const {
   return inode && copies.is_on(threads, *inode, now_us());
 }
 
+// Whether a thread may have to hear yet of an answer that makes the kernel change the size.
+bool PageTurns::may_land(KernelNode id, pid_t but, CopyWait& copies) const {
+  bool may = false;
+  for (pid_t thread : pages_->landing(id)) {
+    if (thread != but && copies.may_land(thread, now_us())) {
+      may = true;
+    } else {
+      pages_->landed(id, thread);
+    }
+  }
+  return may;
+}
+
 void PageTurns::end_change() {
   pages_->end_change();
   pages_->published(service_.replica().tree().last_zxid(), now_us());
@@ -118,18 +131,19 @@ bool PageTurns::is_calm(const tree::ZNode& znode) {
   return pages_->is_calm(std::max(znode.stat.mzxid, znode.stat.pzxid), now_us());
 }
 
-void PageTurns::kernel_wrote(KernelNode id) { pages_->wrote(id, now_us()); }
+void PageTurns::kernel_wrote(KernelNode id, pid_t thread) { pages_->wrote(id, thread, now_us()); }
 
 std::optional<tree::Bytes> PageTurns::shown(KernelNode id, uint64_t handle) {
   return pages_->pages(id, handle, now_us());
 }
 
-PageCache::Told PageTurns::tell(KernelNode id, tree::Zxid current, bool ordered, struct stat& st) {
+PageCache::Told PageTurns::tell(KernelNode id, tree::Zxid current, pid_t thread, bool ordered,
+                                struct stat& st) {
   if (ordered) {
     return pages_->tell(id, current, now_us(),
                         [this, id] { notifications_.forget_attributes(id); });
   }
-  std::optional<Version> shown = pages_->unordered(id, current, now_us());
+  std::optional<Version> shown = pages_->unordered(id, current, thread, now_us());
   if (!shown) return PageCache::Told::kTake;
   st.st_size = static_cast<off_t>(shown->data.size());
   st.st_mtim = shown->mtime;
@@ -176,7 +190,8 @@ void PageTurns::turn(const std::shared_ptr<Question>& question) {
   }
   PageCache::Wait wait = is_shown ? PageCache::Wait::kSame : PageCache::Wait::kTurn;
   if (pages_->wait_to_show(id, number, wait, question->copies.since_us(), now_us()) > 0 ||
-      may_copy(id, thread, question->copies)) {  // perhaps less, if others close
+      may_copy(id, thread, question->copies) || may_land(id, thread, question->copies)) {
+    // Perhaps less, if others close.
     pages_->set_waiting(id, number, thread, wait);
     return service_.post_after(1, [this, question] { ask_again(question); });
   }

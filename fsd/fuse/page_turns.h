@@ -54,13 +54,14 @@ class PageTurns {
   // On the strand, before the answer to what makes the kernel change a size by itself; and when it
   // was given.
   void apart_from_reads(KernelNode id, std::function<void()> then);
-  void kernel_wrote(KernelNode id);
+  void kernel_wrote(KernelNode id, pid_t thread);
 
   // What a READ of the page cache gives; nothing where nobody reads through it.
   std::optional<tree::Bytes> shown(KernelNode id, uint64_t handle);
-  // Under the tree's lock: how attributes are told, which `st` has of version `current`. `ordered`:
-  // the kernel drops this answer if it is told to forget meanwhile.
-  PageCache::Told tell(KernelNode id, tree::Zxid current, bool ordered, struct stat& st);
+  // Under the tree's lock: how attributes are told to a thread, which `st` has of version
+  // `current`. `ordered`: the kernel drops this answer if it is told to forget meanwhile.
+  PageCache::Told tell(KernelNode id, tree::Zxid current, pid_t thread, bool ordered,
+                       struct stat& st);
   // For `Told::kWait`.
   void tell_later(KernelNode id, std::function<void()> then);
   // A GETATTR by a handle that reads through the page cache: the kernel asks so before it looks at
@@ -95,6 +96,7 @@ class PageTurns {
   void apart_from_reads(KernelNode id, std::shared_ptr<CopyWait> copies,
                         std::function<void()> then);
   bool may_copy(KernelNode id, pid_t but, CopyWait& copies) const;
+  bool may_land(KernelNode id, pid_t but, CopyWait& copies) const;
   void ask_again(const std::shared_ptr<Question>& question);
   void turn(const std::shared_ptr<Question>& question);
   static bool is_in_middle(Question& question, std::optional<uint64_t> offset, const Version& own,

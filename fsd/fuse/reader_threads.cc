@@ -104,13 +104,22 @@ bool CopyWait::is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now
   return std::any_of(threads.begin(), threads.end(), [&](pid_t thread) {
     std::optional<Call> call = call_of(thread);
     if (!call || is_stopped(thread)) return false;
-    if (call->is_running || call->number < 0) {
-      int64_t ran = ran_us(thread);
-      return ran - ran_us_.try_emplace(thread, ran).first->second < kCopyUs;
-    }
+    if (call->is_running || call->number < 0) return may_run(thread);
     std::optional<uint64_t> source = call->source();
     return source && of_descriptor(thread, *source, "ino:") == inode;
   });
+}
+
+bool CopyWait::may_land(pid_t thread, int64_t now_us) {
+  if (now_us >= since_us_ + kStuckUs) return false;
+  std::optional<Call> call = call_of(thread);
+  return call && call->is_running && may_run(thread);
+}
+
+// Not if it has run long enough since this was first asked.
+bool CopyWait::may_run(pid_t thread) {
+  int64_t ran = ran_us(thread);
+  return ran - ran_us_.try_emplace(thread, ran).first->second < kCopyUs;
 }
 
 }  // namespace zabfs::fsd

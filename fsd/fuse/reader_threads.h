@@ -37,8 +37,13 @@ class CopyWait {
   // outside a read of `inode`, or has run, since this was first asked, for longer than a copy
   // takes. The wait is bounded.
   bool is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now_us);
+  // Whether a thread that was answered may still wait for a CPU. One that sleeps has got to the
+  // answer, or has stopped behind it.
+  bool may_land(pid_t thread, int64_t now_us);
 
  private:
+  bool may_run(pid_t thread);
+
   int64_t since_us_;
   std::map<pid_t, int64_t> ran_us_;  // when first asked
 };

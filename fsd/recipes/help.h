@@ -50,10 +50,10 @@ inline constexpr std::string_view kHelpText =
 
 From a shell:
 
-  flock @/lock -c 'one at a time in the whole cluster'
+  flock @/lock -c 'echo one at a time in the whole cluster'
   n=$(cat @/next)
   exec 9> @/ephemeral/$(hostname)      # registered until 9 is closed or this shell ends
-  exec 9< @/leader; read -r _ <&9      # returns when elected; 9 holds the office
+  exec 8< @/leader; read -r _ <&8      # returns when elected; 8 holds the office
   while read -r zxid type name; do ...; done < @/watch
   while item=$(cat @/queue); do ...; done
 

@@ -185,7 +185,10 @@ TEST_F(PageCacheTest, WritersAndStayingReadersKeepADistance) {
   cache_.pages(kNode, 1, now_us_);
   EXPECT_EQ(cache_.wait_to_write(kNode, now_us_), PageCache::kWriterUs);
   now_us_ += PageCache::kWriterUs;
-  cache_.wrote(kNode, now_us_);
+  cache_.wrote(kNode, 55, now_us_);
+  EXPECT_EQ(cache_.landing(kNode), std::vector<pid_t>{55});
+  cache_.landed(kNode, 55);
+  EXPECT_TRUE(cache_.landing(kNode).empty());
   EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, now_us_, now_us_), PageCache::kWriterUs);
   EXPECT_GT(cache_.wait_to_write(kNode, now_us_), 0);  // the reader's turn comes first
   now_us_ += PageCache::kWriterUs;
@@ -195,10 +198,10 @@ TEST_F(PageCacheTest, WritersAndStayingReadersKeepADistance) {
 }
 
 TEST_F(PageCacheTest, AnswersThatAreTakenInAnyCaseTellWhatIsShown) {
-  EXPECT_FALSE(cache_.unordered(kNode, Zxid{2}, now_us_));
+  EXPECT_FALSE(cache_.unordered(kNode, Zxid{2}, 55, now_us_));
   open(1);
-  EXPECT_FALSE(cache_.unordered(kNode, Zxid{1}, now_us_));
-  EXPECT_EQ(cache_.unordered(kNode, Zxid{2}, now_us_)->mzxid, Zxid{1});
+  EXPECT_FALSE(cache_.unordered(kNode, Zxid{1}, 55, now_us_));
+  EXPECT_EQ(cache_.unordered(kNode, Zxid{2}, 55, now_us_)->mzxid, Zxid{1});
 }
 
 }  // namespace

@@ -137,6 +137,18 @@ TEST(CopyWait, IsOverForAThreadThatIsStopped) {
   ::close(pipe[0]);
 }
 
+TEST(CopyWait, AnAnswerMayBeOnItsWayToAThreadThatDoesNotSleep) {
+  Spinner spinner;
+  CopyWait wait(kStartUs);
+  EXPECT_TRUE(wait.may_land(spinner.thread, kStartUs));
+  EXPECT_FALSE(wait.may_land(spinner.thread, kStartUs + 60'000 * kMsUs));
+  EXPECT_TRUE(within_seconds([&] { return !wait.may_land(spinner.thread, kStartUs); }));
+  Reader reader;
+  EXPECT_TRUE(within_seconds([&] { return !wait.may_land(reader.thread, kStartUs); }));
+  EXPECT_FALSE(wait.may_land(0, kStartUs));
+  reader.end();
+}
+
 TEST(CopyWait, IsOverForAThreadThatRanForLong) {
   Spinner spinner;
   CopyWait wait(kStartUs);
