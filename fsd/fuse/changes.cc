@@ -7,6 +7,7 @@
 #include <ctime>
 #include <utility>
 
+#include "fsd/fuse/errno.h"
 #include "fsd/view/contenders.h"
 #include "tree/path.h"
 
@@ -26,7 +27,7 @@ tree::Time now_time() {
 
 int rename_errno(Error error) {
   if (error == Error::kStale) return ENOENT;
-  return error == Error::kTooLarge ? EXDEV : to_errno(error);
+  return error == Error::kTooLarge ? EXDEV : to_errno(file_error_of(error));
 }
 
 }  // namespace
@@ -38,7 +39,7 @@ void Changes::make_znode(const RequestPtr& request, const std::string& path, std
   writes_.commit(OpCode::kCreate2, tree::create_body(path, data, acl, tree::kCreatePersistent),
                  [this, request, path](const Outcome& outcome) {
                    if (outcome.error != Error::kOk) {
-                     return static_cast<void>(request->reply(to_errno(outcome.error)));
+                     return static_cast<void>(request->reply(file_error_of(outcome.error)));
                    }
                    answers_.reply_entry(request, path, true, ESTALE);
                  });
@@ -84,7 +85,8 @@ void Changes::remove_path(const RequestPtr& request, const std::string& path, bo
   tree::ExtRemove op{path, znode->stat.czxid, is_directory};
   auto answered = [request](const Outcome& outcome) {
     // Another one took its place meanwhile: the one that was named is gone.
-    request->reply(outcome.error == Error::kStale ? ENOENT : to_errno(outcome.error));
+    request->reply(outcome.error == Error::kStale ? FileError::kNoEntry
+                                                  : file_error_of(outcome.error));
   };
   writes_.commit(OpCode::kExtRemove, encode(op), answered, nullptr,
                  LocalChange{{path}, request->asker().pid});
@@ -124,7 +126,7 @@ void Changes::rename_path(const RequestPtr& request, const std::string& from, co
 
 void Changes::set_attributes(const RequestPtr& request, KernelNode id, const struct stat& wanted,
                              int set, uint64_t handle) {
-  auto refuse = [this, request, set, handle](int error) {
+  auto refuse = [this, request, set, handle](FileError error) {
     if ((set & FUSE_SET_ATTR_SIZE) != 0) files_.resize_refused(handle, error);
     request->reply(error);
   };
@@ -177,7 +179,8 @@ void Changes::set_posix(const RequestPtr& request, KernelNode id, tree::PosixCha
   writes_.commit(OpCode::kExtSetPosix, encode(op), [this, request, id](const Outcome& outcome) {
     std::optional<Node> now = reader_.find(id);
     if (outcome.error != Error::kOk || !now) {
-      return static_cast<void>(request->reply(now ? to_errno(outcome.error) : ESTALE));
+      return static_cast<void>(
+          request->reply(now ? file_error_of(outcome.error) : FileError::kStale));
     }
     // The kernel doesn't order this answer against notifications: it is not cached.
     answers_.reply_attributes(request, id, false);

@@ -53,8 +53,8 @@ void ControlFiles::open(const RequestPtr& request, const Node& node, fuse_file_i
 void ControlFiles::opened(const RequestPtr& request, std::shared_ptr<Handle> handle,
                           fuse_file_info info) {
   request->on_interrupt(parts_.interrupts, [handle] { handle->cancel_open(); });
-  handle->open([this, request, handle, info](int error) mutable {
-    if (error != 0) {
+  handle->open([this, request, handle, info](FileError error) mutable {
+    if (error != FileError::kOk) {
       handle->close();
       return static_cast<void>(request->reply(error));
     }
@@ -76,12 +76,12 @@ void ControlFiles::create(const RequestPtr& request, const Node& parent, const s
   info.direct_io = 1;
   Opener opener = opener_of(*request, info.flags);
   opener.mode = mode & tree::kModeBits;
-  auto made = [this, request, parent, name, info](int error,
+  auto made = [this, request, parent, name, info](FileError error,
                                                   std::shared_ptr<Handle> handle) mutable {
-    if (error != 0) return static_cast<void>(request->reply(error));
+    if (error != FileError::kOk) return static_cast<void>(request->reply(error));
     fuse_entry_param entry = {};
     bool filled = parts_.answers.fill_control_entry(parent, handle->control(), name, entry);
-    handle->open([](int) {});
+    handle->open([](FileError) {});
     info.fh = add(std::move(handle));
     if (filled && request->reply_created(entry, info) == 0) return;
     if (!filled) request->reply(ENOENT);
@@ -114,8 +114,8 @@ bool ControlFiles::read(const RequestPtr& request, uint64_t number, size_t size,
     parts_.session.check_deadline();
     uint64_t read = next_read_++;
     request->on_interrupt(parts_.interrupts, [handle, read] { handle->cancel_read(read); });
-    handle->read(read, size, offset, wait, [request](int error, std::string_view bytes) {
-      if (error != 0) return static_cast<void>(request->reply(error));
+    handle->read(read, size, offset, wait, [request](FileError error, std::string_view bytes) {
+      if (error != FileError::kOk) return static_cast<void>(request->reply(error));
       request->reply_bytes(bytes);
     });
   });
@@ -126,8 +126,8 @@ bool ControlFiles::write(const RequestPtr& request, uint64_t number, std::string
                          off_t offset, int flags) {
   FilePtr file = files_.find(number);
   if (!file) return false;
-  auto answer = [request, handle = file->handle, size = bytes.size()](int error) {
-    if (error != 0) {
+  auto answer = [request, handle = file->handle, size = bytes.size()](FileError error) {
+    if (error != FileError::kOk) {
       handle->refused(error);
       request->reply(error);
     } else {
@@ -138,7 +138,7 @@ bool ControlFiles::write(const RequestPtr& request, uint64_t number, std::string
   auto body = [this, handle = file->handle, copy = std::string(bytes), offset,
                append = (flags & O_APPEND) != 0, answer] {
     parts_.session.check_deadline();
-    if (handle->is_lost()) return answer(ESTALE);
+    if (handle->is_lost()) return answer(FileError::kStale);
     handle->write(copy, offset, append, answer);
   };
   parts_.writes.when_writable(std::move(body), answer);
@@ -148,8 +148,9 @@ bool ControlFiles::write(const RequestPtr& request, uint64_t number, std::string
 bool ControlFiles::flush(const RequestPtr& request, uint64_t number) {
   FilePtr file = files_.find(number);
   if (!file) return false;
-  parts_.service.post(
-      [request, file] { file->handle->flush([request](int error) { request->reply(error); }); });
+  parts_.service.post([request, file] {
+    file->handle->flush([request](FileError error) { request->reply(error); });
+  });
   return true;
 }
 

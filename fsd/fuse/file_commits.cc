@@ -1,6 +1,5 @@
 #include "fsd/fuse/file_commits.h"
 
-#include <cerrno>
 #include <utility>
 
 namespace zabfs::fsd {
@@ -47,13 +46,13 @@ void FileCommits::commit(const FilePtr& file, Done done) {
     auto is_answered = std::make_shared<bool>(false);
     uint64_t number = writer_.expect([done, is_answered] {
       *is_answered = true;
-      done(EIO);
+      done(FileError::kFailed);
     });
-    file->after_commit.push_back([this, file, done, is_answered, number](int error) {
+    file->after_commit.push_back([this, file, done, is_answered, number](FileError error) {
       writer_.settled(number);
       if (std::exchange(*is_answered, true)) return;
-      if (error == 0 && file->written.is_dirty()) return commit(file, done);
-      done(error == 0 ? file->written.dropped_error() : error);
+      if (error == FileError::kOk && file->written.is_dirty()) return commit(file, done);
+      done(error == FileError::kOk ? file->written.dropped_error() : error);
     });
     return;
   }
@@ -103,12 +102,12 @@ void FileCommits::answered(const FilePtr& file, const Outcome& outcome, bool is_
   over(*file, answer.error);
 }
 
-void FileCommits::over(OpenFile& file, int error) {
+void FileCommits::over(OpenFile& file, FileError error) {
   for (auto& waiter : std::exchange(file.after_commit, {})) waiter(error);
 }
 
 void FileCommits::commit_and_tell(const FilePtr& file, Done tell) {
-  commit(file, [file, tell = std::move(tell)](int error) {
+  commit(file, [file, tell = std::move(tell)](FileError error) {
     tell(file->written.take_append_error(error));
   });
 }

@@ -19,13 +19,14 @@
 #include "fsd/fuse/own_writes.h"
 #include "fsd/fuse/write_buffer.h"
 #include "fsd/session/writer.h"
+#include "fsd/view/file_error.h"
 
 namespace zabfs::fsd {
 
 class FileCommits {
  public:
   using FilePtr = std::shared_ptr<OpenFile>;
-  using Done = std::function<void(int error)>;  // an errno
+  using Done = std::function<void(FileError error)>;
 
   FileCommits(consensus::Service& service, Notifications& notifications, NodeTable& nodes,
               const NodeReader& reader, OwnWrites& writes, Writer& writer, int64_t commit_after_ms)
@@ -42,8 +43,8 @@ class FileCommits {
   // After a change of what a handle has written; `answer` is what became of the write or commit.
   void note(OpenFile& file, WriteBuffer::Answer answer = {});
   // Commits what was written; `done` runs when everything that was written before the call is
-  // committed, or can't be. EIO if that took longer than commitTimeout: then it goes on, and the
-  // next commit waits for it.
+  // committed, or can't be. kFailed if that took longer than commitTimeout: then it goes on, and
+  // the next commit waits for it.
   void commit(const FilePtr& file, Done done);
   // The same; `tell` gets the error of an append, too, that was refused when nobody waited for it.
   void commit_and_tell(const FilePtr& file, Done tell);
@@ -54,7 +55,7 @@ class FileCommits {
   void begin(const FilePtr& file, bool is_asked);
   void send(const Node& node, WriteBuffer::Commit begun, const consensus::Completion& answered);
   void answered(const FilePtr& file, const tree::Outcome& outcome, bool is_asked);
-  static void over(OpenFile& file, int error);
+  static void over(OpenFile& file, FileError error);
 
   consensus::Service& service_;
   Notifications& notifications_;

@@ -1,6 +1,5 @@
 #include "fsd/fuse/file_locks.h"
 
-#include <cerrno>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -8,27 +7,27 @@
 namespace zabfs::fsd {
 
 void FileLocks::take(const Key& key, uint64_t handle, LockTable::Ask ask,
-                     std::function<bool(int error)> answer) {
+                     std::function<bool(FileError error)> answer) {
   if (key.kind == Owner::kProcess) expect_process_locks();
   auto is_answered = std::make_shared<bool>(false);
   ask.lost = [this, handle] { events_.lost(handle); };
-  LockTicket ticket = table_.acquire(
-      std::move(ask), [this, key, handle, is_answered, answer = std::move(answer)](int error) {
-        *is_answered = true;
-        if (error != 0) {
-          held_.erase(key);
-          answer(error);
-          return;
-        }
-        events_.granted(handle);
-        if (!answer(0)) unlock(key, [] {});
-      });
+  LockTicket ticket = table_.acquire(std::move(ask), [this, key, handle, is_answered,
+                                                      answer = std::move(answer)](FileError error) {
+    *is_answered = true;
+    if (error != FileError::kOk) {
+      held_.erase(key);
+      answer(error);
+      return;
+    }
+    events_.granted(handle);
+    if (!answer(FileError::kOk)) unlock(key, [] {});
+  });
   if (!*is_answered) held_[key] = {ticket, handle};
 }
 
 void FileLocks::cancel(const Key& key) {
   auto found = held_.find(key);
-  if (found != held_.end()) table_.release(found->second.ticket, EINTR, [] {});
+  if (found != held_.end()) table_.release(found->second.ticket, FileError::kInterrupted, [] {});
 }
 
 void FileLocks::unlock(const Key& key, std::function<void()> done) {
@@ -38,8 +37,9 @@ void FileLocks::unlock(const Key& key, std::function<void()> done) {
   held_.erase(found);
   events_.given_up(handle);
   // Only what was held has to be gone; without a quorum that is when its session is lost.
-  if (table_.is_held(ticket)) return table_.release(ticket, EINTR, std::move(done));
-  table_.release(ticket, EINTR, [] {});
+  if (table_.is_held(ticket))
+    return table_.release(ticket, FileError::kInterrupted, std::move(done));
+  table_.release(ticket, FileError::kInterrupted, [] {});
   done();
 }
 

@@ -48,12 +48,11 @@ class FileLocks {
   void expect_process_locks() { has_process_locks_ = true; }
   bool has_process_locks() const { return has_process_locks_; }
 
-  // `answer` runs once, with an errno; it says whether whoever asked was there to hear it. The
-  // owner has no other lock of that node: a conversion gives up the old one first, as flock(2) says
-  // it may.
+  // `answer` runs once; it says whether whoever asked was there to hear it. The owner has no other
+  // lock of that node: a conversion gives up the old one first, as flock(2) says it may.
   void take(const Key& key, uint64_t handle, LockTable::Ask ask,
-            std::function<bool(int error)> answer);
-  // A signal came while it waits: its answer is EINTR.
+            std::function<bool(FileError error)> answer);
+  // A signal came while it waits: its answer is kInterrupted.
   void cancel(const Key& key);
   // `done` runs when what was held is free for others, or at once.
   void unlock(const Key& key, std::function<void()> done);

@@ -92,9 +92,8 @@ void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_in
   info.direct_io = use == PageCache::Use::kDirect;
   info.keep_cache = use == PageCache::Use::kWarm;
   info.noflush = is_unheard_at_close(*file);
-  bool is_opened = request->reply_opened(info) == 0;
   if (file->writable) parts_.turns.kernel_wrote(node.id, file->opener);  // a truncation
-  if (is_opened) return;
+  if (request->reply_opened(info) == 0) return;
   // The opener was killed meanwhile: nothing was truncated.
   if (file->written.cancel_truncation()) parts_.commits.note(*file);
   parts_.open.take(info.fh);
@@ -136,12 +135,12 @@ void Files::create(const RequestPtr& request, const std::string& path, mode_t mo
     auto made = [this, request, path, info](const Outcome& outcome) {
       if (outcome.error == Error::kOk) return reply_created(request, path, info, true);
       if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
-        return static_cast<void>(request->reply(to_errno(outcome.error)));
+        return static_cast<void>(request->reply(file_error_of(outcome.error)));
       }
       KernelNode held = parts_.nodes.held(path);
-      auto open = [this, request, path, info, held, thread = request->asker().pid] {
+      auto open = [this, request, path, info, held] {
+        parts_.turns.kernel_wrote(held, request->asker().pid);
         reply_created(request, path, info, false);
-        parts_.turns.kernel_wrote(held, thread);
       };
       truncate_for_appends(request, held, info,
                            [this, held, open] { parts_.turns.before_writing(held, open); });
@@ -207,7 +206,7 @@ void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, o
   FilePtr file = parts_.open.find(info.fh);
   if (!file) return static_cast<void>(request->reply(EBADF));
   bool by_root = request->asker().uid == 0;
-  auto refuse = [this, request, file, appends = (info.flags & O_APPEND) != 0](int error) {
+  auto refuse = [this, request, file, appends = (info.flags & O_APPEND) != 0](FileError error) {
     parts_.commits.note(*file, file->written.refuse(appends, error));
     request->reply(error);
   };
@@ -234,19 +233,17 @@ void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::
                                    ? written.append(bytes, now)
                                    : written.write(bytes, static_cast<size_t>(offset), now);
   parts_.commits.note(*file, answer);
-  if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
+  if (answer.error != FileError::kOk) return static_cast<void>(request->reply(answer.error));
   if (written.commits_unasked()) parts_.commits.commit_soon(file);
-  pid_t thread = request->asker().pid;
-  if ((flags & (O_SYNC | O_DSYNC)) == 0) {
-    request->reply_written(bytes.size());
-    return parts_.turns.kernel_wrote(file->node, thread);
-  }
-  parts_.commits.commit_and_tell(file,
-                                 [this, request, file, thread, size = bytes.size()](int error) {
-                                   if (error != 0) return static_cast<void>(request->reply(error));
-                                   request->reply_written(size);
-                                   parts_.turns.kernel_wrote(file->node, thread);
-                                 });
+  auto tell_written = [this, request, node = file->node, size = bytes.size()] {
+    parts_.turns.kernel_wrote(node, request->asker().pid);
+    request->reply_written(size);
+  };
+  if ((flags & (O_SYNC | O_DSYNC)) == 0) return tell_written();
+  parts_.commits.commit_and_tell(file, [request, tell_written](FileError error) {
+    if (error != FileError::kOk) return static_cast<void>(request->reply(error));
+    tell_written();
+  });
 }
 
 void Files::drop_setuid(const std::string& path) {
@@ -269,7 +266,7 @@ void Files::drop_setuid(const std::string& path) {
 
 void Files::flush(uint64_t handle, pid_t by, FileCommits::Done reply) {
   FilePtr file = parts_.open.find(handle);
-  if (!file || file->written.waits_at_flush(by == file->opener)) return reply(0);
+  if (!file || file->written.waits_at_flush(by == file->opener)) return reply(FileError::kOk);
   parts_.commits.commit_and_tell(file, std::move(reply));
 }
 
@@ -277,7 +274,7 @@ bool Files::fsync(const RequestPtr& request, uint64_t handle) {
   FilePtr file = parts_.open.find(handle);
   if (!file || !file->writable) return false;
   parts_.service.post([this, request, file] {
-    parts_.commits.commit_and_tell(file, [request](int error) { request->reply(error); });
+    parts_.commits.commit_and_tell(file, [request](FileError error) { request->reply(error); });
   });
   return true;
 }
@@ -298,7 +295,7 @@ void Files::note_request(const void* request, size_t size) {
 void Files::release(uint64_t handle, std::function<void()> done) {
   FilePtr file = parts_.open.take(handle);
   if (!file) return done();
-  parts_.commits.commit(file, [this, file, done = std::move(done)](int) {
+  parts_.commits.commit(file, [this, file, done = std::move(done)](FileError) {
     if (!file->release_noted.empty()) parts_.gate.open(file->release_noted);
     done();
   });
@@ -311,17 +308,18 @@ void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_
   auto bytes = static_cast<size_t>(size);  // a negative one is too large, too
   FilePtr file = parts_.open.find(handle);
   if (file && file->writable && file->orphan.load()) {  // it was removed just now
-    int error = file->orphan.load()->resize(bytes);
-    return error == 0 ? then() : static_cast<void>(request->reply(error));
+    FileError error = file->orphan.load()->resize(bytes);
+    return error == FileError::kOk ? then() : static_cast<void>(request->reply(error));
   }
   if (!file || !file->writable) {
     if (bytes > tree::kMaxDataBytes) return static_cast<void>(request->reply(EFBIG));
     return truncate(request, id, size, kTruncateTries, std::move(then));
   }
   if (file->written.only_appends()) {  // a commit of its own, behind what was appended before
-    return parts_.commits.commit(file, [this, request, id, size, then = std::move(then)](int) {
-      truncate(request, id, size, kTruncateTries, then);
-    });
+    return parts_.commits.commit(file,
+                                 [this, request, id, size, then = std::move(then)](FileError) {
+                                   truncate(request, id, size, kTruncateTries, then);
+                                 });
   }
   auto now = parts_.commits.committed(id).value_or(WriteBuffer::Committed{});
   if (bytes == 0 && is_appended_by_others(*file, now)) {
@@ -334,7 +332,7 @@ void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_
   // One more write of this handle's.
   WriteBuffer::Answer answer = file->written.resize(bytes, now);
   parts_.commits.note(*file, answer);
-  if (answer.error != 0) return static_cast<void>(request->reply(answer.error));
+  if (answer.error != FileError::kOk) return static_cast<void>(request->reply(answer.error));
   then();
 }
 
@@ -348,7 +346,7 @@ bool Files::is_appended_by_others(const OpenFile& file, const WriteBuffer::Commi
   return is_open || file.written.others_appended(now);
 }
 
-void Files::resize_refused(uint64_t handle, int error) {
+void Files::resize_refused(uint64_t handle, FileError error) {
   FilePtr file = parts_.open.find(handle);
   if (file && file->writable) parts_.commits.note(*file, file->written.refuse(false, error));
 }
@@ -372,7 +370,7 @@ void Files::truncate(const RequestPtr& request, KernelNode id, off_t size, int t
       return truncate(request, id, size, tries - 1, std::move(then));
     }
     if (outcome.error == Error::kOk) return then();
-    request->reply(to_errno(outcome.error));
+    request->reply(file_error_of(outcome.error));
   };
   parts_.writes.commit(OpCode::kExtWrite, encode(write), std::move(answered));
 }
@@ -424,7 +422,7 @@ void Files::commit(uint64_t handle, std::function<void()> done) {
   FilePtr file = parts_.open.find(handle);
   if (!file) return done();
   // An error is for its close to tell.
-  parts_.commits.commit(file, [done = std::move(done)](int) { done(); });
+  parts_.commits.commit(file, [done = std::move(done)](FileError) { done(); });
 }
 
 }  // namespace zabfs::fsd

@@ -77,7 +77,7 @@ class Files {
   void resize(const RequestPtr& request, KernelNode id, off_t size, uint64_t handle,
               std::function<void()> then);
   // It was refused because there is no leader.
-  void resize_refused(uint64_t handle, int error);
+  void resize_refused(uint64_t handle, FileError error);
   // A time that was set while there is data to be committed goes with the data. False if there is
   // none.
   bool defer_mtime(KernelNode id, tree::Time mtime);

@@ -131,7 +131,7 @@ void LockRequests::take(const RequestPtr& request, const Node& node, const FileL
   ask.program = program_name(ask.pid);
   request->on_interrupt(parts_.interrupts, [this, key] { parts_.locks.cancel(key); });
   parts_.locks.take(key, handle, std::move(ask),
-                    [request](int error) { return request->reply(error) == 0; });
+                    [request](FileError error) { return request->reply(error) == 0; });
 }
 
 void LockRequests::give_up(const FileLocks::Key& key, uint64_t handle, std::function<void()> done) {

@@ -18,6 +18,7 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/orphan.h"
 #include "fsd/fuse/write_buffer.h"
+#include "fsd/view/file_error.h"
 #include "tree/bytes.h"
 #include "tree/types.h"
 
@@ -56,8 +57,8 @@ struct OpenFile {
   OrphanSlot orphan;
   std::atomic<bool> lost{false};  // a lock taken through it was lost with its session
 
-  std::vector<std::function<void(int)>> after_commit;  // with the result of the one under way
-  bool flush_timer = false;                            // an append commits itself soon
+  std::vector<std::function<void(FileError)>> after_commit;  // with the result of the one under way
+  bool flush_timer = false;                                  // an append commits itself soon
 };
 
 }  // namespace zabfs::fsd

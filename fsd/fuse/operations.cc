@@ -185,7 +185,7 @@ void Operations::flush(const RequestPtr& request, KernelNode id, const fuse_file
       parts_.locks.unlock(owner, std::move(then));
     };
     if (parts_.control.flush(request, handle)) return unlock([] {});
-    parts_.files.flush(handle, by, [request, unlock](int error) {
+    parts_.files.flush(handle, by, [request, unlock](FileError error) {
       unlock([request, error] { request->reply(error); });
     });
   });

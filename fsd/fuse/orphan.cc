@@ -1,7 +1,6 @@
 #include "fsd/fuse/orphan.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "tree/types.h"
@@ -30,25 +29,25 @@ std::string Orphan::read(size_t size, size_t offset) const {
   return std::string(view().substr(std::min(offset, view().size()), size));
 }
 
-int Orphan::write(std::string_view bytes, size_t offset) {
+FileError Orphan::write(std::string_view bytes, size_t offset) {
   MutexLock lock(mutex_);
-  if (offset + bytes.size() < offset) return EFBIG;
-  int error = resize_locked(std::max(view().size(), offset + bytes.size()));
-  if (error != 0) return error;
+  if (offset + bytes.size() < offset) return FileError::kTooLarge;
+  FileError error = resize_locked(std::max(view().size(), offset + bytes.size()));
+  if (error != FileError::kOk) return error;
   written_->replace(offset, bytes.size(), bytes);
-  return 0;
+  return FileError::kOk;
 }
 
-int Orphan::append(std::string_view bytes) {
+FileError Orphan::append(std::string_view bytes) {
   MutexLock lock(mutex_);
   size_t offset = view().size();
-  int error = resize_locked(offset + bytes.size());
-  if (error != 0) return error;
+  FileError error = resize_locked(offset + bytes.size());
+  if (error != FileError::kOk) return error;
   written_->replace(offset, bytes.size(), bytes);
-  return 0;
+  return FileError::kOk;
 }
 
-int Orphan::resize(size_t size) {
+FileError Orphan::resize(size_t size) {
   MutexLock lock(mutex_);
   return resize_locked(size);
 }
@@ -60,14 +59,14 @@ void Orphan::replace(std::string contents) {
   written_ = std::move(contents);
 }
 
-int Orphan::resize_locked(size_t size) {
-  if (size > tree::kMaxDataBytes) return EFBIG;
+FileError Orphan::resize_locked(size_t size) {
+  if (size > tree::kMaxDataBytes) return FileError::kTooLarge;
   size_t held = written_ ? written_->size() : 0;
-  if (size > held && !space_.take(size - held)) return ENOSPC;
+  if (size > held && !space_.take(size - held)) return FileError::kNoSpace;
   if (size < held) space_.give_back(held - size);
   if (!written_) written_.emplace(committed_.view());
   written_->resize(size, '\0');
-  return 0;
+  return FileError::kOk;
 }
 
 }  // namespace zabfs::fsd

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "consensus/mutex.h"
+#include "fsd/view/file_error.h"
 #include "tree/bytes.h"
 
 namespace zabfs::fsd {
@@ -47,16 +48,16 @@ class Orphan {
 
   size_t size() const;
   std::string read(size_t size, size_t offset) const;
-  // These return an errno: EFBIG past the size of a file, ENOSPC if the space is used up.
-  int write(std::string_view bytes, size_t offset);
-  int append(std::string_view bytes);
-  int resize(size_t size);
+  // kTooLarge past the size of a file, kNoSpace if the space is used up.
+  FileError write(std::string_view bytes, size_t offset);
+  FileError append(std::string_view bytes);
+  FileError resize(size_t size);
   // By what a handle had written and not committed.
   void replace(std::string contents);
 
  private:
   std::string_view view() const REQUIRES(mutex_);
-  int resize_locked(size_t size) REQUIRES(mutex_);
+  FileError resize_locked(size_t size) REQUIRES(mutex_);
 
   OrphanSpace& space_;
   mutable Mutex mutex_;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <cerrno>
 #include <ctime>
 #include <vector>
 
@@ -59,9 +58,9 @@ bool Orphans::set_attributes(const RequestPtr& request, KernelNode id, const str
                              int set) {
   std::shared_ptr<Orphan> orphan = open_.orphan_of(id);
   if (!orphan) return false;
-  int error = 0;
+  FileError error = FileError::kOk;
   if ((set & FUSE_SET_ATTR_SIZE) != 0) error = orphan->resize(static_cast<size_t>(wanted.st_size));
-  if (error != 0) return request->reply(error), true;
+  if (error != FileError::kOk) return request->reply(error), true;
   nodes_.change_last(id, [&](struct stat& last) {
     if ((set & FUSE_SET_ATTR_MODE) != 0) {
       last.st_mode = (last.st_mode & S_IFMT) | (wanted.st_mode & 07777);
@@ -80,16 +79,15 @@ bool Orphans::set_attributes(const RequestPtr& request, KernelNode id, const str
 
 void Orphans::write(const RequestPtr& request, OpenFile& file, std::string_view bytes, off_t offset,
                     int flags) {
-  int error = file.lost ? ESTALE : 0;
+  FileError error = file.lost ? FileError::kStale : FileError::kOk;
   std::shared_ptr<Orphan> orphan = file.orphan.load();
-  if (error == 0) {
+  if (error == FileError::kOk) {
     error = (flags & O_APPEND) != 0 ? orphan->append(bytes)
                                     : orphan->write(bytes, static_cast<size_t>(offset));
   }
-  if (error != 0) return static_cast<void>(request->reply(error));
-  pid_t thread = request->asker().pid;
+  if (error != FileError::kOk) return static_cast<void>(request->reply(error));
+  turns_.kernel_wrote(file.node, request->asker().pid);
   request->reply_written(bytes.size());
-  turns_.kernel_wrote(file.node, thread);
 }
 
 }  // namespace zabfs::fsd

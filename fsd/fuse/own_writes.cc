@@ -35,7 +35,7 @@ void OwnWrites::when_writable(std::function<void()> body, Writer::Done refuse) {
 }
 
 void OwnWrites::when_writable(const RequestPtr& request, std::function<void()> body) {
-  when_writable(std::move(body), [request](int error) { request->reply(error); });
+  when_writable(std::move(body), [request](FileError error) { request->reply(error); });
 }
 
 const LocalChange* OwnWrites::local_change(const tree::Txn& txn) const {

@@ -47,10 +47,10 @@ class OwnWrites {
   // A write by `Writer::commit`.
   void commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
               LocalChange local = {}, tree::SessionId only = {});
-  // Runs `body` on the strand once there is a leader, or `refuse` with EROFS past the grace. On any
-  // thread.
+  // Runs `body` on the strand once there is a leader, or `refuse` with kReadOnly past the grace. On
+  // any thread.
   void when_writable(std::function<void()> body, Writer::Done refuse);
-  // The same; the request is answered with EROFS.
+  // The same; the request is answered with kReadOnly.
   void when_writable(const RequestPtr& request, std::function<void()> body);
 
   // What the kernel changes by itself for that txn; null if nothing.

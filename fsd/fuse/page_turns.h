@@ -51,8 +51,8 @@ class PageTurns {
   // On the strand, before an open for writing is answered: `then` runs once readers have closed, or
   // know that they are to ask before they read.
   void before_writing(KernelNode id, std::function<void()> then);
-  // On the strand, before the answer to what makes the kernel change a size by itself; and when it
-  // was given.
+  // On the strand, before the answer to what makes the kernel change a size by itself: first `then`
+  // runs apart from reads, and right before it gives the answer it tells who gets it.
   void apart_from_reads(KernelNode id, std::function<void()> then);
   void kernel_wrote(KernelNode id, pid_t thread);
 

@@ -35,6 +35,9 @@
 #include <utility>
 #include <vector>
 
+#include "fsd/fuse/errno.h"
+#include "fsd/view/file_error.h"
+
 namespace zabfs::fsd {
 
 // Who asks, as the kernel says with each request.
@@ -113,6 +116,7 @@ class Request {
 
   // An errno; 0 if all went well and there is nothing more to say.
   int reply(int error) { return replies_->done(take(), error); }
+  int reply(FileError error) { return reply(to_errno(error)); }
   int reply_entry(const fuse_entry_param& entry) { return replies_->entry(take(), entry); }
   // The kernel may keep them for so long.
   int reply_attributes(const struct stat& st, double seconds) {

@@ -27,7 +27,7 @@ void Staging::make(const RequestPtr& request, const Node& parent, const std::str
   std::string path = txn_path(parent.path, name);
   auto made_above = [this, request, path, acl](const Outcome& outcome) {
     if (outcome.error != Error::kOk && outcome.error != Error::kNodeExists) {
-      return static_cast<void>(request->reply(to_errno(outcome.error)));
+      return static_cast<void>(request->reply(file_error_of(outcome.error)));
     }
     changes_.make_znode(request, path, "", acl);
   };
@@ -40,8 +40,8 @@ void Staging::remove(const RequestPtr& request, const Node& parent, const std::s
                      bool is_directory) {
   if (!is_directory) return static_cast<void>(request->reply(EISDIR));
   auto body = [this, request, directory = parent.path, name, caller = caller_of(*request)] {
-    int error = room_.may_change_staging(directory, name, caller);
-    if (error != 0) return static_cast<void>(request->reply(error));
+    FileError error = room_.may_change_staging(directory, name, caller);
+    if (error != FileError::kOk) return static_cast<void>(request->reply(error));
     changes_.remove_path(request, txn_path(directory, name), true);
   };
   writes_.when_writable(request, body);
@@ -53,7 +53,8 @@ void Staging::rename(const RequestPtr& request, const Node& parent, const std::s
     return static_cast<void>(request->reply(EPERM));
   }
   auto body = [this, request, directory = parent.path, name, caller = caller_of(*request)] {
-    room_.commit_txn(directory, name, caller, [request](int error) { request->reply(error); });
+    room_.commit_txn(directory, name, caller,
+                     [request](FileError error) { request->reply(error); });
   };
   writes_.when_writable(request, body);
 }

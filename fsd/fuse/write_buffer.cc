@@ -34,8 +34,8 @@ WriteBuffer::WriteBuffer(int flags, bool is_new, tree::Zxid czxid, const Committ
 
 WriteBuffer::Answer WriteBuffer::write(std::string_view bytes, size_t offset,
                                        const Committed& now) {
-  if (check() != 0) return {check()};
-  if (offset + bytes.size() > tree::kMaxDataBytes) return refuse(false, EFBIG);
+  if (check() != FileError::kOk) return {check()};
+  if (offset + bytes.size() > tree::kMaxDataBytes) return refuse(false, FileError::kTooLarge);
   begin_image(now);
   if (image_->size() < offset + bytes.size()) image_->resize(offset + bytes.size(), '\0');
   image_->replace(offset, bytes.size(), bytes);
@@ -46,18 +46,18 @@ WriteBuffer::Answer WriteBuffer::write(std::string_view bytes, size_t offset,
 }
 
 WriteBuffer::Answer WriteBuffer::append(std::string_view bytes, const Committed& now) {
-  if (check() != 0) return {check()};
+  if (check() != FileError::kOk) return {check()};
   if (has_own_image()) return write(bytes, image_->size(), now);
   size_t size = now.data.size() + in_flight_.size() + appended_.size() + bytes.size();
-  if (size > tree::kMaxDataBytes) return refuse(true, EFBIG);
+  if (size > tree::kMaxDataBytes) return refuse(true, FileError::kTooLarge);
   appended_ += bytes;
   mtime_.reset();
   return {};
 }
 
 WriteBuffer::Answer WriteBuffer::resize(size_t size, const Committed& now) {
-  if (check() != 0) return {check()};
-  if (size > tree::kMaxDataBytes) return refuse(false, EFBIG);
+  if (check() != FileError::kOk) return {check()};
+  if (size > tree::kMaxDataBytes) return refuse(false, FileError::kTooLarge);
   begin_image(now);
   image_->resize(size, '\0');
   has_new_image_ = true;
@@ -90,7 +90,7 @@ void WriteBuffer::rebase(const Committed& now) {
 
 // A line that is appended stands alone: if it is refused, those before it and after it are not.
 // Any other write is a part of the whole contents.
-WriteBuffer::Answer WriteBuffer::refuse(bool is_append, int error) {
+WriteBuffer::Answer WriteBuffer::refuse(bool is_append, FileError error) {
   if (is_append && !has_own_image()) return {error};
   spoil(error);
   return {error, true};
@@ -104,7 +104,7 @@ bool WriteBuffer::defer_mtime(tree::Time mtime) {
 
 std::string WriteBuffer::image(const std::optional<Committed>& now) const {
   std::string_view committed = now ? now->data.view() : base_.view();
-  if (spoilt_by_ != 0) return std::string(committed);
+  if (spoilt_by_ != FileError::kOk) return std::string(committed);
   if (has_new_image_) return *image_;
   if (!appended_.empty() || !in_flight_.empty()) {
     return std::string(committed) + in_flight_ + appended_;
@@ -189,7 +189,7 @@ std::optional<WriteBuffer::Commit> WriteBuffer::begin_commit(tree::Zxid czxid, b
 
 WriteBuffer::Answer WriteBuffer::commit_ended(const tree::Outcome& outcome,
                                               const std::optional<Committed>& now) {
-  int error = to_errno(outcome.error);
+  FileError error = file_error_of(outcome.error);
   if (outcome.error == Error::kOperationTimeout) return {error};
   is_committing_ = false;
   std::optional<Rename> rename = std::exchange(rename_, std::nullopt);
@@ -210,12 +210,12 @@ WriteBuffer::Answer WriteBuffer::commit_ended(const tree::Outcome& outcome,
     return {};
   }
   bool is_elsewhere = outcome.error == Error::kStale || outcome.error == Error::kNoNode;
-  if (is_elsewhere && rename && spoilt_by_ == 0) {
+  if (is_elsewhere && rename && spoilt_by_ == FileError::kOk) {
     take_back();
     follow(*rename);
     return {.again = true};
   }
-  if (outcome.error == Error::kStale && !is_asked_ && is_whole_ && spoilt_by_ == 0) {
+  if (outcome.error == Error::kStale && !is_asked_ && is_whole_ && spoilt_by_ == FileError::kOk) {
     // Somebody else wrote the file. The next close replaces that, as of any other whole file.
     is_made_here_ = false;
     take_back();
@@ -225,7 +225,7 @@ WriteBuffer::Answer WriteBuffer::commit_ended(const tree::Outcome& outcome,
   if (is_elsewhere || outcome.error == Error::kSessionExpired) {
     is_stale_ = true;
     drop();
-    return {ESTALE};
+    return {FileError::kStale};
   }
   if (commits_append_ && !is_in_image) {
     append_error_ = error;
@@ -246,13 +246,13 @@ void WriteBuffer::take_back() {
   }
 }
 
-int WriteBuffer::take_append_error(int error) {
-  int earlier = std::exchange(append_error_, 0);
-  return error != 0 ? error : earlier;
+FileError WriteBuffer::take_append_error(FileError error) {
+  FileError earlier = std::exchange(append_error_, FileError::kOk);
+  return error != FileError::kOk ? error : earlier;
 }
 
-void WriteBuffer::spoil(int error) {
-  if (spoilt_by_ == 0) spoilt_by_ = error;
+void WriteBuffer::spoil(FileError error) {
+  if (spoilt_by_ == FileError::kOk) spoilt_by_ = error;
   has_dropped_ |= is_dirty();
   drop();
   image_.reset();

@@ -33,7 +33,7 @@
 //
 //   1. A and B are opened for editing. Both begin with version 7.
 //   2. A is closed. Its commit has the condition "version 7" and makes version 8.
-//   3. B is closed. Its commit has the same condition and fails. B is stale: it gets ESTALE, and
+//   3. B is closed. Its commit has the same condition and fails. B is stale: it gets kStale, and
 //      commits nothing any more. A may go on: its condition is "version 8" now.
 //
 // A handle follows its file when that is renamed, also while its commit is under way. The renamed
@@ -49,7 +49,7 @@
 // Four words say how a handle can fail.
 //
 //   stale     It lost its file: to another writer, by a removal, or with the lock that it held.
-//             All that follows gets ESTALE.
+//             All that follows gets kStale.
 //   spoilt    A part of its contents was refused. The rest is worth nothing without that part, so
 //             all that was not committed is dropped, and all that follows gets the same error.
 //   refused   An append was refused. It stood alone, so nothing else goes with it.
@@ -59,12 +59,12 @@
 // Everything is on the strand.
 #pragma once
 
-#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "fsd/view/file_error.h"
 #include "tree/bytes.h"
 #include "tree/request.h"
 #include "tree/tree.h"
@@ -82,7 +82,7 @@ class WriteBuffer {
 
   // What became of a write or of a commit.
   struct Answer {
-    int error = 0;        // an errno; 0 if all went well
+    FileError error = FileError::kOk;
     bool spoils = false;  // the handle is spoilt by it: the kernel's size of the file is wrong
     bool again = false;   // the file was renamed before the commit came: a commit is to begin anew
   };
@@ -115,7 +115,7 @@ class WriteBuffer {
   // The file was truncated by another way. `now` is what became of it.
   void rebase(const Committed& now);
   // A write that was refused before it got here, because there is no leader.
-  Answer refuse(bool is_append, int error);
+  Answer refuse(bool is_append, FileError error);
   // `utimens`, between the last write and the close. True if the time goes with the data that is to
   // be committed; false if there is none.
   bool defer_mtime(tree::Time mtime);
@@ -164,12 +164,12 @@ class WriteBuffer {
   // The czxid at the open.
   tree::Zxid czxid() const { return czxid_; }
   // What close and fsync return if there is nothing to commit.
-  int error() const { return is_stale_ ? ESTALE : dropped_error(); }
+  FileError error() const { return is_stale_ ? FileError::kStale : dropped_error(); }
   // The error with which the handle was spoilt, if that dropped anything that had been accepted.
-  int dropped_error() const { return has_dropped_ ? spoilt_by_ : 0; }
+  FileError dropped_error() const { return has_dropped_ ? spoilt_by_ : FileError::kOk; }
   // What close and fsync return after a commit that ended with `error`. An append that was refused
   // while nobody waited for its commit is told here, once.
-  int take_append_error(int error);
+  FileError take_append_error(FileError error);
 
  private:
   struct Rename {
@@ -180,8 +180,8 @@ class WriteBuffer {
   void begin_image(const Committed& now);
   void follow(const Rename& rename);
   void take_back();
-  int check() const { return is_stale_ ? ESTALE : spoilt_by_; }
-  void spoil(int error);
+  FileError check() const { return is_stale_ ? FileError::kStale : spoilt_by_; }
+  void spoil(FileError error);
   void drop();
 
   tree::Zxid czxid_;
@@ -210,9 +210,10 @@ class WriteBuffer {
   tree::SessionId lock_session_;  // in which a lock is held through the handle
   bool is_stale_ = false;
   bool is_detached_ = false;
-  int spoilt_by_ = 0;         // the first error that spoilt it
-  bool has_dropped_ = false;  // what had been accepted was dropped with it
-  int append_error_ = 0;      // of an append that was refused, until somebody is told
+  FileError spoilt_by_ = FileError::kOk;  // the first error that spoilt it
+  bool has_dropped_ = false;              // what had been accepted was dropped with it
+  // Of an append that was refused, until somebody is told.
+  FileError append_error_ = FileError::kOk;
 };
 
 }  // namespace zabfs::fsd

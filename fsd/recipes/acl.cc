@@ -2,7 +2,6 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "fsd/recipes/handles.h"
@@ -31,20 +30,20 @@ class AclHandle : public Handle {
   }
 
   void write(std::string_view bytes, off_t offset, bool append, Done done) override {
-    if (refused_ != 0) return done(refused_);
+    if (refused_ != FileError::kOk) return done(refused_);
     std::string& target = append ? appended_ : written_;
     size_t at = append ? appended_.size() : static_cast<size_t>(offset);
-    if (at + bytes.size() > kMaxAclBytes) return done(EFBIG);
+    if (at + bytes.size() > kMaxAclBytes) return done(FileError::kTooLarge);
     std::string image = target;
     if (image.size() < at + bytes.size()) image.resize(at + bytes.size(), '\n');
     image.replace(at, bytes.size(), bytes);
     // Lines that are complete are judged now, when a shell still listens.
     std::string lines = image.substr(0, image.rfind('\n') + 1);
     bool blank = lines.find_first_not_of('\n') == std::string::npos;
-    if (!blank && !tree::parse_acl_text(lines)) return done(EINVAL);
+    if (!blank && !tree::parse_acl_text(lines)) return done(FileError::kInvalid);
     target = std::move(image);
     dirty_ = true;
-    done(0);
+    done(FileError::kOk);
   }
 
   void truncate(off_t size) override {
@@ -53,14 +52,16 @@ class AclHandle : public Handle {
 
   void flush(Done done) override {
     if (dropped_) return done(refused_);
-    if (!std::exchange(dirty_, false)) return done(0);
+    if (!std::exchange(dirty_, false)) return done(FileError::kOk);
     room_.writer().when_writable([self = shared_from_this(), this, done] { commit(done, kTries); },
                                  done);
   }
 
  protected:
   bool drop_written() override { return std::exchange(dirty_, false); }
-  void take(size_t, Answer answer) override { answer(0, dirty_ ? written_ + appended_ : text()); }
+  void take(size_t, Answer answer) override {
+    answer(FileError::kOk, dirty_ ? written_ + appended_ : text());
+  }
 
  private:
   bool replaces() const { return (opener().flags & O_TRUNC) != 0; }
@@ -87,20 +88,20 @@ class AclHandle : public Handle {
 
   void commit(Done done, int tries) {
     const tree::ZNode* node = room_.tree().find(directory());
-    if (node == nullptr || is_lost()) return done(ESTALE);
-    if (!owns(*node)) return done(EPERM);  // not any more
+    if (node == nullptr || is_lost()) return done(FileError::kStale);
+    if (!owns(*node)) return done(FileError::kNotPermitted);  // not any more
     bool adds = !appended_.empty() && !replaces();
     std::string wanted = (adds ? text() : written_) + appended_;
     std::optional<tree::AclList> acl = tree::parse_acl_text(wanted);
-    if (!acl) return done(EINVAL);
+    if (!acl) return done(FileError::kInvalid);
     // Kind, owner and the owner's mode stay unless they are written, too; others' bits are the
     // world entry's.
     std::optional<tree::PosixEntry> old = tree::find_posix(room_.tree().acl_of(*node));
     tree::PosixEntry posix = posix_of(room_.view(*node, directory()));
     if (old) posix.inode = old->inode;
-    if (!tree::is_valid_posix(*acl)) return done(EINVAL);
+    if (!tree::is_valid_posix(*acl)) return done(FileError::kInvalid);
     if (std::optional<tree::PosixEntry> named = tree::find_posix(*acl)) {
-      if (!may_become(posix, *acl)) return done(EPERM);
+      if (!may_become(posix, *acl)) return done(FileError::kNotPermitted);
       posix = *named;
     } else {
       posix.mode =
@@ -119,7 +120,7 @@ class AclHandle : public Handle {
             written_ = text();
             if (!replaces()) base_version_ = outcome.stat.aversion;
           }
-          done(outcome.error == Error::kNoNode ? ESTALE : to_errno(outcome.error));
+          done(outcome.error == Error::kNoNode ? FileError::kStale : file_error_of(outcome.error));
         });
   }
 

@@ -1,6 +1,5 @@
 // `@/seq/PREFIX` and `@/ephemeral/NAME`: children made through the room. Reading gives the name,
 // what is written becomes the data; an ephemeral child lives as long as the handle that made it.
-#include <cerrno>
 #include <utility>
 
 #include "fsd/recipes/handles.h"
@@ -33,41 +32,42 @@ class ChildHandle : public Handle {
 
   void open(Done opened) override {
     if (lose_at_once_) lose();
-    opened(owns() || control() == Control::kSeqFile || may_open() ? 0 : EACCES);
+    opened(owns() || control() == Control::kSeqFile || may_open() ? FileError::kOk
+                                                                  : FileError::kNoAccess);
   }
 
   // The name is read, data written: these share no offset.
   void read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer) override {
     off_t from = offset == 0 ? 0 : static_cast<off_t>(read_at_);
     Handle::read(number, size, from, wait,
-                 [this, from, answer = std::move(answer)](int error, std::string_view bytes) {
+                 [this, from, answer = std::move(answer)](FileError error, std::string_view bytes) {
                    read_at_ = static_cast<size_t>(from) + bytes.size();
                    answer(error, bytes);
                  });
   }
 
   void write(std::string_view bytes, off_t offset, bool, Done done) override {
-    if (is_lost()) return done(ESTALE);
-    if (refused_ != 0) return done(refused_);
+    if (is_lost()) return done(FileError::kStale);
+    if (refused_ != FileError::kOk) return done(refused_);
     size_t at = offset == 0 ? 0 : written_at_;
-    if (at + bytes.size() > tree::kMaxDataBytes) return done(EFBIG);
+    if (at + bytes.size() > tree::kMaxDataBytes) return done(FileError::kTooLarge);
     if (written_.size() < at + bytes.size()) written_.resize(at + bytes.size(), '\0');
     written_.replace(at, bytes.size(), bytes);
     written_at_ = at + bytes.size();
     dirty_ = true;
-    done(0);
+    done(FileError::kOk);
   }
 
   void flush(Done done) override {
-    if (is_lost()) return done(ESTALE);
+    if (is_lost()) return done(FileError::kStale);
     if (dropped_) return done(refused_);
-    if (!std::exchange(dirty_, false)) return done(0);
+    if (!std::exchange(dirty_, false)) return done(FileError::kOk);
     tree::ExtWrite write;
     write.path = path_;
     write.czxid = czxid_;
     write.data = written_;
     room_.writer().commit(OpCode::kExtWrite, encode(write), [done](const Outcome& outcome) {
-      done(outcome.error == Error::kNoNode ? ESTALE : to_errno(outcome.error));
+      done(outcome.error == Error::kNoNode ? FileError::kStale : file_error_of(outcome.error));
     });
   }
 
@@ -84,7 +84,7 @@ class ChildHandle : public Handle {
  protected:
   bool drop_written() override { return std::exchange(dirty_, false); }
   void take(size_t, Answer answer) override {
-    answer(0, std::string(tree::base_name(path_)) + "\n");
+    answer(FileError::kOk, std::string(tree::base_name(path_)) + "\n");
   }
   void leave() override {
     if (!std::exchange(holds_, false)) return;

@@ -1,5 +1,4 @@
 // `@/ring/KEY` and `@/pick`: a child of the directory, by name.
-#include <cerrno>
 #include <utility>
 
 #include "fsd/recipes/handles.h"
@@ -13,13 +12,15 @@ class RingHandle : public Handle {
   RingHandle(Room& room, const std::string& directory, std::string key, Opener opener)
       : Handle(room, Control::kRingKey, directory, std::move(opener)), key_(std::move(key)) {}
 
-  void open(Done opened) override { opened(choice().empty() ? ENOENT : 0); }
+  void open(Done opened) override {
+    opened(choice().empty() ? FileError::kNoEntry : FileError::kOk);
+  }
 
  protected:
   void take(size_t, Answer answer) override {
     std::string name = choice();
-    if (name.empty()) return answer(ENOENT, {});
-    answer(0, name + "\n");
+    if (name.empty()) return answer(FileError::kNoEntry, {});
+    answer(FileError::kOk, name + "\n");
   }
 
  private:
@@ -35,14 +36,16 @@ class PickHandle : public Handle {
       : Handle(room, Control::kPick, directory, std::move(opener)) {}
 
   void open(Done opened) override {
-    opened(candidates_of(room_.tree(), directory(), room_.view_options()).empty() ? ENOENT : 0);
+    opened(candidates_of(room_.tree(), directory(), room_.view_options()).empty()
+               ? FileError::kNoEntry
+               : FileError::kOk);
   }
 
  protected:
   void take(size_t, Answer answer) override {
     std::string name = room_.pick(directory());
-    if (name.empty()) return answer(ENOENT, {});
-    answer(0, name + "\n");
+    if (name.empty()) return answer(FileError::kNoEntry, {});
+    answer(FileError::kOk, name + "\n");
   }
 };
 

@@ -1,5 +1,4 @@
 // `@/watch` and `@/watch-all` as handles: a read gives at most one line, whatever its offset.
-#include <cerrno>
 #include <utility>
 
 #include "fsd/recipes/handles.h"
@@ -18,7 +17,7 @@ class WatchHandle : public Handle {
 
   void read(uint64_t number, size_t size, off_t, bool wait, Answer answer) override {
     if (!is_ready()) return Handle::read(number, size, 0, wait, std::move(answer));
-    answer(0, watch_.read(size));
+    answer(FileError::kOk, watch_.read(size));
   }
 
   void published(const std::vector<tree::Change>& changes) override {
@@ -35,7 +34,7 @@ class WatchHandle : public Handle {
  protected:
   bool is_ready() const override { return watch_.has_line() || watch_.at_end(); }
   bool is_orphan() const override { return false; }  // the feed ends with its directory
-  void take(size_t size, Answer answer) override { answer(0, watch_.read(size)); }
+  void take(size_t size, Answer answer) override { answer(FileError::kOk, watch_.read(size)); }
 
  private:
   NodeTest may_list() const {

@@ -1,7 +1,6 @@
 // What is joined by opening and left by closing: `@/leader`, `@/semaphore/N`, `@/barrier/N`.
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <utility>
 
 #include "fsd/recipes/handles.h"
@@ -43,37 +42,37 @@ class LeaderHandle : public Handle {
           if (!opened_) return;  // interrupted
           LockTable::Ask ask = ask_of(*this, Queue::kLatch);
           std::weak_ptr<Handle> weak = self;
-          ask.joined = [weak, this](int error) {
+          ask.joined = [weak, this](FileError error) {
             if (HandlePtr handle = weak.lock()) finish(error);
           };
           ask.lost = [weak] {
             if (HandlePtr handle = weak.lock()) handle->lose();
           };
-          ticket_ = room_.locks().acquire(std::move(ask), [weak, this](int error) {
+          ticket_ = room_.locks().acquire(std::move(ask), [weak, this](FileError error) {
             HandlePtr handle = weak.lock();
             if (!handle) return;
-            if (error != 0) return lose();
+            if (error != FileError::kOk) return lose();
             elected_ = true;
             wake();
           });
         },
-        [self, this](int error) { finish(error); });
+        [self, this](FileError error) { finish(error); });
   }
 
-  void cancel_open() override { finish(EINTR); }
+  void cancel_open() override { finish(FileError::kInterrupted); }
 
  protected:
   bool is_ready() const override { return elected_; }
   void take(size_t, Answer answer) override {
-    answer(0, fmt::format("leader {}\ntoken 0x{:x}\n", room_.owner_text(opener()),
-                          room_.locks().token(ticket_).value));
+    answer(FileError::kOk, fmt::format("leader {}\ntoken 0x{:x}\n", room_.owner_text(opener()),
+                                       room_.locks().token(ticket_).value));
   }
   void leave() override {
-    room_.locks().release(ticket_, EBADF, [] {});
+    room_.locks().release(ticket_, FileError::kClosed, [] {});
   }
 
  private:
-  void finish(int error) {
+  void finish(FileError error) {
     Done opened = std::exchange(opened_, nullptr);
     if (opened) opened(error);
   }
@@ -94,54 +93,54 @@ class SemaphoreHandle : public Handle {
     opened_ = std::move(opened);
     auto self = shared_from_this();
     room_.writer().when_writable([self, this] { take_mutex(); },
-                                 [self, this](int error) { finish(error); });
+                                 [self, this](FileError error) { finish(error); });
   }
 
-  void cancel_open() override { finish(EINTR); }
+  void cancel_open() override { finish(FileError::kInterrupted); }
 
   // Without waiting: an open that is queued behind others for the mutex ends when all are taken.
   void published(const std::vector<tree::Change>&) override {
-    if (opened_ && !opener().wait && lease_ == 0 && all_taken()) finish(EAGAIN);
+    if (opened_ && !opener().wait && lease_ == 0 && all_taken()) finish(FileError::kTryAgain);
   }
 
  protected:
   void take(size_t, Answer answer) override {
-    answer(0, fmt::format("lease {}\ntoken 0x{:x}\n", room_.owner_text(opener()),
-                          room_.locks().token(lease_).value));
+    answer(FileError::kOk, fmt::format("lease {}\ntoken 0x{:x}\n", room_.owner_text(opener()),
+                                       room_.locks().token(lease_).value));
   }
   void leave() override {
     // The lease goes before the mutex: whoever is next finds it gone.
-    if (lease_ != 0) room_.locks().release(std::exchange(lease_, 0), EBADF, [] {});
-    if (mutex_ != 0) room_.locks().release(std::exchange(mutex_, 0), EBADF, [] {});
+    if (lease_ != 0) room_.locks().release(std::exchange(lease_, 0), FileError::kClosed, [] {});
+    if (mutex_ != 0) room_.locks().release(std::exchange(mutex_, 0), FileError::kClosed, [] {});
   }
 
  private:
   bool all_taken() const { return LockTable::leases_taken(room_.tree(), directory()) >= leases_; }
 
   // The queues are children of the directory: what others made by these names is theirs to open.
-  int may_queue() const {
+  FileError may_queue() const {
     for (std::string_view name : {kSemaphoreLocks, kSemaphoreLeases}) {
       std::string path = tree::join_path(directory(), name);
       const tree::ZNode* node = room_.tree().find(path);
       if (node == nullptr) continue;
       View shown = room_.view(*node, path);
-      if (shown.kind != tree::Kind::kDirectory) return ENOTDIR;
-      if (!may(shown, opener(), kMayWrite | kMaySearch)) return EACCES;
+      if (shown.kind != tree::Kind::kDirectory) return FileError::kNotDirectory;
+      if (!may(shown, opener(), kMayWrite | kMaySearch)) return FileError::kNoAccess;
     }
-    return 0;
+    return FileError::kOk;
   }
 
   void take_mutex() {
     if (!opened_) return;  // interrupted
-    if (int error = may_queue(); error != 0) return finish(error);
-    if (!opener().wait && all_taken()) return finish(EAGAIN);
+    if (FileError error = may_queue(); error != FileError::kOk) return finish(error);
+    if (!opener().wait && all_taken()) return finish(FileError::kTryAgain);
     if (!opener().wait) room_.listen(this);
     LockTable::Ask ask = ask_of(*this, Queue::kSemaphoreMutex);
     auto weak = weak_from_this();
-    mutex_ = room_.locks().acquire(std::move(ask), [weak, this](int error) {
+    mutex_ = room_.locks().acquire(std::move(ask), [weak, this](FileError error) {
       HandlePtr handle = weak.lock();
       if (!handle || !opened_) return;
-      if (error != 0) return finish(error);
+      if (error != FileError::kOk) return finish(error);
       take_lease();
     });
   }
@@ -154,20 +153,20 @@ class SemaphoreHandle : public Handle {
     ask.lost = [weak] {
       if (HandlePtr handle = weak.lock()) handle->lose();
     };
-    lease_ = room_.locks().acquire(std::move(ask), [weak, this](int error) {
+    lease_ = room_.locks().acquire(std::move(ask), [weak, this](FileError error) {
       HandlePtr handle = weak.lock();
       if (!handle || !opened_) return;
       finish(error);
     });
   }
 
-  void finish(int error) {
+  void finish(FileError error) {
     Done opened = std::exchange(opened_, nullptr);
     if (!opened) return;
-    if (error != 0) {
+    if (error != FileError::kOk) {
       close();
     } else {
-      room_.locks().release(std::exchange(mutex_, 0), EBADF, [] {});
+      room_.locks().release(std::exchange(mutex_, 0), FileError::kClosed, [] {});
     }
     opened(error);
   }
@@ -217,7 +216,9 @@ class BarrierHandle : public Handle {
 
  protected:
   bool is_ready() const override { return in_; }
-  void take(size_t, Answer answer) override { answer(0, fmt::format("in {}\n", parties_)); }
+  void take(size_t, Answer answer) override {
+    answer(FileError::kOk, fmt::format("in {}\n", parties_));
+  }
 
   void leave() override {
     left_ = true;
@@ -253,7 +254,7 @@ class BarrierHandle : public Handle {
         shown.uid == 0 && shown.kind == tree::Kind::kFile && node.data.view() == kReadyData;
     const tree::ZNode* around = room_.tree().find(directory());
     if (is_barriers || around == nullptr) return is_barriers;
-    return may_remove(room_.view(*around, directory()), shown, opener()) == 0;
+    return may_remove(room_.view(*around, directory()), shown, opener()) == FileError::kOk;
   }
 
   void remove_ready() {
@@ -273,7 +274,7 @@ class BarrierHandle : public Handle {
     room_.writer().commit(OpCode::kCreate2, std::move(body),
                           [self, this, opened](const Outcome& outcome) {
                             if (outcome.error == Error::kOk) joined(outcome);
-                            opened(to_errno(outcome.error));
+                            opened(file_error_of(outcome.error));
                           });
   }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "fsd/recipes/room.h"
@@ -25,11 +24,11 @@ bool Handle::is_orphan() const {
 }
 
 void Handle::read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer) {
-  if (is_lost()) return answer(ESTALE, {});
+  if (is_lost()) return answer(FileError::kStale, {});
   if (offset != 0 && !written_) {
     size_t from =
         std::min(static_cast<size_t>(std::max<off_t>(offset - text_at_, 0)), text_.size());
-    return answer(0, std::string_view(text_).substr(from, size));
+    return answer(FileError::kOk, std::string_view(text_).substr(from, size));
   }
   text_at_ = offset;
   written_ = false;
@@ -38,18 +37,19 @@ void Handle::read(uint64_t number, size_t size, off_t offset, bool wait, Answer 
 
 void Handle::start(Parked parked) {
   if (!is_ready()) {
-    if (!parked.wait) return parked.answer(EAGAIN, {});
+    if (!parked.wait) return parked.answer(FileError::kTryAgain, {});
     auto place = std::find_if(parked_.begin(), parked_.end(),
                               [&](const Parked& other) { return other.number > parked.number; });
     parked_.insert(place, std::move(parked));
     return;
   }
   auto shared = std::make_shared<Parked>(std::move(parked));
-  take(shared->size, [self = shared_from_this(), shared](int error, std::string_view bytes) {
-    if (error == EAGAIN && shared->wait && !self->closed_) return self->start(std::move(*shared));
-    if (error != 0) return shared->answer(error, {});
+  take(shared->size, [self = shared_from_this(), shared](FileError error, std::string_view bytes) {
+    if (error == FileError::kTryAgain && shared->wait && !self->closed_)
+      return self->start(std::move(*shared));
+    if (error != FileError::kOk) return shared->answer(error, {});
     self->text_ = bytes;
-    shared->answer(0, std::string_view(self->text_).substr(0, shared->size));
+    shared->answer(FileError::kOk, std::string_view(self->text_).substr(0, shared->size));
   });
 }
 
@@ -58,7 +58,7 @@ bool Handle::answer_first() {
   Parked parked = std::move(parked_.front());
   parked_.pop_front();
   if (is_lost()) {
-    parked.answer(ESTALE, {});
+    parked.answer(FileError::kStale, {});
   } else {
     start(std::move(parked));
   }
@@ -78,10 +78,10 @@ void Handle::cancel_read(uint64_t number) {
   if (place == parked_.end()) return;
   Answer answer = std::move(place->answer);
   parked_.erase(place);
-  answer(EINTR, {});
+  answer(FileError::kInterrupted, {});
 }
 
-void Handle::write(std::string_view, off_t, bool, Done done) { done(EINVAL); }
+void Handle::write(std::string_view, off_t, bool, Done done) { done(FileError::kInvalid); }
 
 void Handle::lose() {
   if (std::exchange(lost_, true)) return;
@@ -91,7 +91,7 @@ void Handle::lose() {
 void Handle::close() {
   if (std::exchange(closed_, true)) return;
   on_readable_ = nullptr;
-  for (Parked& parked : std::exchange(parked_, {})) parked.answer(EBADF, {});
+  for (Parked& parked : std::exchange(parked_, {})) parked.answer(FileError::kClosed, {});
   leave();
   room_.remove(this);
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "fsd/view/control.h"
+#include "fsd/view/file_error.h"
 #include "fsd/view/view.h"
 #include "tree/tree.h"
 
@@ -34,8 +35,8 @@ struct Opener : Caller {
 
 class Handle : public std::enable_shared_from_this<Handle> {
  public:
-  using Done = std::function<void(int error)>;  // an errno; 0 if all went well
-  using Answer = std::function<void(int error, std::string_view bytes)>;
+  using Done = std::function<void(FileError error)>;
+  using Answer = std::function<void(FileError error, std::string_view bytes)>;
 
   Handle(Room& room, Control control, std::string directory, Opener opener);
   virtual ~Handle();
@@ -43,8 +44,8 @@ class Handle : public std::enable_shared_from_this<Handle> {
   Handle& operator=(const Handle&) = delete;
 
   // Joins, or waits to. Called once, first.
-  virtual void open(Done opened) { opened(0); }
-  // The open is interrupted: its `opened` gets EINTR, unless it was called.
+  virtual void open(Done opened) { opened(FileError::kOk); }
+  // The open is interrupted: its `opened` gets kInterrupted, unless it was called.
   virtual void cancel_open() {}
   // `number` rises from read to read, on all handles.
   virtual void read(uint64_t number, size_t size, off_t offset, bool wait, Answer answer);
@@ -52,7 +53,7 @@ class Handle : public std::enable_shared_from_this<Handle> {
   virtual void write(std::string_view bytes, off_t offset, bool append, Done done);
   // A write was refused. Who commits at flush commits nothing of what was written then: neither
   // half of it nor nothing in the place of what there was.
-  void refused(int error) {
+  void refused(FileError error) {
     refused_ = error;
     dropped_ |= drop_written();
   }
@@ -60,7 +61,7 @@ class Handle : public std::enable_shared_from_this<Handle> {
   void note_written() { written_ = true; }
   virtual void truncate(off_t) {}
   // close and fsync: what was written is committed.
-  virtual void flush(Done done) { done(lost_ ? ESTALE : 0); }
+  virtual void flush(Done done) { done(lost_ ? FileError::kStale : FileError::kOk); }
   // Released, or its open failed: what it holds is given up. Called last, on the strand; the last
   // reference may go on any thread.
   void close();
@@ -95,14 +96,14 @@ class Handle : public std::enable_shared_from_this<Handle> {
   // The directory it was opened in is no more; what has its name by now may be another user's.
   virtual bool is_orphan() const;
   // Gives the answer to a read at offset 0 of at most `size` bytes; of more, the rest is for reads
-  // behind it. Only called when `is_ready`. EAGAIN: it was ready, and is not any more.
+  // behind it. Only called when `is_ready`. kTryAgain: it was ready, and is not any more.
   virtual void take(size_t size, Answer answer) = 0;
   virtual void leave() {}
   std::string held_line(std::string_view kind, std::string_view name) const;
 
   Room& room_;
-  int refused_ = 0;       // the error of a write
-  bool dropped_ = false;  // what had been written before was dropped with it
+  FileError refused_ = FileError::kOk;  // the error of a write
+  bool dropped_ = false;                // what had been written before was dropped with it
 
  private:
   struct Parked {

@@ -1,7 +1,6 @@
 // `@/next` and `@/counter`: numbers of a directory, kept in its hidden child `@`.
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <charconv>
 #include <utility>
 
@@ -29,7 +28,7 @@ class NextHandle : public Handle {
   void take(size_t, Answer answer) override {
     room_.writer().when_writable(
         [self = shared_from_this(), this, answer] { increment(answer, true); },
-        [answer](int error) { answer(error, {}); });
+        [answer](FileError error) { answer(error, {}); });
   }
 
  private:
@@ -42,13 +41,13 @@ class NextHandle : public Handle {
             return room_.create_hidden(
                 directory(), kNextChild, "", [self, this, answer](const Outcome& created) {
                   if (created.error != Error::kOk && created.error != Error::kNodeExists) {
-                    return answer(to_errno(created.error), {});
+                    return answer(file_error_of(created.error), {});
                   }
                   increment(answer, false);
                 });
           }
-          if (outcome.error != Error::kOk) return answer(to_errno(outcome.error), {});
-          answer(0, fmt::format("{}\n", outcome.stat.version));
+          if (outcome.error != Error::kOk) return answer(file_error_of(outcome.error), {});
+          answer(FileError::kOk, fmt::format("{}\n", outcome.stat.version));
         });
   }
 };
@@ -100,12 +99,12 @@ class CounterHandle : public Handle {
 
   void write(std::string_view bytes, off_t, bool, Done done) override {
     std::optional<CounterChange> change = parse_change(bytes);
-    if (!change) return done(EINVAL);
+    if (!change) return done(FileError::kInvalid);
     auto self = shared_from_this();
     room_.writer().when_writable(
         [self, this, change = *change, done] {
           room_.take_turn(path_, [self, this, change, done] {
-            attempt(change, [self, this, done](int error) {
+            attempt(change, [self, this, done](FileError error) {
               done(error);
               room_.end_turn(path_);
             });
@@ -116,7 +115,7 @@ class CounterHandle : public Handle {
 
  protected:
   void take(size_t, Answer answer) override {
-    answer(0, fmt::format("{}\n", counter_value(room_.tree().find(path_))));
+    answer(FileError::kOk, fmt::format("{}\n", counter_value(room_.tree().find(path_))));
   }
 
  private:
@@ -124,14 +123,14 @@ class CounterHandle : public Handle {
   void attempt(CounterChange change, Done done) {
     const tree::ZNode* node = room_.tree().find(path_);
     std::optional<int64_t> value = changed(counter_value(node), change);
-    if (!value) return done(ERANGE);
+    if (!value) return done(FileError::kOutOfRange);
     std::string text = std::to_string(*value);
     auto self = shared_from_this();
     auto answered = [self, this, change, done](const Outcome& outcome) {
       bool lost_race = outcome.error == Error::kStale || outcome.error == Error::kNodeExists ||
                        (outcome.error == Error::kNoNode && room_.tree().find(directory()));
       if (lost_race) return attempt(change, done);
-      done(outcome.error == Error::kNoNode ? ESTALE : to_errno(outcome.error));
+      done(outcome.error == Error::kNoNode ? FileError::kStale : file_error_of(outcome.error));
     };
     if (node == nullptr) return room_.create_hidden(directory(), kCounterChild, text, answered);
     tree::ExtWrite write;

@@ -1,5 +1,4 @@
 // `@/queue`: Curator's SimpleDistributedQueue. Items are DIR/qn-0000000042, their data is the item.
-#include <cerrno>
 #include <optional>
 #include <utility>
 
@@ -25,14 +24,15 @@ class QueueHandle : public Handle {
   }
 
   void write(std::string_view bytes, off_t, bool, Done done) override {
-    if (bytes.size() > tree::kMaxDataBytes) return done(EFBIG);
+    if (bytes.size() > tree::kMaxDataBytes) return done(FileError::kTooLarge);
     tree::AclList acl = room_.acl_for_made(directory(), opener());
     std::string body = tree::create_body(tree::join_path(directory(), kItemPrefix), bytes, acl,
                                          tree::kCreateSequential);
     room_.writer().when_writable(
         [self = shared_from_this(), this, body = std::move(body), done] {
           room_.writer().commit(OpCode::kCreate2, body, [done](const Outcome& outcome) {
-            done(outcome.error == Error::kNoNode ? ESTALE : to_errno(outcome.error));
+            done(outcome.error == Error::kNoNode ? FileError::kStale
+                                                 : file_error_of(outcome.error));
           });
         },
         done);
@@ -52,7 +52,7 @@ class QueueHandle : public Handle {
 
   void take(size_t, Answer answer) override {
     room_.writer().when_writable([self = shared_from_this(), this, answer] { remove(answer); },
-                                 [answer](int error) { answer(error, {}); });
+                                 [answer](FileError error) { answer(error, {}); });
   }
 
  private:
@@ -64,7 +64,7 @@ class QueueHandle : public Handle {
   };
 
   bool may_take(const View& around, const View& item) const {
-    return may(item, opener(), kMayRead) && may_remove(around, item, opener()) == 0;
+    return may(item, opener(), kMayRead) && may_remove(around, item, opener()) == FileError::kOk;
   }
 
   // The oldest item that no other read of this node is taking, of those that this reader could
@@ -90,14 +90,14 @@ class QueueHandle : public Handle {
   // Whoever removes the znode has the item.
   void remove(const Answer& answer) {
     std::optional<Item> item = oldest();
-    if (!item) return answer(EAGAIN, {});
+    if (!item) return answer(FileError::kTryAgain, {});
     room_.claimed().insert(item->path);
     tree::ExtRemove removal{item->path, item->czxid, false};
     auto removed = [self = shared_from_this(), this, item = *item, answer](const Outcome& outcome) {
       room_.claimed().erase(item.path);
-      if (outcome.error == Error::kOk) return answer(0, item.data.view());
+      if (outcome.error == Error::kOk) return answer(FileError::kOk, item.data.view());
       if (outcome.error == Error::kNoNode || outcome.error == Error::kStale) return remove(answer);
-      answer(to_errno(outcome.error), {});
+      answer(file_error_of(outcome.error), {});
     };
     room_.writer().commit(OpCode::kExtRemove, encode(removal), std::move(removed));
   }

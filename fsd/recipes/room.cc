@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "fsd/recipes/handles.h"
@@ -91,10 +90,10 @@ void Room::make(Control control, const std::string& directory, const std::string
   int32_t flags = ephemeral ? tree::kCreateEphemeral : tree::kCreateSequential;
   auto done = [this, directory, ephemeral, opener = std::move(opener),
                made](const Outcome& outcome) {
-    if (outcome.error != Error::kOk) return made(to_errno(outcome.error), nullptr);
+    if (outcome.error != Error::kOk) return made(file_error_of(outcome.error), nullptr);
     Control file = ephemeral ? Control::kEphemeralFile : Control::kSeqFile;
-    made(0, open_child(*this, file, directory, outcome.path, outcome.stat.czxid,
-                       tree::SessionId{outcome.stat.ephemeral_owner}, opener));
+    made(FileError::kOk, open_child(*this, file, directory, outcome.path, outcome.stat.czxid,
+                                    tree::SessionId{outcome.stat.ephemeral_owner}, opener));
   };
   writer_.commit(OpCode::kCreate2, tree::create_body(path, "", acl, flags), std::move(done));
 }

@@ -40,13 +40,13 @@ class Room {
                                const std::string& name, Opener opener);
 
   // `@/seq/PREFIX` and `@/ephemeral/NAME` are made, not opened.
-  using Made = std::function<void(int error, std::shared_ptr<Handle> handle)>;
+  using Made = std::function<void(FileError error, std::shared_ptr<Handle> handle)>;
   void make(Control control, const std::string& directory, const std::string& name, Opener opener,
             Made made);
 
-  // Whether that caller may commit or remove the staging directory `@/txn/NAME`: an errno.
-  int may_change_staging(const std::string& directory, const std::string& name,
-                         const Caller& caller) const;
+  // Whether that caller may commit or remove the staging directory `@/txn/NAME`.
+  FileError may_change_staging(const std::string& directory, const std::string& name,
+                               const Caller& caller) const;
   // Applies it as one commit (recipes/txn.cc).
   void commit_txn(const std::string& directory, const std::string& name, const Caller& caller,
                   Handle::Done done);

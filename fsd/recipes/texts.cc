@@ -15,7 +15,7 @@ class TextHandle : public Handle {
   using Handle::Handle;
 
  protected:
-  void take(size_t, Answer answer) override { answer(0, text()); }
+  void take(size_t, Answer answer) override { answer(FileError::kOk, text()); }
 
  private:
   NodeTest may(uint32_t wanted) const {

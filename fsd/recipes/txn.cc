@@ -6,7 +6,6 @@
 // Its caller needs what copying each file there by hand would need: read what is staged, and write,
 // create or replace the target. A staging directory is its maker's alone.
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "fsd/recipes/room.h"
@@ -29,16 +28,16 @@ class Composer {
   Composer(Room& room, const Caller& caller, tree::Zxid base)
       : room_(room), caller_(caller), base_(base) {}
 
-  // An errno. `staged` is the staging directory's znode at `from`; it becomes `to`.
-  int compose(const tree::ZNode& staged, const std::string& from, const std::string& to) {
-    int error = may_enter(to);
-    if (error == 0) error = fill(staged, from, to, false);
-    if (error != 0) return error;
+  // `staged` is the staging directory's znode at `from`; it becomes `to`.
+  FileError compose(const tree::ZNode& staged, const std::string& from, const std::string& to) {
+    FileError error = may_enter(to);
+    if (error == FileError::kOk) error = fill(staged, from, to, false);
+    if (error != FileError::kOk) return error;
     for (auto path = staged_.rbegin(); path != staged_.rend(); ++path) {
       add(OpCode::kDelete, tree::delete_body(*path, tree::kAnyVersion), path->size());
     }
     add(OpCode::kDelete, tree::delete_body(from, tree::kAnyVersion), from.size());
-    return is_too_large() ? EFBIG : 0;
+    return is_too_large() ? FileError::kTooLarge : FileError::kOk;
   }
   std::string body() const { return tree::multi_body(ops_); }
   // Data written by others than root takes setuid and setgid away, before it is committed.
@@ -54,22 +53,23 @@ class Composer {
   }
 
   // Search permission on the directory and all above it.
-  int may_enter(const std::string& directory) {
+  FileError may_enter(const std::string& directory) {
     std::string path = directory;
     while (true) {
       const tree::ZNode* node = room_.tree().find(path);
-      if (node == nullptr) return ESTALE;
-      if (!may(room_.view(*node, path), caller_, kMaySearch)) return EACCES;
-      if (path == "/") return 0;
+      if (node == nullptr) return FileError::kStale;
+      if (!may(room_.view(*node, path), caller_, kMaySearch)) return FileError::kNoAccess;
+      if (path == "/") return FileError::kOk;
       path = std::string(tree::parent_path(path));
     }
   }
 
   // `is_new`: this commit makes the directory `to`, so the caller may do all in it.
-  int fill(const tree::ZNode& staged, const std::string& from, const std::string& to, bool is_new) {
-    int error = 0;
+  FileError fill(const tree::ZNode& staged, const std::string& from, const std::string& to,
+                 bool is_new) {
+    FileError error = FileError::kOk;
     room_.tree().for_each_child(staged, [&](const tree::ZNode& child) {
-      if (error != 0) return;
+      if (error != FileError::kOk) return;
       std::string name(child.name.view());
       std::string source = tree::join_path(from, name);
       staged_.push_back(source);
@@ -78,7 +78,7 @@ class Composer {
       } else {
         error = put(child, source, tree::join_path(to, name), to, is_new);
       }
-      if (error == 0 && is_too_large()) error = EFBIG;
+      if (error == FileError::kOk && is_too_large()) error = FileError::kTooLarge;
     });
     return error;
   }
@@ -100,42 +100,43 @@ class Composer {
            may(staged, caller_, is_directory ? kMayRead | kMayWrite | kMaySearch : kMayRead);
   }
 
-  int put(const tree::ZNode& staged, const std::string& from, const std::string& to,
-          const std::string& parent, bool parent_is_new) {
+  FileError put(const tree::ZNode& staged, const std::string& from, const std::string& to,
+                const std::string& parent, bool parent_is_new) {
     View shown = room_.view(staged, from);
-    if (!may_take(shown)) return EACCES;
+    if (!may_take(shown)) return FileError::kNoAccess;
     if (parent_is_new) return create(staged, from, to);
     const tree::ZNode* directory = room_.tree().find(parent);
-    if (directory == nullptr) return ESTALE;
+    if (directory == nullptr) return FileError::kStale;
     View around = room_.view(*directory, parent);
     const tree::ZNode* target = room_.tree().find(to);
     if (target == nullptr) {
       bool may_make = may(around, caller_, kMayWrite | kMaySearch);
-      return may_make ? create(staged, from, to) : EACCES;
+      return may_make ? create(staged, from, to) : FileError::kNoAccess;
     }
     View there = room_.view(*target, to);
     if (shown.kind == Kind::kDirectory) {
-      if (there.kind != Kind::kDirectory) return ENOTDIR;
-      if (!may(there, caller_, kMaySearch)) return EACCES;
+      if (there.kind != Kind::kDirectory) return FileError::kNotDirectory;
+      if (!may(there, caller_, kMaySearch)) return FileError::kNoAccess;
       return fill(staged, from, to, false);
     }
-    if (there.kind == Kind::kDirectory) return EISDIR;
-    if (there.kind != shown.kind) return EEXIST;
-    if (shown.kind == Kind::kFile && !may(there, caller_, kMayWrite)) return EACCES;
+    if (there.kind == Kind::kDirectory) return FileError::kIsDirectory;
+    if (there.kind != shown.kind) return FileError::kExists;
+    if (shown.kind == Kind::kFile && !may(there, caller_, kMayWrite)) return FileError::kNoAccess;
     if (shown.kind == Kind::kSymlink) {  // nothing writes to one: another one takes its place
-      if (int error = may_remove(around, there, caller_); error != 0) return error;
+      FileError error = may_remove(around, there, caller_);
+      if (error != FileError::kOk) return error;
     }
-    if (target->stat.mzxid > base_ || target->stat.czxid > base_) return ESTALE;
+    if (target->stat.mzxid > base_ || target->stat.czxid > base_) return FileError::kStale;
     replace(*target, there, to, staged.data.view());
-    return 0;
+    return FileError::kOk;
   }
 
-  int create(const tree::ZNode& staged, const std::string& from, const std::string& to) {
+  FileError create(const tree::ZNode& staged, const std::string& from, const std::string& to) {
     add(OpCode::kCreate,
         tree::create_body(to, staged.data.view(), acl_of_new(staged), tree::kCreatePersistent),
         to.size() + staged.data.size());
     bool is_directory = room_.view(staged, from).kind == Kind::kDirectory;
-    return is_directory ? fill(staged, from, to, true) : 0;
+    return is_directory ? fill(staged, from, to, true) : FileError::kOk;
   }
 
   void replace(const tree::ZNode& target, const View& there, const std::string& to,
@@ -174,23 +175,24 @@ class Composer {
 }  // namespace
 
 // The sticky rule, without the exception of the directory's owner.
-int Room::may_change_staging(const std::string& directory, const std::string& name,
-                             const Caller& caller) const {
+FileError Room::may_change_staging(const std::string& directory, const std::string& name,
+                                   const Caller& caller) const {
   std::string path = txn_path(directory, name);
   const tree::ZNode* staged = tree().find(path);
   bool is_ours = staged == nullptr || caller.uid == 0 || view(*staged, path).uid == caller.uid;
-  return is_ours ? 0 : EPERM;
+  return is_ours ? FileError::kOk : FileError::kNotPermitted;
 }
 
 void Room::commit_txn(const std::string& directory, const std::string& name, const Caller& caller,
                       Handle::Done done) {
   std::string staging = txn_path(directory, name);
   const tree::ZNode* staged = tree().find(staging);
-  if (staged == nullptr) return done(ENOENT);
-  if (int error = may_change_staging(directory, name, caller); error != 0) return done(error);
+  if (staged == nullptr) return done(FileError::kNoEntry);
+  FileError error = may_change_staging(directory, name, caller);
+  if (error != FileError::kOk) return done(error);
   Composer composer(*this, caller, staged->stat.czxid);
-  int error = composer.compose(*staged, staging, directory);
-  if (error != 0) return done(error);
+  error = composer.compose(*staged, staging, directory);
+  if (error != FileError::kOk) return done(error);
   for (const tree::ExtSetPosix& drop : composer.first()) {
     writer_.commit(OpCode::kExtSetPosix, encode(drop), [](const Outcome&) {});
   }
@@ -203,7 +205,7 @@ void Room::commit_txn(const std::string& directory, const std::string& name, con
     // Another commit was faster.
     bool conflict = first == Error::kBadVersion || first == Error::kNodeExists ||
                     first == Error::kNoNode || first == Error::kNotEmpty;
-    done(conflict ? ESTALE : to_errno(first));
+    done(conflict ? FileError::kStale : file_error_of(first));
   });
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "consensus/replica.h"
@@ -165,8 +164,8 @@ void LockTable::create_queue(LockTicket ticket) {
                     if (outcome.error == Error::kOk || outcome.error == Error::kNodeExists) {
                       return create(ticket);
                     }
-                    tell_joined(contenders_.at(ticket), to_errno(outcome.error));
-                    answer(contenders_.at(ticket), to_errno(outcome.error));
+                    tell_joined(contenders_.at(ticket), file_error_of(outcome.error));
+                    answer(contenders_.at(ticket), file_error_of(outcome.error));
                     forget(ticket);
                   });
 }
@@ -181,8 +180,8 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
     return create_queue(ticket);
   }
   if (outcome.error != Error::kOk) {
-    tell_joined(contender, to_errno(outcome.error));
-    answer(contender, to_errno(outcome.error));
+    tell_joined(contender, file_error_of(outcome.error));
+    answer(contender, file_error_of(outcome.error));
     return forget(ticket);
   }
   contender.path = outcome.path;
@@ -190,15 +189,15 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
   contender.session = tree::SessionId{outcome.stat.ephemeral_owner};
   if (contender.session != session_.id()) {  // lost while the answer was on its way
     contender.state = State::kLost;
-    tell_joined(contender, ESTALE);
-    answer(contender, ESTALE);
+    tell_joined(contender, FileError::kStale);
+    answer(contender, FileError::kStale);
     if (leaving) forget(ticket);
     return;
   }
   session_.hold();
   if (leaving) return remove_znode(ticket);
   contender.state = State::kWaiting;
-  tell_joined(contender, 0);
+  tell_joined(contender, FileError::kOk);
   session_.check_deadline();  // it may take this contender with it
   if (contenders_.contains(ticket)) evaluate(ticket);
 }
@@ -220,13 +219,13 @@ void LockTable::evaluate(LockTicket ticket) {
   if (!is_there) {  // deleted by somebody
     contender.state = State::kLost;
     session_.let_go();
-    return answer(contender, ESTALE);
+    return answer(contender, FileError::kStale);
   }
   if (conflicts < ask.permits) {
     contender.state = State::kHeld;
-    return answer(contender, 0);
+    return answer(contender, FileError::kOk);
   }
-  if (!ask.wait) release(ticket, EAGAIN, [] {});
+  if (!ask.wait) release(ticket, FileError::kTryAgain, [] {});
 }
 
 void LockTable::evaluate_all() {
@@ -267,7 +266,7 @@ void LockTable::lose(LockTicket ticket) {
   if (place == contenders_.end()) return;
   Contender& contender = place->second;
   contender.state = State::kLost;
-  answer(contender, ESTALE);
+  answer(contender, FileError::kStale);
   std::function<void()> lost = std::exchange(contender.ask.lost, nullptr);
   if (lost) lost();
 }
@@ -286,7 +285,7 @@ void LockTable::session_lost(tree::SessionId session) {
   }
 }
 
-void LockTable::release(LockTicket ticket, int error, std::function<void()> done) {
+void LockTable::release(LockTicket ticket, FileError error, std::function<void()> done) {
   auto place = contenders_.find(ticket);
   if (place == contenders_.end()) return done();
   Contender& contender = place->second;
@@ -307,12 +306,12 @@ void LockTable::remove_znode(LockTicket ticket) {
                        });
 }
 
-void LockTable::tell_joined(Contender& contender, int error) {
-  std::function<void(int)> joined = std::exchange(contender.ask.joined, nullptr);
+void LockTable::tell_joined(Contender& contender, FileError error) {
+  std::function<void(FileError)> joined = std::exchange(contender.ask.joined, nullptr);
   if (joined) joined(error);
 }
 
-void LockTable::answer(Contender& contender, int error) {
+void LockTable::answer(Contender& contender, FileError error) {
   Granted granted = std::exchange(contender.granted, nullptr);
   if (granted) granted(error);
 }

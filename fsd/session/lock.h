@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "fsd/session/session.h"
+#include "fsd/view/file_error.h"
 #include "fsd/view/view.h"
 
 namespace zabfs::fsd {
@@ -31,8 +32,9 @@ using LockTicket = uint64_t;  // one contender of this node
 
 class LockTable {
  public:
-  // errno: 0 granted, EAGAIN would wait, EINTR cancelled, ESTALE the session was lost, EIO.
-  using Granted = std::function<void(int error)>;
+  // kOk: granted; kTryAgain: it would wait; kInterrupted: cancelled; kStale: the session was lost;
+  // any other: it could not queue.
+  using Granted = std::function<void(FileError error)>;
 
   LockTable(consensus::Service& service, ClientSession& session)
       : service_(service), session_(session) {}
@@ -47,8 +49,8 @@ class LockTable {
     pid_t pid = 0;
     uid_t uid = 0;
     std::string program;
-    // It has its place in the queue, or an errno says why it has none. Once, before `granted`.
-    std::function<void(int error)> joined = nullptr;
+    // It has its place in the queue, or an error says why it has none. Once, before `granted`.
+    std::function<void(FileError error)> joined = nullptr;
     // The lock is lost: with the session, or by others' hands. Once, after `granted`.
     std::function<void()> lost = nullptr;
   };
@@ -56,7 +58,7 @@ class LockTable {
   LockTicket acquire(Ask ask, Granted granted);
   // Leaves the queue or gives up the lock; `done` runs when that is committed. If it still waited,
   // `granted` gets `error`.
-  void release(LockTicket ticket, int error, std::function<void()> done);
+  void release(LockTicket ticket, FileError error, std::function<void()> done);
   bool is_held(LockTicket ticket) const;
   bool is_lost(LockTicket ticket) const;
 
@@ -99,8 +101,8 @@ class LockTable {
   void evaluate(LockTicket ticket);
   void evaluate_all();
   void remove_znode(LockTicket ticket);
-  void tell_joined(Contender& contender, int error);
-  void answer(Contender& contender, int error);
+  void tell_joined(Contender& contender, FileError error);
+  void answer(Contender& contender, FileError error);
   void forget(LockTicket ticket);
 
   consensus::Service& service_;

@@ -1,6 +1,5 @@
 #include "fsd/session/writer.h"
 
-#include <cerrno>
 #include <memory>
 #include <utility>
 
@@ -39,14 +38,14 @@ bool Writer::is_read_only() const {
 
 void Writer::when_writable(std::function<void()> body, Done refuse) {
   if (service_.replica().is_serving()) return body();
-  if (is_read_only()) return refuse(EROFS);
+  if (is_read_only()) return refuse(FileError::kReadOnly);
   waiting_.push_back({std::move(body), std::move(refuse)});
 }
 
 void Writer::tick() {
   if (stopping_) return;
   if (is_read_only()) {
-    for (Waiting& waiting : std::exchange(waiting_, {})) waiting.refuse(EROFS);
+    for (Waiting& waiting : std::exchange(waiting_, {})) waiting.refuse(FileError::kReadOnly);
   }
   int64_t now_ms = service_.now_ms();
   while (!expected_.empty() && expected_.begin()->second.deadline_ms <= now_ms) {

@@ -1,5 +1,6 @@
 // Writes in the mount's session, as programs wait for them: held back while there is no leader,
-// refused with EROFS past quorumGrace. A write that has no answer by commitTimeout ends as unknown.
+// refused with kReadOnly past quorumGrace. A write that has no answer by commitTimeout ends as
+// unknown.
 //
 // On the strand, but for `is_read_only` and `has_leader`.
 #pragma once
@@ -12,13 +13,14 @@
 
 #include "consensus/service.h"
 #include "fsd/session/session.h"
+#include "fsd/view/file_error.h"
 
 namespace zabfs::fsd {
 
 class Writer {
  public:
   using Completion = consensus::Completion;
-  using Done = std::function<void(int error)>;  // an errno, 0 if all went well
+  using Done = std::function<void(FileError error)>;
 
   Writer(consensus::Service& service, ClientSession& session, int64_t quorum_grace_ms,
          int64_t commit_timeout_ms)
@@ -33,7 +35,7 @@ class Writer {
 
   bool has_leader() const { return leaderless_since_ms_ == 0; }
   bool is_read_only() const;
-  // Runs `body` once there is a leader, or `refuse` with EROFS past the grace.
+  // Runs `body` once there is a leader, or `refuse` with kReadOnly past the grace.
   void when_writable(std::function<void()> body, Done refuse);
 
   // `done` gets the outcome, or kOperationTimeout if none came in time; then `late`, if given, gets

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "tree/path.h"
 #include "tree/quota.h"
@@ -84,11 +83,11 @@ uint32_t wanted_by(int flags) {
   return wanted;
 }
 
-int may_remove(const View& directory, const View& entry, const Caller& caller) {
-  if (!may(directory, caller, kMayWrite | kMaySearch)) return EACCES;
+FileError may_remove(const View& directory, const View& entry, const Caller& caller) {
+  if (!may(directory, caller, kMayWrite | kMaySearch)) return FileError::kNoAccess;
   bool is_sticky = (directory.mode & S_ISVTX) != 0;
   bool owns = caller.uid == 0 || caller.uid == entry.uid || caller.uid == directory.uid;
-  return is_sticky && !owns ? EPERM : 0;
+  return is_sticky && !owns ? FileError::kNotPermitted : FileError::kOk;
 }
 
 std::optional<uint32_t> handed_down_group(const View& directory) {
@@ -159,40 +158,40 @@ std::string hidden_path(const std::string& directory, std::string_view child) {
   return tree::join_path(tree::join_path(directory, kHidden), child);
 }
 
-int to_errno(tree::Error error) {
+FileError file_error_of(tree::Error error) {
   using tree::Error;
   switch (error) {
     case Error::kOk:
-      return 0;
+      return FileError::kOk;
     case Error::kNoNode:
-      return ENOENT;
+      return FileError::kNoEntry;
     case Error::kNodeExists:
-      return EEXIST;
+      return FileError::kExists;
     case Error::kNotEmpty:
-      return ENOTEMPTY;
+      return FileError::kNotEmpty;
     case Error::kNoAuth:
-      return EACCES;
+      return FileError::kNoAccess;
     case Error::kInvalidAcl:
     case Error::kBadArguments:
     case Error::kMarshallingError:
-      return EINVAL;
+      return FileError::kInvalid;
     case Error::kNoChildrenForEphemerals:
-      return ENOTDIR;
+      return FileError::kNotDirectory;
     case Error::kBadVersion:
     case Error::kStale:
-      return ESTALE;
+      return FileError::kStale;
     case Error::kTooLarge:
-      return EFBIG;
+      return FileError::kTooLarge;
     case Error::kBusy:
-      return EBUSY;
+      return FileError::kBusy;
     case Error::kBadLimit:
-      return EAGAIN;
+      return FileError::kTryAgain;
     case Error::kUnimplemented:
-      return EOPNOTSUPP;
+      return FileError::kUnsupported;
     case Error::kNotReadOnly:
-      return EROFS;
+      return FileError::kReadOnly;
     case Error::kQuotaExceeded:
-      return EDQUOT;
+      return FileError::kQuotaExceeded;
     case Error::kSystemError:
     case Error::kRuntimeInconsistency:
     case Error::kDataInconsistency:
@@ -208,9 +207,9 @@ int to_errno(tree::Error error) {
     case Error::kOperationTimeout:
     case Error::kSessionExpired:
     case Error::kSessionMoved:
-      return EIO;
+      return FileError::kFailed;
   }
-  return EIO;
+  return FileError::kFailed;
 }
 
 std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "fsd/view/file_error.h"
 #include "tree/access.h"
 #include "tree/outstanding.h"
 #include "tree/posix.h"
@@ -48,8 +49,8 @@ bool may(const View& view, const Caller& caller, uint32_t wanted);
 uint32_t wanted_by(int flags);  // of open(2)
 // Whether something is allowed with that znode.
 using NodeTest = std::function<bool(const tree::ZNode& node, const std::string& path)>;
-// What unlink(2) and rename(2) would say to that caller about an entry of a directory: an errno.
-int may_remove(const View& directory, const View& entry, const Caller& caller);
+// What unlink(2) and rename(2) would say to that caller about an entry of a directory.
+FileError may_remove(const View& directory, const View& entry, const Caller& caller);
 
 struct stat stat_of(const View& view);
 // What the posix entry becomes for a znode that has none yet: what it shows.
@@ -60,7 +61,7 @@ std::optional<uint32_t> handed_down_group(const View& directory);
 tree::AclList acl_for_new(tree::Kind kind, uint32_t mode, uint32_t uid, uint32_t gid);
 // The ACL of a directory that a recipe makes below another: whoever may use that one may use it.
 tree::AclList acl_like(const tree::Tree& tree, const std::string& directory);
-int to_errno(tree::Error error);
+FileError file_error_of(tree::Error error);
 // The fields of a Stat, as name and value.
 std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat);
 // A Stat as `@/stat` shows it: `name value` lines.

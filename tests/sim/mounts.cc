@@ -155,7 +155,7 @@ void Mount::append() {
           if (outcome.error == Error::kOk) world_.invariants().acknowledged(token);
         });
       },
-      [](int) {});
+      [](fsd::FileError) {});
 }
 
 void Mount::edit() {
@@ -195,9 +195,9 @@ void Mount::ask_for(Lock& lock, bool wait) {
   ask.file = "guarded";
   ask.mode = lock.mode;
   ask.wait = wait;
-  ask.lost = [this, &lock] { answered(lock, ESTALE); };
+  ask.lost = [this, &lock] { answered(lock, fsd::FileError::kStale); };
   // It may be answered at once, when nobody has its number yet.
-  lock.ticket = process_->locks.acquire(std::move(ask), [this, &lock](int error) {
+  lock.ticket = process_->locks.acquire(std::move(ask), [this, &lock](fsd::FileError error) {
     node_.post([this, &lock, error, life = life_] {
       if (life == life_) answered(lock, error);
     });
@@ -205,10 +205,10 @@ void Mount::ask_for(Lock& lock, bool wait) {
 }
 
 // Granted, refused, or lost.
-void Mount::answered(Lock& lock, int error) {
+void Mount::answered(Lock& lock, fsd::FileError error) {
   if (lock.ticket == 0) return;
-  if (error != 0) {
-    trace(fmt::format("has no lock: error {}", error));
+  if (error != fsd::FileError::kOk) {
+    trace(fmt::format("has no lock: error {}", static_cast<int>(error)));
     return release(lock);
   }
   if (!process_->locks.is_held(lock.ticket)) return;
@@ -217,7 +217,8 @@ void Mount::answered(Lock& lock, int error) {
 
 void Mount::release(Lock& lock) {
   fsd::LockTicket ticket = std::exchange(lock.ticket, 0);
-  process_->locks.release(ticket, EINTR, [&lock] { lock.is_asked_for = false; });
+  process_->locks.release(ticket, fsd::FileError::kInterrupted,
+                          [&lock] { lock.is_asked_for = false; });
 }
 
 void Mount::act() {

@@ -76,7 +76,7 @@ class Mount : public consensus::ReplicaListener {
   void write_guarded();
   void ask_for(Lock& lock, bool wait);
   void release(Lock& lock);
-  void answered(Lock& lock, int error);
+  void answered(Lock& lock, fsd::FileError error);
   void check_guarded();
   void trace(const std::string& what);
 

@@ -20,9 +20,10 @@ class FileLocksTest : public LockTest {
     ask.mode = mode;
     return ask;
   }
-  void take(const Key& key, uint64_t handle, std::vector<int>& answers, bool is_there = true) {
+  void take(const Key& key, uint64_t handle, std::vector<FileError>& answers,
+            bool is_there = true) {
     on_strand([&] {
-      file_locks_.take(key, handle, wanted(), [&answers, is_there](int error) {
+      file_locks_.take(key, handle, wanted(), [&answers, is_there](FileError error) {
         answers.push_back(error);
         return is_there;
       });
@@ -46,10 +47,10 @@ class FileLocksTest : public LockTest {
 TEST_F(FileLocksTest, TheNextOneGetsItWhenItIsGivenUp) {
   take(of_handle(1), 1, one_);
   take(of_handle(2), 2, two_);
-  EXPECT_EQ(one_, std::vector<int>{0});
+  EXPECT_EQ(one_, std::vector<FileError>{FileError::kOk});
   EXPECT_TRUE(two_.empty());
   unlock(of_handle(1));
-  EXPECT_EQ(two_, std::vector<int>{0});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
   EXPECT_EQ(unlocked_, 1);
   EXPECT_EQ(granted_, (std::vector<uint64_t>{1, 2}));
   EXPECT_EQ(given_up_, std::vector<uint64_t>{1});
@@ -66,8 +67,8 @@ TEST_F(FileLocksTest, ALockIsNotLeftToWhoWasKilled) {
   take(of_handle(2), 2, two_, false);
   take(of_handle(3), 3, three_);
   unlock(of_handle(1));
-  EXPECT_EQ(two_, std::vector<int>{0});
-  EXPECT_EQ(three_, std::vector<int>{0});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
+  EXPECT_EQ(three_, std::vector<FileError>{FileError::kOk});
   EXPECT_FALSE(file_locks_.has(of_handle(2)));
 }
 
@@ -76,7 +77,7 @@ TEST_F(FileLocksTest, AWaiterThatIsInterruptedLeavesTheQueue) {
   take(of_handle(2), 2, two_);
   on_strand([this] { file_locks_.cancel(of_handle(2)); });
   work();
-  EXPECT_EQ(two_, std::vector<int>{EINTR});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kInterrupted});
   EXPECT_FALSE(file_locks_.has(of_handle(2)));
   on_strand([this] { file_locks_.cancel(of_handle(2)); });  // it came twice
 }
@@ -97,7 +98,7 @@ TEST_F(FileLocksTest, AReleaseEndsWhatWasTakenThroughTheHandleAndNothingElse) {
 
 TEST_F(FileLocksTest, WhatIsUnlockedBeforeItIsMadeKeepsNobodyWaiting) {
   on_strand([this] {
-    file_locks_.take(of_handle(1), 1, wanted(), [this](int error) {
+    file_locks_.take(of_handle(1), 1, wanted(), [this](FileError error) {
       one_.push_back(error);
       return true;
     });
@@ -106,7 +107,7 @@ TEST_F(FileLocksTest, WhatIsUnlockedBeforeItIsMadeKeepsNobodyWaiting) {
   EXPECT_EQ(unlocked_, 1);
   work();
   take(of_handle(2), 2, two_);
-  EXPECT_EQ(two_, std::vector<int>{0});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
 }
 
 TEST_F(FileLocksTest, ItsOwnLockStandsInNobodysWay) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "fsd/fuse/errno.h"
 #include "unit/recorded_replies.h"
 #include "unit/session_fixture.h"
 
@@ -167,7 +168,9 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
   std::string begin_flush(uint64_t handle, pid_t by = kPid) {
     flushed_.clear();
     on_strand([&] {
-      files_.flush(handle, by, [this](int error) { flushed_.push_back(std::to_string(error)); });
+      files_.flush(handle, by, [this](FileError error) {
+        flushed_.push_back(std::to_string(to_errno(error)));
+      });
     });
     return flushed_.empty() ? "waits" : flushed_.back();
   }

@@ -37,6 +37,12 @@ TEST_F(RequestTest, IsAnsweredOnceAndThenFreed) {
   EXPECT_EQ(replies_->answers, (Answers{{first(), "done 116"}}));
 }
 
+TEST_F(RequestTest, TellsHowAnOperationFailedAsAnErrno) {
+  make(places_[0])->reply(FileError::kOk);
+  make(places_[1])->reply(FileError::kStale);
+  EXPECT_EQ(replies_->answers, (Answers{{first(), "done 0"}, {second(), "done 116"}}));
+}
+
 TEST_F(RequestTest, AnswersWhatWasAskedFor) {
   fuse_file_info info = {};
   info.fh = 7;

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cerrno>
 #include <map>
 #include <set>
 #include <string>
@@ -96,7 +95,7 @@ class LockTest : public SessionTest {
     on_strand([this] { session_.submit(OpCode::kCreate, create("/d"), note(errors_)); });
     run();
   }
-  LockTicket ask(LockMode mode, std::vector<int>& answers, bool waits = true) {
+  LockTicket ask(LockMode mode, std::vector<FileError>& answers, bool waits = true) {
     LockTable::Ask ask;
     ask.queue = Queue::kFile;
     ask.directory = "/d";
@@ -105,13 +104,14 @@ class LockTest : public SessionTest {
     ask.wait = waits;
     LockTicket ticket = 0;
     on_strand([&] {
-      ticket = locks_.acquire(std::move(ask), [&answers](int error) { answers.push_back(error); });
+      ticket =
+          locks_.acquire(std::move(ask), [&answers](FileError error) { answers.push_back(error); });
     });
     work();
     return ticket;
   }
   void release(LockTicket ticket) {
-    on_strand([&] { locks_.release(ticket, EINTR, [] {}); });
+    on_strand([&] { locks_.release(ticket, FileError::kInterrupted, [] {}); });
     work();
   }
   // The disk works, and the mount is told of what was committed.
@@ -138,7 +138,7 @@ class LockTest : public SessionTest {
 
   const std::string kQueue = hidden_path("/d", "lock:f");
   std::set<std::string> names_;
-  std::vector<int> one_, two_, three_;
+  std::vector<FileError> one_, two_, three_;
 };
 
 }  // namespace zabfs::fsd

@@ -143,7 +143,7 @@ TEST_F(SessionTest, AWriteWithoutAnAnswerIsUnknownAndItsOutcomeComesLate) {
 
 TEST_F(SessionTest, WithALeaderAWriteIsNotRefused) {
   bool ran = false;
-  on_strand([&] { writer_.when_writable([&] { ran = true; }, [](int) { FAIL(); }); });
+  on_strand([&] { writer_.when_writable([&] { ran = true; }, [](FileError) { FAIL(); }); });
   EXPECT_TRUE(ran);
   EXPECT_FALSE(writer_.is_read_only());
 }
@@ -154,13 +154,13 @@ TEST_F(LockTest, ReadersShareAndAWriterWaitsForThem) {
   LockTicket reader = ask(LockMode::kShared, one_);
   LockTicket other = ask(LockMode::kShared, two_);
   LockTicket writer = ask(LockMode::kExclusive, three_);
-  EXPECT_EQ(one_, std::vector<int>{0});
-  EXPECT_EQ(two_, std::vector<int>{0});
+  EXPECT_EQ(one_, std::vector<FileError>{FileError::kOk});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
   EXPECT_TRUE(three_.empty());
   release(reader);
   EXPECT_TRUE(three_.empty());
   release(other);
-  EXPECT_EQ(three_, std::vector<int>{0});
+  EXPECT_EQ(three_, std::vector<FileError>{FileError::kOk});
   EXPECT_TRUE(locks_.is_held(writer));
 }
 
@@ -172,7 +172,7 @@ TEST_F(LockTest, AReaderBehindAWaitingWriterWaits) {
   release(reader);
   EXPECT_TRUE(three_.empty());
   release(writer);
-  EXPECT_EQ(three_, std::vector<int>{0});
+  EXPECT_EQ(three_, std::vector<FileError>{FileError::kOk});
 }
 
 TEST_F(LockTest, TokensRiseFromGrantToGrant) {
@@ -186,20 +186,20 @@ TEST_F(LockTest, TokensRiseFromGrantToGrant) {
 TEST_F(LockTest, WhoDoesNotWaitLeavesTheQueue) {
   LockTicket holder = ask(LockMode::kExclusive, one_);
   ask(LockMode::kExclusive, two_, false);
-  EXPECT_EQ(two_, std::vector<int>{EAGAIN});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kTryAgain});
   release(holder);
   ask(LockMode::kExclusive, three_, false);
-  EXPECT_EQ(three_, std::vector<int>{0});
+  EXPECT_EQ(three_, std::vector<FileError>{FileError::kOk});
 }
 
 TEST_F(LockTest, AWaiterThatIsCalledBackLeavesTheQueue) {
   LockTicket holder = ask(LockMode::kExclusive, one_);
   LockTicket waiter = ask(LockMode::kExclusive, two_);
   release(waiter);
-  EXPECT_EQ(two_, std::vector<int>{EINTR});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kInterrupted});
   release(holder);
   ask(LockMode::kExclusive, three_);
-  EXPECT_EQ(three_, std::vector<int>{0});
+  EXPECT_EQ(three_, std::vector<FileError>{FileError::kOk});
 }
 
 TEST_F(LockTest, IsLostWithItsSession) {
@@ -210,7 +210,7 @@ TEST_F(LockTest, IsLostWithItsSession) {
   EXPECT_TRUE(locks_.is_lost(holder));
   work();
   ask(LockMode::kExclusive, two_);
-  EXPECT_EQ(two_, std::vector<int>{0});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cerrno>
-
 namespace zabfs::fsd {
 namespace {
 
@@ -118,10 +116,11 @@ TEST_F(ViewTest, EntriesAreRemovedByWhoMayWriteTheDirectoryAndOfStickyOnesByThei
   create("/t", "", acl_for_new(Kind::kDirectory, 01777, 7, 8));
   create("/f", "x", acl_for_new(Kind::kFile, 0600, 5, 8));
   View file = view("/f");
-  EXPECT_EQ(may_remove(view("/d"), file, caller(9, {9, 8})), 0);
-  EXPECT_EQ(may_remove(view("/d"), file, caller(5, {9})), EACCES);
-  EXPECT_EQ(may_remove(view("/t"), file, caller(9, {9, 8})), EPERM);
-  for (uid_t uid : {0u, 5u, 7u}) EXPECT_EQ(may_remove(view("/t"), file, caller(uid, {9})), 0);
+  EXPECT_EQ(may_remove(view("/d"), file, caller(9, {9, 8})), FileError::kOk);
+  EXPECT_EQ(may_remove(view("/d"), file, caller(5, {9})), FileError::kNoAccess);
+  EXPECT_EQ(may_remove(view("/t"), file, caller(9, {9, 8})), FileError::kNotPermitted);
+  for (uid_t uid : {0u, 5u, 7u})
+    EXPECT_EQ(may_remove(view("/t"), file, caller(uid, {9})), FileError::kOk);
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
-#include <cerrno>
-
 namespace zabfs::fsd {
 namespace {
 
@@ -43,7 +41,7 @@ class WriteBufferTest : public testing::Test {
     return outcome;
   }
   // The leader applies the commit and answers. What the close returns that waits for it.
-  int finish(WriteBuffer& handle, const WriteBuffer::Commit& commit) {
+  FileError finish(WriteBuffer& handle, const WriteBuffer::Commit& commit) {
     tree::Outcome outcome = apply(commit);
     return handle.commit_ended(outcome, now_).error;
   }
@@ -53,21 +51,21 @@ class WriteBufferTest : public testing::Test {
     return outcome;
   }
   // What a close of the handle returns, if the leader answers.
-  int close(WriteBuffer& handle) {
+  FileError close(WriteBuffer& handle) {
     std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
     if (!commit) return handle.take_append_error(handle.error());
     return handle.take_append_error(finish(handle, *commit));
   }
   // A close whose commit the leader refuses.
-  int close_refused(WriteBuffer& handle, Error error) {
+  FileError close_refused(WriteBuffer& handle, Error error) {
     EXPECT_TRUE(handle.begin_commit(czxid_));
     return handle.take_append_error(handle.commit_ended(failure(error), now_).error);
   }
-  int write(WriteBuffer& handle, std::string_view bytes, size_t offset = 0) {
-    return handle.write(bytes, offset, now_).error;
+  WriteBuffer::Answer write(WriteBuffer& handle, std::string_view bytes, size_t offset = 0) {
+    return handle.write(bytes, offset, now_);
   }
-  int append(WriteBuffer& handle, std::string_view bytes) {
-    return handle.append(bytes, now_).error;
+  WriteBuffer::Answer append(WriteBuffer& handle, std::string_view bytes) {
+    return handle.append(bytes, now_);
   }
   std::string data() const { return std::string(now_.data.view()); }
 
@@ -82,16 +80,16 @@ TEST_F(WriteBufferTest, CommitsAllThatWasWrittenAtOnce) {
   write(handle, "new ");
   write(handle, "contents", 4);
   EXPECT_EQ(data(), "old");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "new contents");
 }
 
 TEST_F(WriteBufferTest, CommitsWhatWasWrittenSinceTheCloseBefore) {
   WriteBuffer handle = open(O_WRONLY | O_TRUNC);
   write(handle, "one");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   write(handle, ", two", 3);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "one, two");
 }
 
@@ -100,25 +98,25 @@ TEST_F(WriteBufferTest, HasNothingToCommitIfNothingWasWritten) {
     WriteBuffer handle = open(flags);
     EXPECT_FALSE(handle.has_uncommitted());
     EXPECT_FALSE(handle.begin_commit(czxid_));
-    EXPECT_EQ(handle.error(), 0);
+    EXPECT_EQ(handle.error(), FileError::kOk);
   }
 }
 
 TEST_F(WriteBufferTest, FillsAHoleWithZeros) {
   WriteBuffer handle = open(O_WRONLY | O_TRUNC);
   write(handle, "x", 2);
-  close(handle);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), std::string("\0\0x", 3));
 }
 
 TEST_F(WriteBufferTest, CommitsASizeLikeAWrite) {
   WriteBuffer handle = open(O_WRONLY);
-  EXPECT_EQ(handle.resize(2, now_).error, 0);
+  EXPECT_EQ(handle.resize(2, now_).error, FileError::kOk);
   EXPECT_TRUE(handle.is_dirty());
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "ol");
-  EXPECT_EQ(handle.resize(4, now_).error, 0);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(handle.resize(4, now_).error, FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), std::string("ol\0\0", 4));
 }
 
@@ -140,7 +138,7 @@ TEST_F(WriteBufferTest, ATruncationAloneWaitsForTheSecondFlushOfItsOpener) {
   EXPECT_TRUE(handle.waits_at_flush(false));  // a child's
   EXPECT_TRUE(handle.waits_at_flush(false));
   EXPECT_FALSE(handle.waits_at_flush(true));
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "");
   EXPECT_FALSE(handle.is_only_truncated());
 }
@@ -172,12 +170,12 @@ TEST_F(WriteBufferTest, ACommitWithoutAnAnswerIsUnknownAndStaysUnderWay) {
   write(handle, "new");
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
   ASSERT_TRUE(commit);
-  EXPECT_EQ(handle.commit_ended(failure(Error::kOperationTimeout), now_).error, EIO);
+  EXPECT_EQ(handle.commit_ended(failure(Error::kOperationTimeout), now_).error, FileError::kFailed);
   EXPECT_TRUE(handle.is_committing());
   EXPECT_FALSE(handle.has_uncommitted());  // nothing is committed twice
-  EXPECT_EQ(finish(handle, *commit), 0);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
   EXPECT_FALSE(handle.is_committing());
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "new");
 }
 
@@ -188,8 +186,8 @@ TEST_F(WriteBufferTest, WhatIsWrittenDuringACommitIsCommittedByTheNext) {
   write(handle, ", two", 3);
   EXPECT_TRUE(handle.is_dirty());
   EXPECT_EQ(commit->data, "one");
-  EXPECT_EQ(finish(handle, *commit), 0);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "one, two");
 }
 
@@ -198,59 +196,59 @@ TEST_F(WriteBufferTest, WhatIsWrittenDuringACommitIsCommittedByTheNext) {
 TEST_F(WriteBufferTest, ARefusedWriteTakesWithItWhatWasNotCommitted) {
   WriteBuffer handle = open(O_WRONLY | O_TRUNC);
   write(handle, "first half");
-  WriteBuffer::Answer answer = handle.refuse(false, EROFS);
-  EXPECT_EQ(answer.error, EROFS);
+  WriteBuffer::Answer answer = handle.refuse(false, FileError::kReadOnly);
+  EXPECT_EQ(answer.error, FileError::kReadOnly);
   EXPECT_TRUE(answer.spoils);
   EXPECT_FALSE(handle.has_uncommitted());
-  EXPECT_EQ(write(handle, "second half", 10), EROFS);
-  EXPECT_EQ(append(handle, "more"), EROFS);
-  EXPECT_EQ(handle.resize(0, now_).error, EROFS);
-  EXPECT_EQ(close(handle), EROFS);
-  EXPECT_EQ(close(handle), EROFS);
+  EXPECT_EQ(write(handle, "second half", 10).error, FileError::kReadOnly);
+  EXPECT_EQ(append(handle, "more").error, FileError::kReadOnly);
+  EXPECT_EQ(handle.resize(0, now_).error, FileError::kReadOnly);
+  EXPECT_EQ(close(handle), FileError::kReadOnly);
+  EXPECT_EQ(close(handle), FileError::kReadOnly);
   EXPECT_EQ(data(), "old");
 }
 
 TEST_F(WriteBufferTest, ARefusedWriteLeavesWhatWasCommitted) {
   WriteBuffer handle = open(O_WRONLY | O_TRUNC);
   write(handle, "committed");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   write(handle, "x", 9);
-  handle.refuse(false, EROFS);
-  EXPECT_EQ(close(handle), EROFS);
+  handle.refuse(false, FileError::kReadOnly);
+  EXPECT_EQ(close(handle), FileError::kReadOnly);
   EXPECT_EQ(data(), "committed");
 }
 
 TEST_F(WriteBufferTest, ARefusedWriteTakesTheTruncationWithIt) {
   WriteBuffer handle = open(O_WRONLY | O_TRUNC);
-  handle.refuse(false, EROFS);
+  handle.refuse(false, FileError::kReadOnly);
   EXPECT_FALSE(handle.is_only_truncated());
   // Nothing that was accepted is lost. The program got the error of its write.
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "old");
 }
 
 TEST_F(WriteBufferTest, TheFirstErrorOfASpoiltHandleIsTold) {
   WriteBuffer handle = open(O_WRONLY);
   write(handle, "x");
-  handle.refuse(false, EROFS);
-  handle.refuse(false, EFBIG);
-  EXPECT_EQ(write(handle, "x"), EROFS);
-  EXPECT_EQ(close(handle), EROFS);
+  handle.refuse(false, FileError::kReadOnly);
+  handle.refuse(false, FileError::kTooLarge);
+  EXPECT_EQ(write(handle, "x").error, FileError::kReadOnly);
+  EXPECT_EQ(close(handle), FileError::kReadOnly);
 }
 
 TEST_F(WriteBufferTest, WhatIsTooLargeIsRefused) {
   const std::string largest(tree::kMaxDataBytes, 'x');
   WriteBuffer fits = open(O_WRONLY | O_TRUNC);
-  EXPECT_EQ(write(fits, largest), 0);
-  EXPECT_EQ(append(fits, "x"), EFBIG);
-  EXPECT_EQ(close(fits), EFBIG);
+  EXPECT_EQ(write(fits, largest).error, FileError::kOk);
+  EXPECT_EQ(append(fits, "x").error, FileError::kTooLarge);
+  EXPECT_EQ(close(fits), FileError::kTooLarge);
 
   WriteBuffer far = open(O_WRONLY);
-  EXPECT_EQ(write(far, "x", tree::kMaxDataBytes), EFBIG);
+  EXPECT_EQ(write(far, "x", tree::kMaxDataBytes).error, FileError::kTooLarge);
   WriteBuffer sized = open(O_WRONLY);
-  EXPECT_EQ(sized.resize(tree::kMaxDataBytes, now_).error, 0);
+  EXPECT_EQ(sized.resize(tree::kMaxDataBytes, now_).error, FileError::kOk);
   WriteBuffer::Answer answer = sized.resize(tree::kMaxDataBytes + 1, now_);
-  EXPECT_EQ(answer.error, EFBIG);
+  EXPECT_EQ(answer.error, FileError::kTooLarge);
   EXPECT_TRUE(answer.spoils);
   EXPECT_EQ(data(), "old");
 }
@@ -261,16 +259,16 @@ TEST_F(WriteBufferTest, ACommitThatIsRefusedSpoilsTheHandle) {
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
   write(handle, " and more", 3);
   WriteBuffer::Answer answer = handle.commit_ended(failure(Error::kQuotaExceeded), now_);
-  EXPECT_EQ(answer.error, EDQUOT);
+  EXPECT_EQ(answer.error, FileError::kQuotaExceeded);
   EXPECT_TRUE(answer.spoils);
   EXPECT_FALSE(handle.has_uncommitted());
-  EXPECT_EQ(write(handle, "again"), EDQUOT);
-  EXPECT_EQ(close(handle), EDQUOT);
+  EXPECT_EQ(write(handle, "again").error, FileError::kQuotaExceeded);
+  EXPECT_EQ(close(handle), FileError::kQuotaExceeded);
 
   WriteBuffer other = open(O_WRONLY);
   write(other, "new");
-  EXPECT_EQ(close_refused(other, Error::kQuotaExceeded), EDQUOT);
-  EXPECT_EQ(close(other), EDQUOT);
+  EXPECT_EQ(close_refused(other, Error::kQuotaExceeded), FileError::kQuotaExceeded);
+  EXPECT_EQ(close(other), FileError::kQuotaExceeded);
 }
 
 // ---- append
@@ -279,21 +277,21 @@ TEST_F(WriteBufferTest, AppendsOfTwoHandlesAreBothThere) {
   WriteBuffer a = open(O_WRONLY | O_APPEND), b = open(O_WRONLY | O_APPEND);
   append(a, "+a");
   append(b, "+b");
-  EXPECT_EQ(close(a), 0);
-  EXPECT_EQ(close(b), 0);
+  EXPECT_EQ(close(a), FileError::kOk);
+  EXPECT_EQ(close(b), FileError::kOk);
   append(a, "+c");
-  EXPECT_EQ(close(a), 0);
+  EXPECT_EQ(close(a), FileError::kOk);
   EXPECT_EQ(data(), "old+a+b+c");
 }
 
 TEST_F(WriteBufferTest, AnAppendThatWasAcceptedStaysWhenALaterOneIsRefused) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
-  WriteBuffer::Answer answer = handle.refuse(true, EROFS);
-  EXPECT_EQ(answer.error, EROFS);
+  WriteBuffer::Answer answer = handle.refuse(true, FileError::kReadOnly);
+  EXPECT_EQ(answer.error, FileError::kReadOnly);
   EXPECT_FALSE(answer.spoils);
-  EXPECT_EQ(append(handle, "+c"), 0);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(append(handle, "+c").error, FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "old+a+c");
 }
 
@@ -301,10 +299,10 @@ TEST_F(WriteBufferTest, AnAppendThatMakesTheFileTooLargeStandsAlone) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
   WriteBuffer::Answer answer = handle.append(std::string(tree::kMaxDataBytes - 4, 'x'), now_);
-  EXPECT_EQ(answer.error, EFBIG);
+  EXPECT_EQ(answer.error, FileError::kTooLarge);
   EXPECT_FALSE(answer.spoils);
-  EXPECT_EQ(append(handle, "+c"), 0);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(append(handle, "+c").error, FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "old+a+c");
 }
 
@@ -315,16 +313,16 @@ TEST_F(WriteBufferTest, AnAppendThatNobodyWaitedForIsToldOnceIfItWasRefused) {
   ASSERT_TRUE(handle.begin_commit(czxid_));
   EXPECT_FALSE(handle.commit_ended(failure(Error::kQuotaExceeded), now_).spoils);
   append(handle, "+b");
-  EXPECT_EQ(close(handle), EDQUOT);
+  EXPECT_EQ(close(handle), FileError::kQuotaExceeded);
   EXPECT_EQ(data(), "old+b");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
 }
 
 TEST_F(WriteBufferTest, AnAppendThatACloseWaitedForIsToldByThatClose) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
-  EXPECT_EQ(close_refused(handle, Error::kQuotaExceeded), EDQUOT);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close_refused(handle, Error::kQuotaExceeded), FileError::kQuotaExceeded);
+  EXPECT_EQ(close(handle), FileError::kOk);
 }
 
 TEST_F(WriteBufferTest, AWriteTakesTheAppendsBeforeItAlong) {
@@ -332,18 +330,18 @@ TEST_F(WriteBufferTest, AWriteTakesTheAppendsBeforeItAlong) {
   replace("another one's");
   append(handle, "+a");
   EXPECT_TRUE(handle.commits_unasked());
-  EXPECT_EQ(write(handle, "A"), 0);  // the program took O_APPEND away
+  EXPECT_EQ(write(handle, "A").error, FileError::kOk);  // the program took O_APPEND away
   EXPECT_FALSE(handle.commits_unasked());
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "Another one's+a");
 }
 
 TEST_F(WriteBufferTest, ASizeTakesTheAppendsBeforeItAlong) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
-  EXPECT_EQ(handle.resize(4, now_).error, 0);
+  EXPECT_EQ(handle.resize(4, now_).error, FileError::kOk);
   EXPECT_FALSE(handle.commits_unasked());
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "old+");
 }
 
@@ -353,8 +351,8 @@ TEST_F(WriteBufferTest, AWriteThatComesDuringTheCommitOfAnAppendIsCommittedByThe
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
   write(handle, "O");
   EXPECT_EQ(handle.image(now_), "Old+a");
-  EXPECT_EQ(finish(handle, *commit), 0);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "Old+a");
 }
 
@@ -365,9 +363,9 @@ TEST_F(WriteBufferTest, AReadDuringTheCommitOfAnAppendSeesIt) {
   EXPECT_EQ(handle.image(now_), "old+a");
   append(handle, "+b");
   EXPECT_EQ(handle.image(now_), "old+a+b");
-  EXPECT_EQ(finish(handle, *commit), 0);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
   EXPECT_EQ(handle.image(now_), "old+a+b");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "old+a+b");
 }
 
@@ -375,9 +373,9 @@ TEST_F(WriteBufferTest, ASizeThatIsSetDuringTheCommitOfAnAppendHoldsForIt) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
-  EXPECT_EQ(handle.resize(4, now_).error, 0);
-  EXPECT_EQ(finish(handle, *commit), 0);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(handle.resize(4, now_).error, FileError::kOk);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "old+");
 }
 
@@ -385,10 +383,10 @@ TEST_F(WriteBufferTest, AnAppendAndTheOneUnderWayAreTooLargeTogether) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, std::string(tree::kMaxDataBytes - 5, 'x'));
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
-  EXPECT_EQ(append(handle, "xxx"), EFBIG);
-  EXPECT_EQ(append(handle, "xx"), 0);
-  EXPECT_EQ(finish(handle, *commit), 0);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(append(handle, "xxx").error, FileError::kTooLarge);
+  EXPECT_EQ(append(handle, "xx").error, FileError::kOk);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data().size(), tree::kMaxDataBytes);
 }
 
@@ -399,8 +397,8 @@ TEST_F(WriteBufferTest, AWriteDuringTheCommitOfAnAppendOverwritesNobodyElses) {
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
   write(handle, "O");
   replace("old+b");
-  EXPECT_EQ(finish(handle, *commit), 0);
-  EXPECT_EQ(close(handle), ESTALE);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kStale);
   EXPECT_EQ(data(), "old+b+a");
 }
 
@@ -410,7 +408,7 @@ TEST_F(WriteBufferTest, AnAppendThatIsRefusedTakesWithItTheImageThatHasIt) {
   ASSERT_TRUE(handle.begin_commit(czxid_));
   write(handle, "O");
   EXPECT_TRUE(handle.commit_ended(failure(Error::kQuotaExceeded), now_).spoils);
-  EXPECT_EQ(close(handle), EDQUOT);
+  EXPECT_EQ(close(handle), FileError::kQuotaExceeded);
   EXPECT_EQ(data(), "old");
 }
 
@@ -418,8 +416,8 @@ TEST_F(WriteBufferTest, ASizeThatIsSetAfterAppendsIsAnEditOfWhatIsThereByThen) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   replace("another one's");
   append(handle, "+a");
-  EXPECT_EQ(handle.resize(14, now_).error, 0);
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(handle.resize(14, now_).error, FileError::kOk);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "another one's+");
 }
 
@@ -429,23 +427,23 @@ TEST_F(WriteBufferTest, AnEditAfterAnAppendBeginsWithWhatIsThereByThen) {
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
   tree::Outcome outcome = apply(*commit);
   replace("old+a+b");  // in the same batch of txns
-  EXPECT_EQ(handle.commit_ended(outcome, now_).error, 0);
+  EXPECT_EQ(handle.commit_ended(outcome, now_).error, FileError::kOk);
   write(handle, "O");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "Old+a+b");
 }
 
 TEST_F(WriteBufferTest, AWriteThatIsTooLargeTellsThatItDropsTheAppendsBeforeIt) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
-  EXPECT_EQ(append(handle, "+a"), 0);
-  EXPECT_EQ(write(handle, "x", tree::kMaxDataBytes), EFBIG);
-  EXPECT_EQ(close(handle), EFBIG);
+  EXPECT_EQ(append(handle, "+a").error, FileError::kOk);
+  EXPECT_EQ(write(handle, "x", tree::kMaxDataBytes).error, FileError::kTooLarge);
+  EXPECT_EQ(close(handle), FileError::kTooLarge);
   EXPECT_EQ(data(), "old");
 
   WriteBuffer other = open(O_WRONLY | O_APPEND);
-  EXPECT_EQ(append(other, "+a"), 0);
-  EXPECT_EQ(other.resize(tree::kMaxDataBytes + 1, now_).error, EFBIG);
-  EXPECT_EQ(close(other), EFBIG);
+  EXPECT_EQ(append(other, "+a").error, FileError::kOk);
+  EXPECT_EQ(other.resize(tree::kMaxDataBytes + 1, now_).error, FileError::kTooLarge);
+  EXPECT_EQ(close(other), FileError::kTooLarge);
 }
 
 // ---- an edit in place
@@ -454,8 +452,8 @@ TEST_F(WriteBufferTest, AnEditFailsIfSomebodyElseChangedTheFile) {
   WriteBuffer winner = open(O_WRONLY), loser = open(O_WRONLY);
   write(winner, "W");
   write(loser, "L");
-  EXPECT_EQ(close(winner), 0);
-  EXPECT_EQ(close(loser), ESTALE);
+  EXPECT_EQ(close(winner), FileError::kOk);
+  EXPECT_EQ(close(loser), FileError::kStale);
   EXPECT_EQ(data(), "Wld");
 }
 
@@ -463,15 +461,15 @@ TEST_F(WriteBufferTest, TheHandleThatWonGoesOnAndTheOneThatLostFailsForGood) {
   WriteBuffer winner = open(O_WRONLY), loser = open(O_WRONLY);
   write(winner, "W");
   write(loser, "L");
-  close(winner);
-  close(loser);
+  EXPECT_EQ(close(winner), FileError::kOk);
+  EXPECT_EQ(close(loser), FileError::kStale);
   write(winner, "WW");
-  EXPECT_EQ(close(winner), 0);
-  EXPECT_EQ(write(loser, "L"), ESTALE);
-  EXPECT_EQ(append(loser, "L"), ESTALE);
-  EXPECT_EQ(loser.resize(0, now_).error, ESTALE);
+  EXPECT_EQ(close(winner), FileError::kOk);
+  EXPECT_EQ(write(loser, "L").error, FileError::kStale);
+  EXPECT_EQ(append(loser, "L").error, FileError::kStale);
+  EXPECT_EQ(loser.resize(0, now_).error, FileError::kStale);
   EXPECT_FALSE(loser.has_uncommitted());
-  EXPECT_EQ(close(loser), ESTALE);
+  EXPECT_EQ(close(loser), FileError::kStale);
   EXPECT_EQ(data(), "WWd");
 }
 
@@ -480,7 +478,7 @@ TEST_F(WriteBufferTest, TheHandleThatLostAlsoLosesWhatWasWrittenDuringItsCommit)
   write(loser, "L");
   ASSERT_TRUE(loser.begin_commit(czxid_));
   write(loser, "LL");
-  EXPECT_EQ(loser.commit_ended(failure(Error::kStale), now_).error, ESTALE);
+  EXPECT_EQ(loser.commit_ended(failure(Error::kStale), now_).error, FileError::kStale);
   EXPECT_FALSE(loser.has_uncommitted());
 }
 
@@ -488,7 +486,7 @@ TEST_F(WriteBufferTest, WholeContentsReplaceWhateverIsThere) {
   WriteBuffer handle = open(O_WRONLY | O_TRUNC);
   write(handle, "new");
   replace("another one's");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "new");
 }
 
@@ -499,7 +497,7 @@ TEST_F(WriteBufferTest, NeverWritesToANewFileOfTheSameName) {
     (flags & O_APPEND) != 0 ? append(handle, "x") : write(handle, "x");
     std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
     czxid_ = Zxid{6};  // removed and made anew, while the commit was on its way
-    EXPECT_EQ(finish(handle, *commit), ESTALE);
+    EXPECT_EQ(finish(handle, *commit), FileError::kStale);
     EXPECT_EQ(data(), "old");
   }
 }
@@ -510,12 +508,12 @@ TEST_F(WriteBufferTest, CommitsNothingOnceItsFileWasRemoved) {
   handle.lose();
   EXPECT_FALSE(handle.begin_commit(czxid_));
   EXPECT_FALSE(handle.has_uncommitted());
-  EXPECT_EQ(handle.error(), ESTALE);
+  EXPECT_EQ(handle.error(), FileError::kStale);
 
   WriteBuffer late = open(O_WRONLY);
   write(late, "new");
-  EXPECT_EQ(close_refused(late, Error::kNoNode), ESTALE);
-  EXPECT_EQ(write(late, "new"), ESTALE);
+  EXPECT_EQ(close_refused(late, Error::kNoNode), FileError::kStale);
+  EXPECT_EQ(write(late, "new").error, FileError::kStale);
 }
 
 TEST_F(WriteBufferTest, FollowsItsFileWhenThatIsRenamed) {
@@ -524,7 +522,7 @@ TEST_F(WriteBufferTest, FollowsItsFileWhenThatIsRenamed) {
   handle.renamed(now_.version, 0);
   now_.version = 0;
   czxid_ = Zxid{9};
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "new");
 }
 
@@ -535,7 +533,7 @@ TEST_F(WriteBufferTest, ARenameDoesNotBringAHandleUpToDate) {
   replace("another one's");
   handle.renamed(now_.version, 0);
   now_.version = 0;
-  EXPECT_EQ(close(handle), ESTALE);
+  EXPECT_EQ(close(handle), FileError::kStale);
   EXPECT_EQ(data(), "another one's");
 }
 
@@ -546,7 +544,7 @@ TEST_F(WriteBufferTest, ARenameBringsNoHandleUpToDateByChance) {
   replace("another one's");
   handle.renamed(now_.version, 1);
   now_.version = 1;
-  EXPECT_EQ(close(handle), ESTALE);
+  EXPECT_EQ(close(handle), FileError::kStale);
   EXPECT_EQ(data(), "another one's");
 }
 
@@ -558,9 +556,9 @@ TEST_F(WriteBufferTest, FollowsARenameRightBehindItsOwnCommit) {
   tree::Outcome outcome = apply(*commit);
   rename(handle);
   rename(handle);
-  EXPECT_EQ(handle.commit_ended(outcome, now_).error, 0);
+  EXPECT_EQ(handle.commit_ended(outcome, now_).error, FileError::kOk);
   write(handle, "two");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "two");
 }
 
@@ -571,9 +569,9 @@ TEST_F(WriteBufferTest, IsStaleIfSomebodyWroteBetweenItsCommitAndARename) {
   tree::Outcome outcome = apply(*commit);
   replace("another one's");
   rename(handle);
-  EXPECT_EQ(handle.commit_ended(outcome, now_).error, 0);
+  EXPECT_EQ(handle.commit_ended(outcome, now_).error, FileError::kOk);
   write(handle, "two");
-  EXPECT_EQ(close(handle), ESTALE);
+  EXPECT_EQ(close(handle), FileError::kStale);
   EXPECT_EQ(data(), "another one's");
 }
 
@@ -587,12 +585,12 @@ TEST_F(WriteBufferTest, CommitsOnceMoreWhatCameToAFileThatHadBeenRenamed) {
     rename(handle);
     WriteBuffer::Answer answer = handle.commit_ended(apply(*commit), now_);
     EXPECT_TRUE(answer.again);
-    EXPECT_EQ(answer.error, 0);
+    EXPECT_EQ(answer.error, FileError::kOk);
     std::optional<WriteBuffer::Commit> again = handle.begin_commit(czxid_);
     ASSERT_TRUE(again);
     EXPECT_EQ(again->data, commit->data);
     EXPECT_EQ(again->mtime, commit->mtime);
-    EXPECT_EQ(finish(handle, *again), 0);
+    EXPECT_EQ(finish(handle, *again), FileError::kOk);
     EXPECT_EQ(data(), flags == O_WRONLY ? "xld" : (flags & O_APPEND) != 0 ? "oldx" : "x");
   }
 }
@@ -605,7 +603,7 @@ TEST_F(WriteBufferTest, CommitsOnceMoreWhatWasWrittenMeanwhile) {
   rename(appends);
   EXPECT_TRUE(appends.commit_ended(apply(*commit), now_).again);
   EXPECT_EQ(appends.image(now_), "old+a+b");
-  EXPECT_EQ(close(appends), 0);
+  EXPECT_EQ(close(appends), FileError::kOk);
   EXPECT_EQ(data(), "old+a+b");
 
   append(appends, "+c");
@@ -613,7 +611,7 @@ TEST_F(WriteBufferTest, CommitsOnceMoreWhatWasWrittenMeanwhile) {
   write(appends, "O");
   rename(appends);
   EXPECT_TRUE(appends.commit_ended(apply(*commit), now_).again);
-  EXPECT_EQ(close(appends), 0);
+  EXPECT_EQ(close(appends), FileError::kOk);
   EXPECT_EQ(data(), "Old+a+b+c");
 }
 
@@ -624,7 +622,7 @@ TEST_F(WriteBufferTest, IsStaleIfItsRenamedFileHadChangedBefore) {
   replace("another one's");
   rename(handle);
   EXPECT_TRUE(handle.commit_ended(apply(*commit), now_).again);
-  EXPECT_EQ(close(handle), ESTALE);
+  EXPECT_EQ(close(handle), FileError::kStale);
   EXPECT_EQ(data(), "another one's");
 }
 
@@ -636,7 +634,7 @@ TEST_F(WriteBufferTest, AReadSeesWhatItsHandleWrote) {
   write(truncates, "new");
   EXPECT_EQ(edits.image(now_), "Old");
   EXPECT_EQ(truncates.image(now_), "new");
-  EXPECT_EQ(close(truncates), 0);
+  EXPECT_EQ(close(truncates), FileError::kOk);
   EXPECT_EQ(truncates.image(now_), "new");
 }
 
@@ -646,7 +644,7 @@ TEST_F(WriteBufferTest, AReadSeesAppendsBehindWhatIsThereByThen) {
   EXPECT_EQ(handle.image(now_), "old+a");
   replace("another one's");
   EXPECT_EQ(handle.image(now_), "another one's+a");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   replace("new");
   EXPECT_EQ(handle.image(now_), "new");
 }
@@ -654,7 +652,7 @@ TEST_F(WriteBufferTest, AReadSeesAppendsBehindWhatIsThereByThen) {
 TEST_F(WriteBufferTest, AReadSeesAnAppendOfAHandleThatEditsOnceItIsCommitted) {
   WriteBuffer handle = open(O_RDWR);
   append(handle, "+a");  // the program has set O_APPEND
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(handle.image(now_), "old+a");
 }
 
@@ -680,9 +678,9 @@ TEST_F(WriteBufferTest, AReadDoesNotSeeATruncationThatIsAlone) {
 TEST_F(WriteBufferTest, AReadThroughASpoiltHandleSeesWhatIsCommitted) {
   WriteBuffer handle = open(O_RDWR);
   write(handle, "new");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   write(handle, "newer");
-  handle.refuse(false, EROFS);
+  handle.refuse(false, FileError::kReadOnly);
   EXPECT_EQ(handle.image(now_), "new");
 }
 
@@ -727,7 +725,7 @@ TEST_F(WriteBufferTest, WhoGetsALockEditsWhatIsThereByThen) {
   handle.lock_taken(kSession, now_);
   EXPECT_EQ(handle.image(now_), "another one's");
   write(handle, "A");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   EXPECT_EQ(data(), "Another one's");
 }
 
@@ -736,13 +734,13 @@ TEST_F(WriteBufferTest, WhatWasWrittenBeforeTheLockIsStillAnEditOfWhatWasThereTh
   write(handle, "O");
   replace("another one's");
   handle.lock_taken(kSession, now_);
-  EXPECT_EQ(close(handle), ESTALE);
+  EXPECT_EQ(close(handle), FileError::kStale);
 }
 
 TEST_F(WriteBufferTest, AHandleThatWroteBeforeSeesWhatIsThereWhenItGetsTheLock) {
   WriteBuffer handle = open(O_RDWR);
   write(handle, "mine");
-  EXPECT_EQ(close(handle), 0);
+  EXPECT_EQ(close(handle), FileError::kOk);
   replace("another one's");
   handle.lock_taken(kSession, now_);
   EXPECT_EQ(handle.image(now_), "another one's");
@@ -753,7 +751,7 @@ TEST_F(WriteBufferTest, ALockThatComesDuringACommitLeavesTheImageOfThat) {
   write(handle, "O");
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
   handle.lock_taken(kSession, now_);
-  EXPECT_EQ(finish(handle, *commit), 0);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
   EXPECT_EQ(handle.image(now_), "Old");
 }
 
@@ -764,7 +762,7 @@ TEST_F(WriteBufferTest, WhatIsWrittenUnderALockIsCommittedInItsSession) {
     append(handle, "x");
     std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
     EXPECT_EQ(commit->session, kSession);
-    finish(handle, *commit);
+    EXPECT_EQ(finish(handle, *commit), FileError::kOk);
     handle.lock_given_up();
     append(handle, "x");
     EXPECT_EQ(handle.begin_commit(czxid_)->session, kNoSession);
@@ -776,14 +774,14 @@ TEST_F(WriteBufferTest, ChangesNothingOnceTheLockIsLost) {
   known.lock_taken(kSession, now_);
   write(known, "x");
   known.lose();
-  EXPECT_EQ(close(known), ESTALE);
+  EXPECT_EQ(close(known), FileError::kStale);
   EXPECT_EQ(data(), "old");
 
   WriteBuffer under_way = open(O_WRONLY | O_APPEND);
   under_way.lock_taken(kSession, now_);
   append(under_way, "x");
-  EXPECT_EQ(close_refused(under_way, Error::kSessionExpired), ESTALE);
-  EXPECT_EQ(append(under_way, "x"), ESTALE);
+  EXPECT_EQ(close_refused(under_way, Error::kSessionExpired), FileError::kStale);
+  EXPECT_EQ(append(under_way, "x").error, FileError::kStale);
 }
 
 }  // namespace
