@@ -84,6 +84,16 @@ Error Preparer::check_quota(std::string_view path, int64_t count, int64_t bytes)
   return too_many || too_large ? Error::kQuotaExceeded : Error::kOk;
 }
 
+Error Preparer::check_growth(std::string_view path, const Amount& growth) const {
+  return check_quota(path, std::max<int64_t>(growth.znodes, 0), std::max<int64_t>(growth.bytes, 0));
+}
+
+Error Preparer::check_arrival(std::string_view from, std::string_view to,
+                              const Amount& growth) const {
+  if (tree_.quota_above(from) == tree_.quota_above(to)) return Error::kOk;
+  return check_growth(to, growth);
+}
+
 bool Preparer::allows(const Record& record, int32_t wanted, const Request& request) const {
   return options_.skip_acl || acl_allows(*record.acl, wanted, request.identities);
 }

@@ -69,6 +69,10 @@ class Preparer {
     Zxid zxid;
     std::optional<Session> session;  // none: it is closed
   };
+  struct Amount {
+    int64_t znodes = 0;
+    int64_t bytes = 0;
+  };
 
   Error prepare_body(const Request& request, Txn& txn);
   Error prepare_op(const Request& request, OpCode type, jute::Reader& in, Op& op);
@@ -101,6 +105,7 @@ class Preparer {
   void emit_first(Op op);
   Error copy_subtree(std::string_view from, std::string_view to, MultiTxn& multi, size_t& size);
   Error delete_subtree(std::string_view top, MultiTxn& multi, size_t& size);
+  static Amount made_within(std::string_view top, const MultiTxn& multi);
   void settle_kind(std::string_view path, std::optional<Record>& record);
   AclList moved_acl(std::string_view from, const Record& record, int32_t new_version) const;
 
@@ -111,6 +116,11 @@ class Preparer {
   // kOk, or why this session may not write: it is not open, or has moved to another server.
   Error check_session(const Request& request) const;
   Error check_quota(std::string_view path, int64_t count, int64_t bytes) const;
+  // For zabfs's own requests. Nothing that shrinks is refused: a user whose quota was set below
+  // what is there gets back under it with rm and truncate.
+  Error check_growth(std::string_view path, const Amount& growth) const;
+  // What came from one directory to another. A move within one quota adds nothing to it.
+  Error check_arrival(std::string_view from, std::string_view to, const Amount& growth) const;
   bool allows(const Record& record, int32_t wanted, const Request& request) const;
   // A user who may not search the directories above `path` is not to learn what is there.
   bool may_reach(std::string_view path, const Request& request) const;

@@ -32,6 +32,10 @@ PosixEntry changed_posix(const AclList& acl, const PosixChange& change, int32_t 
   return posix;
 }
 
+int64_t growth_of(const Record& record, size_t bytes) {
+  return static_cast<int64_t>(bytes) - static_cast<int64_t>(record.data.size());
+}
+
 bool is_valid(const PosixChange& change) {
   PosixEntry posix = change.base;
   posix.mode = change.mode.value_or(posix.mode);
@@ -94,6 +98,8 @@ Error Preparer::prepare_ext_write(const ExtWrite& ext, Txn& txn) {
   if (ext.version != kAnyVersion && ext.version != record->stat.version) return Error::kStale;
   if (ext.data.size() > kMaxDataBytes) return Error::kTooLarge;
   if (ext.posix && !is_valid(*ext.posix)) return Error::kBadArguments;
+  Error quota = check_growth(ext.path, {0, growth_of(*record, ext.data.size())});
+  if (quota != Error::kOk) return quota;
   std::string_view path = keep(ext.path);
   settle_kind(path, record);
   if (ext.posix) {
@@ -110,6 +116,8 @@ Error Preparer::prepare_ext_append(const ExtAppend& ext, Txn& txn) {
   Error identity = check_identity(record, ext.czxid);
   if (identity != Error::kOk) return identity;
   if (record->data.size() + ext.data.size() > kMaxDataBytes) return Error::kTooLarge;
+  Error quota = check_growth(ext.path, {0, static_cast<int64_t>(ext.data.size())});
+  if (quota != Error::kOk) return quota;
   std::string_view whole = keep(std::string(record->data.view()) + ext.data);
   std::string_view path = keep(ext.path);
   settle_kind(path, record);
@@ -196,6 +204,17 @@ Error Preparer::copy_subtree(std::string_view from, std::string_view to, MultiTx
   return Error::kOk;
 }
 
+Preparer::Amount Preparer::made_within(std::string_view top, const MultiTxn& multi) {
+  Amount made;
+  for (const Op& op : multi.ops) {
+    const auto* create = std::get_if<CreateTxn>(&op.body);
+    if (create == nullptr || !is_within(create->path, top)) continue;
+    ++made.znodes;
+    made.bytes += static_cast<int64_t>(create->data ? create->data->size() : 0);
+  }
+  return made;
+}
+
 Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
   std::optional<Record> source = outstanding_.find(ext.from);
   Error identity = check_identity(source, ext.from_czxid);
@@ -222,7 +241,9 @@ Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
   }
   MultiTxn multi;
   size_t size = 0;
+  Amount gone;
   if (target) {
+    gone = {1, static_cast<int64_t>(target->data.size())};
     std::vector<std::string> names = outstanding_.children(ext.to);
     if (!names.empty() && !(names.size() == 1 && names[0] == kHiddenChild)) return Error::kNotEmpty;
     if (is_ephemeral(*target)) return Error::kBusy;
@@ -232,6 +253,9 @@ Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
   Error error = copy_subtree(ext.from, ext.to, multi, size);
   if (error == Error::kOk) error = delete_subtree(ext.from, multi, size);
   if (error != Error::kOk) return error;
+  Amount made = made_within(ext.to, multi);
+  error = check_arrival(ext.from, ext.to, {made.znodes - gone.znodes, made.bytes - gone.bytes});
+  if (error != Error::kOk) return error;
   set_body(txn, std::move(multi));
   return Error::kOk;
 }
@@ -240,6 +264,8 @@ Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
 // ACL goes first: the new data is never readable under the old mode.
 Error Preparer::rename_over_file(const ExtRename& ext, Record source, Record target, Txn& txn) {
   std::string_view to = keep(ext.to);
+  Error quota = check_arrival(ext.from, to, {0, growth_of(target, source.data.size())});
+  if (quota != Error::kOk) return quota;
   AclList acl = moved_acl(ext.from, source, target.stat.version + 1);
   if (acl != *target.acl) {
     emit_first(make_set_acl(to, target, std::move(acl)));
@@ -268,6 +294,11 @@ Error Preparer::exchange(const ExtRename& ext, Record source, Record target, Txn
     if (error == Error::kOk) error = delete_subtree(from, multi, size);
     if (error != Error::kOk) return error;
   }
+  Amount at_to = made_within(ext.to, multi), at_from = made_within(ext.from, multi);
+  int64_t znodes = at_to.znodes - at_from.znodes, bytes = at_to.bytes - at_from.bytes;
+  Error error = check_arrival(ext.from, ext.to, {znodes, bytes});
+  if (error == Error::kOk) error = check_arrival(ext.to, ext.from, {-znodes, -bytes});
+  if (error != Error::kOk) return error;
   set_body(txn, std::move(multi));
   return Error::kOk;
 }

@@ -1,4 +1,5 @@
 """What ordinary programs do to files and expect of a local filesystem, on two nodes."""
+import errno
 import fcntl
 import mmap
 import os
@@ -281,6 +282,69 @@ class Local(ClusterTest):
         sh(f"rsync -aX {self.p('')}/ {target}/ && rsync -aX {target}/ {self.p('')}/")
         self.assertNotEqual(subprocess.run(["setfattr", "-n", "user.x", "-v", "1", self.p("f")],
                                            stderr=subprocess.DEVNULL).returncode, 0)
+
+
+class Quotas(ClusterTest):
+    nodes = 2
+    options = {"extra": "enforceQuota=true\n"}
+
+    def limit(self, limits):
+        from kazoo.client import KazooClient
+        client = KazooClient(self.cluster.connect_string([self.n1]))
+        client.start()
+        quota = f"/zookeeper/quota/{self.name}"
+        for name, data in (("", b""), ("/zookeeper_limits", limits.encode()),
+                           ("/zookeeper_stats", b"count=0,bytes=0")):
+            client.create(quota + name, data)
+        client.stop()
+        self.cluster.sync_all()
+
+    def over(self, call, *arguments):
+        with self.assertRaises(OSError) as raised:
+            call(*arguments)
+        self.assertEqual(raised.exception.errno, errno.EDQUOT)
+
+    def write(self, path, text, mode="w"):
+        with open(path, mode) as f:
+            f.write(text)
+
+    def test_bytes(self):
+        here, there = self.dir(self.n1), self.dir(self.n2)
+        self.limit("count=-1,bytes=-1=;byteHardLimit=1000;countHardLimit=-1")
+        self.write(f"{there}/a", "x" * 900)
+        self.cluster.sync_all()
+        self.over(self.write, f"{here}/b", "x" * 101)
+        self.over(self.write, f"{here}/a", "x" * 1001)
+        self.over(self.write, f"{here}/a", "x" * 101, "a")
+        answer = subprocess.run(["sh", "-c", f"head -c 200 /dev/zero > {here}/c"],
+                                capture_output=True, text=True)
+        self.assertEqual(os.path.getsize(f"{here}/c"), 0)
+        outside = self.n1.path("outside")
+        self.write(outside, "x" * 2000)
+        self.over(os.rename, outside, f"{here}/outside")
+        self.over(os.rename, outside, f"{here}/a")
+        self.assertEqual(os.path.getsize(f"{here}/a"), 900)
+        self.assertEqual(os.path.getsize(outside), 2000)
+        self.write(f"{here}/a", "y", "a")
+        self.write(f"{here}/a", "x" * 10)
+        self.cluster.sync_all()
+        self.write(f"{here}/b", "x" * 900)
+        os.truncate(f"{here}/b", 0)
+        os.unlink(outside)
+
+    def test_counts(self):
+        here = self.dir(self.n1)
+        self.limit("count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=3")
+        self.write(f"{here}/a", "")
+        os.mkdir(f"{here}/b")
+        self.cluster.sync_all()
+        self.over(self.write, f"{here}/c", "")
+        self.over(os.mkdir, f"{here}/c")
+        self.over(os.symlink, "x", f"{here}/c")
+        os.rename(f"{here}/a", f"{here}/b/a")
+        os.unlink(f"{here}/b/a")
+        self.cluster.sync_all()
+        self.write(f"{here}/c", "")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ namespace {
 
 class Quota : public TreeFixture {
  protected:
+  static PrepareOptions enforced() {
+    PrepareOptions options;
+    options.enforce_quota = true;
+    return options;
+  }
   Quota() {
     create("/q", "12345");
     create("/q/a", "xy");
@@ -16,6 +21,35 @@ class Quota : public TreeFixture {
   void limit(std::string_view limits) {
     create("/zookeeper/quota/q/zookeeper_limits", limits);
     create("/zookeeper/quota/q/zookeeper_stats", "count=0,bytes=0");
+  }
+  // What a leader that enforces quotas says to a request, which is not applied.
+  Error error_of(OpCode type, std::string body) {
+    Preparer strict(tree_, enforced());
+    strict.reset();
+    Request request{SessionId{}, 1, type, std::move(body), superuser()};
+    std::vector<PreparedTxn> txns = strict.prepare(request, zxid_.next(), time_ms_);
+    std::optional<Txn> txn = decode_txn(txns.back().bytes);
+    const auto* error = std::get_if<ErrorTxn>(&txn->body);
+    return error == nullptr ? Error::kOk : error->error;
+  }
+  Error write(std::string path, std::string data) {
+    ExtWrite ext;
+    ext.path = std::move(path);
+    ext.data = std::move(data);
+    return error_of(OpCode::kExtWrite, encode(ext));
+  }
+  Error append(std::string path, std::string data) {
+    ExtAppend ext;
+    ext.path = std::move(path);
+    ext.data = std::move(data);
+    return error_of(OpCode::kExtAppend, encode(ext));
+  }
+  Error rename(std::string from, std::string to, bool exchange = false) {
+    ExtRename ext;
+    ext.from = std::move(from);
+    ext.to = std::move(to);
+    ext.exchange = exchange;
+    return error_of(OpCode::kExtRename, encode(ext));
   }
   std::string usage() { return data("/zookeeper/quota/q/zookeeper_stats"); }
 };
@@ -46,28 +80,64 @@ TEST_F(Quota, UsageIsCountedWhenTheStatsAreMadeAndFollows) {
 }
 
 TEST_F(Quota, OnlyHardLimitsRefuse) {
-  PrepareOptions options;
-  options.enforce_quota = true;
-  Preparer strict(tree_, options);
-  strict.reset();
   limit("count=2,bytes=1=;byteHardLimit=10;countHardLimit=3");
-  strict.reset();
-  auto error_of = [&](OpCode type, std::string body) {
-    Request request{SessionId{}, 1, type, std::move(body), superuser()};
-    std::vector<PreparedTxn> txns = strict.prepare(request, zxid_.next(), time_ms_);
-    std::optional<Txn> txn = decode_txn(txns.back().bytes);
-    const auto* error = std::get_if<ErrorTxn>(&txn->body);
-    strict.reset();
-    return error == nullptr ? Error::kOk : error->error;
-  };
   EXPECT_EQ(error_of(OpCode::kCreate, create_body("/q/b", "123", open_acl(), 0)), Error::kOk);
   EXPECT_EQ(error_of(OpCode::kCreate, create_body("/q/b", "1234", open_acl(), 0)),
             Error::kQuotaExceeded);
   EXPECT_EQ(error_of(OpCode::kSetData, set_data_body("/q/a", "123456", 7)), Error::kQuotaExceeded);
   create("/q/b");
-  strict.reset();
   EXPECT_EQ(error_of(OpCode::kCreate, create_body("/q/c", "", open_acl(), 0)),
             Error::kQuotaExceeded);
+}
+
+TEST_F(Quota, HoldsForMounts) {
+  limit("count=-1,bytes=-1=;byteHardLimit=10;countHardLimit=-1");  // 7 bytes are there
+  EXPECT_EQ(write("/q/a", "12345"), Error::kOk);
+  EXPECT_EQ(write("/q/a", "123456"), Error::kQuotaExceeded);
+  EXPECT_EQ(append("/q/a", "123"), Error::kOk);
+  EXPECT_EQ(append("/q/a", "1234"), Error::kQuotaExceeded);
+  create("/r");
+  EXPECT_EQ(write("/r", "12345678901"), Error::kOk);
+}
+
+TEST_F(Quota, AMountMayShrinkWhatIsOverIt) {
+  limit("count=-1,bytes=-1=;byteHardLimit=3;countHardLimit=1");
+  EXPECT_EQ(write("/q/a", "z"), Error::kOk);
+  EXPECT_EQ(write("/q/a", "zz"), Error::kOk);
+  EXPECT_EQ(append("/q/a", "z"), Error::kQuotaExceeded);
+  EXPECT_EQ(rename("/q/a", "/q/b"), Error::kOk);
+  ExtRemove remove{"/q/a"};
+  EXPECT_EQ(error_of(OpCode::kExtRemove, encode(remove)), Error::kOk);
+}
+
+TEST_F(Quota, CountsWhatAMountMovesIntoItsDirectory) {
+  limit("count=-1,bytes=-1=;byteHardLimit=10;countHardLimit=4");  // 2 znodes and 7 bytes are there
+  create("/d");
+  create("/d/file", "1234");
+  EXPECT_EQ(rename("/d/file", "/q/file"), Error::kQuotaExceeded);
+  EXPECT_EQ(rename("/d/file", "/q/a"), Error::kOk);  // in place of 2 bytes
+  EXPECT_EQ(rename("/q/a", "/d/a"), Error::kOk);
+  set("/d/file", "123456");
+  EXPECT_EQ(rename("/d/file", "/q/a"), Error::kQuotaExceeded);
+  set("/d/file", "");
+  EXPECT_EQ(rename("/d", "/q/d"), Error::kOk);
+  create("/d/another");
+  EXPECT_EQ(rename("/d", "/q/d"), Error::kQuotaExceeded);
+}
+
+TEST_F(Quota, CountsWhatAMountExchanges) {
+  limit("count=-1,bytes=-1=;byteHardLimit=10;countHardLimit=3");  // 2 znodes and 7 bytes are there
+  create("/d", "1234");
+  create("/d/file", "1");
+  EXPECT_EQ(rename("/d", "/q/a", true), Error::kOk);  // 3 znodes and 10 bytes
+  EXPECT_EQ(rename("/q/a", "/d", true), Error::kOk);
+  set("/d", "12345");
+  EXPECT_EQ(rename("/d", "/q/a", true), Error::kQuotaExceeded);
+  EXPECT_EQ(rename("/q/a", "/d", true), Error::kQuotaExceeded);
+  create("/q/b");
+  set("/d", "");
+  EXPECT_EQ(rename("/d", "/q/a", true), Error::kQuotaExceeded);
+  EXPECT_EQ(rename("/q/a", "/q/b", true), Error::kOk);
 }
 
 TEST_F(Quota, IsFoundAgainInASnapshot) {
