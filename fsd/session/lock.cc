@@ -225,7 +225,14 @@ void LockTable::evaluate(LockTicket ticket) {
     contender.state = State::kHeld;
     return answer(contender, FileError::kOk);
   }
-  if (!ask.wait) release(ticket, FileError::kTryAgain, [] {});
+  if (!ask.wait) refuse(ticket);
+}
+
+// It is answered once it is out of the queue (forget). Else one could be refused for a contender
+// that was refused itself: B is told that A holds the lock, then A lets go, then C tries.
+void LockTable::refuse(LockTicket ticket) {
+  contenders_.at(ticket).state = State::kLeaving;
+  remove_znode(ticket);
 }
 
 void LockTable::evaluate_all() {
@@ -320,7 +327,9 @@ void LockTable::forget(LockTicket ticket) {
   auto place = contenders_.find(ticket);
   if (place == contenders_.end()) return;
   std::vector<std::function<void()>> on_left = std::move(place->second.on_left);
+  Granted refused = std::move(place->second.granted);  // all others have their answer
   contenders_.erase(place);
+  if (refused) refused(FileError::kTryAgain);
   for (const std::function<void()>& left : on_left) left();
 }
 

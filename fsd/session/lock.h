@@ -32,8 +32,8 @@ using LockTicket = uint64_t;  // one contender of this node
 
 class LockTable {
  public:
-  // kOk: granted; kTryAgain: it would wait; kInterrupted: cancelled; kStale: the session was lost;
-  // any other: it could not queue.
+  // kOk: granted; kTryAgain: it would have to wait, and has left the queue; kInterrupted:
+  // cancelled; kStale: the session was lost; any other: it could not queue.
   using Granted = std::function<void(FileError error)>;
 
   LockTable(consensus::Service& service, ClientSession& session)
@@ -100,6 +100,7 @@ class LockTable {
   void created(LockTicket ticket, const tree::Outcome& outcome);
   void evaluate(LockTicket ticket);
   void evaluate_all();
+  void refuse(LockTicket ticket);
   void remove_znode(LockTicket ticket);
   void tell_joined(Contender& contender, FileError error);
   void answer(Contender& contender, FileError error);

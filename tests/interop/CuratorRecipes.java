@@ -388,7 +388,10 @@ public class CuratorRecipes {
         }
     }
 
-    /** One recipe at a time on PATH, as the lines of standard input say; an answer a line. */
+    /**
+     * One recipe at a time on PATH, as the lines of standard input say; an answer a line. A verb
+     * with a question mark waits briefly, for what is not expected.
+     */
     static void obey() throws Exception {
         CuratorFramework client = client();
         java.io.BufferedReader in =
@@ -400,40 +403,41 @@ public class CuratorRecipes {
         for (String line = in.readLine(); line != null; line = in.readLine()) {
             String[] words = line.split(" ", 3);
             String path = words[1];
+            long seconds = words[0].endsWith("?") ? 1 : 30;
             Object answer = "ok";
-            switch (words[0]) {
+            switch (words[0].replace("?", "")) {
                 case "read" -> {
                     lock = new InterProcessReadWriteLock(client, path);
-                    answer = lock.readLock().acquire(1, TimeUnit.SECONDS);
+                    answer = lock.readLock().acquire(seconds, TimeUnit.SECONDS);
                 }
                 case "unread" -> lock.readLock().release();
                 case "write" -> {
                     lock = new InterProcessReadWriteLock(client, path);
-                    answer = lock.writeLock().acquire(1, TimeUnit.SECONDS);
+                    answer = lock.writeLock().acquire(seconds, TimeUnit.SECONDS);
                 }
                 case "unwrite" -> lock.writeLock().release();
                 case "stand" -> {
                     latch = new LeaderLatch(client, path, "curator");
                     latch.start();
                 }
-                case "leads" -> answer = latch.await(1, TimeUnit.SECONDS);
+                case "leads" -> answer = latch.await(seconds, TimeUnit.SECONDS);
                 case "resign" -> latch.close();
                 case "lease" -> {
                     lease = new InterProcessSemaphoreV2(client, path, Integer.parseInt(words[2]))
-                        .acquire(1, TimeUnit.SECONDS);
+                        .acquire(seconds, TimeUnit.SECONDS);
                     answer = lease != null;
                 }
                 case "unlease" -> lease.close();
                 case "offer" -> answer = new SimpleDistributedQueue(client, path).offer(bytes(words[2]));
                 case "poll" -> {
-                    byte[] item = new SimpleDistributedQueue(client, path).poll(5, TimeUnit.SECONDS);
+                    byte[] item = new SimpleDistributedQueue(client, path).poll(seconds, TimeUnit.SECONDS);
                     answer = item == null ? "none" : new String(item, StandardCharsets.UTF_8);
                 }
                 case "enter" -> {
                     barrier = new DistributedDoubleBarrier(client, path, Integer.parseInt(words[2]));
-                    answer = barrier.enter(10, TimeUnit.SECONDS);
+                    answer = barrier.enter(seconds, TimeUnit.SECONDS);
                 }
-                case "leave" -> answer = barrier.leave(10, TimeUnit.SECONDS);
+                case "leave" -> answer = barrier.leave(seconds, TimeUnit.SECONDS);
                 default -> throw new IllegalArgumentException(line);
             }
             System.out.println(answer);

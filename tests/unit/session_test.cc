@@ -192,6 +192,24 @@ TEST_F(LockTest, WhoDoesNotWaitLeavesTheQueue) {
   EXPECT_EQ(three_, std::vector<FileError>{FileError::kOk});
 }
 
+TEST_F(LockTest, WhoIsRefusedIsToldOnceItHasLeftTheQueue) {
+  ask(LockMode::kExclusive, one_);
+  LockTable::Ask refused;
+  refused.queue = Queue::kFile;
+  refused.directory = "/d";
+  refused.file = "f";
+  refused.wait = false;
+  size_t contenders = 0;
+  on_strand([&] {
+    locks_.acquire(std::move(refused), [&](FileError error) {
+      EXPECT_EQ(error, FileError::kTryAgain);
+      contenders = replica_->tree().find("/d/@/lock:f")->children.size();
+    });
+  });
+  work();
+  EXPECT_EQ(contenders, 1u);
+}
+
 TEST_F(LockTest, AWaiterThatIsCalledBackLeavesTheQueue) {
   LockTicket holder = ask(LockMode::kExclusive, one_);
   LockTicket waiter = ask(LockMode::kExclusive, two_);
