@@ -89,31 +89,31 @@ void PageTurns::wait_for_readers(KernelNode id, int tries, std::function<void()>
 
 void PageTurns::apart_from_reads(KernelNode id, std::function<void()> then) {
   if (!pages_->has_readers(id)) return then();
-  apart_from_reads(id, std::make_shared<CopyWait>(now_us()), std::move(then));
+  apart_from_reads(id, std::make_shared<ThreadWait>(now_us()), std::move(then));
 }
 
-void PageTurns::apart_from_reads(KernelNode id, std::shared_ptr<CopyWait> copies,
+void PageTurns::apart_from_reads(KernelNode id, std::shared_ptr<ThreadWait> wait,
                                  std::function<void()> then) {
   int64_t wait_us = pages_->wait_to_write(id, now_us());
-  if (wait_us == 0 && !may_copy(id, 0, *copies)) return then();
+  if (wait_us == 0 && !may_copy(id, 0, *wait)) return then();
   service_.post_after(std::max<int64_t>(in_ms(wait_us), 1),
-                      [this, id, copies = std::move(copies), then = std::move(then)]() mutable {
-                        apart_from_reads(id, std::move(copies), std::move(then));
+                      [this, id, wait = std::move(wait), then = std::move(then)]() mutable {
+                        apart_from_reads(id, std::move(wait), std::move(then));
                       });
 }
 
-bool PageTurns::may_copy(KernelNode id, pid_t but, CopyWait& copies) const {
+bool PageTurns::may_copy(KernelNode id, pid_t but, ThreadWait& wait) const {
   std::vector<pid_t> threads = pages_->threads(id, but);
   if (threads.empty()) return false;
   std::optional<uint64_t> inode = pages_->inode(id);
-  return inode && copies.is_on(threads, *inode, now_us());
+  return inode && wait.is_on(threads, *inode, now_us());
 }
 
 // Whether a thread may have to hear yet of an answer that makes the kernel change the size.
-bool PageTurns::may_land(KernelNode id, pid_t but, CopyWait& copies) const {
+bool PageTurns::may_land(KernelNode id, pid_t but, ThreadWait& wait) const {
   bool may = false;
   for (pid_t thread : pages_->landing(id)) {
-    if (thread != but && copies.may_land(thread, now_us())) {
+    if (thread != but && wait.may_land(thread, now_us())) {
       may = true;
     } else {
       pages_->landed(id, thread);
@@ -160,7 +160,7 @@ void PageTurns::ask(const RequestPtr& request, KernelNode id, const std::shared_
   std::optional<Version> current = current_version(id);
   if (current && !pages_->asked(id, file->number, thread, current->mzxid)) return answer(request);
   ask_again(std::make_shared<Question>(
-      Question{request, id, file, thread, CopyWait(now_us()), std::move(answer)}));
+      Question{request, id, file, thread, ThreadWait(now_us()), std::move(answer)}));
 }
 
 void PageTurns::ask_again(const std::shared_ptr<Question>& question) {
@@ -179,7 +179,7 @@ void PageTurns::turn(const std::shared_ptr<Question>& question) {
       pages_->asked(id, number, thread, current ? current->mzxid : tree::Zxid{-1});
   if (!found) return question->answer(question->request);
   Asking asking = fsd::asking(thread);
-  if (asking.is_awake && now_us() < question->copies.since_us() + kAwakeUs) {
+  if (asking.is_awake && now_us() < question->wait.since_us() + kAwakeUs) {
     return service_.post_after(1, [this, question] { ask_again(question); });
   }
   bool goes_on = !current || is_in_middle(*question, asking.reads_at, found->own, *current);
@@ -189,8 +189,8 @@ void PageTurns::turn(const std::shared_ptr<Question>& question) {
     return reply_shown(*question, found->shown);
   }
   PageCache::Wait wait = is_shown ? PageCache::Wait::kSame : PageCache::Wait::kTurn;
-  if (pages_->wait_to_show(id, number, wait, question->copies.since_us(), now_us()) > 0 ||
-      may_copy(id, thread, question->copies) || may_land(id, thread, question->copies)) {
+  if (pages_->wait_to_show(id, number, wait, question->wait.since_us(), now_us()) > 0 ||
+      may_copy(id, thread, question->wait) || may_land(id, thread, question->wait)) {
     // Perhaps less, if others close.
     pages_->set_waiting(id, number, thread, wait);
     return service_.post_after(1, [this, question] { ask_again(question); });

@@ -85,7 +85,7 @@ class PageTurns {
     KernelNode id;
     std::shared_ptr<OpenFile> file;
     pid_t thread;
-    CopyWait copies;
+    ThreadWait wait;
     Answer answer;
     bool at_end = false;  // of the handle's own version, while there is another one
   };
@@ -93,10 +93,10 @@ class PageTurns {
                      const std::string& path) const;
   std::optional<Version> current_version(KernelNode id) const;
   void wait_for_readers(KernelNode id, int tries, std::function<void()> then);
-  void apart_from_reads(KernelNode id, std::shared_ptr<CopyWait> copies,
+  void apart_from_reads(KernelNode id, std::shared_ptr<ThreadWait> wait,
                         std::function<void()> then);
-  bool may_copy(KernelNode id, pid_t but, CopyWait& copies) const;
-  bool may_land(KernelNode id, pid_t but, CopyWait& copies) const;
+  bool may_copy(KernelNode id, pid_t but, ThreadWait& wait) const;
+  bool may_land(KernelNode id, pid_t but, ThreadWait& wait) const;
   void ask_again(const std::shared_ptr<Question>& question);
   void turn(const std::shared_ptr<Question>& question);
   static bool is_in_middle(Question& question, std::optional<uint64_t> offset, const Version& own,

@@ -99,7 +99,7 @@ bool may_change_names(pid_t thread) {
          std::find(kCalls.begin(), kCalls.end(), call->number) != kCalls.end();
 }
 
-bool CopyWait::is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now_us) {
+bool ThreadWait::is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now_us) {
   if (now_us >= since_us_ + kStuckUs) return false;
   return std::any_of(threads.begin(), threads.end(), [&](pid_t thread) {
     std::optional<Call> call = call_of(thread);
@@ -110,14 +110,14 @@ bool CopyWait::is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now
   });
 }
 
-bool CopyWait::may_land(pid_t thread, int64_t now_us) {
+bool ThreadWait::may_land(pid_t thread, int64_t now_us) {
   if (now_us >= since_us_ + kStuckUs) return false;
   std::optional<Call> call = call_of(thread);
   return call && call->is_running && may_run(thread);
 }
 
 // Not if it has run long enough since this was first asked.
-bool CopyWait::may_run(pid_t thread) {
+bool ThreadWait::may_run(pid_t thread) {
   int64_t ran = ran_us(thread);
   return ran - ran_us_.try_emplace(thread, ran).first->second < kCopyUs;
 }

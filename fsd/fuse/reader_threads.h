@@ -29,9 +29,9 @@ bool may_change_names(pid_t thread);
 
 // A wait for threads that may have found a size and pages, and not have copied them yet. Used by
 // one thread at a time.
-class CopyWait {
+class ThreadWait {
  public:
-  explicit CopyWait(int64_t since_us) : since_us_(since_us) {}
+  explicit ThreadWait(int64_t since_us) : since_us_(since_us) {}
   int64_t since_us() const { return since_us_; }
   // Whether one of them may still be copying. A thread does not count if it is stopped, sleeps
   // outside a read of `inode`, or has run, since this was first asked, for longer than a copy

@@ -120,7 +120,7 @@ class AclHandle : public Handle {
             written_ = text();
             if (!replaces()) base_version_ = outcome.stat.aversion;
           }
-          done(outcome.error == Error::kNoNode ? FileError::kStale : file_error_of(outcome.error));
+          done(open_file_error_of(outcome.error));
         });
   }
 

@@ -67,7 +67,7 @@ class ChildHandle : public Handle {
     write.czxid = czxid_;
     write.data = written_;
     room_.writer().commit(OpCode::kExtWrite, encode(write), [done](const Outcome& outcome) {
-      done(outcome.error == Error::kNoNode ? FileError::kStale : file_error_of(outcome.error));
+      done(open_file_error_of(outcome.error));
     });
   }
 

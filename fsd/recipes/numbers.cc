@@ -130,7 +130,7 @@ class CounterHandle : public Handle {
       bool lost_race = outcome.error == Error::kStale || outcome.error == Error::kNodeExists ||
                        (outcome.error == Error::kNoNode && room_.tree().find(directory()));
       if (lost_race) return attempt(change, done);
-      done(outcome.error == Error::kNoNode ? FileError::kStale : file_error_of(outcome.error));
+      done(open_file_error_of(outcome.error));
     };
     if (node == nullptr) return room_.create_hidden(directory(), kCounterChild, text, answered);
     tree::ExtWrite write;

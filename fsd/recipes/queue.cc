@@ -31,8 +31,7 @@ class QueueHandle : public Handle {
     room_.writer().when_writable(
         [self = shared_from_this(), this, body = std::move(body), done] {
           room_.writer().commit(OpCode::kCreate2, body, [done](const Outcome& outcome) {
-            done(outcome.error == Error::kNoNode ? FileError::kStale
-                                                 : file_error_of(outcome.error));
+            done(open_file_error_of(outcome.error));
           });
         },
         done);

@@ -212,6 +212,10 @@ FileError file_error_of(tree::Error error) {
   return FileError::kFailed;
 }
 
+FileError open_file_error_of(tree::Error error) {
+  return error == tree::Error::kNoNode ? FileError::kStale : file_error_of(error);
+}
+
 std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat) {
   auto zxid = [](tree::Zxid value) { return fmt::format("0x{:x}", value.value); };
   return {{"czxid", zxid(stat.czxid)},

@@ -62,6 +62,8 @@ tree::AclList acl_for_new(tree::Kind kind, uint32_t mode, uint32_t uid, uint32_t
 // The ACL of a directory that a recipe makes below another: whoever may use that one may use it.
 tree::AclList acl_like(const tree::Tree& tree, const std::string& directory);
 FileError file_error_of(tree::Error error);
+// The same of a write through an open file: that its znode is no more is not news of a name.
+FileError open_file_error_of(tree::Error error);
 // The fields of a Stat, as name and value.
 std::vector<std::pair<std::string, std::string>> stat_lines(const tree::Stat& stat);
 // A Stat as `@/stat` shows it: `name value` lines.

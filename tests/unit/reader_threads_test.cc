@@ -99,10 +99,10 @@ TEST(AskingThread, ReadsWhereItsReadWaits) {
   EXPECT_FALSE(asking(reader.thread).reads_at);
 }
 
-TEST(CopyWait, IsForReadsOfTheFileOnly) {
+TEST(ThreadWait, IsForReadsOfTheFileOnly) {
   Reader reader;
   ASSERT_TRUE(within_seconds([&] { return asking(reader.thread).reads_at.has_value(); }));
-  CopyWait wait(kStartUs);
+  ThreadWait wait(kStartUs);
   EXPECT_TRUE(wait.is_on({reader.thread}, reader.inode, kStartUs));
   EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode + 1, kStartUs));
   EXPECT_FALSE(wait.is_on({}, reader.inode, kStartUs));
@@ -111,7 +111,7 @@ TEST(CopyWait, IsForReadsOfTheFileOnly) {
   EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode, kStartUs));
 }
 
-TEST(CopyWait, IsOverForAThreadThatIsStopped) {
+TEST(ThreadWait, IsOverForAThreadThatIsStopped) {
   int pipe[2];
   ASSERT_EQ(::pipe(pipe), 0);
   pid_t child = ::fork();
@@ -123,7 +123,7 @@ TEST(CopyWait, IsOverForAThreadThatIsStopped) {
   }
   struct stat st;
   ASSERT_EQ(::fstat(pipe[0], &st), 0);
-  CopyWait wait(kStartUs);
+  ThreadWait wait(kStartUs);
   auto is_on = [&] { return wait.is_on({child}, st.st_ino, kStartUs); };
   EXPECT_TRUE(within_seconds([&] { return asking(child).reads_at.has_value(); }));
   EXPECT_TRUE(is_on());
@@ -137,9 +137,9 @@ TEST(CopyWait, IsOverForAThreadThatIsStopped) {
   ::close(pipe[0]);
 }
 
-TEST(CopyWait, AnAnswerMayBeOnItsWayToAThreadThatDoesNotSleep) {
+TEST(ThreadWait, AnAnswerMayBeOnItsWayToAThreadThatDoesNotSleep) {
   Spinner spinner;
-  CopyWait wait(kStartUs);
+  ThreadWait wait(kStartUs);
   EXPECT_TRUE(wait.may_land(spinner.thread, kStartUs));
   EXPECT_FALSE(wait.may_land(spinner.thread, kStartUs + 60'000 * kMsUs));
   EXPECT_TRUE(within_seconds([&] { return !wait.may_land(spinner.thread, kStartUs); }));
@@ -149,12 +149,12 @@ TEST(CopyWait, AnAnswerMayBeOnItsWayToAThreadThatDoesNotSleep) {
   reader.end();
 }
 
-TEST(CopyWait, IsOverForAThreadThatRanForLong) {
+TEST(ThreadWait, IsOverForAThreadThatRanForLong) {
   Spinner spinner;
-  CopyWait wait(kStartUs);
+  ThreadWait wait(kStartUs);
   EXPECT_TRUE(wait.is_on({spinner.thread}, 1, kStartUs));
   EXPECT_TRUE(within_seconds([&] { return !wait.is_on({spinner.thread}, 1, kStartUs); }));
-  EXPECT_TRUE(CopyWait(kStartUs).is_on({spinner.thread}, 1, kStartUs));
+  EXPECT_TRUE(ThreadWait(kStartUs).is_on({spinner.thread}, 1, kStartUs));
 }
 
 }  // namespace
