@@ -5,6 +5,7 @@ temporary directory, which goes when the test ends, however it ends.
 """
 import atexit
 import ctypes
+import itertools
 import os
 import random
 import shutil
@@ -65,13 +66,21 @@ def is_free(port):
             return False
 
 
+_order = None
+
+
 def free_ports(count):
-    ports = [port for port in random.sample(ports_of_this_test(), 10 * count) if is_free(port)]
-    return ports[:count]
+    """None is given again before all others were: within this test, too, a node that is down has its
+    ports to itself."""
+    global _order
+    if _order is None:
+        ports = ports_of_this_test()
+        _order = itertools.cycle(random.sample(ports, len(ports)))
+    return list(itertools.islice(filter(is_free, _order), count))
 
 
 def free_range(count):
-    """The first of so many free ports in a row."""
+    """The first of so many free ports in a row. Not beside free_ports."""
     for first in random.sample(ports_of_this_test()[:-count], 100):
         if all(is_free(port) for port in range(first, first + count)):
             return first
