@@ -292,7 +292,32 @@ class Cluster:
             print(node.log_text()[-4000:], file=sys.stderr)
 
 
-class ClusterTest(unittest.TestCase):
+class LoggedTest(unittest.TestCase):
+    """A test that fails shows why, and then what the nodes of its cluster logged."""
+    cluster = None
+
+    def run(self, result=None):
+        failures, errors = len(result.failures), len(result.errors)
+        super().run(result)
+        whys = [why for _, why in result.failures[failures:] + result.errors[errors:]]
+        if whys and self.cluster and self.cluster.directory:
+            print("\n".join(whys), file=sys.stderr)
+            self.cluster.print_logs()
+
+
+class OwnClusterTest(LoggedTest):
+    """A test that makes its own `cluster`, which ends with it."""
+
+    def run(self, result=None):
+        self.cluster = None
+        try:
+            super().run(result)
+        finally:
+            if self.cluster:
+                self.cluster.stop()
+
+
+class ClusterTest(LoggedTest):
     """One cluster for the tests of a class; its logs are shown when one fails."""
     nodes = 3
     options = {}
@@ -322,12 +347,6 @@ class ClusterTest(unittest.TestCase):
 
     def dir(self, node, *names):
         return node.path(self.name, *names)
-
-    def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
-        super().run(result)
-        if len(result.failures) + len(result.errors) > before and hasattr(self, "cluster"):
-            self.cluster.print_logs()
 
 
 def _on_signal(number, frame):

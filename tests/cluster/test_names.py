@@ -8,7 +8,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from harness import die_with_parent, run, wait_for  # noqa: E402
+from harness import OwnClusterTest, die_with_parent, run, wait_for  # noqa: E402
 from netns import ELECTION_PORT, QUORUM_PORT, NetCluster, NetNode, ip  # noqa: E402
 
 SILENT, ANSWERING = "10.231.7.253", "10.231.7.254"
@@ -98,22 +98,11 @@ class NamedCluster(NetCluster):
         super().stop()
 
 
-class NamedTest(unittest.TestCase):
+class NamedTest(OwnClusterTest):
     def setUp(self):
         self.cluster = NamedCluster(3, tick_ms=500)
         self.cluster.start_names()
         self.n1, self.n2, self.n3 = self.cluster.nodes
-
-    def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
-        self.cluster = None
-        try:
-            super().run(result)
-            if len(result.failures) + len(result.errors) > before and self.cluster:
-                self.cluster.print_logs()
-        finally:
-            if self.cluster:
-                self.cluster.stop()
 
     def start(self, *nodes):
         for node in nodes:

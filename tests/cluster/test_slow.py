@@ -7,7 +7,7 @@ import struct
 import subprocess
 import unittest
 
-from harness import ZABFSD, Cluster, Node, die_with_parent, sh, wait_for
+from harness import ZABFSD, Cluster, OwnClusterTest, Node, die_with_parent, sh, wait_for
 from netns import NetCluster, ip
 
 MB = 1_000_000
@@ -20,19 +20,12 @@ def fill(directory, count):
             f.write(os.urandom(FILE_BYTES))
 
 
-class SlowLink(unittest.TestCase):
+class SlowLink(OwnClusterTest):
     """initLimit is 10 s, and what is to be sent takes twice as long."""
 
     def setUp(self):
         self.cluster = NetCluster(3)
-        self.addCleanup(self.cluster.stop)
         self.cluster.start()
-
-    def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
-        super().run(result)
-        if len(result.failures) + len(result.errors) > before and self.cluster.directory:
-            self.cluster.print_logs()
 
     def throttle(self, node, bytes_per_s):
         """What travels to that node."""
@@ -118,10 +111,9 @@ class SlowSyncCluster(Cluster):
     node_class = SlowSyncNode
 
 
-class SlowDisk(unittest.TestCase):
+class SlowDisk(OwnClusterTest):
     def setUp(self):
         self.cluster = SlowSyncCluster(3)
-        self.addCleanup(self.cluster.stop)
         self.cluster.start()
 
     def test_what_waits_for_a_slow_disk_is_bounded(self):

@@ -4,21 +4,12 @@ import json
 import os
 import unittest
 
-from harness import ZABFS, Cluster, free_ports, run, wait_for
+from harness import ZABFS, Cluster, OwnClusterTest, free_ports, run, wait_for
 
 SETTINGS = "reconfigEnabled=true\nzabfs.quorumGrace=500\nzabfs.commitTimeout=8000"
 
 
-class Waiting(unittest.TestCase):
-    def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
-        self.cluster = None
-        super().run(result)
-        if self.cluster:
-            if len(result.failures) + len(result.errors) > before:
-                self.cluster.print_logs()
-            self.cluster.stop()
-
+class Waiting(OwnClusterTest):
     def make(self, nodes=3):
         self.cluster = Cluster(nodes, tick_ms=300, extra=SETTINGS)
         return self.cluster.nodes
