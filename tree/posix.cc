@@ -27,6 +27,10 @@ char kind_letter(Kind kind) {
       return 'd';
     case Kind::kSymlink:
       return 'l';
+    case Kind::kFifo:
+      return 'p';
+    case Kind::kSocket:
+      return 's';
   }
   return 'f';
 }
@@ -57,6 +61,12 @@ std::optional<PosixEntry> parse(std::string_view id) {
       break;
     case 'l':
       posix.kind = Kind::kSymlink;
+      break;
+    case 'p':
+      posix.kind = Kind::kFifo;
+      break;
+    case 's':
+      posix.kind = Kind::kSocket;
       break;
     default:
       return std::nullopt;

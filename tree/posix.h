@@ -1,9 +1,9 @@
 // The posix ACL entry: how a mount's kinds, modes, owners and times travel in a znode's ACL.
 //
 //   scheme digest, no permissions, id  zabfs-posix,KIND,MODE,UID,GID[,MTIME@VERSION][,iINODE]:x
-//   KIND f, d or l; MODE octal without others' r and w, which the world entry says;
-//   MTIME seconds.nanoseconds, valid while the znode's version is VERSION;
-//   INODE its inode number. It is there once the file was renamed, since it goes along.
+//   KIND f, d, l, p or s, as find(1) has them; MODE octal without others' r and w, which the world
+//   entry says; MTIME seconds.nanoseconds, valid while the znode's version is VERSION; INODE its
+//   inode number. It is there once the file was renamed, since it goes along.
 //
 // Java stores the entry and grants nothing by it: no password hashes to it. DESIGN.md section 1.
 #pragma once
@@ -19,7 +19,9 @@
 
 namespace zabfs::tree {
 
-enum class Kind { kFile, kDirectory, kSymlink };
+// The numbers are in requests. The kernel joins the programs that have a FIFO or a socket open, on
+// one node; the znode only has its name, mode and owner.
+enum class Kind { kFile, kDirectory, kSymlink, kFifo, kSocket };
 
 struct Time {
   int64_t seconds = 0;

@@ -41,7 +41,7 @@ void write_change(jute::Writer& out, const PosixChange& change) {
 PosixChange read_change(jute::Reader& in) {
   PosixChange change;
   int32_t kind = in.i32();
-  if (kind < 0 || kind > static_cast<int32_t>(Kind::kSymlink)) in.fail();
+  if (kind < 0 || kind > static_cast<int32_t>(Kind::kSocket)) in.fail();
   change.base.kind = static_cast<Kind>(kind);
   change.base.mode = static_cast<uint32_t>(in.i32());
   change.base.uid = static_cast<uint32_t>(in.i32());

@@ -1,6 +1,7 @@
 #include "fsd/fuse/changes.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/fs.h>
 
 #include <cerrno>
@@ -18,6 +19,9 @@ using tree::OpCode;
 using tree::Outcome;
 
 namespace {
+
+constexpr int64_t kNoteMs = 1'000;  // between two lines of the log
+constexpr size_t kNoteBytes = 100;  // of somebody's data in one
 
 tree::Time now_time() {
   timespec time;
@@ -51,10 +55,11 @@ void Changes::make(const RequestPtr& request, const std::string& path, const std
                         [this, request, path, data, acl] { make_znode(request, path, data, acl); });
 }
 
-void Changes::make_file(const RequestPtr& request, const std::string& path, mode_t mode) {
+void Changes::make_node(const RequestPtr& request, const std::string& path, tree::Kind kind,
+                        mode_t mode) {
   Asker asker = request->asker();
   uint32_t group = reader_.handed_down_group(path).value_or(asker.gid);
-  make(request, path, "", acl_for_new(tree::Kind::kFile, mode & 07777, asker.uid, group));
+  make(request, path, "", acl_for_new(kind, mode & 07777, asker.uid, group));
 }
 
 void Changes::make_directory(const RequestPtr& request, const std::string& path, mode_t mode) {
@@ -78,10 +83,20 @@ void Changes::remove(const RequestPtr& request, const std::string& path, bool is
       request, [this, request, path, is_directory] { remove_path(request, path, is_directory); });
 }
 
-void Changes::remove_path(const RequestPtr& request, const std::string& path, bool is_directory) {
+void Changes::remove_path(const RequestPtr& request, const std::string& path, bool is_directory,
+                          int tries) {
   const tree::ZNode* znode = service_.replica().tree().find(path);
   if (znode == nullptr) return static_cast<void>(request->reply(ENOENT));
   if (is_contender(*znode)) return static_cast<void>(request->reply(EBUSY));
+  if (is_directory && has_only_contenders(service_.replica().tree(), *znode)) {
+    if (tries > 0) {
+      return service_.post_after(kLeavingMs, [this, request, path, tries] {
+        remove_path(request, path, true, tries - 1);
+      });
+    }
+    note_contenders(path, *znode);
+    return static_cast<void>(request->reply(EBUSY));
+  }
   tree::ExtRemove op{path, znode->stat.czxid, is_directory};
   auto answered = [request](const Outcome& outcome) {
     // Another one took its place meanwhile: the one that was named is gone.
@@ -90,6 +105,24 @@ void Changes::remove_path(const RequestPtr& request, const std::string& path, bo
   };
   writes_.commit(OpCode::kExtRemove, encode(op), answered, nullptr,
                  LocalChange{{path}, request->asker().pid});
+}
+
+// The user sees an empty directory and EBUSY. The log says why, once a while.
+void Changes::note_contenders(const std::string& path, const tree::ZNode& directory) {
+  int64_t now_ms = service_.now_ms();
+  if (now_ms < next_note_ms_) return;
+  next_note_ms_ = now_ms + kNoteMs;
+  std::string first;
+  size_t count = 0;
+  service_.replica().tree().for_each_child(directory, [&](const tree::ZNode& child) {
+    if (!is_contender(child) || count++ > 0) return;
+    first = fmt::format("{} (node, process and program: {})", child.name.view(),
+                        child.data.view().substr(0, kNoteBytes));
+  });
+  service_.log(consensus::LogLevel::kInfo,
+               fmt::format("rmdir {} is refused: {} contenders of a lock or another recipe are in "
+                           "it, one of them {}; {}/@/holders has them all",
+                           path, count, first, path));
 }
 
 void Changes::rename(const RequestPtr& request, const std::string& from, const std::string& to,

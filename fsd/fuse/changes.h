@@ -24,7 +24,8 @@ class Changes {
       : service_(service), reader_(reader), answers_(answers), writes_(writes), files_(files) {}
 
   // ---- requests
-  void make_file(const RequestPtr& request, const std::string& path, mode_t mode);
+  // Of a file, a FIFO or a socket.
+  void make_node(const RequestPtr& request, const std::string& path, tree::Kind kind, mode_t mode);
   void make_directory(const RequestPtr& request, const std::string& path, mode_t mode);
   void make_link(const RequestPtr& request, const std::string& path, const std::string& target);
   void remove(const RequestPtr& request, const std::string& path, bool is_directory);
@@ -38,13 +39,19 @@ class Changes {
   // ---- on the strand, when there is a leader
   void make_znode(const RequestPtr& request, const std::string& path, std::string_view data,
                   const tree::AclList& acl);
-  void remove_path(const RequestPtr& request, const std::string& path, bool is_directory);
+  void remove_path(const RequestPtr& request, const std::string& path, bool is_directory,
+                   int tries = kLeavingTries);
 
  private:
+  // How often a directory in which nothing but contenders is left is looked at again: a lock that
+  // was held by a program which has just ended goes with the next commit.
+  static constexpr int kLeavingTries = 10;
+  static constexpr int64_t kLeavingMs = 20;
   void make(const RequestPtr& request, const std::string& path, const std::string& data,
             const tree::AclList& acl);
   void rename_path(const RequestPtr& request, const std::string& from, const std::string& to,
                    unsigned flags);
+  void note_contenders(const std::string& path, const tree::ZNode& directory);
   void set(const RequestPtr& request, KernelNode id, struct stat wanted, int set, uint64_t handle);
   void set_posix(const RequestPtr& request, KernelNode id, tree::PosixChange change);
 
@@ -53,6 +60,7 @@ class Changes {
   NodeAnswers& answers_;
   OwnWrites& writes_;
   Files& files_;
+  int64_t next_note_ms_ = 0;
 };
 
 }  // namespace zabfs::fsd

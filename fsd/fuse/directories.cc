@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "fsd/recipes/room.h"
+#include "fsd/view/contenders.h"
 #include "fsd/view/control.h"
 #include "tree/path.h"
 
@@ -42,7 +43,7 @@ Directories::Names Directories::names_of(KernelNode id) const {
     names.as_of = znode->stat.pzxid;
     names.sorted.reserve(znode->children.size() + 2);
     tree.for_each_child(*znode, [&](const tree::ZNode& child) {
-      if (child.name.view() != kHidden) add(child.name.view());
+      if (child.name.view() != kHidden && !is_contender(child)) add(child.name.view());
     });
   });
   std::sort(names.sorted.begin(), names.sorted.end());

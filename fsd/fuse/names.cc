@@ -73,8 +73,9 @@ void Names::lookup_control(const RequestPtr& request, const Node& parent, const 
         exists && parts_.answers.fill_control_entry(parent, Control::kEphemeralFile, name, entry);
   } else {
     Control control = member_named(parent.control, name);
+    std::string below = parent.name.empty() ? name : parent.name + "/" + name;
     found = control != Control::kNone &&
-            parts_.answers.fill_control_entry(parent, control, name, entry);
+            parts_.answers.fill_control_entry(parent, control, below, entry);
   }
   static_cast<void>(found ? request->reply_entry(entry) : request->reply(ENOENT));
 }

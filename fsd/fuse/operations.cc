@@ -11,6 +11,16 @@
 #include "tree/path.h"
 
 namespace zabfs::fsd {
+namespace {
+
+std::optional<tree::Kind> kind_made_by_mknod(mode_t mode) {
+  if (S_ISREG(mode)) return tree::Kind::kFile;
+  if (S_ISFIFO(mode)) return tree::Kind::kFifo;
+  if (S_ISSOCK(mode)) return tree::Kind::kSocket;
+  return std::nullopt;  // a device of one machine means nothing on the others
+}
+
+}  // namespace
 
 void Operations::init(fuse_conn_info* connection) {
   // Requests are looked at before they are handled, so they must be in memory.
@@ -76,10 +86,11 @@ void Operations::setattr(const RequestPtr& request, KernelNode id, const struct 
 
 void Operations::mknod(const RequestPtr& request, KernelNode parent, const std::string& name,
                        mode_t mode) {
-  if (!S_ISREG(mode)) return static_cast<void>(request->reply(EPERM));
+  std::optional<tree::Kind> kind = kind_made_by_mknod(mode);
+  if (!kind) return static_cast<void>(request->reply(EPERM));
   if (is_helper(request)) return parts_.replays.made(request, parent, name);
   std::optional<std::string> path = child_path(request, parent, name);
-  if (path) parts_.changes.make_file(request, *path, mode);
+  if (path) parts_.changes.make_node(request, *path, *kind, mode);
 }
 
 void Operations::mkdir(const RequestPtr& request, KernelNode parent, const std::string& name,

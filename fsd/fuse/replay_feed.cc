@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "fsd/view/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -27,6 +28,12 @@ void ReplayFeed::note_op(Replay type, std::string_view path) {
   const tree::Tree& tree = service_.replica().tree();
   if (const tree::ZNode* node = tree.find(path)) op.kind = reader_.view(tree, *node, op.path).kind;
   ops_.push_back(std::move(op));
+}
+
+// A contender is not listed, so nobody hears of it.
+void ReplayFeed::note_delete(std::string_view path) {
+  const tree::ZNode* node = service_.replica().tree().find(path);
+  if (node == nullptr || !is_contender(*node)) note_op(Replay::kDelete, path);
 }
 
 void ReplayFeed::note_again(Replay type, std::string_view path, size_t size) {
@@ -66,16 +73,18 @@ void ReplayFeed::note(const tree::Txn& txn, const std::optional<RenameSeen>& ren
   for_each_op(txn, [&](const auto& op) {
     using T = std::decay_t<decltype(op)>;
     if constexpr (std::is_same_v<T, tree::CreateTxn>) {
-      note_op(Replay::kCreate, op.path);
+      bool is_listed =
+          !op.ephemeral || !is_contender(tree::base_name(op.path), op.data.value_or(""));
+      if (is_listed) note_op(Replay::kCreate, op.path);
     } else if constexpr (std::is_same_v<T, tree::DeleteTxn>) {
-      note_op(Replay::kDelete, op.path);
+      note_delete(op.path);
     } else if constexpr (std::is_same_v<T, tree::SetDataTxn>) {
       note_again(Replay::kModify, op.path, op.data.value_or("").size());
     } else if constexpr (std::is_same_v<T, tree::SetAclTxn>) {
       note_again(Replay::kAttributes, op.path, 0);
     } else if constexpr (std::is_same_v<T, tree::CloseSessionTxn>) {
       for (const std::string& path : service_.replica().tree().ephemerals_of(txn.header.session)) {
-        note_op(Replay::kDelete, path);
+        note_delete(path);
       }
     }
   });

@@ -225,6 +225,10 @@ int ReplayProcess::make(const ReplayOp& op) const {
       return ::mkdirat(at.parent.get(), at.name.c_str(), 0700);
     case tree::Kind::kSymlink:
       return ::symlinkat("-", at.parent.get(), at.name.c_str());
+    case tree::Kind::kFifo:
+      return ::mknodat(at.parent.get(), at.name.c_str(), S_IFIFO | 0600, 0);
+    case tree::Kind::kSocket:
+      return ::mknodat(at.parent.get(), at.name.c_str(), S_IFSOCK | 0600, 0);
   }
   return -1;
 }

@@ -17,6 +17,9 @@ HandlePtr open_watch(Room& room, Control control, const std::string& directory, 
 HandlePtr open_next(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_counter(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_queue(Room& room, const std::string& directory, Opener opener);
+HandlePtr open_work(Room& room, const std::string& directory, Opener opener);
+HandlePtr open_once(Room& room, const std::string& directory, std::string name, int64_t period_ms,
+                    Opener opener);
 HandlePtr open_leader(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_semaphore(Room& room, const std::string& directory, int32_t leases, Opener opener);
 HandlePtr open_barrier(Room& room, const std::string& directory, int32_t parties, Opener opener);

@@ -33,6 +33,13 @@ inline constexpr std::string_view kHelpText =
                create it: makes the child NAME, which lives as long as the handle is open
   queue        each write is an item; each read takes the oldest one that you may read and remove,
                and waits for one
+  work         a queue whose items are not lost with their reader: each write is an item; a read
+               takes the oldest one that nobody has. Write `ack` to the same handle when it is done.
+               If the handle is closed before that, or its node dies, another reader gets the item
+  once/NAME/PERIOD
+               open it: that succeeds for one on all nodes, and again when PERIOD (90s, 15m, 12h,
+               7d) is over by the leader's clock; EBUSY until then. For a job that cron starts on
+               every node, PERIOD is less than the time between two runs, and more than clocks differ
   ring/KEY     the child that KEY belongs to, the same on all nodes. When a child comes, only the
                keys that it takes move; when one goes, only the keys that it had. A child whose data
                is a number has that weight, if all who may list the directory may read it
@@ -56,6 +63,8 @@ From a shell:
   exec 8< @/leader; read -r _ <&8      # returns when elected; 8 holds the office
   while read -r zxid type name; do ...; done < @/watch
   while item=$(cat @/queue); do ...; done
+  while read -r item <&9; do ...; echo ack >&9; done 9<> @/work
+  (exec 9> @/once/backup/12h) 2> /dev/null || exit 0    # another node makes the backup
 
 Four things that surprise: bash's `read -t` does not end a read that waits, so write `timeout 5 cat
 @/queue`. `while read ...; done < @/queue` takes one item, as an open file of it reads one; cat it
@@ -74,7 +83,7 @@ and writes of the handle then fail with ESTALE, before anybody else gets it. Not
 that is frozen, a holder that is stopped, contenders that others delete. For those, send the token of
 @/lock with each change; the receiver refuses a token that is smaller than one it has seen.
 
-Who may: reading needs the directory's r; data, queue, counter, next, seq, ephemeral, txn and taking
+Who may: reading needs the directory's r; data, queue, work, once, counter, next, seq, ephemeral, txn and taking
 locks, leases, barriers or leadership its w; changing acl its owner. A txn needs the permissions that
 you would need to write, make or replace each file yourself. ZooKeeper clients that do not
 authenticate are others: to share a directory with them, chmod o+rwx it (the root of a new tree has
@@ -95,6 +104,9 @@ Where it is kept:
   queue         the directory                 qn-0000000042                the item       its writer's
   seq           the directory                 PREFIX0000000042             what you write its maker's
   ephemeral     the directory                 NAME                         what you write its maker's
+  work          @/work (hidden znode)         w-0000000042                 the item       its writer's
+                @/work/w-0000000042           @ (of who has it)            NODE PID NAME  world r
+  once          @/once (hidden znode)         NAME                         NODE PID NAME  world r
   flock FILE    @/lock:FILE (hidden znode)    r- or w-0000000042           NODE PID NAME  world r
   next          @/next (hidden znode)         -                            -              world r
   counter       @/counter (hidden znode)      -                            the number     world r

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "fsd/recipes/room.h"
 #include "fsd/view/contenders.h"
 #include "tree/path.h"
 
@@ -18,7 +19,16 @@ constexpr std::string_view kFileQueue = "lock:";  // of the hidden child's child
 constexpr size_t kMaxWordBytes = 64;
 constexpr int64_t kLastSecond = 253'402'300'799;  // of the year 9999
 
-enum class Kind { kLock, kReadWriteLock, kLeader, kSemaphore, kSemaphoreMutex, kBarrier, kFile };
+enum class Kind {
+  kLock,
+  kReadWriteLock,
+  kLeader,
+  kSemaphore,
+  kSemaphoreMutex,
+  kBarrier,
+  kFile,
+  kWork
+};
 
 struct Contender {
   Kind kind = Kind::kLock;
@@ -48,6 +58,8 @@ const char* kind_word(const Contender& contender) {
       return "barrier";
     case Kind::kFile:
       return contender.shared ? "flock-shared" : "flock";
+    case Kind::kWork:
+      return "work";
   }
   return "";
 }
@@ -61,6 +73,18 @@ bool fill_file_lock(std::string_view queue, std::string_view name, Contender& co
   contender.shared = name.starts_with("r-");
   std::string directory(tree::parent_path(hidden));
   contender.shown = tree::join_path(directory, file.substr(kFileQueue.size()));
+  return true;
+}
+
+// Who has an item: DIR/@/work/w-0000000042/@.
+bool fill_work(std::string_view item, std::string_view name, Contender& contender) {
+  std::string_view queue = tree::parent_path(item), hidden = tree::parent_path(queue);
+  if (name != kHidden || tree::base_name(queue) != kWorkChild ||
+      tree::base_name(hidden) != kHidden) {
+    return false;
+  }
+  contender.kind = Kind::kWork;
+  contender.shown = hidden_path(std::string(tree::parent_path(hidden)), kWorkChild);
   return true;
 }
 
@@ -106,9 +130,11 @@ std::optional<Contender> contender_at(const tree::Tree& tree, const std::string&
   if (contender.node == nullptr) return std::nullopt;
   std::string queue(tree::parent_path(path));
   std::string_view name = tree::base_name(path);
-  bool fits = is_hidden(queue) ? fill_file_lock(queue, name, contender)
-                               : fill_recipe(tree, *contender.node, queue, name, contender);
-  std::optional<int64_t> sequence = sequence_of(name);
+  bool fits = is_hidden(queue)
+                  ? fill_file_lock(queue, name, contender) || fill_work(queue, name, contender)
+                  : fill_recipe(tree, *contender.node, queue, name, contender);
+  bool is_work = contender.kind == Kind::kWork;
+  std::optional<int64_t> sequence = sequence_of(is_work ? tree::base_name(queue) : name);
   if (!fits || (!sequence && contender.kind != Kind::kBarrier)) return std::nullopt;
   contender.sequence =
       contender.kind == Kind::kBarrier ? contender.node->stat.czxid.value : *sequence;
@@ -139,6 +165,7 @@ void mark_held(const tree::Tree& tree, std::vector<Contender>& queue) {
         contender.held = i == 0 || only_shared;
         break;
       case Kind::kSemaphore:
+      case Kind::kWork:
         contender.held = true;
         break;
       case Kind::kSemaphoreMutex:

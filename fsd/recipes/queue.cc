@@ -41,10 +41,11 @@ class QueueHandle : public Handle {
     for (const tree::Change& change : changes) {
       if (change.type != tree::ChangeType::kCreated) continue;
       if (!is_queue_item(tree::base_name(change.path))) continue;
-      if (tree::parent_path(change.path) == directory()) return room_.serve_queue(directory());
+      if (tree::parent_path(change.path) == directory())
+        return room_.serve(Control::kQueue, directory());
     }
   }
-  void tree_replaced() override { room_.serve_queue(directory()); }
+  void tree_replaced() override { room_.serve(Control::kQueue, directory()); }
 
  protected:
   bool is_ready() const override { return oldest().has_value(); }

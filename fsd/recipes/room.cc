@@ -50,6 +50,13 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
       return open_counter(*this, directory, std::move(opener));
     case Control::kQueue:
       return open_queue(*this, directory, std::move(opener));
+    case Control::kWork:
+      return open_work(*this, directory, std::move(opener));
+    case Control::kOncePeriod: {
+      size_t slash = name.find('/');
+      return open_once(*this, directory, name.substr(0, slash), period_ms(name.substr(slash + 1)),
+                       std::move(opener));
+    }
     case Control::kLeader:
       return open_leader(*this, directory, std::move(opener));
     case Control::kSemaphore:
@@ -76,6 +83,8 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
     case Control::kEphemeral:
     case Control::kBarriers:
     case Control::kRing:
+    case Control::kOnce:
+    case Control::kOnceName:
     case Control::kTxn:
       return nullptr;
   }
@@ -162,18 +171,18 @@ void Room::create_hidden(const std::string& directory, const std::string& child,
       std::move(done));
 }
 
-void Room::serve_queue(const std::string& directory) {
+void Room::serve(Control queue, const std::string& directory) {
   while (true) {
     HandlePtr first;
     for (const HandlePtr& handle : listeners()) {
-      bool is_of_it = handle->control() == Control::kQueue && handle->directory() == directory;
+      bool is_of_it = handle->control() == queue && handle->directory() == directory;
       if (!is_of_it || handle->first_waiting() == 0 || !handle->is_readable()) continue;
       if (!first || handle->first_waiting() < first->first_waiting()) first = handle;
     }
     if (!first || !first->answer_first()) break;
   }
   for (const HandlePtr& handle : listeners()) {
-    if (handle->control() == Control::kQueue && handle->directory() == directory) handle->wake();
+    if (handle->control() == queue && handle->directory() == directory) handle->wake();
   }
 }
 

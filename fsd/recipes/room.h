@@ -22,6 +22,8 @@ namespace zabfs::fsd {
 
 // The child of a directory's hidden `@` that staging directories are in.
 inline constexpr std::string_view kTxnChild = "txn";
+// The child of it that the items of `@/work` are in.
+inline constexpr std::string_view kWorkChild = "work";
 std::string txn_path(const std::string& directory, std::string_view name);
 
 class Room {
@@ -82,9 +84,10 @@ class Room {
   void add(Handle* handle) { handles_[next_handle_++] = handle; }
   void remove(Handle* handle);
   void listen(Handle* handle) { listening_.push_back(handle); }
-  // Readers of a directory's queue are served in the order they came, whatever their handles.
-  void serve_queue(const std::string& directory);
-  // Items of queues that are being taken by this node.
+  // Readers of a directory's `@/queue` or `@/work` are served in the order they came, whatever
+  // their handles.
+  void serve(Control queue, const std::string& directory);
+  // Items of these that are being taken by this node.
   std::set<std::string>& claimed() { return claimed_; }
   // `@/counter` of one directory changes by one writer of this node at a time.
   void take_turn(const std::string& path, std::function<void()> turn);

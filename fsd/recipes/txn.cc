@@ -122,7 +122,7 @@ class Composer {
     if (there.kind == Kind::kDirectory) return FileError::kIsDirectory;
     if (there.kind != shown.kind) return FileError::kExists;
     if (shown.kind == Kind::kFile && !may(there, caller_, kMayWrite)) return FileError::kNoAccess;
-    if (shown.kind == Kind::kSymlink) {  // nothing writes to one: another one takes its place
+    if (shown.kind != Kind::kFile) {  // nothing writes to one: another one takes its place
       FileError error = may_remove(around, there, caller_);
       if (error != FileError::kOk) return error;
     }

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "fsd/view/contenders.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -68,7 +69,7 @@ Watch::Picture Watch::take_picture(const tree::Tree& tree) const {
 void Watch::add_below(const tree::Tree& tree, const tree::ZNode& parent, const std::string& prefix,
                       Picture& picture) const {
   tree.for_each_child(parent, [&](const tree::ZNode& child) {
-    if (child.name.view() == kHidden) return;
+    if (child.name.view() == kHidden || is_contender(child)) return;
     std::string name = prefix + std::string(child.name.view());
     picture[name] = see(child, tree::join_path(directory_, name));
     if (subtree_) add_below(tree, child, name + "/", picture);
@@ -87,6 +88,13 @@ std::optional<std::string> Watch::name_of(const std::string& path) const {
   std::string slashed = "/" + name + "/";
   if (slashed.find("/" + std::string(kHidden) + "/") != std::string::npos) return std::nullopt;
   return name;
+}
+
+// Contenders are not listed, and not told of.
+bool Watch::is_unlisted(const tree::Tree& tree, const std::string& path,
+                        const std::string& name) const {
+  if (const tree::ZNode* node = tree.find(path)) return is_contender(*node);
+  return !picture_.contains(name) && is_contender(tree::base_name(path), "");
 }
 
 void Watch::add(tree::Zxid zxid, const char* type, const std::string& name) {
@@ -110,6 +118,7 @@ bool Watch::published(const tree::Tree& tree, const std::vector<tree::Change>& c
     if (!named || ended_) continue;
     const std::string& name = *named;
     bool is_self = name == ".";
+    if (!is_self && is_unlisted(tree, change.path, name)) continue;
     if (change.type == tree::ChangeType::kCreated && may_list_) look_at_parent(tree, change.path);
     bool shown = shows(picture_, name);
     if (change.type == tree::ChangeType::kDeleted) {

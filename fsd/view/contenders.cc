@@ -5,10 +5,13 @@
 #include <cctype>
 #include <charconv>
 
+#include "fsd/view/view.h"
+
 namespace zabfs::fsd {
 namespace {
 
 constexpr size_t kSequenceDigits = 10;
+constexpr uint32_t kManyChildren = 10'000;  // more than contend for anything
 constexpr std::string_view kUuidShape = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 
 bool contains(std::string_view name, std::string_view part) {
@@ -17,6 +20,11 @@ bool contains(std::string_view name, std::string_view part) {
 
 bool is_ephemeral(const tree::ZNode& node) {
   return tree::owner_kind(node.stat.owner) == tree::OwnerKind::kEphemeral;
+}
+
+// Of a barrier. Service instances of Curator's are named so, too, but their data is a JSON object.
+bool is_member(std::string_view name, std::string_view data) {
+  return is_uuid(name) && !data.starts_with("{");
 }
 
 }  // namespace
@@ -70,17 +78,28 @@ bool is_queue_item(std::string_view name) {
   return name.starts_with("qn-") && sequence_of(name).has_value();
 }
 
-// Service instances of Curator's are named so, too, but their data is a JSON object.
 bool is_barrier_member(const tree::ZNode& node) {
-  return is_ephemeral(node) && is_uuid(node.name.view()) && !node.data.view().starts_with("{");
+  return is_ephemeral(node) && is_member(node.name.view(), node.data.view());
 }
 
 bool is_contender(const tree::ZNode& node) {
-  if (!is_ephemeral(node)) return false;
-  std::string_view name = node.name.view();
+  return is_ephemeral(node) && is_contender(node.name.view(), node.data.view());
+}
+
+bool is_contender(std::string_view name, std::string_view data) {
   bool queues = is_mutex_contender(name) || is_read_write_contender(name) ||
                 is_latch_contender(name) || is_lease(name);
-  return (queues && sequence_of(name).has_value()) || is_barrier_member(node);
+  return (queues && sequence_of(name).has_value()) || is_member(name, data);
+}
+
+bool has_only_contenders(const tree::Tree& tree, const tree::ZNode& directory) {
+  if (directory.children.size() > kManyChildren) return false;
+  bool has_contender = false, has_other = false;
+  tree.for_each_child(directory, [&](const tree::ZNode& child) {
+    if (child.name.view() == kHidden) return;
+    (is_contender(child) ? has_contender : has_other) = true;
+  });
+  return has_contender && !has_other;
 }
 
 }  // namespace zabfs::fsd

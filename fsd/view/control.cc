@@ -24,6 +24,7 @@ constexpr Row kRoom[] = {
     {Control::kLeader, "leader"},
     {Control::kLock, "lock"},
     {Control::kNext, "next"},
+    {Control::kOnce, "once"},
     {Control::kPick, "pick"},
     {Control::kQueue, "queue"},
     {Control::kRing, "ring"},
@@ -34,6 +35,7 @@ constexpr Row kRoom[] = {
     {Control::kTxn, "txn"},
     {Control::kWatch, "watch"},
     {Control::kWatchAll, "watch-all"},
+    {Control::kWork, "work"},
     {Control::kCluster, "cluster", true},
     {Control::kHandles, "handles", true},
     {Control::kHealth, "health", true},
@@ -57,6 +59,10 @@ Control member_named(Control directory, std::string_view name) {
       return parties(name) > 0 ? Control::kBarrier : Control::kNone;
     case Control::kRing:
       return tree::is_valid_name(name) ? Control::kRingKey : Control::kNone;
+    case Control::kOnce:
+      return tree::is_valid_name(name) ? Control::kOnceName : Control::kNone;
+    case Control::kOnceName:
+      return period_ms(name) > 0 ? Control::kOncePeriod : Control::kNone;
     case Control::kNone:
     case Control::kRoom:
     case Control::kHelp:
@@ -76,6 +82,8 @@ Control member_named(Control directory, std::string_view name) {
     case Control::kEphemeral:
     case Control::kEphemeralFile:
     case Control::kQueue:
+    case Control::kWork:
+    case Control::kOncePeriod:
     case Control::kBarrier:
     case Control::kCounter:
     case Control::kRingKey:
@@ -108,7 +116,8 @@ std::vector<std::string> room_names(bool is_root) {
 bool is_control_directory(Control control) {
   return control == Control::kRoom || control == Control::kSeq || control == Control::kEphemeral ||
          control == Control::kSemaphores || control == Control::kBarriers ||
-         control == Control::kRing || control == Control::kTxn;
+         control == Control::kRing || control == Control::kTxn || control == Control::kOnce ||
+         control == Control::kOnceName;
 }
 
 uint32_t control_mode(Control control, uint32_t directory) {
@@ -140,6 +149,8 @@ uint32_t control_mode(Control control, uint32_t directory) {
       return read | write;
     case Control::kNext:  // reading or opening these takes something
     case Control::kQueue:
+    case Control::kWork:
+    case Control::kOncePeriod:
     case Control::kLeader:
     case Control::kSemaphore:
     case Control::kBarrier:
@@ -148,6 +159,8 @@ uint32_t control_mode(Control control, uint32_t directory) {
     case Control::kSemaphores:
     case Control::kBarriers:
     case Control::kRing:
+    case Control::kOnce:
+    case Control::kOnceName:
       return read | read >> 2;
     case Control::kSeq:
     case Control::kEphemeral:
@@ -161,13 +174,29 @@ uint32_t control_mode(Control control, uint32_t directory) {
 bool can_write(Control control) {
   return control == Control::kAcl || control == Control::kData || control == Control::kSeqFile ||
          control == Control::kEphemeralFile || control == Control::kQueue ||
-         control == Control::kCounter;
+         control == Control::kWork || control == Control::kCounter;
 }
 
 bool has_deadline(Control control) {
   return control == Control::kLock || control == Control::kReadWriteLock ||
          control == Control::kLeader || control == Control::kSemaphore ||
-         control == Control::kBarrier || control == Control::kEphemeralFile;
+         control == Control::kBarrier || control == Control::kEphemeralFile ||
+         control == Control::kWork;
+}
+
+int64_t period_ms(std::string_view name) {
+  constexpr int64_t kSecond = 1'000, kMinute = 60 * kSecond, kHour = 60 * kMinute;
+  constexpr int64_t kDay = 24 * kHour, kLongest = 3'650 * kDay;
+  int64_t count = 0;
+  auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), count);
+  bool has_unit = error == std::errc() && end == name.data() + name.size() - 1;
+  if (!has_unit || count <= 0 || count > kLongest / kSecond) return 0;
+  int64_t unit = 0;
+  if (*end == 's') unit = kSecond;
+  if (*end == 'm') unit = kMinute;
+  if (*end == 'h') unit = kHour;
+  if (*end == 'd') unit = kDay;
+  return count * unit <= kLongest ? count * unit : 0;
 }
 
 int32_t parties(std::string_view name) {

@@ -32,8 +32,12 @@ enum class Control {
   kEphemeral,  // the directory @/ephemeral
   kEphemeralFile,
   kQueue,
-  kBarriers,  // the directory @/barrier
-  kBarrier,   // @/barrier/N
+  kWork,
+  kOnce,        // the directory @/once
+  kOnceName,    // the directory @/once/NAME
+  kOncePeriod,  // @/once/NAME/PERIOD
+  kBarriers,    // the directory @/barrier
+  kBarrier,     // @/barrier/N
   kCounter,
   kRing,  // the directory @/ring
   kRingKey,
@@ -60,6 +64,9 @@ uint32_t control_mode(Control control, uint32_t directory);
 bool can_write(Control control);
 // Whether something is held by it, or lost with the session.
 bool has_deadline(Control control);
+
+// A time as in `once/NAME/12h`, in ms; 0 if the name is none. N and s, m, h or d, up to ten years.
+int64_t period_ms(std::string_view name);
 
 // A number of leases or of parties, as in `semaphore/N`; 0 if the name is none.
 inline constexpr int32_t kMaxParties = 1'000'000;

@@ -60,7 +60,8 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
   if (view.kind == Kind::kSymlink) view.mode = 0777;
   bool was_renamed = posix && posix->inode != 0;
   view.ino = was_renamed ? posix->inode : tree::inode_number(node.stat.czxid, path);
-  view.size = view.kind == Kind::kDirectory ? 0 : node.data.size();
+  bool has_size = view.kind == Kind::kFile || view.kind == Kind::kSymlink;
+  view.size = has_size ? node.data.size() : 0;
   tree::Zxid changed = std::max(node.stat.mzxid, node.stat.pzxid);
   view.mtime = view.kind == Kind::kDirectory ? time_with(node.stat.mtime_ms, changed.value)
                                              : tree::shown_mtime(node.stat);
@@ -105,6 +106,12 @@ struct stat stat_of(const View& view) {
       break;
     case Kind::kSymlink:
       st.st_mode = S_IFLNK;
+      break;
+    case Kind::kFifo:
+      st.st_mode = S_IFIFO;
+      break;
+    case Kind::kSocket:
+      st.st_mode = S_IFSOCK;
       break;
   }
   st.st_mode |= view.mode;

@@ -286,6 +286,21 @@ class Cluster:
         if reports:
             raise AssertionError("a sanitizer's report: " + "; ".join(reports))
 
+    def children_on_the_wire(self, path):
+        """As ZooKeeper's clients see them; of a znode that is not there: none."""
+        from kazoo.client import KazooClient
+        from kazoo.exceptions import NoNodeError
+        client = KazooClient(self.connect_string([self.nodes[0]]))
+        client.start()
+        try:
+            client.sync(path)
+            return client.get_children(path)
+        except NoNodeError:
+            return []
+        finally:
+            client.stop()
+            client.close()
+
     def print_logs(self):
         for node in self.nodes:
             print(f"--- log of node {node.number}", file=sys.stderr)

@@ -141,7 +141,8 @@ class Curator(ClusterTest):
         self.assertEqual(order("lease 2"), "true")
         self.assertEqual(order("unlease"), "ok")
         os.close(two)
-        wait_for(lambda: not os.listdir(self.dir(self.n1, "leases")), 10, "the leases to be back")
+        wait_for(lambda: not self.cluster.children_on_the_wire(f"{path}/leases"), 10,
+                 "the leases to be back")
 
         self.assertEqual(order("offer an item"), "true")
         queue = opened("queue", os.O_RDWR)

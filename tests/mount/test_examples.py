@@ -76,22 +76,28 @@ class Examples(ClusterTest):
                 script = [*lines[1:watcher + 1], "sleep 1", *lines[watcher + 1:], "kill $!"]
                 output = self.execute(shell, script, self.top)
                 for expected in ("hello\n", "alone\n", "job\n", "created", "Setting up watches",
-                                 "leader", "lock"):
+                                 "mine\n", "leader", "lock"):
                     self.assertIn(expected, output)
                 self.assertEqual(self.read("app/hosts"), open("/etc/hosts").read())
                 self.assertEqual(run("rm", "-r", *(os.path.join(self.top, name)
                                                    for name in ("app", "greeting"))).returncode, 0)
 
     def test_what_help_says_to_try(self):
-        flock, number, registered, office, watch, queue = block_after(self.help, "From a shell:")
+        flock, number, registered, office, watch, queue, work, once = block_after(self.help, "From a shell:")
         watch = self.replaced(watch, "do ...;", 'do echo "$type $name"; break; done;').replace(
             "done; done", "done")
         queue = self.replaced(queue, "do ...;", 'do echo "item $item"; break;')
+        work = self.replaced(work, "do ...;", 'do echo "work $item"; test $item != last || break;')
+        once, comment = once.split("#")
+        self.assertIn("another node", comment)
         script = [
             flock, number, 'echo "number $n"', registered, 'test -e "$(hostname)"', office,
             "exec 7< @/watch; read -r zxid <&7", "touch news",
             self.replaced(watch, "< @/watch", "<&7"),
             "echo first > @/queue", "echo second > @/queue", queue,
+            "echo task > @/work", "echo last > @/work", work,
+            "timeout 1 cat @/work",  # the last one, which was not acknowledged
+            once, "echo I make the backup", f"({once}; echo twice)",
             # What the surprises come to.
             "timeout 5 cat @/queue", "timeout 1 cat @/queue || test $? -ne 1",
             "echo old > @/data", "sed s/old/new/ @/data > f; cat f > @/data",
@@ -103,8 +109,10 @@ class Examples(ClusterTest):
                 os.mkdir(directory)
                 output = self.execute(shell, script, directory)
                 for expected in ("one at a time in the whole cluster", "number 1\n",
-                                 "created news\n", "item first\n", "second\n", "new\n"):
+                                 "created news\n", "item first\n", "second\n", "new\n",
+                                 "work task\nwork last\nlast\nI make the backup\n"):
                     self.assertIn(expected, output)
+                self.assertNotIn("twice", output)
 
 
 if __name__ == "__main__":

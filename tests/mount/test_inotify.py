@@ -1,5 +1,6 @@
 """inotify on one node sees what the others do."""
 import ctypes
+import fcntl
 import os
 import queue
 import signal
@@ -103,6 +104,14 @@ class Inotify(ClusterTest):
         with open(self.dir(self.n1, "f")) as f:
             self.assertEqual(f.read(), "again\n")
         self.assertEqual(os.listdir(self.dir(self.n1)), ["f"])
+
+    def test_locks_are_not_told_of(self):
+        watcher = self.watch(self.dir(self.n1))
+        self.remote("flock @/lock true; flock @/rwlock true; touch f; flock f true")
+        with open(self.dir(self.n1, "@", "lock")) as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+        self.remote("touch g")
+        watcher.wait("CREATE f", "ATTRIB f", "CREATE g", "ATTRIB g")
 
     def test_names_that_were_looked_up_before(self):
         for name in ("f", "gone"):

@@ -4,6 +4,8 @@ import fcntl
 import mmap
 import os
 import shutil
+import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -260,6 +262,46 @@ class Local(ClusterTest):
         self.assertEqual(commits.wait(), 0)
 
     # ---- tools
+
+    def test_fifos_and_sockets(self):
+        os.mkfifo(self.p("fifo"), 0o640)
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        at = os.open(self.p(), os.O_PATH)
+        self.addCleanup(os.close, at)
+        listener.bind(f"/proc/self/fd/{at}/socket")  # whose name may have 107 bytes
+        listener.listen()
+        self.assertEqual(stat.filemode(os.stat(self.p("fifo")).st_mode), "prw-r-----")
+        self.assertTrue(stat.S_ISSOCK(os.stat(self.p("socket")).st_mode))
+        self.cluster.sync_all()
+        kinds = {entry.name: stat.S_IFMT(entry.stat().st_mode) for entry in os.scandir(self.q())}
+        self.assertEqual(kinds, {"fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK})
+        # The kernel joins who has them open.
+        self.assertEqual(sh(f"echo hello > {self.p('fifo')} & timeout 10 cat {self.p('fifo')}"), "hello\n")
+        caller = socket.socket(socket.AF_UNIX)
+        self.addCleanup(caller.close)
+        caller.connect(f"/proc/self/fd/{at}/socket")
+        caller.send(b"hello")
+        self.assertEqual(listener.accept()[0].recv(10), b"hello")
+        # On the other node nobody listens.
+        with self.assertRaises(ConnectionRefusedError):
+            there = os.open(self.q(), os.O_PATH)
+            self.addCleanup(os.close, there)
+            with socket.socket(socket.AF_UNIX) as other:
+                other.connect(f"/proc/self/fd/{there}/socket")
+        sh(f"cd {self.q()} && mkdir d && mv fifo d/ && cp -a d copy && tar -cf - copy | tar -tvf - > /dev/null")
+        self.cluster.sync_all()
+        self.assertEqual(stat.filemode(os.stat(self.p("copy", "fifo")).st_mode), "prw-r-----")
+        self.write(self.p("file"), "text")
+        os.rename(self.p("file"), self.p("d", "fifo"))
+        self.assertEqual(self.read(self.q("d", "fifo")), "text")
+        os.unlink(self.p("socket"))
+        sh(f"rm -r {self.p('d')} {self.p('copy')}")
+        self.cluster.sync_all()
+        self.assertEqual(os.listdir(self.q()), [])
+        for kind in stat.S_IFCHR, stat.S_IFBLK:
+            with self.assertRaises(PermissionError):
+                os.mknod(self.p("device"), kind | 0o600, os.makedev(1, 3))
 
     def test_the_control_room_is_read_by_sendfile(self):
         before = int(self.read(self.p("@/next")))

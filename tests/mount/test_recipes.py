@@ -58,12 +58,10 @@ class Recipes(ClusterTest):
         self.open_fds.append(fd)
         return fd
 
-    def contenders(self, node, name="locks"):
-        """Names in a directory that goes by itself once it is empty."""
-        try:
-            return os.listdir(self.dir(node, name))
-        except FileNotFoundError:
-            return []
+    def contenders(self, name="locks"):
+        """Names in a directory, which a mount does not list."""
+        children = self.cluster.children_on_the_wire(f"/{self.name}/{name}".rstrip("/"))
+        return [child for child in children if child != "@"]
 
     def close(self, fd):
         self.open_fds.remove(fd)
@@ -118,8 +116,8 @@ class Recipes(ClusterTest):
     def test_rooms_list_and_explain_themselves(self):
         names = set(os.listdir(self.room(self.n1)))
         expected = {"acl", "barrier", "counter", "data", "ephemeral", "help", "holders", "leader", "lock", "next",
-                    "pick", "queue", "ring", "rwlock", "semaphore", "seq", "stat", "txn", "watch",
-                    "watch-all"}
+                    "once", "pick", "queue", "ring", "rwlock", "semaphore", "seq", "stat", "txn", "watch",
+                    "watch-all", "work"}
         self.assertEqual(names, expected)
         root = set(os.listdir(self.n1.path("@")))
         self.assertEqual(root, expected | {"cluster", "health", "metrics", "handles"})
@@ -225,8 +223,7 @@ class Recipes(ClusterTest):
                          ["state", "token", "holder", "holder", "waiter"])
         self.assertEqual([line[1] for line in lines[2:]], ["1", "2", "3"])
         self.assertRegex(lines[1][1], "^0x[0-9a-f]+$")
-        names = os.listdir(self.dir(self.n1))
-        self.assertEqual(sorted(n[40:49] for n in names), ["__READ__0"] * 2 + ["__WRIT__0"])
+        self.assertEqual(sorted(name[40:49] for name in self.contenders("")), ["__READ__0"] * 2 + ["__WRIT__0"])
         late = self.open(path(self.n1))
         self.assertErrno(errno.EAGAIN, fcntl.flock, late, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(one, fcntl.LOCK_UN)
@@ -241,10 +238,36 @@ class Recipes(ClusterTest):
     def test_contenders_are_not_removed_by_hand(self):
         fd = self.open(self.room(self.n1, "lock"))
         fcntl.flock(fd, fcntl.LOCK_EX)
-        (name,) = os.listdir(self.dir(self.n2))
+        (name,) = self.contenders("")
         self.assertErrno(errno.EBUSY, os.unlink, self.dir(self.n2, name))
         self.assertErrno(errno.EBUSY, os.rename, self.dir(self.n2, name), self.dir(self.n2, "x"))
         self.assertEqual(os.stat(self.dir(self.n2, name)).st_mode & 0o4, 0o4)
+
+    def test_contenders_are_not_listed(self):
+        here, there = self.dir(self.n1), self.dir(self.n2)
+        feed = self.open(self.room(self.n2, "watch"), os.O_RDONLY)
+        os.read(feed, 100)
+        lock, latch = self.open(self.room(self.n1, "lock")), self.open(self.room(self.n1, "leader"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.read(latch, 100)
+        late = self.open(self.room(self.n2, "lock"))
+        self.later(lambda: fcntl.flock(late, fcntl.LOCK_EX))
+        wait_for(lambda: len(self.contenders("")) == 3, 10, "all to queue")
+        self.cluster.sync_all()
+        for directory in here, there:
+            self.assertEqual(os.listdir(directory), [])
+            self.assertErrno(errno.EBUSY, os.rmdir, directory)
+        write(self.dir(self.n1, "f"), "x")
+        self.assertErrno(errno.ENOTEMPTY, os.rmdir, here)
+        self.cluster.sync_all()
+        self.assertEqual(os.listdir(there), ["f"])
+        sh(f"cp -r {there} {there}-copy && rm -r {there}-copy")
+        self.assertRegex(os.read(feed, 1000).decode(), "^0x[0-9a-f]+ created f\n$")
+        for node in self.n1, self.n2:
+            self.assertRegex(node.log_text(), f"rmdir /{self.name} is refused: 3 contenders .* in it, one of "
+                                              "them .*(lock|latch)-[0-9]+ .node, process and program: [12] ")
+        self.assertEqual(len(read(self.room(self.n2, "holders")).splitlines()), 3)
+        fcntl.flock(lock, fcntl.LOCK_UN)
 
     # ---- semaphore
 
@@ -252,7 +275,7 @@ class Recipes(ClusterTest):
         path = lambda node, n=2: self.room(node, "semaphore", str(n))  # noqa: E731
         one, two = self.open(path(self.n1)), self.open(path(self.n2))
         self.cluster.sync_all()
-        self.assertEqual(len(os.listdir(self.dir(self.n1, "leases"))), 2)
+        self.assertEqual(len(self.contenders("leases")), 2)
         self.assertErrno(errno.EAGAIN, self.open, path(self.n3), os.O_RDWR | os.O_NONBLOCK)
         third = self.later(lambda: self.open(path(self.n3)))
         fourth = self.later(lambda: self.open(path(self.n1)))
@@ -271,11 +294,11 @@ class Recipes(ClusterTest):
         held = self.open(self.room(self.n1, "semaphore", "1"))
         waiters = [subprocess.Popen(["bash", "-c", f"exec 9<>{path}"], preexec_fn=die_with_parent)
                    for _ in range(2)]
-        wait_for(lambda: len(self.contenders(self.n1)) == 2, 10, "both to queue")
+        wait_for(lambda: len(self.contenders()) == 2, 10, "both to queue")
         for waiter in waiters:
             waiter.kill()
             waiter.wait()
-        wait_for(lambda: not self.contenders(self.n1), 10, "both to be gone")
+        wait_for(lambda: not self.contenders(), 10, "both to be gone")
         self.close(held)
         self.close(self.open(path))
         result = run("timeout", "0.5", "bash", "-c", f"exec 9<>{path}; exec 8<>{path}")
@@ -310,7 +333,7 @@ class Recipes(ClusterTest):
         self.assertTrue(elected.is_waiting())
         self.close(two)
         self.assertTrue(elected().startswith(b"leader 3 "))
-        self.assertTrue(all("-latch-" in n for n in os.listdir(self.dir(self.n1))))
+        self.assertTrue(all("-latch-" in name for name in self.contenders("")))
 
     def test_a_leader_that_is_killed_is_followed_at_once(self):
         path = self.room(self.n1, "leader")
@@ -321,7 +344,7 @@ class Recipes(ClusterTest):
         second = subprocess.Popen(["bash", "-c", script, self.room(self.n2, "leader")],
                                   stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent,
                                   start_new_session=True)
-        wait_for(lambda: len(os.listdir(self.dir(self.n1))) == 2, 10, "the second to join")
+        wait_for(lambda: len(self.contenders("")) == 2, 10, "the second to join")
         os.killpg(first.pid, signal.SIGKILL)
         self.assertTrue(second.stdout.readline().startswith("leader 2"))
         os.killpg(second.pid, signal.SIGKILL)
@@ -344,12 +367,11 @@ class Recipes(ClusterTest):
         wait_for(lambda: select.select([two], [], [], 0)[0], 10, "the second to be in")
         self.assertEqual(os.read(two, 100), b"in 3\n")
         self.cluster.sync_all()
-        names = os.listdir(self.dir(self.n1))
-        self.assertIn("ready", names)
-        self.assertEqual(len(names), 4)
+        self.assertEqual(os.listdir(self.dir(self.n1)), ["ready"])
+        self.assertEqual(len(self.contenders("")), 4)
         for fd in (one, two, three):
             self.close(fd)
-        wait_for(lambda: not os.listdir(self.dir(self.n1)), 10, "all to leave")
+        wait_for(lambda: not self.contenders(""), 10, "all to leave")
         again = self.open(path(self.n1), os.O_RDWR | os.O_NONBLOCK)
         self.assertErrno(errno.EAGAIN, os.read, again, 100)
 
@@ -401,6 +423,111 @@ class Recipes(ClusterTest):
         for consumer in consumers:
             consumer(60)
         self.assertEqual(sorted(taken), sorted(f"{n}-{i}" for n in (1, 2, 3) for i in range(items)))
+
+    # ---- work
+
+    def test_work_is_given_again_unless_it_is_acknowledged(self):
+        work = lambda node: self.room(node, "work")  # noqa: E731
+        sh(f"echo one > {work(self.n1)}; echo two > {work(self.n2)}")
+        self.cluster.sync_all()
+        one, two = self.open(work(self.n1)), self.open(work(self.n3), os.O_RDWR | os.O_NONBLOCK)
+        self.assertEqual(os.read(one, 100), b"one\n")
+        self.assertEqual(os.pread(one, 100, 0), b"one\n")  # it has it
+        self.assertEqual(os.read(two, 100), b"two\n")
+        late = self.open(work(self.n2), os.O_RDWR | os.O_NONBLOCK)
+        self.assertErrno(errno.EAGAIN, os.read, late, 100)
+        lines = [line.split() for line in read(self.room(self.n2, "holders")).splitlines()]
+        self.assertEqual([line[:4] + line[7:] for line in lines],
+                         [["work", "held", node, str(os.getpid()), "@/work"] for node in "13"])
+        self.assertErrno(errno.EINVAL, os.write, two, b"something else")
+        os.write(two, b"ack\n")
+        self.assertErrno(errno.EAGAIN, os.read, two, 100)
+        waiting = self.later(lambda: read(work(self.n2)))
+        time.sleep(0.2)
+        self.assertTrue(waiting.is_waiting())
+        self.close(one)
+        self.assertEqual(waiting(), "one\n")
+        again = self.open(work(self.n1))
+        self.assertEqual(os.read(again, 100), b"one\n")
+        os.write(again, b"ack")
+        self.close(again)
+        self.cluster.sync_all()
+        self.assertErrno(errno.EAGAIN, os.read, late, 100)
+        self.assertEqual(self.cluster.children_on_the_wire(f"/{self.name}/@/work"), [])
+
+    def test_no_work_is_lost_with_its_readers(self):
+        script = ('while read -r item <&9; do sleep 0.0$((RANDOM % 5)); echo "$item" >> "$1"; '
+                  '[ $((RANDOM % 3)) = 0 ] && kill -9 $$; echo ack >&9; done 9<> "$0"')
+        done = os.path.join(self.cluster.directory, "done")
+        write(done, "")
+        items = {f"item{i}" for i in range(30)}
+        readers = []
+
+        def start(node):
+            readers.append((node, subprocess.Popen(["bash", "-c", script, self.room(node, "work"), done],
+                                                   preexec_fn=die_with_parent)))
+        for node in self.cluster.nodes:
+            start(node)
+        for item in sorted(items):
+            write(self.room(self.n1, "work"), item + "\n")
+
+        def is_done():
+            for node, reader in list(readers):
+                if reader.poll() is not None:
+                    readers.remove((node, reader))
+                    start(node)
+            return not self.cluster.children_on_the_wire(f"/{self.name}/@/work")
+        try:
+            wait_for(is_done, 60, "all work to be acknowledged", every=0.2)
+        finally:
+            for _, reader in readers:
+                reader.kill()
+                reader.wait()
+        self.assertEqual(set(read(done).split()), items)
+
+    def test_work_of_a_node_that_dies_is_given_to_another(self):
+        sh(f"echo job > {self.room(self.n1, 'work')}")
+        reader = subprocess.Popen(["bash", "-c", 'read -r item <&9; echo "$item"; sleep 60', ],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                  preexec_fn=lambda: (die_with_parent(), os.dup2(
+                                      os.open(self.room(self.n3, "work"), os.O_RDWR), 9)), close_fds=False)
+        self.assertEqual(reader.stdout.readline(), "job\n")
+        other = self.later(lambda: read(self.room(self.n1, "work")))
+        self.n3.kill()
+        self.assertEqual(other(), "job\n")
+        reader.kill()
+        reader.communicate()
+        self.n3.unmount()
+        self.n3.start()
+        self.n3.wait_ready()
+        self.cluster.sync_all()
+
+    # ---- once
+
+    def test_once_in_a_period(self):
+        once = lambda node, period="12h", name="backup": self.room(node, "once", name, period)  # noqa: E731
+        tries = [self.later(lambda n=n: self.open(once(n), os.O_RDONLY)) for n in self.cluster.nodes * 3]
+        won = []
+        for attempt in tries:
+            try:
+                won.append(attempt())
+            except OSError as error:
+                self.assertEqual(error.errno, errno.EBUSY)
+        self.assertEqual(len(won), 1)
+        self.assertRegex(os.read(won[0], 100).decode(), r"^once [123] \d+ \S+\ntoken 0x[0-9a-f]+\n$")
+        self.close(won[0])
+        self.assertErrno(errno.EBUSY, os.open, once(self.n2), os.O_RDONLY)  # the period goes on
+        self.close(self.open(once(self.n2, name="another")))
+        write_only = 'exec 9> "$0" 2> /dev/null || exit 3; echo ran'
+        runs = [run("bash", "-c", write_only, once(node, "2s", "short")) for node in self.cluster.nodes]
+        self.assertEqual([r.stdout for r in runs], ["ran\n", "", ""])
+        time.sleep(2)
+        runs = [run("bash", "-c", write_only, once(node, "2s", "short")) for node in self.cluster.nodes]
+        self.assertEqual([r.stdout for r in runs], ["ran\n", "", ""])
+        for period in ("0s", "1", "s", "-1h", "1w", "5000d", "1.5h", "1hh"):
+            self.assertErrno(errno.ENOENT, os.open, once(self.n1, period), os.O_RDONLY)
+        os.chmod(self.dir(self.n1), 0o755)
+        self.assertNotEqual(self.become_nobody(lambda: os.open(once(self.n1, name="nobodys"), os.O_RDONLY)), 0)
 
     def test_queue_waiters_wake_by_poll_and_end_by_signals(self):
         fd = self.open(self.room(self.n1, "queue"), os.O_RDONLY | os.O_NONBLOCK)

@@ -202,8 +202,7 @@ class Tool(ClusterTest):
     def test_a_lock_that_is_lost_ends_all_below_it(self):
         script = "setsid sh -c 'trap \"\" TERM; sleep 60; sleep 61' & echo $!; sleep 62; true"
         process, pid = self.hold("sh", "-c", script, stderr=subprocess.PIPE)
-        contender = wait_for(lambda: [name for name in os.listdir(self.dir(self.n2)) if "lock-" in name],
-                             10, "the contender")[0]
+        (contender,) = self.cluster.children_on_the_wire(f"/{self.name}")
         from kazoo.client import KazooClient
         client = KazooClient(self.cluster.connect_string([self.n2]))
         client.start()

@@ -92,7 +92,7 @@ TEST_F(Access, NobodyBringsWhatNoMountCanShow) {
   std::string target(kMaxTargetBytes, 't');
   create("/f");
   for (const char* id : {"zabfs-posix,f,644,4294967295,0:x", "zabfs-posix,f,644,0,4294967295:x",
-                         "zabfs-posix,p,644,0,0:x", "zabfs-posix,f,10644,0,0:x",
+                         "zabfs-posix,c,644,0,0:x", "zabfs-posix,f,10644,0,0:x",
                          "zabfs-posix,f,644,-1,0:x", "zabfs-posix,:x"}) {
     EXPECT_EQ(make("/bad", entry(id), superuser()), Error::kInvalidAcl) << id;
     EXPECT_EQ(set_acl("/f", entry(id), superuser()), Error::kInvalidAcl) << id;

@@ -14,6 +14,17 @@ TEST(Posix, TheEntryCarriesAllButOthersReadAndWrite) {
   EXPECT_EQ(find_posix(acl), posix);
 }
 
+TEST(Posix, EveryKindHasItsLetter) {
+  for (auto [kind, letter] : {std::pair(Kind::kFile, 'f'), std::pair(Kind::kDirectory, 'd'),
+                              std::pair(Kind::kSymlink, 'l'), std::pair(Kind::kFifo, 'p'),
+                              std::pair(Kind::kSocket, 's')}) {
+    AclList acl = with_posix({}, PosixEntry{kind, 0600, 0, 0, {}, 0});
+    ASSERT_EQ(acl.size(), 1u);
+    EXPECT_EQ(acl[0].who.id, std::string("zabfs-posix,") + letter + ",600,0,0:x");
+    EXPECT_EQ(find_posix(acl)->kind, kind);
+  }
+}
+
 TEST(Posix, OthersFollowTheWorldEntryWhicheverChanged) {
   AclList acl = with_posix({}, PosixEntry{Kind::kFile, 0644, 0, 0, {}, 0});
   acl[0].perms = kPermWrite | kPermCreate | kPermDelete;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "fsd/view/control.h"
+
 namespace zabfs::fsd {
 namespace {
 
@@ -121,6 +123,17 @@ TEST_F(ViewTest, EntriesAreRemovedByWhoMayWriteTheDirectoryAndOfStickyOnesByThei
   EXPECT_EQ(may_remove(view("/t"), file, caller(9, {9, 8})), FileError::kNotPermitted);
   for (uid_t uid : {0u, 5u, 7u})
     EXPECT_EQ(may_remove(view("/t"), file, caller(uid, {9})), FileError::kOk);
+}
+
+TEST(Control, PeriodsHaveANumberAndAUnit) {
+  EXPECT_EQ(period_ms("90s"), 90'000);
+  EXPECT_EQ(period_ms("15m"), 900'000);
+  EXPECT_EQ(period_ms("12h"), 43'200'000);
+  EXPECT_EQ(period_ms("3650d"), int64_t{3650} * 86'400'000);
+  for (const char* name : {"", "s", "1", "0s", "-1s", "+1s", "1x", "1.5h", "1hh", " 1h", "3651d",
+                           "9223372036854775807d", "92233720368547758070s"}) {
+    EXPECT_EQ(period_ms(name), 0) << name;
+  }
 }
 
 }  // namespace

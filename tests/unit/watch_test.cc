@@ -48,6 +48,17 @@ TEST_F(WatchTest, TellsOfTheDirectoryAndItsChildrenOnly) {
   EXPECT_EQ(lines(watch), "0x2 created a\n0x3 changed .\n0x6 acl a\n");
 }
 
+TEST_F(WatchTest, DoesNotTellOfContenders) {
+  create(tree_, "/d", 1);
+  Watch watch(tree_, "/d");
+  lines(watch);
+  const char* contender = "/d/_c_6f1c7c6a-0d4b-4a57-8a3c-0a4a7a1c8e11-lock-0000000001";
+  watch.published(tree_, {{ChangeType::kCreated, contender, Zxid{2}},
+                          {ChangeType::kDeleted, contender, Zxid{3}},
+                          {ChangeType::kCreated, "/d/file", Zxid{4}}});
+  EXPECT_EQ(lines(watch), "0x4 created file\n");
+}
+
 TEST_F(WatchTest, ASubtreeIsToldOfByRelativePath) {
   create(tree_, "/d", 1);
   create(tree_, "/d/a", 2);
