@@ -38,9 +38,9 @@ void Handle::read(uint64_t number, size_t size, off_t offset, bool wait, Answer 
 void Handle::start(Parked parked) {
   if (!is_ready()) {
     if (!parked.wait) return parked.answer(FileError::kTryAgain, {});
-    auto place = std::find_if(parked_.begin(), parked_.end(),
+    auto later = std::find_if(parked_.begin(), parked_.end(),
                               [&](const Parked& other) { return other.number > parked.number; });
-    parked_.insert(place, std::move(parked));
+    parked_.insert(later, std::move(parked));
     return;
   }
   auto shared = std::make_shared<Parked>(std::move(parked));
@@ -73,11 +73,11 @@ void Handle::wake() {
 }
 
 void Handle::cancel_read(uint64_t number) {
-  auto place = std::find_if(parked_.begin(), parked_.end(),
+  auto found = std::find_if(parked_.begin(), parked_.end(),
                             [number](const Parked& parked) { return parked.number == number; });
-  if (place == parked_.end()) return;
-  Answer answer = std::move(place->answer);
-  parked_.erase(place);
+  if (found == parked_.end()) return;
+  Answer answer = std::move(found->answer);
+  parked_.erase(found);
   answer(FileError::kInterrupted, {});
 }
 

@@ -193,12 +193,12 @@ void Room::take_turn(const std::string& path, std::function<void()> turn) {
 }
 
 void Room::end_turn(const std::string& path) {
-  auto place = turns_.find(path);
-  place->second.pop_front();
-  if (place->second.empty()) {
-    turns_.erase(place);
+  auto found = turns_.find(path);
+  found->second.pop_front();
+  if (found->second.empty()) {
+    turns_.erase(found);
   } else {
-    std::function<void()>(place->second.front())();
+    std::function<void()>(found->second.front())();
   }
 }
 
@@ -211,16 +211,16 @@ std::string Room::pick(const std::string& directory) {
   double least = 0;
   bool known = false;
   for (const Candidate& candidate : candidates) {
-    auto place = before.find(candidate.name);
-    if (place == before.end()) continue;
-    least = known ? std::min(least, place->second) : place->second;
+    auto found = before.find(candidate.name);
+    if (found == before.end()) continue;
+    least = known ? std::min(least, found->second) : found->second;
     known = true;
   }
   std::map<std::string, double> now;
   const Candidate* best = nullptr;
   for (const Candidate& candidate : candidates) {
-    auto place = before.find(candidate.name);
-    double picked = now[candidate.name] = place == before.end() ? least : place->second;
+    auto found = before.find(candidate.name);
+    double picked = now[candidate.name] = found == before.end() ? least : found->second;
     if (best == nullptr || picked < now[best->name]) best = &candidate;
   }
   now[best->name] += 1 / best->weight;

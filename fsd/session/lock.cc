@@ -171,9 +171,9 @@ void LockTable::create_queue(LockTicket ticket) {
 }
 
 void LockTable::created(LockTicket ticket, const Outcome& outcome) {
-  auto place = contenders_.find(ticket);
-  if (place == contenders_.end()) return;
-  Contender& contender = place->second;
+  auto found = contenders_.find(ticket);
+  if (found == contenders_.end()) return;
+  Contender& contender = found->second;
   bool leaving = contender.state == State::kLeaving;
   bool may_create = contender.queue != contender.ask.directory;
   if (outcome.error == Error::kNoNode && may_create && !leaving) {
@@ -269,9 +269,9 @@ void LockTable::published(const std::vector<tree::Change>& changes) {
 }
 
 void LockTable::lose(LockTicket ticket) {
-  auto place = contenders_.find(ticket);
-  if (place == contenders_.end()) return;
-  Contender& contender = place->second;
+  auto found = contenders_.find(ticket);
+  if (found == contenders_.end()) return;
+  Contender& contender = found->second;
   contender.state = State::kLost;
   answer(contender, FileError::kStale);
   std::function<void()> lost = std::exchange(contender.ask.lost, nullptr);
@@ -284,18 +284,18 @@ void LockTable::session_lost(tree::SessionId session) {
     if (contender.session == session && contender.state != State::kCreating) lost.push_back(ticket);
   }
   for (LockTicket ticket : lost) {
-    auto place = contenders_.find(ticket);
-    if (place == contenders_.end()) continue;
-    bool was_leaving = place->second.state == State::kLeaving;
+    auto found = contenders_.find(ticket);
+    if (found == contenders_.end()) continue;
+    bool was_leaving = found->second.state == State::kLeaving;
     lose(ticket);
     if (was_leaving) forget(ticket);
   }
 }
 
 void LockTable::release(LockTicket ticket, FileError error, std::function<void()> done) {
-  auto place = contenders_.find(ticket);
-  if (place == contenders_.end()) return done();
-  Contender& contender = place->second;
+  auto found = contenders_.find(ticket);
+  if (found == contenders_.end()) return done();
+  Contender& contender = found->second;
   State state = std::exchange(contender.state, State::kLeaving);
   contender.on_left.push_back(std::move(done));
   answer(contender, error);
@@ -324,23 +324,23 @@ void LockTable::answer(Contender& contender, FileError error) {
 }
 
 void LockTable::forget(LockTicket ticket) {
-  auto place = contenders_.find(ticket);
-  if (place == contenders_.end()) return;
-  std::vector<std::function<void()>> on_left = std::move(place->second.on_left);
-  Granted refused = std::move(place->second.granted);  // all others have their answer
-  contenders_.erase(place);
+  auto found = contenders_.find(ticket);
+  if (found == contenders_.end()) return;
+  std::vector<std::function<void()>> on_left = std::move(found->second.on_left);
+  Granted refused = std::move(found->second.granted);  // all others have their answer
+  contenders_.erase(found);
   if (refused) refused(FileError::kTryAgain);
   for (const std::function<void()>& left : on_left) left();
 }
 
 bool LockTable::is_held(LockTicket ticket) const {
-  auto place = contenders_.find(ticket);
-  return place != contenders_.end() && place->second.state == State::kHeld;
+  auto found = contenders_.find(ticket);
+  return found != contenders_.end() && found->second.state == State::kHeld;
 }
 
 bool LockTable::is_lost(LockTicket ticket) const {
-  auto place = contenders_.find(ticket);
-  return place != contenders_.end() && place->second.state == State::kLost;
+  auto found = contenders_.find(ticket);
+  return found != contenders_.end() && found->second.state == State::kLost;
 }
 
 std::optional<LockTable::Conflict> LockTable::conflict(const Ask& ask, LockTicket own) const {
@@ -360,8 +360,8 @@ std::optional<LockTable::Conflict> LockTable::conflict(const Ask& ask, LockTicke
 }
 
 tree::Zxid LockTable::token(LockTicket ticket) const {
-  auto place = contenders_.find(ticket);
-  return place == contenders_.end() ? tree::Zxid{} : place->second.czxid;
+  auto found = contenders_.find(ticket);
+  return found == contenders_.end() ? tree::Zxid{} : found->second.czxid;
 }
 
 std::string LockTable::handles(uid_t uid) const {

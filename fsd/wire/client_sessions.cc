@@ -210,16 +210,16 @@ void ClientSessions::end_local_sessions() {
 }
 
 void ClientSessions::session_closed(SessionId session) {
-  auto place = connections_.find(session);
-  if (place == connections_.end()) return;
-  ConnectionPtr connection = place->second;
-  connections_.erase(place);
+  auto found = connections_.find(session);
+  if (found == connections_.end()) return;
+  ConnectionPtr connection = found->second;
+  connections_.erase(found);
   connection->finish();
 }
 
 void ClientSessions::forget(const ConnectionPtr& connection) {
-  auto place = connections_.find(connection->lock()->client().session);
-  if (place != connections_.end() && place->second == connection) connections_.erase(place);
+  auto found = connections_.find(connection->lock()->client().session);
+  if (found != connections_.end() && found->second == connection) connections_.erase(found);
 }
 
 void ClientSessions::standing_changed() {

@@ -35,8 +35,8 @@ void ClientWrites::submit(Submission submission) {
   // Its client has come back meanwhile, and must not find this done behind what it does now.
   if (sessions_.is_of_another(submission.request.session, submission.connection)) return;
   uint64_t number = submission.connection->number();
-  if (auto place = behind_sync_.find(number); place != behind_sync_.end()) {
-    place->second.push_back(std::move(submission));
+  if (auto found = behind_sync_.find(number); found != behind_sync_.end()) {
+    found->second.push_back(std::move(submission));
     return;
   }
   if (is_malformed(submission.request)) {
@@ -69,10 +69,10 @@ void ClientWrites::submit(Submission submission) {
 
 void ClientWrites::synced(const Submission& sync, const Outcome& outcome) {
   answer(sync, outcome);
-  auto place = behind_sync_.find(sync.connection->number());
-  if (place == behind_sync_.end()) return;
-  std::deque<Submission> behind = std::move(place->second);
-  behind_sync_.erase(place);
+  auto found = behind_sync_.find(sync.connection->number());
+  if (found == behind_sync_.end()) return;
+  std::deque<Submission> behind = std::move(found->second);
+  behind_sync_.erase(found);
   for (Submission& submission : behind) submit(std::move(submission));
 }
 

@@ -64,8 +64,8 @@ bool ConnectionTable::erase(const Connection& connection) {
 
 ConnectionPtr ConnectionTable::find(uint64_t number) const {
   MutexLock lock(mutex_);
-  auto place = connections_.find(number);
-  return place == connections_.end() ? nullptr : place->second;
+  auto found = connections_.find(number);
+  return found == connections_.end() ? nullptr : found->second;
 }
 
 std::vector<ConnectionPtr> ConnectionTable::all() const {

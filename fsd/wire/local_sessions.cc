@@ -3,16 +3,16 @@
 namespace zabfs::fsd::wire {
 
 bool LocalSessions::touch(tree::SessionId session, int64_t now_ms) {
-  auto place = sessions_.find(session);
-  if (place == sessions_.end()) return false;
-  place->second.heard_ms = now_ms;
+  auto found = sessions_.find(session);
+  if (found == sessions_.end()) return false;
+  found->second.heard_ms = now_ms;
   return true;
 }
 
 bool LocalSessions::reopen(tree::SessionId session, int32_t timeout_ms, int64_t now_ms) {
-  auto place = sessions_.find(session);
-  if (place == sessions_.end()) return false;
-  place->second = {timeout_ms, now_ms};
+  auto found = sessions_.find(session);
+  if (found == sessions_.end()) return false;
+  found->second = {timeout_ms, now_ms};
   return true;
 }
 
@@ -24,10 +24,10 @@ LocalSessions::Course LocalSessions::course(const tree::Request& request) const 
 }
 
 int32_t LocalSessions::take(tree::SessionId session) {
-  auto place = sessions_.find(session);
-  if (place == sessions_.end()) return 0;
-  int32_t timeout_ms = place->second.timeout_ms;
-  sessions_.erase(place);
+  auto found = sessions_.find(session);
+  if (found == sessions_.end()) return 0;
+  int32_t timeout_ms = found->second.timeout_ms;
+  sessions_.erase(found);
   return timeout_ms;
 }
 

@@ -66,8 +66,8 @@ std::string DigestMd5::challenge() const {
 std::string DigestMd5::digest(const std::map<std::string, std::string>& fields,
                               const std::string& password, std::string_view method) const {
   auto field = [&fields](const char* name) {
-    auto place = fields.find(name);
-    return place == fields.end() ? std::string() : place->second;
+    auto found = fields.find(name);
+    return found == fields.end() ? std::string() : found->second;
   };
   std::string secret = md5(field("username") + ":" + field("realm") + ":" + password);
   std::string a1 = secret + ":" + nonce_ + ":" + field("cnonce");
