@@ -7,9 +7,10 @@ namespace zabfs::fsd {
 void ReleaseGate::close(const std::string& path) {
   MutexLock lock(mutex_);
   ++gates_[path].handles;
+  closed_ = gates_.size();
 }
 
-bool ReleaseGate::holds(const std::string& path, Again again) {
+bool ReleaseGate::hold(const std::string& path, Again again) {
   MutexLock lock(mutex_);
   auto gate = gates_.find(path);
   if (gate == gates_.end()) return false;
@@ -32,6 +33,7 @@ void ReleaseGate::open(const std::string& path) {
     if (gate == gates_.end() || --gate->second.handles > 0) return;
     waiting = std::move(gate->second.waiting);
     gates_.erase(gate);
+    closed_ = gates_.size();
   }
   for (const Again& again : waiting) again();
 }
