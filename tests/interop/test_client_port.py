@@ -387,7 +387,7 @@ class ThreeServers(ClusterTest):
         self.addCleanup(holder.wait)
         self.addCleanup(holder.stdin.close)
         wait_for(lambda: "state held" in read_file(lock), 10, "the lock")
-        contender, = (name for name in os.listdir(self.dir(self.n1)) if "-lock-" in name)
+        (contender,) = self.cluster.children_on_the_wire(f"/{self.name}")
         client = self.open(self.n1)
         _, _, error, r = client.request(raw.EXISTS, buf(f"/{self.name}/{contender}") + b"\0")
         self.assertEqual(error, 0)

@@ -281,7 +281,7 @@ class UnixSocket(unittest.TestCase):
     def test_the_posix_entry_is_not_for_strangers_to_write(self):
         entries = [(0, "digest", f"zabfs-posix,{text}:x") for text in
                    ("f,644,0,0", "f,6755,1234,1234", "l,777,0,0", "d,755,1234,1234",
-                    "f,644,4294967295,0", "f,644,1234,4294967295", "p,644,1234,1234", "f,10644,0,0")]
+                    "f,644,4294967295,0", "f,644,1234,4294967295", "c,644,1234,1234", "f,10644,0,0")]
         plain = Session(self.server.address)
         plain.auth("digest", "u:p")
         self.assertEqual(plain.request(raw.CREATE, create("/own"))[2], 0)
