@@ -88,7 +88,7 @@ void Changes::remove_path(const RequestPtr& request, const std::string& path, bo
   const tree::ZNode* znode = service_.replica().tree().find(path);
   if (znode == nullptr) return static_cast<void>(request->reply(ENOENT));
   if (is_contender(*znode)) return static_cast<void>(request->reply(EBUSY));
-  if (is_directory && has_only_contenders(service_.replica().tree(), *znode)) {
+  if (is_directory && has_only_unlisted(service_.replica().tree(), *znode)) {
     if (tries > 0) {
       return service_.post_after(kLeavingMs, [this, request, path, tries] {
         remove_path(request, path, true, tries - 1);

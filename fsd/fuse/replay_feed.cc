@@ -33,7 +33,7 @@ void ReplayFeed::note_op(Replay type, std::string_view path) {
 // A contender is not listed, so nobody hears of it.
 void ReplayFeed::note_delete(std::string_view path) {
   const tree::ZNode* node = service_.replica().tree().find(path);
-  if (node == nullptr || !is_contender(*node)) note_op(Replay::kDelete, path);
+  if (node == nullptr || !is_unlisted(*node)) note_op(Replay::kDelete, path);
 }
 
 void ReplayFeed::note_again(Replay type, std::string_view path, size_t size) {
@@ -74,7 +74,7 @@ void ReplayFeed::note(const tree::Txn& txn, const std::optional<RenameSeen>& ren
     using T = std::decay_t<decltype(op)>;
     if constexpr (std::is_same_v<T, tree::CreateTxn>) {
       bool is_listed =
-          !op.ephemeral || !is_contender(tree::base_name(op.path), op.data.value_or(""));
+          !op.ephemeral || !is_unlisted(tree::base_name(op.path), op.data.value_or(""));
       if (is_listed) note_op(Replay::kCreate, op.path);
     } else if constexpr (std::is_same_v<T, tree::DeleteTxn>) {
       note_delete(op.path);

@@ -69,7 +69,7 @@ Watch::Picture Watch::take_picture(const tree::Tree& tree) const {
 void Watch::add_below(const tree::Tree& tree, const tree::ZNode& parent, const std::string& prefix,
                       Picture& picture) const {
   tree.for_each_child(parent, [&](const tree::ZNode& child) {
-    if (child.name.view() == kHidden || is_contender(child)) return;
+    if (child.name.view() == kHidden || is_unlisted(child)) return;
     std::string name = prefix + std::string(child.name.view());
     picture[name] = see(child, tree::join_path(directory_, name));
     if (subtree_) add_below(tree, child, name + "/", picture);
@@ -91,10 +91,11 @@ std::optional<std::string> Watch::name_of(const std::string& path) const {
 }
 
 // Contenders are not listed, and not told of.
-bool Watch::is_unlisted(const tree::Tree& tree, const std::string& path,
+bool Watch::passes_over(const tree::Tree& tree, const tree::Change& change,
                         const std::string& name) const {
-  if (const tree::ZNode* node = tree.find(path)) return is_contender(*node);
-  return !picture_.contains(name) && is_contender(tree::base_name(path), "");
+  if (const tree::ZNode* node = tree.find(change.path)) return is_unlisted(*node);
+  return !picture_.contains(name) &&
+         is_unlisted(tree::base_name(change.path), change.before.view());
 }
 
 void Watch::add(tree::Zxid zxid, const char* type, const std::string& name) {
@@ -118,7 +119,7 @@ bool Watch::published(const tree::Tree& tree, const std::vector<tree::Change>& c
     if (!named || ended_) continue;
     const std::string& name = *named;
     bool is_self = name == ".";
-    if (!is_self && is_unlisted(tree, change.path, name)) continue;
+    if (!is_self && passes_over(tree, change, name)) continue;
     if (change.type == tree::ChangeType::kCreated && may_list_) look_at_parent(tree, change.path);
     bool shown = shows(picture_, name);
     if (change.type == tree::ChangeType::kDeleted) {

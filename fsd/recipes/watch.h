@@ -52,7 +52,8 @@ class Watch {
                  Picture& picture) const;
   // How the watch calls that path; nullopt if it doesn't concern it.
   std::optional<std::string> name_of(const std::string& path) const;
-  bool is_unlisted(const tree::Tree& tree, const std::string& path, const std::string& name) const;
+  bool passes_over(const tree::Tree& tree, const tree::Change& change,
+                   const std::string& name) const;
   void look_at_parent(const tree::Tree& tree, const std::string& path);
   void add(tree::Zxid zxid, const char* type, const std::string& name);
   void resync(const tree::Tree& tree);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 
@@ -22,9 +23,22 @@ bool is_ephemeral(const tree::ZNode& node) {
   return tree::owner_kind(node.stat.owner) == tree::OwnerKind::kEphemeral;
 }
 
-// Of a barrier. Service instances of Curator's are named so, too, but their data is a JSON object.
-bool is_member(std::string_view name, std::string_view data) {
-  return is_uuid(name) && !data.starts_with("{");
+// In the queue of a lock, an election or a semaphore.
+bool is_queued(std::string_view name) {
+  bool is_one = is_mutex_contender(name) || is_read_write_contender(name) ||
+                is_latch_contender(name) || is_lease(name);
+  return is_one && sequence_of(name).has_value();
+}
+
+// `NODE PID NAME`, as a contender of a mount writes about itself.
+bool is_of_a_mount(std::string_view data) {
+  auto take_number = [&data] {
+    size_t digits = std::min(data.find_first_not_of("0123456789"), data.size());
+    bool is_number = digits > 0 && digits < data.size() && data[digits] == ' ';
+    if (is_number) data.remove_prefix(digits + 1);
+    return is_number;
+  };
+  return take_number() && take_number() && !data.empty();
 }
 
 }  // namespace
@@ -78,28 +92,31 @@ bool is_queue_item(std::string_view name) {
   return name.starts_with("qn-") && sequence_of(name).has_value();
 }
 
+// Service instances of Curator's are named so, too, but their data is a JSON object.
 bool is_barrier_member(const tree::ZNode& node) {
-  return is_ephemeral(node) && is_member(node.name.view(), node.data.view());
+  return is_ephemeral(node) && is_uuid(node.name.view()) && !node.data.view().starts_with("{");
 }
 
 bool is_contender(const tree::ZNode& node) {
-  return is_ephemeral(node) && is_contender(node.name.view(), node.data.view());
+  return is_ephemeral(node) && (is_queued(node.name.view()) || is_barrier_member(node));
 }
 
-bool is_contender(std::string_view name, std::string_view data) {
-  bool queues = is_mutex_contender(name) || is_read_write_contender(name) ||
-                is_latch_contender(name) || is_lease(name);
-  return (queues && sequence_of(name).has_value()) || is_member(name, data);
+bool is_unlisted(const tree::ZNode& node) {
+  return is_ephemeral(node) && is_unlisted(node.name.view(), node.data.view());
 }
 
-bool has_only_contenders(const tree::Tree& tree, const tree::ZNode& directory) {
+bool is_unlisted(std::string_view name, std::string_view data) {
+  return is_queued(name) || (is_uuid(name) && is_of_a_mount(data));
+}
+
+bool has_only_unlisted(const tree::Tree& tree, const tree::ZNode& directory) {
   if (directory.children.size() > kManyChildren) return false;
-  bool has_contender = false, has_other = false;
+  bool has_unlisted = false, has_other = false;
   tree.for_each_child(directory, [&](const tree::ZNode& child) {
     if (child.name.view() == kHidden) return;
-    (is_contender(child) ? has_contender : has_other) = true;
+    (is_unlisted(child) ? has_unlisted : has_other) = true;
   });
-  return has_contender && !has_other;
+  return has_unlisted && !has_other;
 }
 
 }  // namespace zabfs::fsd

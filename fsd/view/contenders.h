@@ -28,15 +28,19 @@ bool is_lease(std::string_view name);                 // a lease of InterProcess
 bool is_queue_item(std::string_view name);            // SimpleDistributedQueue
 bool is_barrier_member(const tree::ZNode& node);      // DistributedDoubleBarrier
 
-// A live contender by any of these recipes: an ephemeral of such a name. Mounts do not list it, as
-// they do not list `@`: to `cp -r`, globs and `git add` it would be a file that comes and goes.
+// A live contender by any of these recipes: an ephemeral of such a name.
 bool is_contender(const tree::ZNode& node);
-// The same of one that is not there yet or no more.
-bool is_contender(std::string_view name, std::string_view data);
 
-// Whether all that a directory has, the hidden child aside, are contenders; of nothing: false.
-// One with very many children is not looked through.
-bool has_only_contenders(const tree::Tree& tree, const tree::ZNode& directory);
+// A contender that mounts do not list, as they do not list `@`: to `cp -r`, globs and `git add` it
+// would be a file that comes and goes. Of a barrier's members these are the mounts' own: others
+// name the ephemerals of their services by a UUID, too.
+bool is_unlisted(const tree::ZNode& node);
+// The same of an ephemeral that is not there yet or no more.
+bool is_unlisted(std::string_view name, std::string_view data);
+
+// Whether all that a directory has, the hidden child aside, is unlisted; of nothing: false. One
+// with very many children is not looked through.
+bool has_only_unlisted(const tree::Tree& tree, const tree::ZNode& directory);
 
 inline constexpr std::string_view kSemaphoreLocks = "locks";    // under the semaphore's directory
 inline constexpr std::string_view kSemaphoreLeases = "leases";  // the same

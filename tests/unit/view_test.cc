@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "fsd/view/contenders.h"
 #include "fsd/view/control.h"
 
 namespace zabfs::fsd {
@@ -133,6 +134,18 @@ TEST(Control, PeriodsHaveANumberAndAUnit) {
   for (const char* name : {"", "s", "1", "0s", "-1s", "+1s", "1x", "1.5h", "1hh", " 1h", "3651d",
                            "9223372036854775807d", "92233720368547758070s"}) {
     EXPECT_EQ(period_ms(name), 0) << name;
+  }
+}
+
+TEST(Contenders, OnlyThoseThatAreNobodysOwnNamesAreUnlisted) {
+  const char* uuid = "6f1c7c6a-0d4b-4a57-8a3c-0a4a7a1c8e11";
+  EXPECT_TRUE(is_unlisted(std::string("_c_") + uuid + "-lock-0000000001", "anything"));
+  EXPECT_TRUE(is_unlisted(std::string("_c_") + uuid + "-latch-0000000001", ""));
+  EXPECT_TRUE(is_unlisted(std::string("_c_") + uuid + "-__READ__0000000001", ""));
+  EXPECT_FALSE(is_unlisted("the-lock-of-the-door", ""));
+  EXPECT_TRUE(is_unlisted(uuid, "1 4711 bash"));
+  for (const char* data : {"", "10.0.0.1:8080", "1 2", "1 2 ", "{}", "1  bash", "a 1 b", "12"}) {
+    EXPECT_FALSE(is_unlisted(uuid, data)) << data;
   }
 }
 
