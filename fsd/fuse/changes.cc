@@ -40,13 +40,16 @@ int rename_errno(Error error) {
 
 void Changes::make_znode(const RequestPtr& request, const std::string& path, std::string_view data,
                          const tree::AclList& acl) {
-  writes_.commit(OpCode::kCreate2, tree::create_body(path, data, acl, tree::kCreatePersistent),
-                 [this, request, path](const Outcome& outcome) {
-                   if (outcome.error != Error::kOk) {
-                     return static_cast<void>(request->reply(file_error_of(outcome.error)));
-                   }
-                   answers_.reply_entry(request, path, true, ESTALE);
-                 });
+  writes_.commit(
+      OpCode::kCreate2, tree::create_body(path, data, acl, tree::kCreatePersistent),
+      [this, request, path](const Outcome& outcome) {
+        if (outcome.error != Error::kOk) {
+          return static_cast<void>(request->reply(file_error_of(outcome.error)));
+        }
+        // Else the kernel may go on to believe that there is no such name.
+        if (!answers_.reply_entry(request, path, true, ESTALE)) cache_.forget_names();
+      },
+      nullptr, LocalChange{{path}, request->asker().pid});
 }
 
 void Changes::make(const RequestPtr& request, const std::string& path, const std::string& data,

@@ -8,6 +8,7 @@
 
 #include "consensus/service.h"
 #include "fsd/fuse/files.h"
+#include "fsd/fuse/kernel_cache.h"
 #include "fsd/fuse/node_answers.h"
 #include "fsd/fuse/node_reader.h"
 #include "fsd/fuse/own_writes.h"
@@ -20,8 +21,13 @@ namespace zabfs::fsd {
 class Changes {
  public:
   Changes(consensus::Service& service, const NodeReader& reader, NodeAnswers& answers,
-          OwnWrites& writes, Files& files)
-      : service_(service), reader_(reader), answers_(answers), writes_(writes), files_(files) {}
+          KernelCache& cache, OwnWrites& writes, Files& files)
+      : service_(service),
+        reader_(reader),
+        answers_(answers),
+        cache_(cache),
+        writes_(writes),
+        files_(files) {}
 
   // ---- requests
   // Of a file, a FIFO or a socket.
@@ -58,6 +64,7 @@ class Changes {
   consensus::Service& service_;
   const NodeReader& reader_;
   NodeAnswers& answers_;
+  KernelCache& cache_;
   OwnWrites& writes_;
   Files& files_;
   int64_t next_note_ms_ = 0;

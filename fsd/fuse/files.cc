@@ -99,7 +99,7 @@ void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_in
   parts_.open.take(info.fh);
 }
 
-void Files::reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
+bool Files::reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
                           bool is_new) {
   pid_t pid = request->asker().pid;
   fuse_entry_param entry = {};
@@ -117,13 +117,20 @@ void Files::reply_created(const RequestPtr& request, const std::string& path, fu
     parts_.answers.fill_entry(tree, path, true, entry);
     return make(*parts_.nodes.find(entry.ino), info, pid, *znode, is_new);
   });
-  if (!file) return static_cast<void>(request->reply(error));
+  if (!file) {
+    request->reply(error);
+    return false;
+  }
   info.fh = file->number;
   parts_.open.add(file);
   if (file->written.is_only_truncated()) parts_.commits.note(*file);
   info.direct_io = 1;
   info.noflush = is_unheard_at_close(*file);
-  request->reply_created(entry, info);
+  if (request->reply_created(entry, info) == 0) return true;
+  // The opener was killed meanwhile: nothing was truncated.
+  if (file->written.cancel_truncation()) parts_.commits.note(*file);
+  parts_.open.take(info.fh);
+  return false;
 }
 
 void Files::create(const RequestPtr& request, const std::string& path, mode_t mode,
@@ -133,7 +140,11 @@ void Files::create(const RequestPtr& request, const std::string& path, mode_t mo
     uint32_t group = parts_.reader.handed_down_group(path).value_or(asker.gid);
     tree::AclList acl = acl_for_new(tree::Kind::kFile, mode & 07777, asker.uid, group);
     auto made = [this, request, path, info](const Outcome& outcome) {
-      if (outcome.error == Error::kOk) return reply_created(request, path, info, true);
+      if (outcome.error == Error::kOk) {
+        // Else the kernel may go on to believe that there is no such name.
+        if (!reply_created(request, path, info, true)) parts_.notifications.forget_names();
+        return;
+      }
       if (outcome.error != Error::kNodeExists || (info.flags & O_EXCL) != 0) {
         return static_cast<void>(request->reply(file_error_of(outcome.error)));
       }
@@ -146,7 +157,8 @@ void Files::create(const RequestPtr& request, const std::string& path, mode_t mo
                            [this, held, open] { parts_.turns.before_writing(held, open); });
     };
     parts_.writes.commit(OpCode::kCreate2,
-                         tree::create_body(path, "", acl, tree::kCreatePersistent), made);
+                         tree::create_body(path, "", acl, tree::kCreatePersistent), made, nullptr,
+                         LocalChange{{path}, asker.pid});
   });
 }
 

@@ -100,7 +100,8 @@ class Files {
   FilePtr make(const Node& node, const fuse_file_info& info, pid_t pid, const tree::ZNode& znode,
                bool is_new);
   void open_znode(const RequestPtr& request, const Node& node, fuse_file_info info);
-  void reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
+  // False if the kernel was told of an error, or nothing.
+  bool reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
                      bool is_new);
   void read_committed(const RequestPtr& request, KernelNode id, OpenFile& file, size_t size,
                       off_t offset);

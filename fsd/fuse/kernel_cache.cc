@@ -130,8 +130,10 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
   if (last == nullptr || last->thread == 0) {
     return forget(nodes_.begin_change(names, attributes, {}));
   }
-  forget(nodes_.begin_change(names, attributes, {last->names.begin(), last->names.end()}));
-  landing_.add(last->thread);
+  NodeTable::Forget forgotten =
+      nodes_.begin_change(names, attributes, {last->names.begin(), last->names.end()});
+  forget(forgotten);
+  if (forgotten.local) landing_.add(last->thread);
 }
 
 // A thread that asks for something else has got to what it was answered.

@@ -72,6 +72,8 @@ class KernelCache {
   void begin_change_of_all() { forget(nodes_.begin_change_of_all()); }
   // From here on programs see what was committed, also what this kernel asked for itself.
   void catch_up();
+  // Makes the kernel look every name up again.
+  void forget_names();
   // A request was read. On a FUSE worker.
   void note_request(const void* request, size_t size);
 
@@ -80,7 +82,6 @@ class KernelCache {
   void await_answers(std::vector<KernelNode>& coming);
   bool is_up_to_date(KernelNode id);
   void forget_late();
-  void forget_names();
   bool note_kind(const std::string& path);
   void follow(std::span<const tree::Change> changes, const RenameSeen& rename);
   void note_gone(const tree::Change& change);

@@ -45,7 +45,7 @@ Mount::Mount(consensus::Service& service, MountConfig config, std::string data_d
       orphans_(nodes_, open_, answers_, turns_, commits_, numbers_),
       files_({service, kernel_, nodes_, open_, reader_, answers_, turns_, writes_, commits_,
               orphans_, gate_, numbers_, session_, locks_}),
-      changes_(service, reader_, answers_, writes_, files_),
+      changes_(service, reader_, answers_, cache_, writes_, files_),
       control_({service, reader_, answers_, writes_, numbers_, interrupts_, session_, room_}),
       staging_(writes_, room_, changes_),
       lock_requests_({service, reader_, writes_, interrupts_, files_, locks_}),

@@ -60,7 +60,8 @@ void Names::lookup_control(const RequestPtr& request, const Node& parent, const 
         control != Control::kNone && parts_.answers.fill_control_entry(parent, control, "", entry);
   } else if (parent.control == Control::kTxn) {
     if (tree::is_valid_name(name)) {
-      return parts_.answers.reply_entry(request, txn_path(parent.path, name), false, ENOENT);
+      parts_.answers.reply_entry(request, txn_path(parent.path, name), false, ENOENT);
+      return;
     }
   } else if (parent.control == Control::kEphemeral) {
     // An ephemeral that is there is opened, not created; who may is decided then.

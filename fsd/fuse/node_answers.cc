@@ -43,16 +43,14 @@ bool NodeAnswers::fill_control_entry(const Node& parent, Control control, const 
   return true;
 }
 
-void NodeAnswers::reply_entry(const RequestPtr& request, const std::string& path, bool is_fresh,
+bool NodeAnswers::reply_entry(const RequestPtr& request, const std::string& path, bool is_fresh,
                               int error_if_absent) {
   fuse_entry_param entry = {};
   bool found =
       reader_.read([&](const tree::Tree& tree) { return fill_entry(tree, path, is_fresh, entry); });
-  if (found) {
-    request->reply_entry(entry);
-  } else {
-    request->reply(error_if_absent);
-  }
+  if (found) return request->reply_entry(entry) == 0;
+  request->reply(error_if_absent);
+  return false;
 }
 
 void NodeAnswers::reply_attributes(const RequestPtr& request, KernelNode id, bool may_cache) {

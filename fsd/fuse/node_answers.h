@@ -38,7 +38,8 @@ class NodeAnswers {
   // room's.
   bool fill_control_entry(const Node& parent, Control control, const std::string& name,
                           fuse_entry_param& entry);
-  void reply_entry(const RequestPtr& request, const std::string& path, bool is_fresh,
+  // False if the kernel was told of an error, or nothing.
+  bool reply_entry(const RequestPtr& request, const std::string& path, bool is_fresh,
                    int error_if_absent);
 
   void reply_attributes(const RequestPtr& request, KernelNode id, bool may_cache);

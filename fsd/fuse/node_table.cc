@@ -198,10 +198,12 @@ NodeTable::Forget NodeTable::begin_change(const std::vector<std::string>& names,
   forget.names = std::exchange(forget_names_, false);
   for (const std::string& path : names) {
     changing_.insert(path);
-    bool known = absent_.erase(path) > 0;
+    bool is_cached = absent_.erase(path) > 0 || by_path_.contains(path);
     asked_once_.erase(path);
-    if (!local.contains(path) && by_path_.contains(path)) known = true;
-    if (known) forget.names = true;
+    // A directory that was set aside has the same names once more, and those the kernel leaves.
+    bool is_local =
+        local.contains(path) && !aliases_.contains(std::string(tree::parent_path(path)));
+    if (is_cached) (is_local ? forget.local : forget.names) = true;
   }
   for (const std::string& path : attributes) {
     changing_.insert(path);

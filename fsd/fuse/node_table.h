@@ -58,6 +58,7 @@ class NodeTable {
   struct Forget {
     std::vector<KernelNode> attributes;
     bool names = false;
+    bool local = false;  // the kernel has one of the names in its cache that it is changing itself
   };
 
   NodeTable();

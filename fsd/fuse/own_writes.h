@@ -31,7 +31,8 @@
 
 namespace zabfs::fsd {
 
-// Names that an operation of this kernel's takes away or moves, and the thread that asked for it.
+// Names that an operation of this kernel's makes, takes away or moves, and the thread that asked
+// for it.
 struct LocalChange {
   std::vector<std::string> names;
   pid_t thread = 0;

@@ -93,8 +93,10 @@ Asking asking(pid_t thread) {
 bool may_change_names(pid_t thread) {
   std::optional<Call> call = call_of(thread);
   if (!call) return ::access(fmt::format("/proc/{}", thread).c_str(), F_OK) == 0;
-  constexpr std::array kCalls = {SYS_unlink, SYS_unlinkat, SYS_rmdir,
-                                 SYS_rename, SYS_renameat, SYS_renameat2};
+  constexpr std::array kCalls = {SYS_unlink,    SYS_unlinkat, SYS_rmdir,   SYS_rename, SYS_renameat,
+                                 SYS_renameat2, SYS_bind,     SYS_open,    SYS_openat, SYS_openat2,
+                                 SYS_creat,     SYS_mkdir,    SYS_mkdirat, SYS_mknod,  SYS_mknodat,
+                                 SYS_symlink,   SYS_symlinkat};
   return call->is_running || call->number < 0 ||
          std::find(kCalls.begin(), kCalls.end(), call->number) != kCalls.end();
 }

@@ -24,7 +24,7 @@ struct Asking {
 // Thread-safe.
 Asking asking(pid_t thread);
 
-// Whether it may be in the middle of a call that removes or renames a file. Thread-safe.
+// Whether it may be in the middle of a call that makes, removes or renames a file. Thread-safe.
 bool may_change_names(pid_t thread);
 
 // A wait for threads that may have found a size and pages, and not have copied them yet. Used by

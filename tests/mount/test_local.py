@@ -263,6 +263,28 @@ class Local(ClusterTest):
 
     # ---- tools
 
+    def test_mounts_and_working_directories_survive_what_is_made_here(self):
+        os.mkdir(self.p("inside"))
+        sh(f"mount -t tmpfs tmpfs {self.p('inside')}")
+        self.addCleanup(lambda: sh(f"umount {self.p('inside')}"))
+        self.write(self.p("inside", "hidden"), "not on the mount")
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.mkdir(self.p("here"))
+        os.chdir(self.p("here"))
+        for i in range(50):
+            for name in f"file{i}", f"directory{i}", f"link{i}", f"old{i}":
+                for _ in range(3):  # the kernel keeps that there is none
+                    self.assertFalse(os.path.lexists(self.p(name)))
+            self.write(self.p(f"file{i}"), "x")
+            os.mkdir(self.p(f"directory{i}"))
+            os.symlink("x", self.p(f"link{i}"))
+            os.rename(self.p(f"file{i}"), self.p(f"old{i}"))
+            os.unlink(self.p(f"old{i}"))
+            self.assertTrue(os.path.isdir(self.p(f"directory{i}")))
+            self.assertTrue(os.path.ismount(self.p("inside")), i)
+            self.assertEqual(os.path.basename(os.getcwd()), "here")
+
     def test_fifos_and_sockets(self):
         os.mkfifo(self.p("fifo"), 0o640)
         listener = socket.socket(socket.AF_UNIX)

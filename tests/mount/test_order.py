@@ -162,6 +162,23 @@ class Order(ClusterTest):
         self.overtaken(f"os.unlink({here!r})", change)
         self.assertEqual(seen, [True, False])
 
+    def test_what_another_node_saw_come_is_here(self):
+        """The same of a file that is made here, where the kernel had kept that there is none."""
+        here, there = (os.path.join(os.path.dirname(path), "new") for path in self.fresh(0))
+        for _ in range(3):
+            self.assertFalse(os.path.exists(here))
+        seen = []
+
+        def change():
+            self.there.barrier()
+            self.assertTrue(os.path.exists(there))
+            os.mkdir(self.dir(self.there, "it-is-there"))
+            self.here.barrier()
+            seen.append(os.path.exists(self.dir(self.here, "it-is-there")))
+            seen.append(os.path.exists(here))
+        self.overtaken(f"os.open({here!r}, os.O_CREAT)", change)
+        self.assertEqual(seen, [True, True])
+
 
 class Kinds(ClusterTest):
     """A znode of any kind is a directory while it has children."""

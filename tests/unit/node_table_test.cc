@@ -40,8 +40,8 @@ TEST_F(NodeTableTest, ASuccessorOrAnotherKindIsAnotherNode) {
 TEST_F(NodeTableTest, AbsenceIsCachedFromTheSecondTime) {
   EXPECT_FALSE(table_.note_absent("/x"));
   EXPECT_TRUE(table_.note_absent("/x"));
-  NodeTable::Forget forget = table_.begin_change({"/x"}, {}, {"/x"});
-  EXPECT_TRUE(forget.names);  // even if it is made here: another name's holder may still have it
+  NodeTable::Forget forget = table_.begin_change({"/x"}, {}, {});
+  EXPECT_TRUE(forget.names);
   table_.end_change();
   forget = table_.begin_change({"/y"}, {}, {});
   EXPECT_FALSE(forget.names);  // nobody was told of /y
@@ -98,8 +98,29 @@ TEST_F(NodeTableTest, ANodeThatIsSetAsideChangesWithItsZnodeAndIsNotFoundByName)
 
 TEST_F(NodeTableTest, LocalRemovalsAreKnownToTheKernel) {
   look_up("/a");
-  EXPECT_FALSE(table_.begin_change({"/a"}, {}, {"/a"}).names);
-  EXPECT_TRUE(table_.begin_change({"/a"}, {}, {}).names);
+  NodeTable::Forget forget = table_.begin_change({"/a"}, {}, {"/a"});
+  EXPECT_FALSE(forget.names);
+  EXPECT_TRUE(forget.local);
+  forget = table_.begin_change({"/a"}, {}, {});
+  EXPECT_TRUE(forget.names);
+  EXPECT_FALSE(forget.local);
+}
+
+TEST_F(NodeTableTest, WhatIsMadeHereIsKnownToTheKernel) {
+  table_.note_absent("/a");
+  EXPECT_FALSE(table_.begin_change({"/a"}, {}, {"/a"}).local);  // it was not to keep the absence
+  table_.end_change();
+  for (int i = 0; i < 2; ++i) table_.note_absent("/b");
+  NodeTable::Forget forget = table_.begin_change({"/b"}, {}, {"/b"});
+  EXPECT_FALSE(forget.names);
+  EXPECT_TRUE(forget.local);
+}
+
+TEST_F(NodeTableTest, ADirectoryThatWasSetAsideHasItsNamesOnceMore) {
+  table_.set_aside(look_up("/d", 1, Kind::kDirectory));
+  look_up("/d", 1, Kind::kDirectory);
+  for (int i = 0; i < 2; ++i) table_.note_absent("/d/a");
+  EXPECT_TRUE(table_.begin_change({"/d/a"}, {}, {"/d/a"}).names);
 }
 
 TEST_F(NodeTableTest, RenamesMoveNodesAndThoseBelow) {
