@@ -1,7 +1,7 @@
 // Threads whose change of a name was committed and answered, and that may have to hear of it yet.
 //
-// The kernel changes a name that it removes or moves only when the thread that asked gets to the
-// answer. Until then others see the old name through the kernel's cache:
+// The kernel changes a name that it makes, removes or moves only when the thread that asked gets to
+// the answer. Until then others see the old name through the kernel's cache:
 //
 //   1. Thread 1 asks to unlink `a`. That is committed, and answered. Thread 1 has not run since.
 //   2. A change of `b` is committed, after that of `a`.
