@@ -92,6 +92,22 @@ void Dialler::connect(const Target& target, Done done) {
     attempt->left = {literal};
     return try_next(attempt);
   }
+  Name& name = name_of(target);
+  attempt->left = name.found;
+  attempt->waits = true;
+  name.waiting.push_back(attempt);
+  look_up(target);
+  try_next(attempt);
+}
+
+void Dialler::learn(const Target& target) {
+  error_code no_literal;
+  asio::ip::make_address(target.host, no_literal);
+  if (!no_literal || is_wildcard(target.host) || !name_of(target).found.empty()) return;
+  look_up(target);
+}
+
+Dialler::Name& Dialler::name_of(const Target& target) {
   make_room();
   Name& name = names_[target.id];
   if (name.host != target.host) {
@@ -101,11 +117,7 @@ void Dialler::connect(const Target& target, Done done) {
     name.complained = false;
     name.quiet_until = {};
   }
-  attempt->left = name.found;
-  attempt->waits = true;
-  name.waiting.push_back(attempt);
-  look_up(target);
-  try_next(attempt);
+  return name;
 }
 
 void Dialler::look_up(const Target& target) {

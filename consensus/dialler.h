@@ -40,6 +40,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     uint16_t port = 0;
   };
   void connect(const Target& target, Done done);
+  // Looks up the name of a peer that came by itself, if its addresses are not known. It may have to
+  // be dialled after the name servers have died.
+  void learn(const Target& target);
   // Look-ups under way are left to themselves; nothing is heard of them.
   void stop();
 
@@ -70,6 +73,8 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   void found(const Target& target, std::vector<Address> addresses, const std::string& problem);
   void try_next(const AttemptPtr& attempt);
   void finish(const AttemptPtr& attempt, std::shared_ptr<Socket> socket);
+  // What is known of the target's name; nothing yet if it had another one.
+  Name& name_of(const Target& target);
   void does_not_resolve(const Target& target, const std::string& problem);
   void complain(const Target& target, const std::string& what);
   void make_room();

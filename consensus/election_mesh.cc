@@ -210,6 +210,10 @@ void ElectionMesh::adopt(ServerId id, const StreamPtr& socket, const std::string
   set_options(socket->socket, kVoteTimeoutMs);
   peer.socket = socket;
   peer.claim = {address_of(socket->socket), port};
+  auto member = members_.find(id);
+  if (member != members_.end()) {
+    dialler_->learn({id, true, member->second.host, member->second.election_port});
+  }
   peer.writing = false;
   if (!peer.next && !peer.last.empty()) peer.next = peer.last;
   read_vote(id, socket);

@@ -2,8 +2,10 @@
 shell scripts on the mounts take from each other."""
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
@@ -36,8 +38,14 @@ def java(*arguments, **options):
                             **options)
 
 
-def must_end_well(case, process, seconds=300):
-    out, _ = process.communicate(timeout=seconds)
+def must_end_well(case, process, seconds=200):
+    try:
+        out, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)  # Java tells what its threads do
+        time.sleep(2)
+        process.kill()
+        case.fail(f"hangs after {seconds} s: {process.communicate()[0]}")
     case.assertEqual(process.returncode, 0, out[-4000:])
     return out
 
