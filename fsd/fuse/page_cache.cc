@@ -9,6 +9,12 @@ namespace {
 
 constexpr int64_t kTogetherUs = 5'000;  // publications that count as one
 
+std::vector<AnsweredThread> answered(const std::map<pid_t, uint64_t>& answers) {
+  std::vector<AnsweredThread> threads;
+  for (auto [thread, answer] : answers) threads.emplace_back(thread, answer);
+  return threads;
+}
+
 }  // namespace
 
 PageCache::Readers* PageCache::find(KernelNode node) {
@@ -23,7 +29,7 @@ bool PageCache::Readers::are_in_it() const {
 
 bool PageCache::Reader::turns() const {
   return std::all_of(threads.begin(), threads.end(),
-                     [](const auto& thread) { return thread.second == Wait::kTurn; });
+                     [](const auto& thread) { return thread.second.wait == Wait::kTurn; });
 }
 
 void PageCache::age(int64_t now_us) {
@@ -69,7 +75,7 @@ PageCache::Use PageCache::open(KernelNode node, uint64_t handle, pid_t thread,
   }
   Reader& reader = readers.handles[handle];
   reader.own = current;
-  reader.threads.emplace(thread, Wait::kNone);
+  reader.threads[thread].answer = ++answers_;
   return readers.is_clean() ? Use::kWarm : Use::kCold;
 }
 
@@ -151,7 +157,7 @@ std::optional<Version> PageCache::unordered(KernelNode node, tree::Zxid current,
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
   readers->wrote_us = now_us;
-  readers->landing.insert(thread);
+  readers->landing[thread] = ++answers_;
   if (readers->shown.mzxid == current && !readers->spoiled) return std::nullopt;
   readers->spoiled = true;
   return readers->shown;
@@ -202,7 +208,7 @@ std::optional<PageCache::Found> PageCache::asked(KernelNode node, uint64_t handl
   if (readers == nullptr) return std::nullopt;
   auto reader = readers->handles.find(handle);
   bool reads = reader != readers->handles.end();
-  if (reads) reader->second.threads.emplace(thread, Wait::kNone);
+  if (reads) reader->second.threads[thread].answer = ++answers_;
   const Version& own = reads ? reader->second.own : readers->shown;
   bool spoiled = readers->spoiled || !readers->is_measured();
   bool is_shown = readers->shown.mzxid == current && own.mzxid == current;
@@ -215,7 +221,7 @@ void PageCache::set_waiting(KernelNode node, uint64_t handle, pid_t thread, Wait
   Readers* readers = find(node);
   if (readers == nullptr) return;
   auto reader = readers->handles.find(handle);
-  if (reader != readers->handles.end()) reader->second.threads[thread] = wait;
+  if (reader != readers->handles.end()) reader->second.threads[thread].wait = wait;
 }
 
 int64_t PageCache::wait_to_show(KernelNode node, uint64_t handle, Wait wait, int64_t since_us,
@@ -234,17 +240,18 @@ int64_t PageCache::wait_to_show(KernelNode node, uint64_t handle, Wait wait, int
   return std::max<int64_t>(from - now_us, 0);
 }
 
-std::vector<pid_t> PageCache::threads(KernelNode node, pid_t but) {
+std::vector<AnsweredThread> PageCache::threads(KernelNode node, pid_t but) {
   MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return {};
-  std::set<pid_t> threads;
+  std::map<pid_t, uint64_t> threads;
   for (const auto& [number, reader] : readers->handles) {
-    for (auto [thread, wait] : reader.threads) {
-      if (wait == Wait::kNone && thread != but) threads.insert(thread);
+    for (const auto& [id, thread] : reader.threads) {
+      if (thread.wait != Wait::kNone || id == but) continue;
+      threads[id] = std::max(threads[id], thread.answer);
     }
   }
-  return {threads.begin(), threads.end()};
+  return answered(threads);
 }
 
 std::optional<uint64_t> PageCache::inode(KernelNode node) {
@@ -304,15 +311,15 @@ void PageCache::wrote(KernelNode node, pid_t thread, int64_t now_us) {
   Readers* readers = find(node);
   if (readers == nullptr) return;
   readers->wrote_us = now_us;
-  readers->landing.insert(thread);
+  readers->landing[thread] = ++answers_;
   readers->spoiled = true;
 }
 
-std::vector<pid_t> PageCache::landing(KernelNode node) {
+std::vector<AnsweredThread> PageCache::landing(KernelNode node) {
   MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return {};
-  return {readers->landing.begin(), readers->landing.end()};
+  return answered(readers->landing);
 }
 
 void PageCache::landed(KernelNode node, pid_t thread) {

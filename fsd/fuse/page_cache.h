@@ -54,6 +54,7 @@
 
 #include "consensus/mutex.h"
 #include "fsd/fuse/node_table.h"
+#include "fsd/fuse/reader_threads.h"
 #include "tree/bytes.h"
 
 namespace zabfs::fsd {
@@ -137,7 +138,7 @@ class PageCache {
                        int64_t now_us);
   // The threads that may be reading, as far as they are known: by opens and questions. Not those
   // that wait, nor `but`.
-  std::vector<pid_t> threads(KernelNode node, pid_t but);
+  std::vector<AnsweredThread> threads(KernelNode node, pid_t but);
   // Of what they read.
   std::optional<uint64_t> inode(KernelNode node);
   // A handle begins another pass, in the version that is shown.
@@ -152,13 +153,17 @@ class PageCache {
   // It is answered: the kernel changes the size when `thread` runs.
   void wrote(KernelNode node, pid_t thread, int64_t now_us);
   // The threads that may have to hear of such an answer yet; and that one has.
-  std::vector<pid_t> landing(KernelNode node);
+  std::vector<AnsweredThread> landing(KernelNode node);
   void landed(KernelNode node, pid_t thread);
 
  private:
   struct Reader {
     Version own;
-    std::map<pid_t, Wait> threads;
+    struct Thread {
+      Wait wait = Wait::kNone;
+      uint64_t answer = 0;
+    };
+    std::map<pid_t, Thread> threads;
     bool stays = false;  // it didn't close for another one that the node was to be turned for
     bool turns() const;
   };
@@ -195,7 +200,8 @@ class PageCache {
   struct Readers {
     Version shown;
     std::map<uint64_t, Reader> handles;
-    std::set<pid_t> landing;  // were given answers that let the kernel change the size by itself
+    // Were given answers that let the kernel change the size by itself; the last of each.
+    std::map<pid_t, uint64_t> landing;
     Pages pages = Pages::kCold;
     Attributes attributes = Attributes::kKept;
     bool spoiled = false;    // a writer's process or an unordered answer may have set another size
@@ -226,6 +232,7 @@ class PageCache {
   std::unordered_map<KernelNode, Readers> readers_ GUARDED_BY(mutex_);
   std::unordered_map<KernelNode, int> writers_ GUARDED_BY(mutex_);
   std::vector<KernelNode> changing_ GUARDED_BY(mutex_);
+  uint64_t answers_ GUARDED_BY(mutex_) = 0;
   std::unordered_map<KernelNode, tree::Zxid> left_
       GUARDED_BY(mutex_);  // pages of nodes without readers: of what
 };

@@ -103,7 +103,7 @@ void PageTurns::apart_from_reads(KernelNode id, std::shared_ptr<ThreadWait> wait
 }
 
 bool PageTurns::may_copy(KernelNode id, pid_t but, ThreadWait& wait) const {
-  std::vector<pid_t> threads = pages_->threads(id, but);
+  std::vector<AnsweredThread> threads = pages_->threads(id, but);
   if (threads.empty()) return false;
   std::optional<uint64_t> inode = pages_->inode(id);
   return inode && wait.is_on(threads, *inode, now_us());
@@ -112,11 +112,11 @@ bool PageTurns::may_copy(KernelNode id, pid_t but, ThreadWait& wait) const {
 // Whether a thread may have to hear yet of an answer that makes the kernel change the size.
 bool PageTurns::may_land(KernelNode id, pid_t but, ThreadWait& wait) const {
   bool may = false;
-  for (pid_t thread : pages_->landing(id)) {
-    if (thread != but && wait.may_land(thread, now_us())) {
+  for (const AnsweredThread& thread : pages_->landing(id)) {
+    if (thread.id != but && wait.may_land(thread, now_us())) {
       may = true;
     } else {
-      pages_->landed(id, thread);
+      pages_->landed(id, thread.id);
     }
   }
   return may;

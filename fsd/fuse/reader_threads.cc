@@ -101,26 +101,26 @@ bool may_change_names(pid_t thread) {
          std::find(kCalls.begin(), kCalls.end(), call->number) != kCalls.end();
 }
 
-bool ThreadWait::is_on(const std::vector<pid_t>& threads, ino_t inode, int64_t now_us) {
+bool ThreadWait::is_on(const std::vector<AnsweredThread>& threads, ino_t inode, int64_t now_us) {
   if (now_us >= since_us_ + kStuckUs) return false;
-  return std::any_of(threads.begin(), threads.end(), [&](pid_t thread) {
-    std::optional<Call> call = call_of(thread);
-    if (!call || is_stopped(thread)) return false;
+  return std::any_of(threads.begin(), threads.end(), [&](const AnsweredThread& thread) {
+    std::optional<Call> call = call_of(thread.id);
+    if (!call || is_stopped(thread.id)) return false;
     if (call->is_running || call->number < 0) return may_run(thread);
     std::optional<uint64_t> source = call->source();
-    return source && of_descriptor(thread, *source, "ino:") == inode;
+    return source && of_descriptor(thread.id, *source, "ino:") == inode;
   });
 }
 
-bool ThreadWait::may_land(pid_t thread, int64_t now_us) {
+bool ThreadWait::may_land(const AnsweredThread& thread, int64_t now_us) {
   if (now_us >= since_us_ + kStuckUs) return false;
-  std::optional<Call> call = call_of(thread);
+  std::optional<Call> call = call_of(thread.id);
   return call && call->is_running && may_run(thread);
 }
 
 // Not if it has run long enough since this was first asked.
-bool ThreadWait::may_run(pid_t thread) {
-  int64_t ran = ran_us(thread);
+bool ThreadWait::may_run(const AnsweredThread& thread) {
+  int64_t ran = ran_us(thread.id);
   return ran - ran_us_.try_emplace(thread, ran).first->second < kCopyUs;
 }
 

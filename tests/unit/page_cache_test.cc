@@ -23,6 +23,11 @@ class PageCacheTest : public testing::Test {
     return {Zxid{zxid}, tree::Bytes(text), {}};
   }
   static pid_t thread_of(uint64_t handle) { return static_cast<pid_t>(1'000 + handle); }
+  static std::vector<pid_t> ids(const std::vector<AnsweredThread>& threads) {
+    std::vector<pid_t> ids;
+    for (const AnsweredThread& thread : threads) ids.push_back(thread.id);
+    return ids;
+  }
   void publish(int64_t zxid) { cache_.published(Zxid{zxid}, now_us_); }
   Use open(uint64_t handle, int64_t zxid = 1) {
     return cache_.open(kNode, handle, thread_of(handle), version(zxid), now_us_);
@@ -186,12 +191,23 @@ TEST_F(PageCacheTest, ThreadsAreThoseThatOpenedOrAskedAndDontWait) {
   open(1);
   open(2);
   cache_.asked(kNode, 2, 77, Zxid{1});
-  EXPECT_EQ(cache_.threads(kNode, 0), (std::vector<pid_t>{77, thread_of(1), thread_of(2)}));
+  EXPECT_EQ(ids(cache_.threads(kNode, 0)), (std::vector<pid_t>{77, thread_of(1), thread_of(2)}));
   cache_.set_waiting(kNode, 2, 77, Wait::kSame);
   cache_.close(kNode, 1);
-  EXPECT_EQ(cache_.threads(kNode, 0), std::vector<pid_t>{thread_of(2)});
+  EXPECT_EQ(ids(cache_.threads(kNode, 0)), std::vector<pid_t>{thread_of(2)});
   cache_.set_waiting(kNode, 2, 77, Wait::kNone);
-  EXPECT_EQ(cache_.threads(kNode, 0), (std::vector<pid_t>{77, thread_of(2)}));
+  EXPECT_EQ(ids(cache_.threads(kNode, 0)), (std::vector<pid_t>{77, thread_of(2)}));
+}
+
+TEST_F(PageCacheTest, AThreadThatAsksAgainHasAnotherAnswer) {
+  open(1);
+  std::vector<AnsweredThread> before = cache_.threads(kNode, 0);
+  cache_.asked(kNode, 1, thread_of(1), Zxid{1});
+  EXPECT_NE(cache_.threads(kNode, 0), before);
+  cache_.wrote(kNode, 55, now_us_);
+  before = cache_.landing(kNode);
+  cache_.wrote(kNode, 55, now_us_);
+  EXPECT_NE(cache_.landing(kNode), before);
 }
 
 TEST_F(PageCacheTest, WritersAndStayingReadersKeepADistance) {
@@ -201,7 +217,7 @@ TEST_F(PageCacheTest, WritersAndStayingReadersKeepADistance) {
   EXPECT_EQ(cache_.wait_to_write(kNode, now_us_), PageCache::kWriterUs);
   now_us_ += PageCache::kWriterUs;
   cache_.wrote(kNode, 55, now_us_);
-  EXPECT_EQ(cache_.landing(kNode), std::vector<pid_t>{55});
+  EXPECT_EQ(ids(cache_.landing(kNode)), std::vector<pid_t>{55});
   cache_.landed(kNode, 55);
   EXPECT_TRUE(cache_.landing(kNode).empty());
   EXPECT_EQ(cache_.wait_to_show(kNode, 1, Wait::kTurn, now_us_, now_us_), PageCache::kWriterUs);

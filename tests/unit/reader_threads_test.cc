@@ -155,6 +155,7 @@ TEST(ThreadWait, IsOverForAThreadThatRanForLong) {
   EXPECT_TRUE(wait.is_on({spinner.thread}, 1, kStartUs));
   EXPECT_TRUE(within_seconds([&] { return !wait.is_on({spinner.thread}, 1, kStartUs); }));
   EXPECT_TRUE(ThreadWait(kStartUs).is_on({spinner.thread}, 1, kStartUs));
+  EXPECT_TRUE(wait.is_on({{spinner.thread, 2}}, 1, kStartUs));  // it has asked again
 }
 
 }  // namespace
