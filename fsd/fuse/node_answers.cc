@@ -110,9 +110,6 @@ void NodeAnswers::reply_without_znode(const RequestPtr& request, const Node& nod
     struct stat st = *node.last;
     if (std::shared_ptr<Orphan> orphan = open_.orphan_of(node.id)) {
       st.st_size = static_cast<off_t>(orphan->size());
-    } else {
-      // The kernel takes the size for its pages, which hold the version that is being read.
-      turns_.tell(node.id, tree::Zxid{}, request->asker().pid, false, st);
     }
     request->reply_attributes(st, 0);
     return;

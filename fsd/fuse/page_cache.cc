@@ -22,11 +22,6 @@ PageCache::Readers* PageCache::find(KernelNode node) {
   return found == readers_.end() ? nullptr : &found->second;
 }
 
-bool PageCache::Readers::are_in_it() const {
-  return std::all_of(handles.begin(), handles.end(),
-                     [this](const auto& handle) { return handle.second.own.mzxid == shown.mzxid; });
-}
-
 bool PageCache::Reader::turns() const {
   return std::all_of(threads.begin(), threads.end(),
                      [](const auto& thread) { return thread.second.wait == Wait::kTurn; });
@@ -133,7 +128,7 @@ PageCache::Told PageCache::tell(KernelNode node, tree::Zxid current, int64_t now
   if (readers->pages == Pages::kTurning) return Told::kWait;
   if (readers->shown.mzxid == current && !readers->spoiled) {
     bool is_changing = readers->attributes == Attributes::kChanging;
-    if (is_changing || !readers->is_settled(now_us) || !readers->are_in_it()) return Told::kOnce;
+    if (is_changing || !readers->is_settled(now_us)) return Told::kOnce;
     readers->attributes = Attributes::kKept;
     return Told::kTake;
   }

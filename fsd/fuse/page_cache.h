@@ -190,7 +190,7 @@ class PageCache {
   //       ^                         ^   must_forget          |  ^
   //       |                         +------------------------+  | show
   //       +--------------------------------------------------+  |
-  //       |     `tell` of the version that all are in: kTake    |
+  //       |     `tell` of the version that is shown: kTake      |
   //       +-----------------------------------------------------+
   enum class Attributes {
     kKept,      // the kernel may take those that it has for valid
@@ -214,8 +214,6 @@ class PageCache {
     bool is_clean() const { return pages != Pages::kCold && pages != Pages::kTurning; }
     bool is_measured() const { return pages != Pages::kCold && pages != Pages::kWarm; }
     bool is_cut() const { return pages != Pages::kTurning && pages != Pages::kStretched; }
-    // All handles are in that version. One that is in another has to ask before it reads on.
-    bool are_in_it() const;
     bool is_settled(int64_t now_us) const { return is_cut() && now_us >= shown_us + kApartUs; }
   };
   struct Published {

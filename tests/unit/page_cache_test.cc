@@ -160,21 +160,6 @@ TEST_F(PageCacheTest, AHandleKeepsTheVersionThatItsPassBeganWith) {
   EXPECT_FALSE(cache_.asked(kNode, 1, thread_of(1), Zxid{2}));
 }
 
-// One that is in another version must ask before it reads on, and a kernel that keeps attributes
-// does not ask.
-TEST_F(PageCacheTest, NoAttributesAreKeptWhileAHandleIsInAnotherVersion) {
-  open(1);
-  open(2);
-  turn(1, 2);
-  EXPECT_EQ(tell(2), Told::kOnce);
-  cache_.begin_pass(kNode, 2);
-  EXPECT_EQ(tell(2), Told::kTake);
-  turn(1, 3);
-  EXPECT_EQ(tell(3), Told::kOnce);
-  cache_.close(kNode, 2);
-  EXPECT_EQ(tell(3), Told::kTake);
-}
-
 TEST_F(PageCacheTest, WhoStayedIsNotWaitedForAgainAndWhoIsNewIs) {
   open(1);
   open(2);
