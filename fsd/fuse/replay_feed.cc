@@ -26,14 +26,11 @@ void ReplayFeed::note_op(Replay type, std::string_view path) {
   op.path = std::string(path);
   if (!hold(op)) return;
   const tree::Tree& tree = service_.replica().tree();
-  if (const tree::ZNode* node = tree.find(path)) op.kind = reader_.view(tree, *node, op.path).kind;
+  if (const tree::ZNode* node = tree.find(path)) {
+    if (is_unlisted(*node)) return;  // so nobody hears of it
+    op.kind = reader_.view(tree, *node, op.path).kind;
+  }
   ops_.push_back(std::move(op));
-}
-
-// A contender is not listed, so nobody hears of it.
-void ReplayFeed::note_delete(std::string_view path) {
-  const tree::ZNode* node = service_.replica().tree().find(path);
-  if (node == nullptr || !is_unlisted(*node)) note_op(Replay::kDelete, path);
 }
 
 void ReplayFeed::note_again(Replay type, std::string_view path, size_t size) {
@@ -77,14 +74,14 @@ void ReplayFeed::note(const tree::Txn& txn, const std::optional<RenameSeen>& ren
           !op.ephemeral || !is_unlisted(tree::base_name(op.path), op.data.value_or(""));
       if (is_listed) note_op(Replay::kCreate, op.path);
     } else if constexpr (std::is_same_v<T, tree::DeleteTxn>) {
-      note_delete(op.path);
+      note_op(Replay::kDelete, op.path);
     } else if constexpr (std::is_same_v<T, tree::SetDataTxn>) {
       note_again(Replay::kModify, op.path, op.data.value_or("").size());
     } else if constexpr (std::is_same_v<T, tree::SetAclTxn>) {
       note_again(Replay::kAttributes, op.path, 0);
     } else if constexpr (std::is_same_v<T, tree::CloseSessionTxn>) {
       for (const std::string& path : service_.replica().tree().ephemerals_of(txn.header.session)) {
-        note_delete(path);
+        note_op(Replay::kDelete, path);
       }
     }
   });

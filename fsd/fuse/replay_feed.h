@@ -59,7 +59,6 @@ class ReplayFeed {
 
  private:
   void note_op(Replay type, std::string_view path);
-  void note_delete(std::string_view path);
   void note_again(Replay type, std::string_view path, size_t size);
   void note_own(const tree::Txn& txn);
   void note_rename(const RenameSeen& rename);
