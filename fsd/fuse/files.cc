@@ -172,7 +172,8 @@ void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t of
   std::optional<Node> node = parts_.nodes.find(id);
   if (info.lock_owner == 0) {  // for the page cache, not for a read
     if (std::optional<tree::Bytes> data = parts_.turns.shown(id, info.fh)) {
-      return static_cast<void>(request->reply_bytes(part_of(data->view(), size, offset)));
+      request->reply_bytes(part_of(data->view(), size, offset));
+      return parts_.turns.shown_answered(id);
     }
     // A short answer sets the size that the kernel has: not to another one than committed.
     if (file->writable) {
@@ -183,6 +184,7 @@ void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t of
     }
   }
   if (std::shared_ptr<Orphan> orphan = file->orphan.load()) {
+    if (!file->writable) return read_in_one_version(request, id, *file, size, offset);
     return static_cast<void>(request->reply_bytes(orphan->read(size, static_cast<size_t>(offset))));
   }
   if (file->writable) {
@@ -194,18 +196,21 @@ void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t of
   bool waits = node && parts_.gate.holds(node->path, [this, request, id, size, offset, info] {
     read(request, id, size, offset, info);
   });
-  if (!waits) read_committed(request, id, *file, size, offset);
+  if (!waits) read_in_one_version(request, id, *file, size, offset);
 }
 
 // One version a pass over the file: looked up anew at its start, and past its end, for `tail -f`,
 // but only once the end was told; else the pass would go on in another version.
-void Files::read_committed(const RequestPtr& request, KernelNode id, OpenFile& file, size_t size,
-                           off_t offset) {
+void Files::read_in_one_version(const RequestPtr& request, KernelNode id, OpenFile& file,
+                                size_t size, off_t offset) {
   MutexLock lock(file.shown_mutex);
   bool at_end = static_cast<size_t>(offset) >= file.shown.size();
   if (offset == 0 || (at_end && file.end_told)) {
-    // Of a file that is gone the handle keeps what it has.
-    if (std::optional<tree::Bytes> now = parts_.reader.data_of(id)) file.shown = *now;
+    if (std::shared_ptr<Orphan> orphan = file.orphan.load()) {
+      file.shown = orphan->contents();
+    } else if (std::optional<tree::Bytes> now = parts_.reader.data_of(id)) {
+      file.shown = *now;
+    }
   }
   file.end_told = static_cast<size_t>(offset) >= file.shown.size();
   request->reply_bytes(part_of(file.shown.view(), size, offset));

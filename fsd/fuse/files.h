@@ -103,8 +103,8 @@ class Files {
   // False if the kernel was told of an error, or nothing.
   bool reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
                      bool is_new);
-  void read_committed(const RequestPtr& request, KernelNode id, OpenFile& file, size_t size,
-                      off_t offset);
+  void read_in_one_version(const RequestPtr& request, KernelNode id, OpenFile& file, size_t size,
+                           off_t offset);
   void write_to(const RequestPtr& request, const FilePtr& file, const std::string& bytes,
                 off_t offset, int flags);
   void truncate(const RequestPtr& request, KernelNode id, off_t size, int tries,

@@ -111,6 +111,7 @@ void NodeAnswers::reply_without_znode(const RequestPtr& request, const Node& nod
     if (std::shared_ptr<Orphan> orphan = open_.orphan_of(node.id)) {
       st.st_size = static_cast<off_t>(orphan->size());
     }
+    turns_.tell_shown(node.id, st);
     request->reply_attributes(st, 0);
     return;
   }

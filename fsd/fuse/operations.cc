@@ -73,10 +73,10 @@ void Operations::getattr(const RequestPtr& request, KernelNode id, const fuse_fi
 void Operations::setattr(const RequestPtr& request, KernelNode id, const struct stat& wanted,
                          int set, const fuse_file_info* info) {
   std::optional<Node> node = parts_.reader.find(id);
-  bool is_gone = !node || node->gone;
-  if (is_gone && parts_.orphans.set_attributes(request, id, wanted, set)) return;
+  bool is_gone = !node || node->gone, by_helper = is_helper(request);
+  if (is_gone && !by_helper && parts_.orphans.set_attributes(request, id, wanted, set)) return;
   if (is_gone) return static_cast<void>(request->reply(ESTALE));
-  if (is_helper(request)) return parts_.answers.reply_attributes(request, id, false);
+  if (by_helper) return parts_.answers.reply_attributes(request, id, false);  // nothing is set
   uint64_t handle = info != nullptr ? info->fh : 0;
   if (node->control != Control::kNone && node->control != Control::kData) {
     return parts_.control.set_attributes(request, *node, wanted, set, handle);
@@ -160,7 +160,7 @@ void Operations::create(const RequestPtr& request, KernelNode parent, const std:
 void Operations::open(const RequestPtr& request, KernelNode id, fuse_file_info info) {
   std::optional<Node> node = parts_.reader.find(id);
   bool is_gone = !node || node->gone;
-  if (is_gone && parts_.orphans.open(request, id, info)) return;
+  if (is_gone && !is_helper(request) && parts_.orphans.open(request, id, info)) return;
   if (is_gone) return static_cast<void>(request->reply(ESTALE));
   if (is_helper(request)) {  // writes nothing
     info.fh = parts_.numbers.next();

@@ -29,6 +29,11 @@ std::string Orphan::read(size_t size, size_t offset) const {
   return std::string(view().substr(std::min(offset, view().size()), size));
 }
 
+tree::Bytes Orphan::contents() const {
+  MutexLock lock(mutex_);
+  return written_ ? tree::Bytes(*written_) : committed_;
+}
+
 FileError Orphan::write(std::string_view bytes, size_t offset) {
   MutexLock lock(mutex_);
   if (offset + bytes.size() < offset) return FileError::kTooLarge;

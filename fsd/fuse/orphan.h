@@ -48,6 +48,7 @@ class Orphan {
 
   size_t size() const;
   std::string read(size_t size, size_t offset) const;
+  tree::Bytes contents() const;
   // kTooLarge past the size of a file, kNoSpace if the space is used up.
   FileError write(std::string_view bytes, size_t offset);
   FileError append(std::string_view bytes);

@@ -39,7 +39,7 @@ std::shared_ptr<Orphan> Orphans::find(KernelNode id) {
 bool Orphans::open(const RequestPtr& request, KernelNode id, const fuse_file_info& info) {
   std::shared_ptr<Orphan> orphan = find(id);
   if (!orphan) return false;
-  auto file = std::make_shared<OpenFile>();
+  auto file = std::make_shared<OpenFile>(orphan->contents());
   file->number = numbers_.next();
   file->node = id;
   file->opener = request->asker().pid;

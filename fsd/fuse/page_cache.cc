@@ -8,6 +8,7 @@ namespace zabfs::fsd {
 namespace {
 
 constexpr int64_t kTogetherUs = 5'000;  // publications that count as one
+constexpr size_t kMaxInodes = 64;       // older ones the kernel has long replaced
 
 std::vector<AnsweredThread> answered(const std::map<pid_t, uint64_t>& answers) {
   std::vector<AnsweredThread> threads;
@@ -20,6 +21,11 @@ std::vector<AnsweredThread> answered(const std::map<pid_t, uint64_t>& answers) {
 PageCache::Readers* PageCache::find(KernelNode node) {
   auto found = readers_.find(node);
   return found == readers_.end() ? nullptr : &found->second;
+}
+
+bool PageCache::Readers::are_in_it() const {
+  return std::all_of(handles.begin(), handles.end(),
+                     [this](const auto& handle) { return handle.second.own.mzxid == shown.mzxid; });
 }
 
 bool PageCache::Reader::turns() const {
@@ -61,6 +67,7 @@ PageCache::Use PageCache::open(KernelNode node, uint64_t handle, pid_t thread,
   Readers& readers = entry->second;
   if (is_first) {
     readers.shown = current;
+    readers.inodes = {current.inode};
     auto left = left_.find(node);
     bool are_left = left != left_.end() && left->second == current.mzxid;
     readers.pages = are_left ? Pages::kWarm : Pages::kCold;
@@ -128,11 +135,12 @@ PageCache::Told PageCache::tell(KernelNode node, tree::Zxid current, int64_t now
   if (readers->pages == Pages::kTurning) return Told::kWait;
   if (readers->shown.mzxid == current && !readers->spoiled) {
     bool is_changing = readers->attributes == Attributes::kChanging;
-    if (is_changing || !readers->is_settled(now_us)) return Told::kOnce;
+    if (is_changing || !readers->is_settled(now_us) || !readers->are_in_it()) return Told::kOnce;
     readers->attributes = Attributes::kKept;
     return Told::kTake;
   }
-  if (!readers->is_settled(now_us) && now_us < readers->shown_us + kStayingUs) return Told::kWait;
+  int64_t since_us = std::max(readers->shown_us, readers->read_us);
+  if (!readers->is_settled(now_us) && now_us < since_us + kStayingUs) return Told::kWait;
   forget();
   return Told::kApart;
 }
@@ -189,11 +197,16 @@ std::optional<tree::Bytes> PageCache::pages(KernelNode node, uint64_t handle, in
   readers.read_us = now_us;
   if (readers.pages == Pages::kCold && readers.handles.contains(handle)) {
     readers.pages = Pages::kWarm;
-  } else if (readers.pages == Pages::kStretched) {
-    readers.pages = Pages::kTurned;
-    readers.shown_us = now_us;
   }
   return readers.shown.data;
+}
+
+void PageCache::pages_answered(KernelNode node, int64_t now_us) {
+  MutexLock lock(mutex_);
+  Readers* readers = find(node);
+  if (readers == nullptr || readers->pages != Pages::kStretched) return;
+  readers->pages = Pages::kTurned;
+  readers->shown_us = now_us;
 }
 
 std::optional<PageCache::Found> PageCache::asked(KernelNode node, uint64_t handle, pid_t thread,
@@ -249,11 +262,17 @@ std::vector<AnsweredThread> PageCache::threads(KernelNode node, pid_t but) {
   return answered(threads);
 }
 
-std::optional<uint64_t> PageCache::inode(KernelNode node) {
+std::optional<Version> PageCache::shown(KernelNode node) {
   MutexLock lock(mutex_);
   Readers* readers = find(node);
   if (readers == nullptr) return std::nullopt;
-  return readers->shown.inode;
+  return readers->shown;
+}
+
+std::set<uint64_t> PageCache::inodes(KernelNode node) {
+  MutexLock lock(mutex_);
+  Readers* readers = find(node);
+  return readers == nullptr ? std::set<uint64_t>() : readers->inodes;
 }
 
 void PageCache::begin_pass(KernelNode node, uint64_t handle) {
@@ -270,6 +289,8 @@ bool PageCache::show(KernelNode node, uint64_t handle, const Version& version, i
   if (readers == nullptr) return false;
   bool is_other = readers->shown.mzxid != version.mzxid;
   readers->shown = version;
+  if (readers->inodes.size() >= kMaxInodes) readers->inodes.clear();
+  readers->inodes.insert(version.inode);
   for (auto& [number, reader] : readers->handles) {
     if (number == handle) {
       reader.own = version;

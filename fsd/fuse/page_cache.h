@@ -121,6 +121,8 @@ class PageCache {
 
   // What a READ of pages gives; nothing where nobody reads through the page cache.
   std::optional<tree::Bytes> pages(KernelNode node, uint64_t handle, int64_t now_us);
+  // The kernel has that answer, and with it has cut the size.
+  void pages_answered(KernelNode node, int64_t now_us);
 
   // For a reader that asks before it reads, and must not be told of `current` just so.
   struct Found {
@@ -139,8 +141,11 @@ class PageCache {
   // The threads that may be reading, as far as they are known: by opens and questions. Not those
   // that wait, nor `but`.
   std::vector<AnsweredThread> threads(KernelNode node, pid_t but);
-  // Of what they read.
-  std::optional<uint64_t> inode(KernelNode node);
+  // The version that is shown; nothing where nobody reads through the page cache.
+  std::optional<Version> shown(KernelNode node);
+  // The inode numbers that /proc may give to the node: of the versions that were shown. A file that
+  // was renamed over it has another number.
+  std::set<uint64_t> inodes(KernelNode node);
   // A handle begins another pass, in the version that is shown.
   void begin_pass(KernelNode node, uint64_t handle);
   // From here on READs give that version, and the handle is in it; false if the node has no readers
@@ -190,7 +195,7 @@ class PageCache {
   //       ^                         ^   must_forget          |  ^
   //       |                         +------------------------+  | show
   //       +--------------------------------------------------+  |
-  //       |     `tell` of the version that is shown: kTake      |
+  //       |     `tell` of the version that all are in: kTake    |
   //       +-----------------------------------------------------+
   enum class Attributes {
     kKept,      // the kernel may take those that it has for valid
@@ -199,6 +204,7 @@ class PageCache {
   };
   struct Readers {
     Version shown;
+    std::set<uint64_t> inodes;  // of those that were shown
     std::map<uint64_t, Reader> handles;
     // Were given answers that let the kernel change the size by itself; the last of each.
     std::map<pid_t, uint64_t> landing;
@@ -214,6 +220,8 @@ class PageCache {
     bool is_clean() const { return pages != Pages::kCold && pages != Pages::kTurning; }
     bool is_measured() const { return pages != Pages::kCold && pages != Pages::kWarm; }
     bool is_cut() const { return pages != Pages::kTurning && pages != Pages::kStretched; }
+    // All handles are in that version. One that is in another has to ask before it reads on.
+    bool are_in_it() const;
     bool is_settled(int64_t now_us) const { return is_cut() && now_us >= shown_us + kApartUs; }
   };
   struct Published {

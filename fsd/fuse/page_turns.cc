@@ -20,6 +20,13 @@ int64_t now_us() {
 
 int64_t in_ms(int64_t us) { return (us + 999) / 1'000; }
 
+// What the kernel is to have of the version whose pages it has.
+void tell_version(const Version& version, struct stat& st) {
+  st.st_size = static_cast<off_t>(version.data.size());
+  st.st_mtim = version.mtime;
+  st.st_ino = version.inode;
+}
+
 }  // namespace
 
 PageTurns::PageTurns(consensus::Service& service, Notifications& notifications,
@@ -105,8 +112,7 @@ void PageTurns::apart_from_reads(KernelNode id, std::shared_ptr<ThreadWait> wait
 bool PageTurns::may_copy(KernelNode id, pid_t but, ThreadWait& wait) const {
   std::vector<AnsweredThread> threads = pages_->threads(id, but);
   if (threads.empty()) return false;
-  std::optional<uint64_t> inode = pages_->inode(id);
-  return inode && wait.is_on(threads, *inode, now_us());
+  return wait.is_on(threads, pages_->inodes(id), now_us());
 }
 
 // Whether a thread may have to hear yet of an answer that makes the kernel change the size.
@@ -137,6 +143,8 @@ std::optional<tree::Bytes> PageTurns::shown(KernelNode id, uint64_t handle) {
   return pages_->pages(id, handle, now_us());
 }
 
+void PageTurns::shown_answered(KernelNode id) { pages_->pages_answered(id, now_us()); }
+
 PageCache::Told PageTurns::tell(KernelNode id, tree::Zxid current, pid_t thread, bool ordered,
                                 struct stat& st) {
   if (ordered) {
@@ -145,9 +153,12 @@ PageCache::Told PageTurns::tell(KernelNode id, tree::Zxid current, pid_t thread,
   }
   std::optional<Version> shown = pages_->unordered(id, current, thread, now_us());
   if (!shown) return PageCache::Told::kTake;
-  st.st_size = static_cast<off_t>(shown->data.size());
-  st.st_mtim = shown->mtime;
+  tell_version(*shown, st);
   return PageCache::Told::kOnce;
+}
+
+void PageTurns::tell_shown(KernelNode id, struct stat& st) const {
+  if (std::optional<Version> shown = pages_->shown(id)) tell_version(*shown, st);
 }
 
 void PageTurns::tell_later(KernelNode id, std::function<void()> then) {
@@ -225,8 +236,7 @@ void PageTurns::reply_shown(const Question& question, const Version& shown) {
     st = znode != nullptr ? stat_of(reader_.view(tree, *znode, node.path))
                           : node.last.value_or(stat_of(View{}));
   });
-  st.st_size = static_cast<off_t>(shown.data.size());
-  st.st_mtim = shown.mtime;
+  tell_version(shown, st);
   question.request->reply_attributes(st, 0);
 }
 

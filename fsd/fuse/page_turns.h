@@ -56,12 +56,17 @@ class PageTurns {
   void apart_from_reads(KernelNode id, std::function<void()> then);
   void kernel_wrote(KernelNode id, pid_t thread);
 
-  // What a READ of the page cache gives; nothing where nobody reads through it.
+  // What a READ of the page cache gives; nothing where nobody reads through it. The caller tells
+  // when it has answered.
   std::optional<tree::Bytes> shown(KernelNode id, uint64_t handle);
+  void shown_answered(KernelNode id);
   // Under the tree's lock: how attributes are told to a thread, which `st` has of version
   // `current`. `ordered`: the kernel drops this answer if it is told to forget meanwhile.
   PageCache::Told tell(KernelNode id, tree::Zxid current, pid_t thread, bool ordered,
                        struct stat& st);
+  // Attributes that the kernel takes in any case, of a file that was removed: where it has pages of
+  // it, it must get the size of those.
+  void tell_shown(KernelNode id, struct stat& st) const;
   // For `Told::kWait`.
   void tell_later(KernelNode id, std::function<void()> then);
   // A GETATTR by a handle that reads through the page cache: the kernel asks so before it looks at

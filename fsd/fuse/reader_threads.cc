@@ -101,14 +101,17 @@ bool may_change_names(pid_t thread) {
          std::find(kCalls.begin(), kCalls.end(), call->number) != kCalls.end();
 }
 
-bool ThreadWait::is_on(const std::vector<AnsweredThread>& threads, ino_t inode, int64_t now_us) {
+bool ThreadWait::is_on(const std::vector<AnsweredThread>& threads, const std::set<uint64_t>& inodes,
+                       int64_t now_us) {
   if (now_us >= since_us_ + kStuckUs) return false;
   return std::any_of(threads.begin(), threads.end(), [&](const AnsweredThread& thread) {
     std::optional<Call> call = call_of(thread.id);
     if (!call || is_stopped(thread.id)) return false;
     if (call->is_running || call->number < 0) return may_run(thread);
     std::optional<uint64_t> source = call->source();
-    return source && of_descriptor(thread.id, *source, "ino:") == inode;
+    if (!source) return false;
+    std::optional<uint64_t> inode = of_descriptor(thread.id, *source, "ino:");
+    return inode && inodes.contains(*inode);
   });
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace zabfs::fsd {
@@ -44,9 +45,10 @@ class ThreadWait {
   explicit ThreadWait(int64_t since_us) : since_us_(since_us) {}
   int64_t since_us() const { return since_us_; }
   // Whether one of them may still be copying. A thread does not count if it is stopped, sleeps
-  // outside a read of `inode`, or has run, since this was first asked of that answer, for longer
-  // than a copy takes. The wait is bounded.
-  bool is_on(const std::vector<AnsweredThread>& threads, ino_t inode, int64_t now_us);
+  // outside a read of one of `inodes`, or has run, since this was first asked of that answer, for
+  // longer than a copy takes. The wait is bounded.
+  bool is_on(const std::vector<AnsweredThread>& threads, const std::set<uint64_t>& inodes,
+             int64_t now_us);
   // Whether a thread that was answered may still wait for a CPU. One that sleeps has got to the
   // answer, or has stopped behind it.
   bool may_land(const AnsweredThread& thread, int64_t now_us);

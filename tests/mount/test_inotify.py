@@ -3,6 +3,7 @@ import ctypes
 import fcntl
 import os
 import queue
+import random
 import signal
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from harness import ClusterTest, die_with_parent, sh, wait_for  # noqa: E402
 
 NAMES = {0x2: "MODIFY", 0x4: "ATTRIB", 0x8: "CLOSE_WRITE", 0x40: "MOVED_FROM", 0x80: "MOVED_TO",
          0x100: "CREATE", 0x200: "DELETE", 0x400: "DELETE_SELF", 0x800: "MOVE_SELF"}
+FTRUNCATE = "77"  # its number (x86-64)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -49,6 +51,18 @@ class Watcher:
 
     def close(self):
         os.close(self.fd)
+
+
+def helpers_of(node):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if node.mount.encode() in f.read() and int(pid) != os.getpid():
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
 
 
 class Lines:
@@ -214,6 +228,46 @@ class Inotify(ClusterTest):
         wait_for(lambda: watcher.events().count("MOVED_TO f") == 60, 20, "all of them")
         self.assertEqual(watcher.seen.count("DELETE f"), 8)
 
+    def test_what_was_removed_is_not_changed_by_telling_of_it(self):
+        """Node 2 removes a file while the helper has it open, to tell node 1 that it was written."""
+        path, here = self.dir(self.n2, "f"), self.dir(self.n1, "f")
+        self.remote("echo old > f")
+        self.cluster.sync_all()
+        self.watch(self.dir(self.n1))
+        reader = os.open(here, os.O_RDONLY)
+        self.addCleanup(os.close, reader)
+        wait_for(lambda: helpers_of(self.n1), 10, "the helper")
+        helper = helpers_of(self.n1)[0]
+        self.addCleanup(os.kill, helper, signal.SIGCONT)
+
+        def is_in_it():
+            os.kill(helper, signal.SIGSTOP)
+            with open(f"/proc/{helper}/syscall") as f:
+                call = f.read().split()[0]
+            if call in ("running", FTRUNCATE):  # not stopped yet, or it was done
+                return False
+            links = [os.readlink(f"/proc/{helper}/fd/{fd}") for fd in os.listdir(f"/proc/{helper}/fd")]
+            return any(link.endswith("/f") for link in links)
+        stop = time.time() + 60
+        writer = subprocess.Popen(["bash", "-c", 'while :; do printf %05000d 0 > "$1"; done', "-", path])
+        try:
+            while not is_in_it():
+                os.kill(helper, signal.SIGCONT)
+                self.assertLess(time.time(), stop, "the helper never had the file open")
+                time.sleep(random.random() / 1000)
+        finally:
+            writer.kill()
+            writer.wait()
+        self.remote("echo short > f; rm f")
+        self.cluster.sync_all()
+        os.kill(helper, signal.SIGCONT)
+        with open(self.dir(self.n2, "later"), "w") as f:
+            f.write("later")
+        self.cluster.sync_all()
+        time.sleep(0.5)  # all of it is told by then
+        self.assertEqual(os.pread(reader, 10_000, 0), b"short\n")
+        self.assertEqual(os.fstat(reader).st_size, len("short\n"))
+
     def test_what_comes_at_once_is_told_as_it_was_done(self):
         """Renames of what the same batch of commits has made or written."""
         here = next(node for node in self.cluster.followers() if node is not self.n2)
@@ -293,15 +347,7 @@ class Inotify(ClusterTest):
 
     def test_the_helper_ends_with_its_daemon(self):
         def helpers():
-            found = set()
-            for pid in filter(str.isdigit, os.listdir("/proc")):
-                try:
-                    with open(f"/proc/{pid}/cmdline", "rb") as f:
-                        if self.n3.mount.encode() in f.read() and int(pid) != os.getpid():
-                            found.add(pid)
-                except OSError:
-                    pass
-            return found
+            return helpers_of(self.n3)
         wait_for(lambda: len(helpers()) == 1, 10, "its helper")
         self.n3.kill()
         wait_for(lambda: not helpers(), 10, "the end of its helper")

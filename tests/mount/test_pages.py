@@ -127,6 +127,9 @@ class Pages(ClusterTest):
             for fd, version, parts in sleepers:  # each in the middle of another version
                 parts.append(os.read(fd, 50))
                 self.assertEqual(os.pread(other, 100_000, 0), later)
+                self.assertEqual(os.stat(here).st_size, len(later))
+                time.sleep(0.01)  # by then the kernel may keep what it is told
+                self.assertEqual(os.stat(here).st_size, len(later))
             self.calm()
         for fd, version, parts in sleepers:
             while part := os.read(fd, 400):

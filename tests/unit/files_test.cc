@@ -656,5 +656,38 @@ TEST_F(FilesTest, AnOpenFileThatWasRemovedStaysReadable) {
   EXPECT_EQ(read(reader), "bytes text");
 }
 
+// What was removed is the second version, and the pass began with the first.
+TEST_F(FilesTest, APassGoesOnInItsVersionAfterItsFileWasWrittenAndRemoved) {
+  put("/f", "version one");
+  uint64_t reader = open("/f", O_RDONLY);
+  EXPECT_EQ(read(reader), "bytes version one");
+  others_write("/f", "two");
+  others_remove("/f");
+  EXPECT_EQ(read(reader, 8), "bytes one");
+  EXPECT_EQ(read(reader), "bytes two");
+}
+
+TEST_F(FilesTest, APassGoesOnInItsVersionAfterAnotherFileWasRenamedOverIt) {
+  put("/f", "version one");
+  put("/g", "another");
+  uint64_t reader = open("/f", O_RDONLY);
+  EXPECT_EQ(read(reader), "bytes version one");
+  others_write("/f", "version two!");
+  rename("/g", "/f");
+  EXPECT_EQ(read(reader, 8), "bytes one");
+  EXPECT_EQ(read(reader, 11), "bytes ");
+  EXPECT_EQ(read(reader, 11), "bytes !");
+}
+
+TEST_F(FilesTest, APassSeesNothingThatAWriterOfTheRemovedFileHadNotCommitted) {
+  put("/f", "version one");
+  uint64_t reader = open("/f", O_RDONLY), writer = open("/f", O_WRONLY | O_TRUNC);
+  EXPECT_EQ(read(reader), "bytes version one");
+  write(writer, "from the writer", 0);
+  others_remove("/f");
+  EXPECT_EQ(read(reader, 8), "bytes one");
+  EXPECT_EQ(read(reader), "bytes from the writer");
+}
+
 }  // namespace
 }  // namespace zabfs::fsd

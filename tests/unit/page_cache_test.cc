@@ -40,6 +40,7 @@ class PageCacheTest : public testing::Test {
     cache_.show(kNode, handle, version(zxid), now_us_);
     cache_.showed(kNode, now_us_);
     cache_.pages(kNode, handle, now_us_);
+    cache_.pages_answered(kNode, now_us_);
     now_us_ += PageCache::kApartUs;
   }
 
@@ -121,10 +122,31 @@ TEST_F(PageCacheTest, AReaderThatAsksIsTurned) {
   EXPECT_EQ(tell(2), Told::kOnce);
   EXPECT_EQ(tell(3), Told::kWait);  // until the READ that cuts the size
   EXPECT_EQ(cache_.pages(kNode, 1, now_us_)->view(), "second");
+  now_us_ += PageCache::kStayingUs - 1;
+  EXPECT_EQ(tell(3), Told::kWait);  // its answer may take a while
+  cache_.pages_answered(kNode, now_us_);
   EXPECT_EQ(tell(3), Told::kWait);
   now_us_ += PageCache::kApartUs;
   EXPECT_EQ(tell(3), Told::kApart);
   EXPECT_EQ(tell(2), Told::kTake);
+}
+
+// A file that was renamed over this one has another number, and /proc may still give the first.
+TEST_F(PageCacheTest, TheInodeNumbersOfAllVersionsThatWereShownAreKnown) {
+  EXPECT_TRUE(cache_.inodes(kNode).empty());
+  Version first = version(1), second = version(2);
+  first.inode = 10;
+  second.inode = 20;
+  cache_.open(kNode, 1, thread_of(1), first, now_us_);
+  EXPECT_EQ(cache_.inodes(kNode), std::set<uint64_t>{10});
+  cache_.show(kNode, 1, second, now_us_);
+  EXPECT_EQ(cache_.inodes(kNode), (std::set<uint64_t>{10, 20}));
+  EXPECT_EQ(cache_.shown(kNode)->inode, 20u);
+  for (second.inode = 100; second.inode < 1'000; ++second.inode) {
+    cache_.show(kNode, 1, second, now_us_);
+  }
+  EXPECT_LT(cache_.inodes(kNode).size(), 100u);
+  EXPECT_TRUE(cache_.inodes(kNode).contains(999));
 }
 
 TEST_F(PageCacheTest, ATurnWaitsForOtherReaders) {
@@ -158,6 +180,21 @@ TEST_F(PageCacheTest, AHandleKeepsTheVersionThatItsPassBeganWith) {
   EXPECT_FALSE(cache_.asked(kNode, 2, thread_of(2), Zxid{2}));
   cache_.begin_pass(kNode, 1);
   EXPECT_FALSE(cache_.asked(kNode, 1, thread_of(1), Zxid{2}));
+}
+
+// One that is in another version must ask before it reads on, and a kernel that keeps attributes
+// does not ask.
+TEST_F(PageCacheTest, NoAttributesAreKeptWhileAHandleIsInAnotherVersion) {
+  open(1);
+  open(2);
+  turn(1, 2);
+  EXPECT_EQ(tell(2), Told::kOnce);
+  cache_.begin_pass(kNode, 2);
+  EXPECT_EQ(tell(2), Told::kTake);
+  turn(1, 3);
+  EXPECT_EQ(tell(3), Told::kOnce);
+  cache_.close(kNode, 2);
+  EXPECT_EQ(tell(3), Told::kTake);
 }
 
 TEST_F(PageCacheTest, WhoStayedIsNotWaitedForAgainAndWhoIsNewIs) {

@@ -103,12 +103,13 @@ TEST(ThreadWait, IsForReadsOfTheFileOnly) {
   Reader reader;
   ASSERT_TRUE(within_seconds([&] { return asking(reader.thread).reads_at.has_value(); }));
   ThreadWait wait(kStartUs);
-  EXPECT_TRUE(wait.is_on({reader.thread}, reader.inode, kStartUs));
-  EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode + 1, kStartUs));
-  EXPECT_FALSE(wait.is_on({}, reader.inode, kStartUs));
-  EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode, kStartUs + 60'000 * kMsUs));  // stuck
+  EXPECT_TRUE(wait.is_on({reader.thread}, {reader.inode}, kStartUs));
+  EXPECT_FALSE(wait.is_on({reader.thread}, {reader.inode + 1}, kStartUs));
+  EXPECT_TRUE(wait.is_on({reader.thread}, {reader.inode + 1, reader.inode}, kStartUs));
+  EXPECT_FALSE(wait.is_on({}, {reader.inode}, kStartUs));
+  EXPECT_FALSE(wait.is_on({reader.thread}, {reader.inode}, kStartUs + 60'000 * kMsUs));  // stuck
   reader.end();
-  EXPECT_FALSE(wait.is_on({reader.thread}, reader.inode, kStartUs));
+  EXPECT_FALSE(wait.is_on({reader.thread}, {reader.inode}, kStartUs));
 }
 
 TEST(ThreadWait, IsOverForAThreadThatIsStopped) {
@@ -124,7 +125,7 @@ TEST(ThreadWait, IsOverForAThreadThatIsStopped) {
   struct stat st;
   ASSERT_EQ(::fstat(pipe[0], &st), 0);
   ThreadWait wait(kStartUs);
-  auto is_on = [&] { return wait.is_on({child}, st.st_ino, kStartUs); };
+  auto is_on = [&] { return wait.is_on({child}, {st.st_ino}, kStartUs); };
   EXPECT_TRUE(within_seconds([&] { return asking(child).reads_at.has_value(); }));
   EXPECT_TRUE(is_on());
   EXPECT_EQ(::kill(child, SIGSTOP), 0);
@@ -152,10 +153,10 @@ TEST(ThreadWait, AnAnswerMayBeOnItsWayToAThreadThatDoesNotSleep) {
 TEST(ThreadWait, IsOverForAThreadThatRanForLong) {
   Spinner spinner;
   ThreadWait wait(kStartUs);
-  EXPECT_TRUE(wait.is_on({spinner.thread}, 1, kStartUs));
-  EXPECT_TRUE(within_seconds([&] { return !wait.is_on({spinner.thread}, 1, kStartUs); }));
-  EXPECT_TRUE(ThreadWait(kStartUs).is_on({spinner.thread}, 1, kStartUs));
-  EXPECT_TRUE(wait.is_on({{spinner.thread, 2}}, 1, kStartUs));  // it has asked again
+  EXPECT_TRUE(wait.is_on({spinner.thread}, {1}, kStartUs));
+  EXPECT_TRUE(within_seconds([&] { return !wait.is_on({spinner.thread}, {1}, kStartUs); }));
+  EXPECT_TRUE(ThreadWait(kStartUs).is_on({spinner.thread}, {1}, kStartUs));
+  EXPECT_TRUE(wait.is_on({{spinner.thread, 2}}, {1}, kStartUs));  // it has asked again
 }
 
 }  // namespace
