@@ -281,7 +281,7 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   bool reaches_back = common >= history.base();
   bool is_short = common >= std::min(state_.diff_from, limit);  // Java: snapshotSizeFactor
   if (!known || !reaches_back || !is_short) {
-    out.push_back(action::SendSnapshot{link, limit});
+    out.push_back(action::SendSnapshot{link, limit, learner.is_zabfs});
   } else if (common == theirs) {
     out.push_back(action::Send{{link}, Packet(PacketType::kDiff, limit)});
     out.push_back(action::SendHistory{link, common, limit, true});

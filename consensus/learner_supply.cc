@@ -121,7 +121,7 @@ bool LearnerSupply::supply_learner(LinkId link) {
     } else {
       supply.reading = true;
       if (supply.snapshot) {
-        read_snapshot(supply.snapshot, link);
+        read_snapshot(supply.snapshot, link, std::get<action::SendSnapshot>(next).to_zabfs);
       } else {
         find_snapshot(std::get<action::SendSnapshot>(next));
       }
@@ -244,7 +244,8 @@ void LearnerSupply::send_empty_snapshot(LinkId link, std::string bytes) {
   send_past(link, bytes + snapshot_signature());
 }
 
-void LearnerSupply::read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId link) {
+void LearnerSupply::read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId link,
+                                  bool to_zabfs) {
   struct Work {
     std::string bytes;
     Unreadable unreadable;
@@ -252,12 +253,12 @@ void LearnerSupply::read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId
   };
   auto work = std::make_shared<Work>();
   environment_.run_background(
-      [this, reader, work] {
+      [this, reader, work, to_zabfs] {
         std::string chunk;
         Status status;
         while (status.ok() && !work->at_end && work->bytes.size() < options_.piece_bytes) {
           status = reader->next(chunk);
-          work->bytes += chunk;
+          if (to_zabfs || !tree::is_times_block(chunk)) work->bytes += chunk;
           work->at_end = chunk.empty();
         }
         if (!status.ok()) {

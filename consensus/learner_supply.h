@@ -120,7 +120,7 @@ class LearnerSupply {
   void begin_snapshot(Supply& supply, const action::SendSnapshot& send,
                       std::shared_ptr<SnapshotReader> reader);
   void send_empty_snapshot(LinkId link, std::string bytes);
-  void read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId link);
+  void read_snapshot(std::shared_ptr<SnapshotReader> reader, LinkId link, bool to_zabfs);
   static Unreadable take_away(SnapshotStore& snapshots, Zxid zxid, const std::string& problem);
   void snapshot_unreadable(LinkId link, const Unreadable& unreadable);
 

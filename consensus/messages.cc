@@ -222,6 +222,14 @@ Status LinkReader::feed_snapshot(std::string_view& input, const Handlers& handle
         signature_next_ = true;
     }
   }
+  switch (loader_->feed_times(input)) {
+    case tree::SnapshotLoader::State::kMore:
+      return {};
+    case tree::SnapshotLoader::State::kBad:
+      return Status::failed("malformed times in the snapshot stream");
+    case tree::SnapshotLoader::State::kDone:
+      break;
+  }
   if (input.size() < 4 + kSnapshotSignature.size()) return {};
   Reader in(input);
   if (in.string() != kSnapshotSignature) {

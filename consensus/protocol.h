@@ -130,10 +130,11 @@ struct SendHistory {
   bool commit;
 };
 // SNAP and the stream of the newest snapshot, then PROPOSAL and COMMIT of all after it up to
-// `through`.
+// `through`. To a Java learner without the blocks that it can't read (tree/snapshot.h).
 struct SendSnapshot {
   LinkId link;
   Zxid through;
+  bool to_zabfs = false;
 };
 // INFORM with the txn of that zxid, to observers.
 struct Inform {

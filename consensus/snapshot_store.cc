@@ -161,10 +161,14 @@ StatusOr<std::unique_ptr<tree::Tree>> SnapshotStore::load(Zxid zxid) {
       input = pending;
     }
     if (state == tree::SnapshotLoader::State::kMore) state = loader.feed(input);
+    bool has_tree = state == tree::SnapshotLoader::State::kDone;
+    if (has_tree && loader.feed_times(input) != tree::SnapshotLoader::State::kMore) {
+      state = tree::SnapshotLoader::State::kBad;
+    }
     pending = std::string(input);
   }
   if (!status.ok()) return status;
-  if (state != tree::SnapshotLoader::State::kDone) {
+  if (state != tree::SnapshotLoader::State::kDone || !pending.empty()) {
     return Status::failed(file_name(zxid) + " does not hold a whole tree");
   }
   int64_t digest = reader.digest();

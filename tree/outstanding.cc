@@ -11,7 +11,13 @@ int64_t add(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
 }
 
+Zxid last_change(const NodeStat& stat) { return std::max(stat.mzxid, stat.pzxid); }
+
 }  // namespace
+
+Time time_with(int64_t ms, int64_t distinct) {
+  return Time{ms / 1000, static_cast<int32_t>(ms % 1000 * 1'000'000 + distinct % 1'000'000)};
+}
 
 Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, size_t data_bytes,
                 bool is_ephemeral) {
@@ -27,9 +33,15 @@ Kind shown_kind(const Record& record) {
                     is_ephemeral(record));
 }
 
-Time shown_mtime(const NodeStat& stat) {
-  return Time{stat.mtime_ms / 1000, static_cast<int32_t>(stat.mtime_ms % 1000 * 1'000'000 +
-                                                         stat.mzxid.value % 1'000'000)};
+Time shown_mtime(Kind kind, const NodeStat& stat, const ChangeTimes& times) {
+  if (kind != Kind::kDirectory) return time_with(stat.mtime_ms, stat.mzxid.value);
+  return time_with(std::max(stat.mtime_ms, times.children_ms), last_change(stat).value);
+}
+
+int32_t mtime_version(Kind kind, const NodeStat& stat) {
+  if (kind != Kind::kDirectory) return stat.version;
+  uint64_t mixed = static_cast<uint64_t>(last_change(stat).value) * 0x9e3779b97f4a7c15;
+  return static_cast<int32_t>(mixed >> 32);
 }
 
 bool is_ephemeral(const Record& record) {
@@ -46,6 +58,7 @@ std::optional<Record> Outstanding::find(std::string_view path) const {
   if (node == nullptr) return std::nullopt;
   Record record;
   record.stat = node->stat;
+  record.times = node->times;
   record.children = static_cast<int32_t>(node->children.size());
   record.data = node->data;
   record.acl = tree_.shared_acl_of(*node);

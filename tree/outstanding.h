@@ -22,6 +22,7 @@ struct Record {
   Zxid zxid;  // of the txn that made it so
   bool exists = true;
   NodeStat stat;
+  ChangeTimes times;
   int32_t children = 0;
   Bytes data;
   std::shared_ptr<const AclList> acl;
@@ -32,8 +33,14 @@ struct Record {
 Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, size_t data_bytes,
                 bool is_ephemeral);
 Kind shown_kind(const Record& record);
-// The time of the last data, with nanoseconds from the zxid: every version's mtime differs.
-Time shown_mtime(const NodeStat& stat);
+// Milliseconds, and below them a number that differs with every change.
+Time time_with(int64_t ms, int64_t distinct);
+// The time of the last data, of a directory also that of its children, with nanoseconds from the
+// zxid: the mtimes of two versions differ.
+Time shown_mtime(Kind kind, const NodeStat& stat, const ChangeTimes& times);
+// What a time that was set holds for (PosixEntry::mtime_version): of a file the version of its
+// data, of a directory a hash of the zxid of its last change.
+int32_t mtime_version(Kind kind, const NodeStat& stat);
 bool is_ephemeral(const Record& record);
 
 class Outstanding {

@@ -405,6 +405,7 @@ Op Preparer::make_create(std::string_view path, std::optional<std::string_view> 
   Record parent = *outstanding_.find(parent_path(path));
   parent.zxid = zxid_;
   parent.stat.pzxid = zxid_;
+  parent.times.children_ms = time_ms_;
   parent.stat.cversion += 1;
   parent.children += 1;
   CreateTxn txn;
@@ -431,6 +432,7 @@ Op Preparer::make_delete(std::string_view path) {
   Record parent = *outstanding_.find(parent_path(path));
   parent.zxid = zxid_;
   parent.stat.pzxid = zxid_;
+  parent.times.children_ms = time_ms_;
   parent.children -= 1;
   outstanding_.put(parent_path(path), std::move(parent));
   Record record;
@@ -455,6 +457,7 @@ Op Preparer::make_set_data(std::string_view path, Record record,
 Op Preparer::make_set_acl(std::string_view path, Record record, AclList acl) {
   record.zxid = zxid_;
   record.stat.aversion += 1;
+  record.times.acl_ms = time_ms_;
   record.acl = std::make_shared<const AclList>(acl);
   SetAclTxn txn{path, std::move(acl), record.stat.aversion};
   outstanding_.put(path, std::move(record));

@@ -107,7 +107,7 @@ class Preparer {
   Error delete_subtree(std::string_view top, MultiTxn& multi, size_t& size);
   static Amount made_within(std::string_view top, const MultiTxn& multi);
   void settle_kind(std::string_view path, std::optional<Record>& record);
-  AclList moved_acl(std::string_view from, const Record& record, int32_t new_version) const;
+  AclList moved_acl(std::string_view from, const Record& record, const NodeStat& then) const;
 
   Error prepare_attach(const Request& request, Txn& txn);
   // As it will be once all that is outstanding is applied.

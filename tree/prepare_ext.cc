@@ -103,7 +103,11 @@ Error Preparer::prepare_ext_write(const ExtWrite& ext, Txn& txn) {
   std::string_view path = keep(ext.path);
   settle_kind(path, record);
   if (ext.posix) {
-    PosixEntry posix = changed_posix(*record->acl, *ext.posix, record->stat.version + 1);
+    NodeStat then = record->stat;
+    then.version += 1;
+    then.mzxid = zxid_.next();  // behind the ACL's txn
+    PosixEntry posix =
+        changed_posix(*record->acl, *ext.posix, mtime_version(shown_kind(*record), then));
     emit_first(make_set_acl(path, *record, with_posix(*record->acl, posix)));
     record = outstanding_.find(path);
   }
@@ -131,7 +135,8 @@ Error Preparer::prepare_ext_set_posix(const ExtSetPosix& ext, Txn& txn) {
   if (identity != Error::kOk) return identity;
   if (!is_valid(ext.change)) return Error::kBadArguments;
   settle_kind(keep(ext.path), record);
-  PosixEntry posix = changed_posix(*record->acl, ext.change, record->stat.version);
+  PosixEntry posix =
+      changed_posix(*record->acl, ext.change, mtime_version(shown_kind(*record), record->stat));
   AclList acl = with_posix(*record->acl, posix);
   set_body(txn, make_set_acl(keep(ext.path), std::move(*record), std::move(acl)));
   return Error::kOk;
@@ -169,16 +174,17 @@ Error Preparer::delete_subtree(std::string_view top, MultiTxn& multi, size_t& si
   return Error::kOk;
 }
 
-// The ACL a moved znode gets: its own, with the times it shows pinned to the version it will have,
-// and with its inode number.
+// The ACL a moved znode gets: its own, with the times it shows pinned to what it will be, and with
+// its inode number.
 AclList Preparer::moved_acl(std::string_view from, const Record& record,
-                            int32_t new_version) const {
+                            const NodeStat& then) const {
   std::optional<PosixEntry> posix = find_posix(*record.acl);
   if (!posix) return *record.acl;
-  if (!posix->mtime || posix->mtime_version != record.stat.version) {
-    posix->mtime = shown_mtime(record.stat);
+  Kind kind = shown_kind(record);
+  if (!posix->mtime || posix->mtime_version != mtime_version(kind, record.stat)) {
+    posix->mtime = shown_mtime(kind, record.stat, record.times);
   }
-  posix->mtime_version = new_version;
+  posix->mtime_version = mtime_version(kind, then);
   if (posix->inode == 0) posix->inode = inode_number(record.stat.czxid, from);
   return with_posix(*record.acl, *posix);
 }
@@ -188,7 +194,9 @@ Error Preparer::copy_subtree(std::string_view from, std::string_view to, MultiTx
   Record record = *outstanding_.find(from);
   if (is_ephemeral(record)) return Error::kBusy;
   std::vector<std::string> names = outstanding_.children(from);
-  AclList acl = moved_acl(from, record, 0);
+  NodeStat made;
+  made.mzxid = made.pzxid = zxid_;  // its children are made by the same txn
+  AclList acl = moved_acl(from, record, made);
   size += to.size() + record.data.size() + encode_acl(acl).size() + 64;
   if (size > kMaxMovedBytes) return Error::kTooLarge;
   OpCode type = OpCode::kCreate;
@@ -266,7 +274,9 @@ Error Preparer::rename_over_file(const ExtRename& ext, Record source, Record tar
   std::string_view to = keep(ext.to);
   Error quota = check_arrival(ext.from, to, {0, growth_of(target, source.data.size())});
   if (quota != Error::kOk) return quota;
-  AclList acl = moved_acl(ext.from, source, target.stat.version + 1);
+  NodeStat then = target.stat;
+  then.version += 1;
+  AclList acl = moved_acl(ext.from, source, then);
   if (acl != *target.acl) {
     emit_first(make_set_acl(to, target, std::move(acl)));
     target = *outstanding_.find(to);

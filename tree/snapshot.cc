@@ -85,6 +85,17 @@ void read_attachments(const AclList& list, std::map<SessionId, Session>& session
   }
 }
 
+// A block: this string, a count, and for each its znode's place in the stream (the root's is 0) and
+// its times.
+constexpr std::string_view kTimesMark = "zabfs-times";
+constexpr size_t kTimesInBlock = 10'000;
+
+std::string times_head() {
+  std::string head;
+  jute::Writer(head).string(kTimesMark);
+  return head;
+}
+
 // No element of a snapshot is longer: a path, data and a Stat.
 constexpr size_t kMaxElementBytes = 2 * (kJuteMaxBuffer + 1024);
 static_assert(kMaxElementBytes >= kMaxTxnBytes);
@@ -144,6 +155,7 @@ void SnapshotCursor::keep(NodeId id) {
   if (!added) return;
   Kept& kept = entry->second;
   kept.stat = node.stat;
+  kept.times = node.times;
   kept.data = node.data;
   kept.acl = node.acl;
   kept.children.reserve(node.children.size());
@@ -154,25 +166,27 @@ void SnapshotCursor::write_node(std::string& bytes, NodeId id) {
   const ZNode& node = tree_.node(id);
   jute::Writer out(bytes);
   out.string(node.parent == kNoNodeId ? std::string() : tree_.path_of(node));
-  auto write_rest = [&](const Bytes& data, AclTable::Number acl, const NodeStat& stat) {
-    out.buffer(data.is_null() ? std::nullopt : std::optional(data.view()));
-    out.i64(acl_id(acl));
-    write_node_stat(out, stat);
+  auto write_rest = [&](const auto& state) {
+    out.buffer(state.data.is_null() ? std::nullopt : std::optional(state.data.view()));
+    out.i64(acl_id(state.acl));
+    write_node_stat(out, state.stat);
+    if (state.times != ChangeTimes()) times_.push_back({written_, state.times});
+    ++written_;
   };
   auto kept = kept_.find(id);
   if (kept != kept_.end()) {
-    write_rest(kept->second.data, kept->second.acl, kept->second.stat);
+    write_rest(kept->second);
     stack_.insert(stack_.end(), kept->second.children.begin(), kept->second.children.end());
     kept_.erase(kept);
   } else {
-    write_rest(node.data, node.acl, node.stat);
+    write_rest(node);
     node.children.for_each([this](NodeId child) { stack_.push_back(child); });
   }
   node.snapshot_mark = tree_.snapshot_mark_;
 }
 
 bool SnapshotCursor::next(std::string& out, size_t limit_bytes) {
-  if (ended_) return false;
+  if (ended_) return next_times(out);
   size_t end = out.size() + limit_bytes;
   out += std::exchange(head_, std::string());
   while (!stack_.empty() && out.size() < end) {
@@ -186,6 +200,23 @@ bool SnapshotCursor::next(std::string& out, size_t limit_bytes) {
   }
   return true;
 }
+
+bool SnapshotCursor::next_times(std::string& out) {
+  size_t count = std::min(times_.size() - times_written_, kTimesInBlock);
+  if (count == 0) return false;
+  jute::Writer block(out);
+  block.string(kTimesMark);
+  block.count(count);
+  for (; count > 0; --count) {
+    const TimesEntry& entry = times_[times_written_++];
+    block.i32(static_cast<int32_t>(entry.place));
+    block.i64(entry.times.children_ms);
+    block.i64(entry.times.acl_ms);
+  }
+  return true;
+}
+
+bool is_times_block(std::string_view piece) { return piece.starts_with(times_head()); }
 
 SnapshotLoader::SnapshotLoader() : tree_(std::make_unique<Tree>()) {
   // An empty tree without even the root's own children.
@@ -212,6 +243,26 @@ SnapshotLoader::State SnapshotLoader::feed(std::string_view& input) {
   }
   if (bad_) return State::kBad;
   return done_ ? State::kDone : State::kMore;
+}
+
+SnapshotLoader::State SnapshotLoader::feed_times(std::string_view& input) {
+  const std::string head = times_head();
+  while (input.starts_with(head)) {
+    jute::Reader in(input);
+    in.string();
+    int32_t count = in.i32();
+    if (in.ok() && (count < 0 || static_cast<size_t>(count) > kTimesInBlock)) return State::kBad;
+    for (; in.ok() && count > 0; --count) {
+      auto place = static_cast<uint32_t>(in.i32());
+      ChangeTimes times{in.i64(), in.i64()};
+      if (!in.ok()) break;
+      if (place >= tree_->next_unused_) return State::kBad;
+      tree_->mutable_node(place).times = times;  // znodes were numbered as they came
+    }
+    if (!in.ok()) return State::kMore;
+    input = in.rest();
+  }
+  return head.starts_with(input) ? State::kMore : State::kDone;
 }
 
 bool SnapshotLoader::read_element(jute::Reader& in) {

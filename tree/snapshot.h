@@ -1,5 +1,7 @@
 // Snapshots of the tree, exact at one zxid, in the encoding of ZooKeeper's SNAP stream
-// (FORMATS.md 3.5, 6.4): sessions, ACL map, znodes parent first, "/".
+// (FORMATS.md 3.5, 6.4): sessions, ACL map, znodes parent first, "/". Behind it come blocks of what
+// that encoding has no room for, the ChangeTimes of znodes. Java can't read those: who sends it a
+// snapshot leaves them out (`is_times_block`).
 //
 // SnapshotCursor hands out the tree as it was when the cursor was made, while txns go on being
 // applied: before a znode changes, the tree lets the cursor keep its old state. `next` needs shared
@@ -26,13 +28,14 @@ class SnapshotCursor {
   Zxid zxid() const { return zxid_; }
   int64_t digest() const { return digest_; }
   // Appends at least one and about `limit_bytes` more bytes to `out`; false when all was handed
-  // out.
+  // out. A piece is either of the tree or one block of times.
   bool next(std::string& out, size_t limit_bytes);
 
  private:
   friend class Tree;
   struct Kept {
     NodeStat stat;
+    ChangeTimes times;
     Bytes data;
     AclTable::Number acl;
     std::vector<NodeId> children;
@@ -40,14 +43,23 @@ class SnapshotCursor {
   explicit SnapshotCursor(Tree& tree);
   void keep(NodeId id);
   void write_node(std::string& out, NodeId id);
+  bool next_times(std::string& out);
 
+  // Of a znode that has any. They are by its place in the stream.
+  struct TimesEntry {
+    uint32_t place;
+    ChangeTimes times;
+  };
   Tree& tree_;
   Zxid zxid_;
   int64_t digest_;
   std::string head_;  // sessions and ACL map, not yet handed out
   std::vector<NodeId> stack_;
   std::unordered_map<NodeId, Kept> kept_;
-  bool ended_ = false;
+  uint32_t written_ = 0;  // znodes
+  std::vector<TimesEntry> times_;
+  size_t times_written_ = 0;
+  bool ended_ = false;  // with the tree
 };
 
 class SnapshotLoader {
@@ -58,6 +70,9 @@ class SnapshotLoader {
   // Consumes from the front of `input` what makes whole elements, and removes it; the caller keeps
   // the rest and feeds it again with more behind it.
   State feed(std::string_view& input);
+  // The same for blocks of times, once feed said kDone. kMore: there may be another one. kDone:
+  // what follows is none.
+  State feed_times(std::string_view& input);
   // The tree, once feed said kDone. Its last zxid is the caller's to say, and the digest if it was
   // stored; without one it is computed.
   std::unique_ptr<Tree> finish(Zxid zxid, const int64_t* digest);
@@ -81,6 +96,9 @@ class SnapshotLoader {
   NodeId last_parent_id_ = kNoNodeId;
   std::vector<NodeId> children_;  // of it, not yet among its children
 };
+
+// Whether a piece of a snapshot is a block of times.
+bool is_times_block(std::string_view piece);
 
 void write_stat(jute::Writer& out, const Stat& stat);  // 68 bytes, as clients get it
 

@@ -324,6 +324,7 @@ Error Tree::apply_create(const TxnHeader& header, OpCode type, const CreateTxn& 
       take_off_digest(parent_id);
       parent.stat.cversion = cversion;
       parent.stat.pzxid = header.zxid;
+      parent.times.children_ms = header.time_ms;
       put_on_digest(parent_id, parent_path(txn.path));
     }
   }
@@ -357,6 +358,7 @@ Error Tree::apply_delete(const TxnHeader& header, std::string_view path,
   if (header.zxid > parent.stat.pzxid) {
     take_off_digest(parent_id);
     parent.stat.pzxid = header.zxid;
+    parent.times.children_ms = header.time_ms;
     put_on_digest(parent_id, parent_path(path));
   }
   NodeId id = parent.children.find(base_name(path), name_of());
@@ -401,6 +403,7 @@ Error Tree::apply_set_acl(const TxnHeader& header, const SetAclTxn& txn, OpOutco
   ZNode& subject = mutable_node(id);
   take_off_digest(id);
   subject.stat.aversion = txn.version;
+  subject.times.acl_ms = header.time_ms;
   AclTable::Number before = std::exchange(subject.acl, acls_.hold(txn.acl));
   acls_.let_go(before);
   put_on_digest(id, txn.path);

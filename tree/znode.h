@@ -30,6 +30,15 @@ struct NodeStat {
   int32_t version = 0, cversion = 0, aversion = 0;
 };
 
+// Times that ZooKeeper's Stat does not have, and a filesystem shows: by the leader's clock, as all
+// times of a tree; 0 if there was no such change. They are not in the digest. Java's snapshots do
+// not have them, so a znode that came in one begins with 0 again.
+struct ChangeTimes {
+  int64_t children_ms = 0;  // a child was made or removed last
+  int64_t acl_ms = 0;       // the ACL was changed last
+  bool operator==(const ChangeTimes&) const = default;
+};
+
 inline constexpr int64_t kContainerOwner = INT64_MIN;
 enum class OwnerKind { kPersistent, kEphemeral, kContainer, kTtl };
 OwnerKind owner_kind(int64_t owner);
@@ -173,6 +182,7 @@ class ChildTable {
 
 struct ZNode {
   NodeStat stat;
+  ChangeTimes times;
   Bytes data;
   ChildTable children;
   Name name;

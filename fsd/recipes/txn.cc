@@ -153,12 +153,14 @@ class Composer {
         to.size() + data.size());
   }
 
-  // As it was staged; a time that was set goes with it, though versions begin anew.
+  // As it was staged. A time that was set goes with it, though versions begin anew; but not a
+  // directory's, which changes as its entries are made.
   tree::AclList acl_of_new(const tree::ZNode& staged) const {
     tree::AclList acl = room_.tree().acl_of(staged);
     std::optional<tree::PosixEntry> posix = tree::find_posix(acl);
     if (!posix || !posix->mtime) return acl;
-    if (posix->mtime_version != staged.stat.version) posix->mtime.reset();
+    bool is_of_now = posix->mtime_version == staged.stat.version;
+    if (posix->kind == Kind::kDirectory || !is_of_now) posix->mtime.reset();
     posix->mtime_version = 0;
     return tree::with_posix(acl, *posix);
   }

@@ -16,11 +16,6 @@ using tree::Time;
 
 namespace {
 
-// Milliseconds, and below them a number that differs with every change.
-Time time_with(int64_t ms, int64_t distinct) {
-  return Time{ms / 1000, static_cast<int32_t>(ms % 1000 * 1'000'000 + distinct % 1'000'000)};
-}
-
 uint32_t world_view_mode(const tree::AclList& acl, Kind kind) {
   uint32_t others = tree::world_mode(acl);
   uint32_t bits = others;
@@ -63,10 +58,11 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
   bool has_size = view.kind == Kind::kFile || view.kind == Kind::kSymlink;
   view.size = has_size ? node.data.size() : 0;
   tree::Zxid changed = std::max(node.stat.mzxid, node.stat.pzxid);
-  view.mtime = view.kind == Kind::kDirectory ? time_with(node.stat.mtime_ms, changed.value)
-                                             : tree::shown_mtime(node.stat);
-  view.ctime = time_with(node.stat.mtime_ms, changed.value + node.stat.aversion);
-  if (posix && posix->mtime && posix->mtime_version == node.stat.version) {
+  view.mtime = tree::shown_mtime(view.kind, node.stat, node.times);
+  view.ctime =
+      tree::time_with(std::max({node.stat.mtime_ms, node.times.children_ms, node.times.acl_ms}),
+                      changed.value + node.stat.aversion);
+  if (posix && posix->mtime && posix->mtime_version == tree::mtime_version(view.kind, node.stat)) {
     view.mtime = *posix->mtime;
     view.has_set_mtime = true;
   }

@@ -285,6 +285,50 @@ class Local(ClusterTest):
             self.assertTrue(os.path.ismount(self.p("inside")), i)
             self.assertEqual(os.path.basename(os.getcwd()), "here")
 
+    def test_times_of_directories(self):
+        """As make, find -newer, tar -g and cp -a rely on."""
+        os.mkdir(self.p("d"))
+        os.mkdir(self.p("other"))
+        self.write(self.p("other", "g"), "x")
+
+        def moves(change, *clocks):
+            before = os.stat(self.p("d"))
+            time.sleep(0.01)
+            change()
+            after = os.stat(self.p("d"))
+            moved = [name for name in ("st_mtime_ns", "st_ctime_ns")
+                     if getattr(after, name) >= getattr(before, name) + 5_000_000]
+            self.assertEqual(moved, [f"st_{clock}_ns" for clock in clocks])
+        moves(lambda: self.write(self.p("d", "f"), "x"), "mtime", "ctime")
+        moves(lambda: self.write(self.p("d", "f"), "y"))  # nothing of the directory's
+        moves(lambda: os.rename(self.p("d", "f"), self.p("d", "g")), "mtime", "ctime")
+        moves(lambda: os.rename(self.p("other", "g"), self.p("d", "h")), "mtime", "ctime")
+        moves(lambda: os.chmod(self.p("d"), 0o700), "ctime")
+        moves(lambda: os.unlink(self.p("d", "g")), "mtime", "ctime")
+        moves(lambda: os.mkdir(self.p("d", "sub")), "mtime", "ctime")
+        moves(lambda: os.rmdir(self.p("d", "sub")), "mtime", "ctime")
+        os.utime(self.p("d"), (1, 1))
+        self.assertEqual(os.stat(self.p("d")).st_mtime, 1)
+        os.chmod(self.p("d"), 0o755)
+        self.assertEqual(os.stat(self.p("d")).st_mtime, 1)
+        sh(f"cp -a {self.p('d')} {self.p('copy')}; mv {self.p('copy')} {self.p('moved')}")
+        self.assertEqual(os.stat(self.p("moved")).st_mtime, 1)
+        moves(lambda: self.write(self.q("d", "f"), "x") or self.cluster.sync_all(),
+              "mtime", "ctime")
+        sh(f"cd {self.p()}; touch stamp; sleep 0.1; test stamp -nt d; : > d/i; test d -nt stamp")
+
+        def times(path):
+            return [(os.stat(os.path.join(path, name)).st_mtime_ns,
+                     os.stat(os.path.join(path, name)).st_ctime_ns) for name in ("", "d", "moved")]
+        before = times(self.p())
+        self.cluster.sync_all()
+        self.assertEqual(times(self.q()), before)
+        self.there.kill()
+        self.there.start()
+        self.there.wait_ready()
+        self.cluster.sync_all()
+        self.assertEqual(times(self.q()), before)
+
     def test_fifos_and_sockets(self):
         os.mkfifo(self.p("fifo"), 0o640)
         listener = socket.socket(socket.AF_UNIX)

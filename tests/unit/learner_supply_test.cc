@@ -93,7 +93,9 @@ class LearnerSupplyTest : public testing::Test {
                                                               : "s";
       text += name + std::to_string(packet.zxid.counter()) + " ";
     };
-    handlers.snapshot = [&](std::unique_ptr<tree::Tree>) { text += "tree "; };
+    handlers.snapshot = [&](std::unique_ptr<tree::Tree> tree) {
+      text += tree->root().times == tree::ChangeTimes() ? "tree " : "tree-with-times ";
+    };
     EXPECT_EQ(reader.feed(links_.sent_[link], handlers).why(), "");
     return text;
   }
@@ -222,6 +224,20 @@ TEST_F(LearnerSupplyTest, SendsTheNewestSnapshotOfTheHistoryAndWhatIsBehindIt) {
   propose(9);
   run();
   EXPECT_EQ(sent(), "s6 tree p7 c7 c9 ");
+}
+
+TEST_F(LearnerSupplyTest, JavaIsNotSentWhatItCannotRead) {
+  tree::Tree tree;
+  tree::Txn txn;
+  txn.header = {SessionId{}, 0, zxid(6), 77, tree::OpCode::kCreate};
+  txn.body = tree::CreateTxn{"/a", std::nullopt, {}};
+  tree.apply(txn, nullptr);
+  ASSERT_TRUE(put_snapshot(snapshots_, zxid(6), tree, 1u << 10).ok());
+  supply_.send_snapshot({kLink, zxid(6), false}, false);
+  supply_.send_snapshot({kOther, zxid(6), true}, false);
+  run();
+  EXPECT_EQ(sent(), "s6 tree ");
+  EXPECT_EQ(sent(kOther), "s6 tree-with-times ");
 }
 
 TEST_F(LearnerSupplyTest, AHistoryFromTheBeginningNeedsNoSnapshot) {

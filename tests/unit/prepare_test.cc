@@ -216,7 +216,7 @@ TEST_F(Prepare, RenameOverAFileKeepsTheTargetsIdentityAndTakesTheRest) {
   make_file("/target", "old", 0600);
   make_file("/source", "new", 0644);
   Zxid identity = czxid("/target");
-  Time time = shown_mtime(tree_.find("/source")->stat);
+  Time time = shown_mtime(Kind::kFile, tree_.find("/source")->stat, {});
   EXPECT_EQ(rename("/source", "/target"), Error::kOk);
   EXPECT_EQ(tree_.find("/source"), nullptr);
   EXPECT_EQ(data("/target"), "new");
@@ -225,6 +225,39 @@ TEST_F(Prepare, RenameOverAFileKeepsTheTargetsIdentityAndTakesTheRest) {
   EXPECT_EQ(posix->mode, 0644u);
   EXPECT_EQ(posix->mtime, time);
   EXPECT_EQ(posix->mtime_version, stat("/target").version);
+}
+
+TEST_F(Prepare, ATimeThatIsSetOnADirectoryHoldsUntilItChanges) {
+  create("/d");
+  create("/d/old");
+  auto shown = [this](const std::string& path) {
+    const ZNode& znode = *tree_.find(path);
+    std::optional<PosixEntry> posix = find_posix(tree_.acl_of(znode));
+    bool holds = posix && posix->mtime &&
+                 posix->mtime_version == mtime_version(Kind::kDirectory, znode.stat);
+    return holds ? *posix->mtime : shown_mtime(Kind::kDirectory, znode.stat, znode.times);
+  };
+  PosixChange change;
+  change.base.kind = Kind::kDirectory;
+  change.mtime = Time{9, 8};
+  auto touch = [&] { run(OpCode::kExtSetPosix, encode(ExtSetPosix{"/d", kAnyCzxid, change})); };
+  touch();
+  EXPECT_EQ(shown("/d"), (Time{9, 8}));
+  EXPECT_EQ(rename("/d", "/e"), Error::kOk);  // it moves along
+  EXPECT_EQ(shown("/e"), (Time{9, 8}));
+  EXPECT_EQ(rename("/e", "/d"), Error::kOk);
+  EXPECT_EQ(shown("/d"), (Time{9, 8}));
+  create("/d/new");
+  EXPECT_EQ(shown("/d").seconds, time_ms_ / 1'000);
+  touch();
+  remove("/d/old");
+  Time time = shown("/d");
+  EXPECT_EQ(time.seconds, time_ms_ / 1'000);
+  time_ms_ += 100'000;
+  EXPECT_EQ(rename("/d", "/e"), Error::kOk);  // so does one that was not set
+  EXPECT_EQ(shown("/e"), time);
+  touch();
+  EXPECT_EQ(shown("/e"), time);  // it was another's
 }
 
 TEST_F(Prepare, RenameMovesSubtreesInOneTxn) {

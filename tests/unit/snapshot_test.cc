@@ -1,5 +1,7 @@
 #include "tree/snapshot.h"
 
+#include <map>
+
 #include "unit/tree_fixture.h"
 
 namespace zabfs::tree {
@@ -18,8 +20,25 @@ class SnapshotTest : public TreeFixture {
       state = loader.feed(input);
       pending = std::string(input);
     }
-    if (state != SnapshotLoader::State::kDone) return nullptr;
-    return loader.finish(zxid, nullptr);
+    while (state == SnapshotLoader::State::kDone) {
+      std::string_view input = pending;
+      if (loader.feed_times(input) != SnapshotLoader::State::kMore) return nullptr;
+      pending = std::string(input) + std::string(bytes.substr(0, piece));
+      if (bytes.empty()) return pending.empty() ? loader.finish(zxid, nullptr) : nullptr;
+      bytes.remove_prefix(std::min(piece, bytes.size()));
+    }
+    return nullptr;
+  }
+  static std::map<std::string, ChangeTimes> times_in(const Tree& tree) {
+    std::map<std::string, ChangeTimes> times;
+    std::vector<const ZNode*> left{&tree.root()};
+    while (!left.empty()) {
+      const ZNode* node = left.back();
+      left.pop_back();
+      times[tree.path_of(*node)] = node->times;
+      tree.for_each_child(*node, [&left](const ZNode& child) { left.push_back(&child); });
+    }
+    return times;
   }
   void populate() {
     SessionId session = open_session(3);
@@ -57,13 +76,40 @@ TEST_F(SnapshotTest, ComesBackTheSame) {
     EXPECT_NE(copy->sessions().at(SessionId{101}).attachment, kFirstAttachment);
     EXPECT_EQ(copy->ephemerals_of(SessionId{3}), std::vector<std::string>{"/eph"});
     EXPECT_EQ(copy->acl_of(*copy->find("/n5"))[0].perms, kPermRead);
+    EXPECT_EQ(times_in(*copy), times_in(tree_));
+    EXPECT_EQ(copy->find("/n5")->times.acl_ms, time_ms_);
+    EXPECT_NE(copy->find("/n6")->times.children_ms, 0);
   }
+}
+
+TEST_F(SnapshotTest, TimesAreInBlocksThatCanBeLeftOut) {
+  for (int i = 0; i < 10'050; ++i) {
+    std::string top = "/n" + std::to_string(i);
+    create(top);
+    create(top + "/child");
+  }
+  std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
+  std::string whole, tree_alone, piece;
+  int blocks = 0;
+  for (; cursor->next(piece, 100'000); piece.clear()) {
+    whole += piece;
+    if (!is_times_block(piece)) tree_alone += piece;
+    blocks += is_times_block(piece);
+  }
+  EXPECT_EQ(blocks, 2);
+  EXPECT_EQ(times_in(*load(whole, cursor->zxid(), 300'000)), times_in(tree_));
+  std::unique_ptr<Tree> without = load(tree_alone, cursor->zxid(), 300'000);
+  EXPECT_EQ(without->digest(), tree_.digest());
+  EXPECT_EQ(without->find("/n1")->times, ChangeTimes());
+  EXPECT_EQ(load(whole + "x", cursor->zxid(), 300'000), nullptr);
+  EXPECT_EQ(load(whole.substr(0, whole.size() - 1), cursor->zxid(), 300'000), nullptr);
 }
 
 TEST_F(SnapshotTest, IsExactWhileTheTreeChanges) {
   populate();
   int64_t digest = tree_.digest();
   size_t nodes = tree_.node_count();
+  std::map<std::string, ChangeTimes> times = times_in(tree_);
   std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
   std::string bytes;
   for (int i = 0; cursor->next(bytes, 400); ++i) {
@@ -79,6 +125,7 @@ TEST_F(SnapshotTest, IsExactWhileTheTreeChanges) {
   EXPECT_EQ(copy->digest(), digest);
   EXPECT_EQ(copy->node_count(), nodes);
   EXPECT_NE(tree_.digest(), digest);
+  EXPECT_EQ(times_in(*copy), times);
   cursor.reset();
   create("/after");  // freed slots are used again
   EXPECT_NE(tree_.find("/after"), nullptr);

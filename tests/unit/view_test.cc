@@ -18,7 +18,7 @@ class ViewTest : public testing::Test {
     txn.header.type = tree::OpCode::kCreate;
     txn.header.session = tree::SessionId{session};
     txn.header.zxid = zxid_ = zxid_.next();
-    txn.header.time_ms = 1'500;
+    txn.header.time_ms = time_ms_;
     txn.body = tree::CreateTxn{path, data, acl, session != 0, -1, 0};
     tree_.apply(txn, nullptr);
   }
@@ -27,6 +27,7 @@ class ViewTest : public testing::Test {
   }
   tree::Tree tree_;
   tree::Zxid zxid_;
+  int64_t time_ms_ = 1'500;
 };
 
 TEST_F(ViewTest, ClientsZnodesAreShownByWhatTheyHold) {
@@ -91,6 +92,24 @@ TEST_F(ViewTest, TimesSetHoldForTheirVersionOnly) {
   create("/past", "", tree::with_posix({}, posix));
   EXPECT_EQ(view("/now").mtime, (tree::Time{9, 8}));
   EXPECT_EQ(view("/past").mtime.seconds, 1);
+}
+
+TEST_F(ViewTest, TimesOfADirectoryFollowItsEntriesAndItsAcl) {
+  tree::AclList acl = acl_for_new(Kind::kDirectory, 0755, 7, 8);
+  create("/d", "", acl);
+  View made = view("/d");
+  EXPECT_EQ(made.mtime, made.ctime);
+  time_ms_ = 6'500;
+  create("/d/entry", "", acl);
+  View changed = view("/d");
+  EXPECT_EQ(changed.mtime.seconds, 6);
+  EXPECT_EQ(changed.ctime, changed.mtime);
+  tree::Txn txn;
+  txn.header = {{}, 0, zxid_.next(), 8'500, tree::OpCode::kSetAcl};
+  txn.body = tree::SetAclTxn{"/d", acl, 1};
+  tree_.apply(txn, nullptr);
+  EXPECT_EQ(view("/d").mtime, changed.mtime);
+  EXPECT_EQ(view("/d").ctime.seconds, 8);
 }
 
 TEST_F(ViewTest, NumbersFollowFromIdentity) {
