@@ -9,7 +9,7 @@
 namespace zabfs::tree {
 namespace {
 
-constexpr uint32_t kSetgid = 02000, kSticky = 01000;
+constexpr uint32_t kSetgid = 02000, kSticky = 01000, kSpecialBits = 07000;
 constexpr uint32_t kRead = 04, kWrite = 02, kSearch = 01;
 
 std::optional<uint32_t> take_id(std::string_view& text) {
@@ -76,6 +76,21 @@ uint32_t mode_bits(const PosixEntry& posix, const User& user) {
   uint32_t of_group = posix.mode >> 3 & 07, of_others = posix.mode & 07;
   if (has_group(user, posix.gid)) return of_group;
   return user.knows_groups ? of_others : of_group & of_others;
+}
+
+// Users differ in whose they are, and in which of the two groups.
+bool takes_rights_away(const PosixEntry& before, const PosixEntry& after) {
+  if ((before.mode & ~after.mode & kSpecialBits) != 0) return true;
+  if (before.uid != after.uid && before.uid != 0) return true;
+  const std::vector<uint32_t> memberships[] = {
+      {}, {before.gid}, {after.gid}, {before.gid, after.gid}};
+  for (uint32_t uid : {before.uid, after.uid, kNoId}) {
+    for (const std::vector<uint32_t>& groups : memberships) {
+      User user{uid, groups};
+      if (uid != 0 && (mode_bits(before, user) & ~mode_bits(after, user)) != 0) return true;
+    }
+  }
+  return false;
 }
 
 std::optional<int32_t> posix_perms(const PosixEntry& posix, const User& user) {

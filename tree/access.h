@@ -32,6 +32,10 @@ bool is_superuser(const Identities& identities);
 // The three bits of a mode that count for this user. If the groups are not known: the bits that
 // both the group and others have.
 uint32_t mode_bits(const PosixEntry& posix, const User& user);
+// Whether somebody could do with `before` what he can't do with `after`: read, write or execute, or
+// change it as its owner. To lose setuid, setgid or the sticky bit counts, too. The superuser loses
+// nothing.
+bool takes_rights_away(const PosixEntry& before, const PosixEntry& after);
 // What the mode gives as owner or as one of the group; none if only others' bits count, which are
 // those of the world entry.
 std::optional<int32_t> posix_perms(const PosixEntry& posix, const User& user);

@@ -21,10 +21,7 @@ std::optional<std::string_view> view_of(const Bytes& bytes) {
 }
 
 PosixEntry changed_posix(const AclList& acl, const PosixChange& change, int32_t version) {
-  PosixEntry posix = find_posix(acl).value_or(change.base);
-  if (change.mode) posix.mode = *change.mode;
-  if (change.uid) posix.uid = *change.uid;
-  if (change.gid) posix.gid = *change.gid;
+  PosixEntry posix = changed(find_posix(acl).value_or(change.base), change);
   if (change.mtime) {
     posix.mtime = change.mtime;
     posix.mtime_version = version;
@@ -37,11 +34,7 @@ int64_t growth_of(const Record& record, size_t bytes) {
 }
 
 bool is_valid(const PosixChange& change) {
-  PosixEntry posix = change.base;
-  posix.mode = change.mode.value_or(posix.mode);
-  posix.uid = change.uid.value_or(posix.uid);
-  posix.gid = change.gid.value_or(posix.gid);
-  return is_valid(posix) && is_valid(change.base);
+  return is_valid(changed(change.base, change)) && is_valid(change.base);
 }
 
 void set_body(Txn& txn, Op op) {

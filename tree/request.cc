@@ -61,6 +61,13 @@ PosixChange read_change(jute::Reader& in) {
 
 }  // namespace
 
+PosixEntry changed(PosixEntry posix, const PosixChange& change) {
+  posix.mode = change.mode.value_or(posix.mode);
+  posix.uid = change.uid.value_or(posix.uid);
+  posix.gid = change.gid.value_or(posix.gid);
+  return posix;
+}
+
 Request superuser_request(SessionId session, int32_t cxid, OpCode type, std::string body) {
   return Request{session, cxid, type, std::move(body), superuser()};
 }

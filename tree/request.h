@@ -44,7 +44,11 @@ struct PosixChange {
   PosixEntry base;
   std::optional<uint32_t> mode, uid, gid;
   std::optional<Time> mtime;
+
+  bool is_empty() const { return !mode && !uid && !gid && !mtime; }
 };
+// The entry with the change's mode, owner and group. Not its time, which counts for one version.
+PosixEntry changed(PosixEntry posix, const PosixChange& change);
 
 inline constexpr int32_t kAnyVersion = -1;
 inline constexpr Zxid kAnyCzxid{-1};

@@ -55,6 +55,30 @@ TEST_F(Access, AUserTravelsAsTwoIdentities) {
   EXPECT_EQ(fix_acl({{kPermAll, {"gid", "2000"}}}, alice_).error(), Error::kInvalidAcl);
 }
 
+TEST_F(Access, AChangeThatTakesRightsAwayFromSomebodyIsFound) {
+  PosixEntry roots{Kind::kFile, 0600, 0, 0, {}, 0}, open{Kind::kFile, 0644, 0, 0, {}, 0};
+  auto changed = [](PosixEntry posix, uint32_t mode, uint32_t uid, uint32_t gid) {
+    posix.mode = mode;
+    posix.uid = uid;
+    posix.gid = gid;
+    return posix;
+  };
+  EXPECT_FALSE(takes_rights_away(roots, roots));
+  EXPECT_FALSE(takes_rights_away(roots, changed(roots, 04755, kAlice, kStaff)));
+  EXPECT_FALSE(takes_rights_away(roots, changed(roots, 0400, 0, 0)));  // root reads and writes all
+  EXPECT_FALSE(takes_rights_away(open, changed(open, 0644, kAlice, kStaff)));
+  EXPECT_TRUE(takes_rights_away(open, changed(open, 0640, 0, 0)));
+  EXPECT_TRUE(takes_rights_away(open, changed(open, 0604, 0, 0)));       // from the group
+  EXPECT_TRUE(takes_rights_away(open, changed(open, 0044, kAlice, 0)));  // from Alice
+  EXPECT_TRUE(takes_rights_away(open, changed(open, 0604, 0, kStaff)));  // from the new group
+  PosixEntry group = changed(roots, 0640, 0, kStaff);
+  EXPECT_TRUE(takes_rights_away(group, changed(group, 0640, 0, kOthersGroup)));
+  PosixEntry alices = changed(roots, 0600, kAlice, kStaff);
+  EXPECT_TRUE(takes_rights_away(alices, changed(alices, 0666, kBob, kStaff)));  // to change it
+  EXPECT_TRUE(takes_rights_away(alices, changed(alices, 0400, kAlice, kStaff)));
+  EXPECT_TRUE(takes_rights_away(changed(roots, 04755, 0, 0), changed(roots, 0777, 0, 0)));
+}
+
 TEST_F(Access, WhoIsNoUserBringsNoPosixEntry) {
   create("/own");
   for (const char* id : {"zabfs-posix,f,644,0,0:x", "zabfs-posix,f,6755,1000,1000:x",
