@@ -201,16 +201,14 @@ void Changes::set(const RequestPtr& request, KernelNode id, struct stat wanted, 
 void Changes::set_posix(const RequestPtr& request, KernelNode id, tree::PosixChange change) {
   std::optional<Node> node = reader_.live(request, id);
   if (!node) return;
-  // tar and cp set the time before they close: it goes with the data that is still to be committed,
-  // and holds for it.
-  if (change.mtime && files_.defer_mtime(id, *change.mtime)) change.mtime.reset();
-  if (!change.mode && !change.uid && !change.gid && !change.mtime) {
-    return answers_.reply_attributes(request, id, false);
-  }
   const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(node->path);
   if (znode == nullptr) return static_cast<void>(request->reply(ESTALE));
-  change.base = posix_of(reader_.view(tree, *znode, node->path));
+  change.base = posix_of(reader_.committed_view(tree, *znode, node->path));
+  // tar and cp set attributes before they close: they go with the data that is still to be
+  // committed.
+  change = files_.defer(*node, change);
+  if (change.is_empty()) return answers_.reply_attributes(request, id, false);
   tree::ExtSetPosix op{node->path, znode->stat.czxid, change};
   writes_.commit(OpCode::kExtSetPosix, encode(op), [this, request, id](const Outcome& outcome) {
     std::optional<Node> now = reader_.find(id);

@@ -36,8 +36,18 @@ void FileCommits::note(OpenFile& file, WriteBuffer::Answer answer) {
     file.marked_dirty = dirty;
     nodes_.add_dirty(file.dirty_path, dirty ? +1 : -1);
   }
+  if (file.made_inode != 0) deferred_.set(file.made_inode, file.written.deferred());
   // The kernel took the size of what was written.
   if (answer.spoils) notifications_.forget_attributes(file.node);
+}
+
+void FileCommits::moved(OpenFile& file, const std::string& path) {
+  if (file.marked_dirty) {
+    nodes_.add_dirty(file.dirty_path, -1);
+    nodes_.add_dirty(path, +1);
+    file.dirty_path = path;
+  }
+  note(file);
 }
 
 void FileCommits::commit(const FilePtr& file, Done done) {
@@ -86,11 +96,11 @@ void FileCommits::send(const Node& node, WriteBuffer::Commit begun,
   const tree::ZNode* znode = tree.find(node.path);
   bool lacks_posix =
       znode != nullptr && node.control == Control::kData && !tree::find_posix(tree.acl_of(*znode));
-  if (znode != nullptr && (begun.mtime || lacks_posix)) {
-    tree::PosixChange change;
-    change.base = posix_of(reader_.view(tree, *znode, node.path));
-    change.mtime = begun.mtime;
-    write.posix = change;
+  if (znode != nullptr) {
+    tree::PosixEntry committed = posix_of(reader_.committed_view(tree, *znode, node.path));
+    tree::PosixChange change = still_holding(begun.change, committed);
+    change.base = committed;
+    if (lacks_posix || !change.is_empty()) write.posix = change;
   }
   writes_.commit(OpCode::kExtWrite, encode(write), answered, answered, {}, begun.session);
 }

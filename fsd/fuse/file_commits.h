@@ -2,7 +2,7 @@
 // and soon after an append (DESIGN.md, "Reads and writes"; FUSE.md, "Shell writes").
 //
 // WriteBuffer has the rules. This class sends its commits, tells everybody who waits for one, and
-// keeps what the kernel believes of the file's attributes in step.
+// keeps what the kernel believes of the file's attributes, and what it is shown of them, in step.
 //
 // On the strand.
 #pragma once
@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "consensus/service.h"
+#include "fsd/fuse/deferred_attributes.h"
 #include "fsd/fuse/node_reader.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/notifications.h"
@@ -29,10 +30,12 @@ class FileCommits {
   using Done = std::function<void(FileError error)>;
 
   FileCommits(consensus::Service& service, Notifications& notifications, NodeTable& nodes,
-              const NodeReader& reader, OwnWrites& writes, Writer& writer, int64_t commit_after_ms)
+              DeferredAttributes& deferred, const NodeReader& reader, OwnWrites& writes,
+              Writer& writer, int64_t commit_after_ms)
       : service_(service),
         notifications_(notifications),
         nodes_(nodes),
+        deferred_(deferred),
         reader_(reader),
         writes_(writes),
         writer_(writer),
@@ -42,6 +45,8 @@ class FileCommits {
   std::optional<WriteBuffer::Committed> committed(KernelNode id) const;
   // After a change of what a handle has written; `answer` is what became of the write or commit.
   void note(OpenFile& file, WriteBuffer::Answer answer = {});
+  // The file is about to be renamed.
+  void moved(OpenFile& file, const std::string& path);
   // Commits what was written; `done` runs when everything that was written before the call is
   // committed, or can't be. kFailed if that took longer than commitTimeout: then it goes on, and
   // the next commit waits for it.
@@ -60,6 +65,7 @@ class FileCommits {
   consensus::Service& service_;
   Notifications& notifications_;
   NodeTable& nodes_;
+  DeferredAttributes& deferred_;
   const NodeReader& reader_;
   OwnWrites& writes_;
   Writer& writer_;

@@ -32,6 +32,14 @@ std::string_view part_of(std::string_view data, size_t size, off_t offset) {
   return data.substr(std::min(static_cast<size_t>(offset), data.size()), size);
 }
 
+// What the rename makes of a path; none if it leaves that alone.
+std::optional<std::string> path_after(const RenameSeen& rename, const std::string& path) {
+  if (tree::is_within(path, rename.from)) return rename.to + path.substr(rename.from.size());
+  bool is_other = rename.is_exchange() && tree::is_within(path, rename.to);
+  if (is_other) return rename.from + path.substr(rename.to.size());
+  return std::nullopt;
+}
+
 }  // namespace
 
 // ---- open
@@ -115,7 +123,9 @@ bool Files::reply_created(const RequestPtr& request, const std::string& path, fu
       return nullptr;
     }
     parts_.answers.fill_entry(tree, path, true, entry);
-    return make(*parts_.nodes.find(entry.ino), info, pid, *znode, is_new);
+    FilePtr made = make(*parts_.nodes.find(entry.ino), info, pid, *znode, is_new);
+    if (is_new) made->made_inode = entry.attr.st_ino;
+    return made;
   });
   if (!file) {
     request->reply(error);
@@ -229,12 +239,15 @@ void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, o
   };
   auto body = [this, request, file, id, by_root, bytes = std::move(bytes), offset,
                flags = info.flags] {
+    auto then = [this, request, file, id, bytes, offset, flags] {
+      parts_.turns.apart_from_reads(id, [this, request, file, bytes, offset, flags] {
+        write_to(request, file, bytes, offset, flags);
+      });
+    };
     // Data written by others than root takes setuid and setgid away, before it is committed.
     std::optional<Node> node = by_root ? std::nullopt : parts_.nodes.find(id);
-    if (node && !node->gone) drop_setuid(node->path);
-    parts_.turns.apart_from_reads(id, [this, request, file, bytes, offset, flags] {
-      write_to(request, file, bytes, offset, flags);
-    });
+    if (!node || node->gone) return then();
+    drop_setuid(*node, std::move(then));
   };
   parts_.writes.when_writable(std::move(body), std::move(refuse));
 }
@@ -263,20 +276,22 @@ void Files::write_to(const RequestPtr& request, const FilePtr& file, const std::
   });
 }
 
-void Files::drop_setuid(const std::string& path) {
+void Files::drop_setuid(const Node& node, std::function<void()> then) {
   const tree::Tree& tree = parts_.service.replica().tree();
-  const tree::ZNode* znode = tree.find(path);
-  if (znode == nullptr) return;
-  View shown = parts_.reader.view(tree, *znode, path);
+  const tree::ZNode* znode = tree.find(node.path);
+  if (znode == nullptr) return then();
+  View shown = parts_.reader.view(tree, *znode, node.path);
   uint32_t dropped = shown.mode & S_ISUID;
   if ((shown.mode & S_IXGRP) != 0) dropped |= shown.mode & S_ISGID;
-  if (dropped == 0) return;
+  if (dropped == 0) return then();
   tree::PosixChange change;
-  change.base = posix_of(shown);
+  change.base = posix_of(parts_.reader.committed_view(tree, *znode, node.path));
   change.mode = shown.mode & ~dropped;
+  change = defer(node, change);
+  if (change.is_empty()) return then();
   parts_.writes.commit(OpCode::kExtSetPosix,
-                       encode(tree::ExtSetPosix{path, znode->stat.czxid, change}),
-                       [](const Outcome&) {});
+                       encode(tree::ExtSetPosix{node.path, znode->stat.czxid, change}),
+                       [then = std::move(then)](const Outcome&) { then(); });
 }
 
 // ---- close
@@ -318,7 +333,7 @@ void Files::release(uint64_t handle, std::function<void()> done) {
   });
 }
 
-// ---- sizes and times
+// ---- sizes and attributes
 
 void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_t handle,
                    std::function<void()> then) {
@@ -392,10 +407,19 @@ void Files::truncate(const RequestPtr& request, KernelNode id, off_t size, int t
   parts_.writes.commit(OpCode::kExtWrite, encode(write), std::move(answered));
 }
 
-bool Files::defer_mtime(KernelNode id, tree::Time mtime) {
-  bool is_deferred = false;
-  for (const FilePtr& file : parts_.open.of(id)) is_deferred |= file->written.defer_mtime(mtime);
-  return is_deferred;
+tree::PosixChange Files::defer(const Node& node, const tree::PosixChange& change) {
+  std::vector<KernelNode> nodes{node.id};
+  if (node.control == Control::kNone) nodes = parts_.nodes.all_held(node.path);
+  tree::PosixChange rest = change;
+  for (KernelNode id : nodes) {
+    for (const FilePtr& file : parts_.open.of(id)) {
+      WriteBuffer& written = file->written;
+      if (change.mtime && written.defer_mtime(*change.mtime)) rest.mtime.reset();
+      if (written.defer_owner_and_mode(change)) rest.mode = rest.uid = rest.gid = std::nullopt;
+      parts_.commits.note(*file);
+    }
+  }
+  return rest;
 }
 
 // ---- what happens to them
@@ -408,11 +432,11 @@ void Files::follow(std::span<const tree::Change> changes, const RenameSeen& rena
   parts_.open.for_each([&](OpenFile& file) {
     std::optional<Node> node = file.writable ? parts_.nodes.find(file.node) : std::nullopt;
     if (!node || node->gone) return;
-    bool goes_along = tree::is_within(node->path, rename.from) ||
-                      (rename.is_exchange() && tree::is_within(node->path, rename.to));
+    std::optional<std::string> path = path_after(rename, node->path);
     auto before = versions_before.find(node->path);
-    if (!goes_along || before == versions_before.end()) return;
+    if (!path || before == versions_before.end()) return;
     file.written.renamed(before->second, node->path == rename.from ? rename.version : 0);
+    parts_.commits.moved(file, *path);
   });
 }
 
@@ -431,6 +455,7 @@ void Files::lock_lost(uint64_t handle) {
   if (!file) return;
   file->lost = true;
   file->written.lose();
+  parts_.commits.note(*file);
   // A reader of pages asks again, and is told.
   if (file->cached) parts_.notifications.forget_attributes(file->node);
 }

@@ -71,16 +71,16 @@ class Files {
   // The handle is no more; `done` runs when what it wrote is committed. On the strand.
   void release(uint64_t handle, std::function<void()> done);
 
-  // ---- sizes and times, on the strand
+  // ---- sizes and attributes, on the strand
   // truncate(2), or ftruncate(2) by a handle. The request is answered if it fails; else `then`
   // runs.
   void resize(const RequestPtr& request, KernelNode id, off_t size, uint64_t handle,
               std::function<void()> then);
   // It was refused because there is no leader.
   void resize_refused(uint64_t handle, FileError error);
-  // A time that was set while there is data to be committed goes with the data. False if there is
-  // none.
-  bool defer_mtime(KernelNode id, tree::Time mtime);
+  // A change of attributes, as long as there is data to be committed that it can go with
+  // (`WriteBuffer`). `change.base` is what is committed. Gives what is to be committed at once.
+  tree::PosixChange defer(const Node& node, const tree::PosixChange& change);
 
   // ---- what happens to them
   // Before the nodes follow a rename: handles go along. Under the tree's lock.
@@ -112,7 +112,7 @@ class Files {
   void truncate_for_appends(const RequestPtr& request, KernelNode id, const fuse_file_info& info,
                             std::function<void()> then);
   bool is_appended_by_others(const OpenFile& file, const WriteBuffer::Committed& now) const;
-  void drop_setuid(const std::string& path);
+  void drop_setuid(const Node& node, std::function<void()> then);
   bool is_unheard_at_close(const OpenFile& file) const {
     return !file.writable && !parts_.locks.has_process_locks();
   }

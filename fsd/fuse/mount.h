@@ -26,6 +26,7 @@
 #include "fsd/fuse/changes.h"
 #include "fsd/fuse/config.h"
 #include "fsd/fuse/control_files.h"
+#include "fsd/fuse/deferred_attributes.h"
 #include "fsd/fuse/directories.h"
 #include "fsd/fuse/file_commits.h"
 #include "fsd/fuse/file_locks.h"
@@ -89,6 +90,7 @@ class Mount : public consensus::ReplicaListener {
   std::shared_ptr<Replies> replies_;  // requests that outlive the mount are not answered
   Interrupts interrupts_;
   NodeTable nodes_;
+  DeferredAttributes deferred_;
   OpenFiles open_;
   ReleaseGate gate_;
   HandleNumbers numbers_;

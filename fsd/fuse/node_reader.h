@@ -15,6 +15,7 @@
 
 #include "consensus/replica.h"
 #include "consensus/service.h"
+#include "fsd/fuse/deferred_attributes.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/request.h"
 #include "fsd/view/view.h"
@@ -25,8 +26,9 @@ namespace zabfs::fsd {
 
 class NodeReader {
  public:
-  NodeReader(consensus::Service& service, const NodeTable& nodes, ViewOptions options)
-      : service_(service), nodes_(nodes), options_(options) {}
+  NodeReader(consensus::Service& service, const NodeTable& nodes,
+             const DeferredAttributes& deferred, ViewOptions options)
+      : service_(service), nodes_(nodes), deferred_(deferred), options_(options) {}
 
   template <class Read>
   auto read(const Read& body) const {
@@ -39,7 +41,14 @@ class NodeReader {
   std::optional<Node> live(const RequestPtr& request, KernelNode id) const;
   // What a node stands for at this moment, and its znode; null if that is gone.
   const tree::ZNode* znode_of(const tree::Tree& tree, KernelNode id, Node& node) const;
+  // How this node shows a znode, and how all nodes do, without what is deferred here.
   View view(const tree::Tree& tree, const tree::ZNode& znode, const std::string& path) const {
+    View shown = committed_view(tree, znode, path);
+    deferred_.apply(shown, znode.stat.version);
+    return shown;
+  }
+  View committed_view(const tree::Tree& tree, const tree::ZNode& znode,
+                      const std::string& path) const {
     return view_of(tree, znode, path, options_);
   }
   // The contents of a file; none if it is gone.
@@ -52,6 +61,7 @@ class NodeReader {
  private:
   consensus::Service& service_;
   const NodeTable& nodes_;
+  const DeferredAttributes& deferred_;
   const ViewOptions options_;
 };
 

@@ -53,6 +53,7 @@ struct OpenFile {
   std::string release_noted;
   bool marked_dirty = false;  // counted in the node table, under `dirty_path`
   std::string dirty_path;
+  uint64_t made_inode = 0;  // the file's inode number, if the open made the file; else 0
   // Its contents, once it has no name any more; null before. Shared with the node's other handles.
   OrphanSlot orphan;
   std::atomic<bool> lost{false};  // a lock taken through it was lost with its session

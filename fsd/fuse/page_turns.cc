@@ -40,7 +40,7 @@ PageTurns::PageTurns(consensus::Service& service, Notifications& notifications,
 
 Version PageTurns::version_of(const tree::Tree& tree, const tree::ZNode& znode,
                               const std::string& path) const {
-  struct stat st = stat_of(reader_.view(tree, znode, path));
+  struct stat st = stat_of(reader_.committed_view(tree, znode, path));
   return {znode.stat.mzxid, znode.data, st.st_mtim, st.st_ino};
 }
 

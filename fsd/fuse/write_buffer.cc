@@ -4,7 +4,9 @@
 
 #include <utility>
 
+#include "fsd/fuse/deferred_attributes.h"
 #include "fsd/view/view.h"
+#include "tree/access.h"
 
 namespace zabfs::fsd {
 
@@ -41,7 +43,7 @@ WriteBuffer::Answer WriteBuffer::write(std::string_view bytes, size_t offset,
   image_->replace(offset, bytes.size(), bytes);
   has_new_image_ = true;
   is_only_truncated_ = is_emptied_ = false;
-  mtime_.reset();  // a time that was set before this data does not hold for it
+  deferred_.mtime.reset();  // a time that was set before this data does not hold for it
   return {};
 }
 
@@ -51,7 +53,7 @@ WriteBuffer::Answer WriteBuffer::append(std::string_view bytes, const Committed&
   size_t size = now.data.size() + in_flight_.size() + appended_.size() + bytes.size();
   if (size > tree::kMaxDataBytes) return refuse(true, FileError::kTooLarge);
   appended_ += bytes;
-  mtime_.reset();
+  deferred_.mtime.reset();
   return {};
 }
 
@@ -63,7 +65,7 @@ WriteBuffer::Answer WriteBuffer::resize(size_t size, const Committed& now) {
   has_new_image_ = true;
   is_emptied_ = size == 0;
   is_only_truncated_ = false;
-  mtime_.reset();
+  deferred_.mtime.reset();
   return {};
 }
 
@@ -98,8 +100,34 @@ WriteBuffer::Answer WriteBuffer::refuse(bool is_append, FileError error) {
 
 bool WriteBuffer::defer_mtime(tree::Time mtime) {
   if (!has_new_image_) return false;
-  mtime_ = mtime;
+  deferred_.mtime = mtime;
   return true;
+}
+
+bool WriteBuffer::defer_owner_and_mode(const tree::PosixChange& change) {
+  // What was set earlier is not to come behind this, not even if its commit has to be sent again.
+  for (tree::PosixChange* earlier : {&deferred_, &committing_}) {
+    if (change.mode) earlier->mode.reset();
+    if (change.uid) earlier->uid.reset();
+    if (change.gid) earlier->gid.reset();
+  }
+  if (!is_made_here_ || !has_new_image_ || is_committing_) return false;
+  const tree::PosixEntry& committed = change.base;
+  deferred_ = still_holding(deferred_, committed);
+  deferred_.base = committed;
+  if (change.mode) deferred_.mode = change.mode;
+  if (change.uid) deferred_.uid = change.uid;
+  if (change.gid) deferred_.gid = change.gid;
+  return !takes_rights_away(committed, changed(committed, deferred_));
+}
+
+std::optional<tree::PosixChange> WriteBuffer::deferred() const {
+  if (is_stale_ || is_detached_) return std::nullopt;
+  tree::PosixChange change = is_committing_ ? committing_ : deferred_;
+  if (deferred_.mtime) change.mtime = deferred_.mtime;
+  change.base.mtime_version = base_version_;
+  if (change.is_empty()) return std::nullopt;
+  return change;
 }
 
 std::string WriteBuffer::image(const std::optional<Committed>& now) const {
@@ -178,9 +206,10 @@ std::optional<WriteBuffer::Commit> WriteBuffer::begin_commit(tree::Zxid czxid, b
     bool replaces_all = (is_whole_ && is_asked) || is_emptied_;
     commit.version = replaces_all ? tree::kAnyVersion : base_version_;
     commit.data = *image_;
-    commit.mtime = committing_mtime_ = std::exchange(mtime_, std::nullopt);
+    commit.change = std::exchange(deferred_, {});
     has_new_image_ = is_only_truncated_ = is_emptied_ = false;
   }
+  committing_ = commit.change;
   is_asked_ = is_asked;
   is_committing_ = true;
   commits_append_ = commit.appends;
@@ -240,9 +269,10 @@ WriteBuffer::Answer WriteBuffer::commit_ended(const tree::Outcome& outcome,
 void WriteBuffer::take_back() {
   if (commits_append_) {
     appended_.insert(0, std::exchange(in_flight_, {}));
-  } else if (!has_new_image_) {
+  } else {
+    if (has_new_image_) committing_.mtime = deferred_.mtime;  // of what was written since
+    deferred_ = committing_;
     has_new_image_ = true;
-    mtime_ = committing_mtime_;
   }
 }
 
@@ -256,12 +286,12 @@ void WriteBuffer::spoil(FileError error) {
   has_dropped_ |= is_dirty();
   drop();
   image_.reset();
-  mtime_.reset();
 }
 
 void WriteBuffer::drop() {
   has_new_image_ = is_only_truncated_ = false;
   appended_.clear();
+  deferred_ = {};
 }
 
 }  // namespace zabfs::fsd

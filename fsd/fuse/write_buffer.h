@@ -29,6 +29,16 @@
 // what it writes. Such a commit has the condition that nobody else wrote the file. If somebody did,
 // the handle commits when it is asked to, and not before.
 //
+// Owner, group and mode that are set between a write and the close are deferred, as the time is:
+// they are committed with the data. For example, `cp -a` sets all four for each file, and each
+// would be a commit. Owner, group and mode are deferred if
+//
+//   - the handle's open made the file, and the handle has data that is to be committed;
+//   - none of its commits is under way, because that may have to be sent again, behind the change;
+//   - nobody loses a right by it that he has by what is committed. Otherwise a program on another
+//     node could open the file after this one was told that nobody can. Such a change is committed
+//     at once. The data's commit has it too, so that it brings back nothing that was set before.
+//
 // Two handles race in an edit like this:
 //
 //   1. A and B are opened for editing. Both begin with version 7.
@@ -93,8 +103,8 @@ class WriteBuffer {
     tree::Zxid czxid;
     int32_t version = tree::kAnyVersion;  // what it replaces must have this one
     std::string data;
-    std::optional<tree::Time> mtime;  // a time that the program set for this data
-    tree::SessionId session;          // the one it has to be done in; empty: any
+    tree::PosixChange change;  // what was deferred; `base` as it was committed at that time
+    tree::SessionId session;   // the one it has to be done in; empty: any
   };
 
   WriteBuffer() = default;  // of a handle that only reads
@@ -119,6 +129,12 @@ class WriteBuffer {
   // `utimens`, between the last write and the close. True if the time goes with the data that is to
   // be committed; false if there is none.
   bool defer_mtime(tree::Time mtime);
+  // `chown` and `chmod`, in the same place. `change.base` is what is committed by then. True if
+  // they go with the data alone; false if they are to be committed at once.
+  bool defer_owner_and_mode(const tree::PosixChange& change);
+  // What is deferred, or in the commit under way; none: nothing. Its time is the file's while that
+  // has the version `base.mtime_version`.
+  std::optional<tree::PosixChange> deferred() const;
   // What a read through this handle sees. `now`: none if the file is gone.
   std::string image(const std::optional<Committed>& now) const;
 
@@ -192,19 +208,19 @@ class WriteBuffer {
   tree::Bytes base_;               // its data, for a handle that edits
 
   std::optional<std::string>
-      image_;                        // once the handle has written; from the open on if `is_whole_`
-  std::string appended_;             // appends that are not committed; empty if it has an own image
-  bool has_new_image_ = false;       // the image has what is not committed
-  bool is_only_truncated_ = false;   // by its open, and nothing was written since
-  bool is_emptied_ = false;          // by ftruncate(0), and nothing was written since
-  int flushes_by_opener_ = 0;        // while it was only truncated
-  std::optional<tree::Time> mtime_;  // to be committed with the image
+      image_;                       // once the handle has written; from the open on if `is_whole_`
+  std::string appended_;            // appends that are not committed; empty if it has an own image
+  bool has_new_image_ = false;      // the image has what is not committed
+  bool is_only_truncated_ = false;  // by its open, and nothing was written since
+  bool is_emptied_ = false;         // by ftruncate(0), and nothing was written since
+  int flushes_by_opener_ = 0;       // while it was only truncated
+  tree::PosixChange deferred_;      // to be committed with the image
 
   bool is_committing_ = false;
-  bool commits_append_ = false;  // the commit under way is an append
-  bool is_asked_ = true;         // for the commit under way
-  std::string in_flight_;        // which has these bytes; empty if the image has them
-  std::optional<tree::Time> committing_mtime_;
+  bool commits_append_ = false;   // the commit under way is an append
+  bool is_asked_ = true;          // for the commit under way
+  std::string in_flight_;         // which has these bytes; empty if the image has them
+  tree::PosixChange committing_;  // what had been deferred, in the commit under way
   std::optional<Rename> rename_;  // during the commit under way, before it or behind it
 
   tree::SessionId lock_session_;  // in which a lock is held through the handle

@@ -194,6 +194,71 @@ class Files(ClusterTest):
         self.write("a", "y")
         self.assertNotEqual(os.stat(self.p("a")).st_mtime_ns, 5_000_000_007)
 
+    def test_a_copy_commits_what_it_sets_with_the_data(self):
+        os.mkdir(self.p("src"))
+        for name in "ab":
+            self.write(f"src/{name}", name)
+            os.chown(self.p("src", name), 12, 34)
+            os.chmod(self.p("src", name), 0o4755)
+            os.utime(self.p("src", name), (1, 1))
+        for command in ("cp -a src out", "mkdir out && tar -C src -c a b | tar -C out -x"):
+            with self.subTest(command=command):
+                sh(f"cd {self.p()} && {command}")
+                made = [int(os.getxattr(self.p("out", name), "user.zabfs.czxid"), 16) for name in "ab"]
+                # The creation, and a commit with two txns: ZooKeeper has none of an ACL and data.
+                self.assertEqual(abs(made[1] - made[0]), 3)
+                for name in "ab":
+                    st = os.stat(self.p("out", name))
+                    self.assertEqual((stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, st.st_mtime),
+                                     (0o4755, 12, 34, 1))
+                sh(f"rm -r {self.p('out')}")
+
+    def test_what_is_set_before_the_close_is_shown_at_once(self):
+        def committed(name):
+            return [int(os.getxattr(self.p(name), f"user.zabfs.{field}")) for field in ("aversion", "version")]
+
+        def shown(fd, name):
+            by_name, by_handle = os.stat(self.p(name)), os.fstat(fd)
+            self.assertEqual(by_name, by_handle)
+            return stat.S_IMODE(by_name.st_mode), by_name.st_uid, by_name.st_gid, by_name.st_mtime
+
+        def opens(uid, name):
+            os.seteuid(uid)  # a child would close the handle, and that commits
+            try:
+                os.close(os.open(self.p(name), os.O_RDONLY))
+                return True
+            except PermissionError:
+                return False
+            finally:
+                os.seteuid(0)
+
+        fd = os.open(self.p("f"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        os.write(fd, b"text")
+        self.assertFalse(opens(12, "f"))
+        os.utime(fd, (1, 1))
+        os.fchown(fd, 12, 34)
+        os.fchmod(fd, 0o640)
+        self.assertEqual(committed("f"), [0, 0])
+        self.assertEqual(shown(fd, "f"), (0o640, 12, 34, 1))
+        self.assertTrue(opens(12, "f"))
+        os.rename(self.p("f"), self.p("g"))
+        self.assertEqual(shown(fd, "g"), (0o640, 12, 34, 1))
+        os.chmod(self.p("g"), 0o600)  # takes nothing away: nobody else has seen the 0640
+        self.assertEqual(committed("g"), [0, 0])
+        os.fsync(fd)
+        self.assertEqual((shown(fd, "g"), committed("g")), ((0o600, 12, 34, 1), [1, 1]))
+        os.close(fd)
+        self.assertEqual(self.read("g"), "text")
+
+        fd = os.open(self.p("h"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        os.write(fd, b"secret")
+        os.fchmod(fd, 0o600)
+        self.assertEqual((shown(fd, "h")[0], committed("h")), (0o600, [1, 0]))
+        os.fchmod(fd, 0o604)
+        os.unlink(self.p("h"))
+        self.assertEqual(stat.S_IMODE(os.fstat(fd).st_mode), 0o604)
+        os.close(fd)
+
     def test_cp_a_and_rsync_keep_times_and_skip_equals(self):
         sh(f"mkdir {self.p('src')}; echo a > {self.p('src')}/a; ln -s a {self.p('src')}/l; "
            f"touch -d '2001-02-03 04:05:06.789' {self.p('src')}/a; cp -a {self.p('src')} {self.p('dst')}")

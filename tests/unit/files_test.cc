@@ -4,11 +4,13 @@
 #include "fsd/fuse/files.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
+#include "fsd/fuse/changes.h"
 #include "fsd/fuse/errno.h"
 #include "unit/recorded_replies.h"
 #include "unit/session_fixture.h"
@@ -186,6 +188,52 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
     settle();
     return asked.answer();
   }
+  // chmod(2), chown(2) and utimens(2), with a disk that works. True if they were deferred.
+  bool set(uint64_t handle, tree::PosixChange change) {
+    std::string path = nodes_.find(node_of(handle))->path;
+    change.base = posix_of(committed(path));
+    size_t before = zxid();
+    Asked asked = this->asked([&](const RequestPtr& request) {
+      struct stat wanted = {};
+      int set = 0;
+      if (change.mode) set |= FUSE_SET_ATTR_MODE;
+      if (change.uid) set |= FUSE_SET_ATTR_UID;
+      if (change.gid) set |= FUSE_SET_ATTR_GID;
+      if (change.mtime) set |= FUSE_SET_ATTR_MTIME;
+      wanted.st_mode = change.mode.value_or(0);
+      wanted.st_uid = change.uid.value_or(0);
+      wanted.st_gid = change.gid.value_or(0);
+      if (change.mtime) wanted.st_mtim = {change.mtime->seconds, change.mtime->nanoseconds};
+      changes_.set_attributes(request, node_of(handle), wanted, set, 0);
+    });
+    settle();
+    EXPECT_TRUE(asked.answer().starts_with("size ")) << asked.answer();
+    return zxid() == before;
+  }
+  static tree::PosixChange to_mode(uint32_t mode) {
+    tree::PosixChange change;
+    change.mode = mode;
+    return change;
+  }
+  static tree::PosixChange to_owner(uint32_t uid) {
+    tree::PosixChange change;
+    change.uid = change.gid = uid;
+    return change;
+  }
+  // What this node shows, and what is committed: "MODE UID SECONDS", the time if it was set.
+  std::string shown(const std::string& path) const {
+    return text_of(reader_.view(replica_->tree(), *replica_->tree().find(path), path));
+  }
+  std::string everywhere(const std::string& path) const { return text_of(committed(path)); }
+  View committed(const std::string& path) const {
+    return reader_.committed_view(replica_->tree(), *replica_->tree().find(path), path);
+  }
+  static std::string text_of(const View& view) {
+    std::string mtime = view.has_set_mtime ? std::to_string(view.mtime.seconds) : "-";
+    return fmt::format("{:o} {} {}", view.mode, view.uid, mtime);
+  }
+  // How many txns were committed.
+  size_t zxid() const { return static_cast<size_t>(replica_->tree().last_zxid().value); }
   // What everybody sees, on all nodes.
   std::string content(const std::string& path) {
     const tree::ZNode* znode = replica_->tree().find(path);
@@ -197,6 +245,10 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
   }
   void others_remove(const std::string& path) {
     submit(OpCode::kDelete, tree::delete_body(path, tree::kAnyVersion));
+  }
+  void others_set_mode(const std::string& path, uint32_t mode) {
+    tree::ExtSetPosix op{path, replica_->tree().find(path)->stat.czxid, to_mode(mode)};
+    submit(OpCode::kExtSetPosix, encode(op));
   }
   void rename(const std::string& from, const std::string& to) {
     tree::ExtRename op;
@@ -217,11 +269,13 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
   }
 
   static constexpr pid_t kPid = 42, kOtherPid = 43;
+  static constexpr Asker kRoot = {kPid, 0, 0};
   std::vector<std::unique_ptr<char>> requests_;  // whose addresses are their fuse_req_t
   std::shared_ptr<RecordedReplies> replies_ = std::make_shared<RecordedReplies>();
   RecordedNotifications notifications_;
   NodeTable nodes_;
-  NodeReader reader_{*this, nodes_, {}};
+  DeferredAttributes deferred_;
+  NodeReader reader_{*this, nodes_, deferred_, {}};
   OwnWrites writes_{*this, session_, writer_};
   FileLocks file_locks_{locks_,
                         {[this](uint64_t handle) { files_.lock_granted(handle); },
@@ -242,10 +296,11 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
   NodeAnswers answers_{nodes_, open_, reader_, cache_, turns_, replayer_};
   ReleaseGate gate_;
   HandleNumbers numbers_;
-  FileCommits commits_{*this, notifications_, nodes_, reader_, writes_, writer_, 1'000};
+  FileCommits commits_{*this, notifications_, nodes_, deferred_, reader_, writes_, writer_, 1'000};
   Orphans orphans_{nodes_, open_, answers_, turns_, commits_, numbers_};
   Files files_{{*this, notifications_, nodes_, open_, reader_, answers_, turns_, writes_, commits_,
                 orphans_, gate_, numbers_, session_, file_locks_}};
+  Changes changes_{*this, reader_, answers_, cache_, writes_, files_};
   Strings flushed_;
   int released_ = 0;
 };
@@ -595,12 +650,156 @@ TEST_F(FilesTest, AnEditThatWasBehindStaysBehindAfterARename) {
 TEST_F(FilesTest, ATimeThatIsSetBeforeTheCloseGoesWithTheData) {
   uint64_t handle = create("/f");
   write(handle, "text", 0);
-  on_strand([&] { EXPECT_TRUE(files_.defer_mtime(node_of(handle), {1'000, 5})); });
+  tree::PosixChange change;
+  change.mtime = tree::Time{1'000, 5};
+  EXPECT_TRUE(set(handle, change));
   EXPECT_EQ(close_handle(handle), "0");
   const tree::Tree& tree = replica_->tree();
   View shown = reader_.view(tree, *tree.find("/f"), "/f");
   EXPECT_EQ(shown.mtime.seconds, 1'000);
   EXPECT_EQ(shown.size, 4u);
+}
+
+// ---- owner, mode and time of a new file
+
+// As cp -a and tar -x do it.
+TEST_F(FilesTest, ACopyIsTwoCommits) {
+  replies_->who = kRoot;
+  size_t before = zxid();
+  uint64_t handle = create("/f", O_WRONLY | O_EXCL);
+  EXPECT_EQ(zxid(), before + 1);
+  write(handle, "text", 0);
+  tree::PosixChange time;
+  time.mtime = tree::Time{1'000, 5};
+  EXPECT_TRUE(set(handle, time));
+  EXPECT_TRUE(set(handle, to_owner(1'001)));
+  EXPECT_TRUE(set(handle, to_mode(0664)));
+  EXPECT_EQ(shown("/f"), "664 1001 1000");
+  EXPECT_EQ(everywhere("/f"), "644 0 -");
+  EXPECT_EQ(close_handle(handle), "0");
+  EXPECT_EQ(everywhere("/f"), "664 1001 1000");
+  EXPECT_EQ(content("/f"), "text");
+  EXPECT_EQ(zxid(), before + 3);  // ZooKeeper has no txn of an ACL and data
+}
+
+TEST_F(FilesTest, FsyncAndTheCommitThatNobodyAskedForTakeThemAlong) {
+  uint64_t handle = create("/f");
+  write(handle, "one", 0);
+  EXPECT_TRUE(set(handle, to_mode(0664)));
+  EXPECT_EQ(fsync(handle), "done 0");
+  EXPECT_EQ(everywhere("/f"), "664 1000 -");
+  write(handle, ", two", 3);
+  EXPECT_TRUE(set(handle, to_mode(0666)));
+  pass(800);
+  EXPECT_EQ(everywhere("/f"), "666 1000 -");
+  EXPECT_EQ(content("/f"), "one, two");
+  EXPECT_FALSE(set(handle, to_mode(0777)));  // there is no data that it could go with
+  EXPECT_EQ(everywhere("/f"), "777 1000 -");
+}
+
+TEST_F(FilesTest, AModeThatTakesRightsAwayIsCommittedAtOnceAndBeforeTheData) {
+  uint64_t handle = create("/f");
+  write(handle, "secret", 0);
+  EXPECT_TRUE(set(handle, to_mode(0664)));
+  EXPECT_FALSE(set(handle, to_mode(0600)));
+  EXPECT_EQ(everywhere("/f"), "600 1000 -");
+  EXPECT_EQ(shown("/f"), "600 1000 -");
+  EXPECT_EQ(content("/f"), "");
+  EXPECT_EQ(close_handle(handle), "0");
+  EXPECT_EQ(everywhere("/f"), "600 1000 -");
+  EXPECT_EQ(content("/f"), "secret");
+}
+
+TEST_F(FilesTest, WhatIsDeferredGoesAlongWithARename) {
+  replies_->who = kRoot;
+  uint64_t handle = create("/f");
+  write(handle, "text", 0);
+  tree::PosixChange change = to_owner(1'001);
+  change.mode = 0664;
+  change.mtime = tree::Time{1'000, 5};
+  EXPECT_TRUE(set(handle, change));
+  rename("/f", "/g");
+  EXPECT_EQ(shown("/g"), "664 1001 1000");
+  EXPECT_FALSE(nodes_.is_stable("/g"));  // the kernel is not to keep these attributes
+  EXPECT_TRUE(nodes_.is_stable("/f"));
+  EXPECT_EQ(close_handle(handle), "0");
+  EXPECT_EQ(everywhere("/g"), "664 1001 1000");
+  EXPECT_EQ(content("/g"), "text");
+  EXPECT_TRUE(nodes_.is_stable("/g"));
+}
+
+TEST_F(FilesTest, WhatSomebodyElseSetsSinceStays) {
+  replies_->who = kRoot;
+  uint64_t handle = create("/f");
+  write(handle, "text", 0);
+  tree::PosixChange change = to_owner(1'001);
+  change.mode = 0664;
+  EXPECT_TRUE(set(handle, change));
+  others_set_mode("/f", 0400);
+  EXPECT_EQ(shown("/f"), "400 1001 -");
+  EXPECT_EQ(close_handle(handle), "0");
+  EXPECT_EQ(everywhere("/f"), "400 1001 -");
+}
+
+TEST_F(FilesTest, ACloseTellsThatTheyWereNotCommitted) {
+  uint64_t handle = create("/f", O_WRONLY | O_EXCL);
+  write(handle, "text", 0);
+  EXPECT_TRUE(set(handle, to_mode(0664)));
+  uint64_t other = open("/f", O_WRONLY);
+  write(other, "other", 0);
+  EXPECT_EQ(close_handle(other), "0");
+  EXPECT_EQ(shown("/f"), "664 1000 -");
+  EXPECT_EQ(everywhere("/f"), "644 1000 -");
+  EXPECT_EQ(close_handle(handle), std::to_string(ESTALE));
+  EXPECT_EQ(shown("/f"), "644 1000 -");
+  EXPECT_EQ(content("/f"), "other");
+}
+
+// The kernel has two nodes of one file if a thread took its answer late.
+TEST_F(FilesTest, TheyAreDeferredAndShownByWhateverNodeOfTheFile) {
+  uint64_t handle = create("/f");
+  write(handle, "text", 0);
+  nodes_.set_aside(node_of(handle));
+  uint64_t reader = open("/f", O_RDONLY);
+  ASSERT_NE(node_of(reader), node_of(handle));
+  EXPECT_TRUE(set(reader, to_mode(0664)));
+  EXPECT_EQ(shown("/f"), "664 1000 -");
+  EXPECT_EQ(close_handle(handle), "0");
+  EXPECT_EQ(everywhere("/f"), "664 1000 -");
+}
+
+TEST_F(FilesTest, AFileThatIsRemovedKeepsThemForItsHandles) {
+  uint64_t handle = create("/f");
+  write(handle, "text", 0);
+  EXPECT_TRUE(set(handle, to_mode(0664)));
+  others_remove("/f");
+  EXPECT_EQ(nodes_.find(node_of(handle))->last->st_mode, S_IFREG | 0664u);
+  EXPECT_EQ(close_handle(handle), "0");
+}
+
+TEST_F(FilesTest, AWriteTakesADeferredSetuidAwayWithoutACommit) {
+  uint64_t handle = create("/f");
+  write(handle, "te", 0);
+  EXPECT_TRUE(set(handle, to_mode(04755)));
+  size_t before = zxid();
+  write(handle, "xt", 2);
+  EXPECT_EQ(shown("/f"), "755 1000 -");
+  EXPECT_EQ(zxid(), before);
+  EXPECT_EQ(close_handle(handle), "0");
+  EXPECT_EQ(everywhere("/f"), "755 1000 -");
+}
+
+TEST_F(FilesTest, AWriteTakesACommittedSetuidAwayBeforeItIsAnswered) {
+  uint64_t handle = create("/f");
+  EXPECT_FALSE(set(handle, to_mode(04755)));
+  Asked asked = begin_write(handle, "text", 0, O_WRONLY);
+  settle();
+  EXPECT_EQ(asked.answer(), "written 4");
+  EXPECT_EQ(everywhere("/f"), "755 1000 -");
+  EXPECT_EQ(content("/f"), "");
+  EXPECT_TRUE(set(handle, to_mode(04755)));
+  EXPECT_EQ(close_handle(handle), "0");
+  EXPECT_EQ(everywhere("/f"), "4755 1000 -");
 }
 
 // ---- locks

@@ -103,7 +103,7 @@ TEST_F(WriteBufferTest, CommitsOnceMoreWhatCameToAFileThatHadBeenRenamed) {
     std::optional<WriteBuffer::Commit> again = handle.begin_commit(czxid_);
     ASSERT_TRUE(again);
     EXPECT_EQ(again->data, commit->data);
-    EXPECT_EQ(again->mtime, commit->mtime);
+    EXPECT_EQ(again->change.mtime, commit->change.mtime);
     EXPECT_EQ(finish(handle, *again), FileError::kOk);
     EXPECT_EQ(data(), flags == O_WRONLY ? "xld" : (flags & O_APPEND) != 0 ? "oldx" : "x");
   }

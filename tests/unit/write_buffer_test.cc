@@ -1,5 +1,6 @@
 // DESIGN.md, "Reads and writes", as far as one handle's buffer keeps it. The tests follow that
 // section's order; those of appends and of renamed files have files of their own.
+#include "fsd/fuse/deferred_attributes.h"
 #include "unit/write_buffer_fixture.h"
 
 namespace zabfs::fsd {
@@ -313,7 +314,7 @@ TEST_F(WriteBufferTest, ATimeThatWasSetGoesWithTheData) {
   WriteBuffer handle = open(O_WRONLY | O_TRUNC);
   write(handle, "new");
   EXPECT_TRUE(handle.defer_mtime(kTime));
-  EXPECT_EQ(handle.begin_commit(czxid_)->mtime, kTime);
+  EXPECT_EQ(handle.begin_commit(czxid_)->change.mtime, kTime);
 }
 
 TEST_F(WriteBufferTest, ATimeDoesNotHoldForDataThatIsWrittenAfterIt) {
@@ -321,7 +322,7 @@ TEST_F(WriteBufferTest, ATimeDoesNotHoldForDataThatIsWrittenAfterIt) {
   write(handle, "new");
   handle.defer_mtime(kTime);
   write(handle, "er", 3);
-  EXPECT_FALSE(handle.begin_commit(czxid_)->mtime);
+  EXPECT_FALSE(handle.begin_commit(czxid_)->change.mtime);
 }
 
 TEST_F(WriteBufferTest, ATimeDoesNotHoldForASizeThatIsSetAfterIt) {
@@ -329,7 +330,7 @@ TEST_F(WriteBufferTest, ATimeDoesNotHoldForASizeThatIsSetAfterIt) {
   write(handle, "new");
   EXPECT_TRUE(handle.defer_mtime(kTime));
   handle.resize(1, now_);
-  EXPECT_FALSE(handle.begin_commit(czxid_)->mtime);
+  EXPECT_FALSE(handle.begin_commit(czxid_)->change.mtime);
 }
 
 TEST_F(WriteBufferTest, ATimeIsNotTakenIfThereIsNoDataForIt) {
@@ -338,6 +339,149 @@ TEST_F(WriteBufferTest, ATimeIsNotTakenIfThereIsNoDataForIt) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
   EXPECT_FALSE(handle.defer_mtime(kTime));
+}
+
+// ---- owner, group and mode
+
+constexpr uint32_t kAlice = 1'000;
+// As cp and tar make a file.
+const tree::PosixEntry kOnlyRoots{tree::Kind::kFile, 0600, 0, 0, {}, 0};
+
+tree::PosixChange to_mode(uint32_t mode, const tree::PosixEntry& committed = kOnlyRoots) {
+  tree::PosixChange change;
+  change.base = committed;
+  change.mode = mode;
+  return change;
+}
+
+tree::PosixChange to_owner(uint32_t uid, const tree::PosixEntry& committed = kOnlyRoots) {
+  tree::PosixChange change;
+  change.base = committed;
+  change.uid = change.gid = uid;
+  return change;
+}
+
+TEST_F(WriteBufferTest, OwnerGroupModeAndTimeOfANewFileGoWithItsData) {
+  for (int flags : {O_WRONLY, O_WRONLY | O_TRUNC}) {
+    WriteBuffer handle = open(flags, true);
+    write(handle, "new");
+    EXPECT_TRUE(handle.defer_mtime(kTime));
+    EXPECT_TRUE(handle.defer_owner_and_mode(to_owner(kAlice)));
+    EXPECT_TRUE(handle.defer_owner_and_mode(to_mode(0644)));
+    tree::PosixChange shown = handle.deferred().value();
+    EXPECT_EQ(shown.mode, 0644u);
+    EXPECT_EQ(shown.uid, kAlice);
+    EXPECT_EQ(shown.base.mtime_version, now_.version);
+    std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
+    EXPECT_EQ(commit->change.mode, 0644u);
+    EXPECT_EQ(commit->change.uid, kAlice);
+    EXPECT_EQ(commit->change.gid, kAlice);
+    EXPECT_EQ(commit->change.mtime, kTime);
+    EXPECT_TRUE(handle.deferred());
+    EXPECT_EQ(finish(handle, *commit), FileError::kOk);
+    EXPECT_FALSE(handle.deferred());
+    write(handle, "er", 3);
+    EXPECT_TRUE(handle.begin_commit(czxid_)->change.is_empty());
+  }
+}
+
+TEST_F(WriteBufferTest, OwnerAndModeHoldForDataThatIsWrittenAfterThem) {
+  WriteBuffer handle = open(O_WRONLY, true);
+  write(handle, "new");
+  handle.defer_owner_and_mode(to_mode(0644));
+  write(handle, "er", 3);
+  EXPECT_EQ(handle.begin_commit(czxid_)->change.mode, 0644u);
+}
+
+TEST_F(WriteBufferTest, OwnerAndModeAreNotDeferredWithoutNewDataOfANewFile) {
+  EXPECT_FALSE(open(O_WRONLY, true).defer_owner_and_mode(to_mode(0644)));
+  WriteBuffer edits = open(O_WRONLY);
+  write(edits, "x");
+  EXPECT_FALSE(edits.defer_owner_and_mode(to_mode(0644)));
+  WriteBuffer appends = open(O_WRONLY | O_APPEND, true);
+  append(appends, "+a");
+  EXPECT_FALSE(appends.defer_owner_and_mode(to_mode(0644)));
+  WriteBuffer committed = open(O_WRONLY, true);
+  write(committed, "x");
+  EXPECT_EQ(close(committed), FileError::kOk);
+  EXPECT_FALSE(committed.defer_owner_and_mode(to_mode(0644)));
+}
+
+TEST_F(WriteBufferTest, WhatTakesRightsAwayIsCommittedAtOnceAndTheDataBringsNothingBack) {
+  tree::PosixEntry readable = kOnlyRoots;
+  readable.mode = 0640;
+  WriteBuffer handle = open(O_WRONLY, true);
+  write(handle, "new");
+  EXPECT_TRUE(handle.defer_owner_and_mode(to_mode(0644, readable)));
+  EXPECT_FALSE(handle.defer_owner_and_mode(to_mode(0600, readable)));
+  EXPECT_EQ(handle.begin_commit(czxid_)->change.mode, 0600u);
+}
+
+TEST_F(WriteBufferTest, WhatWasOnlyDeferredMayBeTakenBack) {
+  WriteBuffer handle = open(O_WRONLY, true);
+  write(handle, "new");
+  EXPECT_TRUE(handle.defer_owner_and_mode(to_mode(0644)));
+  EXPECT_TRUE(handle.defer_owner_and_mode(to_mode(0600)));
+  EXPECT_EQ(handle.begin_commit(czxid_)->change.mode, 0600u);
+}
+
+TEST_F(WriteBufferTest, WhatIsSetDuringACommitIsCommittedBehindIt) {
+  WriteBuffer handle = open(O_WRONLY, true);
+  write(handle, "one");
+  handle.defer_owner_and_mode(to_mode(0644));
+  std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
+  write(handle, ", two", 3);
+  EXPECT_FALSE(handle.defer_owner_and_mode(to_mode(0600)));
+  EXPECT_EQ(commit->change.mode, 0644u);
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);
+  EXPECT_FALSE(handle.begin_commit(czxid_)->change.mode);
+}
+
+TEST_F(WriteBufferTest, ACommitThatComesBackBringsBackNothingThatWasSetSince) {
+  WriteBuffer handle = open(O_WRONLY | O_TRUNC, true);
+  write(handle, "new");
+  handle.defer_owner_and_mode(to_owner(kAlice));
+  handle.defer_owner_and_mode(to_mode(0644));
+  std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_, false);
+  replace("another one's");
+  EXPECT_FALSE(handle.defer_owner_and_mode(to_mode(0600)));
+  EXPECT_EQ(finish(handle, *commit), FileError::kOk);  // it did nothing, and nobody asked
+  std::optional<WriteBuffer::Commit> again = handle.begin_commit(czxid_);
+  EXPECT_EQ(again->change.uid, kAlice);
+  EXPECT_FALSE(again->change.mode);
+}
+
+TEST_F(WriteBufferTest, WhatSomebodyElseChangedSinceIsNotDeferredAnyMore) {
+  tree::PosixEntry now = kOnlyRoots;
+  now.mode = 0;
+  tree::PosixChange change = to_owner(kAlice);
+  change.mode = 0644;
+  change.mtime = kTime;
+  tree::PosixChange rest = still_holding(change, now);
+  EXPECT_FALSE(rest.mode);
+  EXPECT_EQ(rest.uid, kAlice);
+  EXPECT_EQ(rest.mtime, kTime);
+}
+
+TEST_F(WriteBufferTest, OwnerAndModeGoWithDataThatIsRefused) {
+  WriteBuffer handle = open(O_WRONLY, true);
+  write(handle, "new");
+  handle.defer_owner_and_mode(to_mode(0644));
+  EXPECT_EQ(close_refused(handle, Error::kQuotaExceeded), FileError::kQuotaExceeded);
+  EXPECT_FALSE(handle.deferred());
+  EXPECT_EQ(close(handle), FileError::kQuotaExceeded);
+}
+
+TEST_F(WriteBufferTest, NothingIsDeferredOfAFileThatIsLostOrRemoved) {
+  WriteBuffer lost = open(O_WRONLY, true), removed = open(O_WRONLY, true);
+  for (WriteBuffer* handle : {&lost, &removed}) {
+    write(*handle, "new");
+    handle->defer_owner_and_mode(to_mode(0644));
+  }
+  lost.lose();
+  removed.detach(now_.data);
+  EXPECT_FALSE(lost.deferred());
+  EXPECT_FALSE(removed.deferred());
 }
 
 // ---- locks of files
