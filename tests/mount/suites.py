@@ -139,7 +139,8 @@ class Suite(ClusterTest):
 
     def setUp(self):
         super().setUp()
-        self.local = tempfile.TemporaryDirectory(prefix="zabfs-suites-")
+        # Beside the mounts, where it is removed even if this process is killed.
+        self.local = tempfile.TemporaryDirectory(prefix="local-", dir=self.cluster.directory)
         self.addCleanup(self.local.cleanup)
 
     def tearDown(self):
