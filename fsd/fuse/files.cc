@@ -180,7 +180,8 @@ void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t of
   if (!file) return static_cast<void>(request->reply(EBADF));
   if (file->lost) return static_cast<void>(request->reply(ESTALE));
   std::optional<Node> node = parts_.nodes.find(id);
-  if (info.lock_owner == 0) {  // for the page cache, not for a read
+  bool is_page = info.lock_owner == 0;  // for the page cache, not for a read
+  if (is_page) {
     if (std::optional<tree::Bytes> data = parts_.turns.shown(id, info.fh)) {
       request->reply_bytes(part_of(data->view(), size, offset));
       return parts_.turns.shown_answered(id);
@@ -188,13 +189,13 @@ void Files::read(const RequestPtr& request, KernelNode id, size_t size, off_t of
     // A short answer sets the size that the kernel has: not to another one than committed.
     if (file->writable) {
       parts_.notifications.forget_attributes(id);
-    } else if (node && !node->gone) {
-      tree::Bytes data = parts_.reader.data_of(id).value_or(tree::Bytes());
-      return static_cast<void>(request->reply_bytes(part_of(data.view(), size, offset)));
-    }
+    } else if (std::optional<tree::Bytes> data = parts_.reader.data_of(id)) {
+      return static_cast<void>(request->reply_bytes(part_of(data->view(), size, offset)));
+    }  // else it is gone, perhaps just now: it has what this handle has of it
   }
   if (std::shared_ptr<Orphan> orphan = file->orphan.load()) {
-    if (!file->writable) return read_in_one_version(request, id, *file, size, offset);
+    bool has_pass = !file->writable && !is_page;  // pages are the same for all handles
+    if (has_pass) return read_in_one_version(request, id, *file, size, offset);
     return static_cast<void>(request->reply_bytes(orphan->read(size, static_cast<size_t>(offset))));
   }
   if (file->writable) {

@@ -155,6 +155,15 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
     wait(0);
     return asked.answer();
   }
+  std::string read_page(uint64_t handle, off_t offset) {
+    Asked asked = this->asked([&](const RequestPtr& request) {
+      fuse_file_info info = info_of(handle, O_RDONLY);
+      info.lock_owner = 0;
+      files_.read(request, node_of(handle), 100, offset, info);
+    });
+    wait(0);
+    return asked.answer();
+  }
   // What close(2) returns: the FLUSH. Then its RELEASE.
   std::string close_handle(uint64_t handle) {
     std::string result = flush_handle(handle);
@@ -878,6 +887,17 @@ TEST_F(FilesTest, APassGoesOnInItsVersionAfterAnotherFileWasRenamedOverIt) {
   EXPECT_EQ(read(reader, 8), "bytes one");
   EXPECT_EQ(read(reader, 11), "bytes ");
   EXPECT_EQ(read(reader, 11), "bytes !");
+}
+
+// The kernel has the size that the file had last.
+TEST_F(FilesTest, PagesOfARemovedFileAreOfItsLastVersion) {
+  put("/f", "version one");
+  uint64_t reader = open("/f", O_RDONLY);
+  EXPECT_EQ(read(reader), "bytes version one");
+  others_write("/f", "version two!");
+  others_remove("/f");
+  EXPECT_EQ(read_page(reader, 8), "bytes two!");
+  EXPECT_EQ(read(reader, 8), "bytes one");
 }
 
 TEST_F(FilesTest, APassSeesNothingThatAWriterOfTheRemovedFileHadNotCommitted) {
