@@ -146,12 +146,6 @@ void Kernel::forget_pages(KernelNode node, std::string_view data) {
   fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
 }
 
-bool Kernel::forget_name(KernelNode parent, const std::string& name) {
-  int error = fuse_lowlevel_notify_expire_entry(session_, parent, name.data(), name.size(),
-                                                FUSE_LL_EXPIRE_ONLY);
-  return error == 0 || error == -ENOENT;  // it is not in the cache
-}
-
 bool Kernel::forget_names() {
   NotifyHeader header{sizeof(NotifyHeader), kNotifyIncEpoch, 0};
   return ::write(fuse_session_fd(session_), &header, sizeof(header)) ==

@@ -33,7 +33,6 @@ class Kernel : public Notifications {
 
   bool forget_attributes(KernelNode node) override;
   void forget_pages(KernelNode node, std::string_view data) override;
-  bool forget_name(KernelNode parent, const std::string& name) override;
   bool forget_names() override;
   const std::string& point() const { return point_; }
 

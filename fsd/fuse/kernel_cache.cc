@@ -39,20 +39,10 @@ void KernelCache::forget(const NodeTable::Forget& forget) {
   std::erase_if(coming, [this](KernelNode id) { return late_.contains(id); });
   await_answers(coming);
   for (KernelNode id : coming) nodes_.set_aside(id);
-  bool forgets_all = forget.all_names || !coming.empty() || moves_directory_;
-  if (forgets_all || !forget_each(forget.names)) forget_names();
+  if (forget.names || !coming.empty()) forget_names();
   if (late_.empty() && !coming.empty())
     service_.post_after(kLateAgainMs, [this] { forget_late(); });
   late_.insert(coming.begin(), coming.end());
-}
-
-// False if that can't be done now.
-bool KernelCache::forget_each(const std::vector<NodeTable::HeldName>& names) {
-  bool are_locked = std::any_of(names.begin(), names.end(), [this](const auto& name) {
-    std::optional<Node> directory = nodes_.find(name.parent);
-    return directory && writes_.are_names_changing_in(directory->path);
-  });
-  return names.empty() || (!are_locked && forgetter_.forget(names));
 }
 
 // The table has these nodes and the kernel has not: the answers to their first look-ups are on
@@ -131,14 +121,10 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
     });
     if (!renames[n]) continue;
     renames_.emplace(txn.header.zxid, *renames[n]);
-    for (const std::string* path : {&renames[n]->from, &renames[n]->to}) {
-      moves_directory_ |= nodes_.held_kind(*path) == tree::Kind::kDirectory;
-    }
     if (renames[n]->is_exchange()) continue;
     named(renames[n]->to);  // another file has that name from then on
     going(renames[n]->to);
   }
-  names_.insert(names.begin(), names.end());
   catch_up();  // a program that sees the new txns sees those before them, too
   // The last one that this kernel asked for itself has nothing behind it yet.
   if (last == nullptr || last->thread == 0) {
@@ -153,12 +139,10 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
 // A thread that asks for something else has got to what it was answered.
 void KernelCache::note_request(const void* request, size_t size) {
   fuse_in_header head;
-  bool are_none = landing_.is_empty() && looking_.is_empty();
-  if (are_none || size < sizeof(head)) return;
+  if (landing_.is_empty() || size < sizeof(head)) return;
   std::memcpy(&head, request, sizeof(head));
   if (head.opcode == FUSE_READ) return;  // the kernel may have asked for it ahead
   landing_.landed(static_cast<pid_t>(head.pid));
-  looking_.landed(static_cast<pid_t>(head.pid));
 }
 
 // The kernel may show a name as it was before a change that it asked for, and that is visible. All
@@ -168,17 +152,8 @@ void KernelCache::catch_up() {
   if (std::any_of(threads.begin(), threads.end(), may_change_names)) forget_names();
 }
 
-// The kernel asks for a name again that it has, without the lock of its directory. So an answer to
-// that may have come before the name was forgotten, and be taken after it. Whoever is to give such
-// an answer notes it under the tree's lock: here all of them are known that say what was before.
-void KernelCache::forget_if_looked_up() {
-  std::vector<pid_t> threads = looking_.take(names_);
-  if (std::any_of(threads.begin(), threads.end(), may_look_up)) forget_names();
-}
-
 // With the tree's lock: the nodes stand for what is in the tree now.
 void KernelCache::publishing(std::span<const Change> changes) {
-  forget_if_looked_up();
   if (changes.empty()) return;
   auto rename = renames_.find(changes.front().zxid);
   if (rename != renames_.end()) {
@@ -247,8 +222,6 @@ bool KernelCache::note_kind(const std::string& path) {
 void KernelCache::end_change() {
   renames_.clear();
   kinds_.clear();
-  names_.clear();
-  moves_directory_ = false;
   nodes_.end_change();
   turns_.end_change();
 }

@@ -27,8 +27,6 @@
 
 #include "consensus/service.h"
 #include "fsd/fuse/landing_threads.h"
-#include "fsd/fuse/looking_threads.h"
-#include "fsd/fuse/name_forgetter.h"
 #include "fsd/fuse/node_reader.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/notifications.h"
@@ -50,15 +48,13 @@ class KernelCache {
   };
 
   KernelCache(consensus::Service& service, Notifications& notifications, NodeTable& nodes,
-              const NodeReader& reader, const OwnWrites& writes, PageTurns& turns, Events events)
+              const NodeReader& reader, PageTurns& turns, Events events)
       : service_(service),
         notifications_(notifications),
         nodes_(nodes),
         reader_(reader),
-        writes_(writes),
         turns_(turns),
-        events_(std::move(events)),
-        forgetter_(notifications) {}
+        events_(std::move(events)) {}
 
   // How long the kernel may keep a name, in seconds. Commits invalidate; so it is long, or 0 if
   // this kernel can't be made to forget names. On any thread.
@@ -80,16 +76,9 @@ class KernelCache {
   void forget_names();
   // A request was read. On a FUSE worker.
   void note_request(const void* request, size_t size);
-  // With the tree's lock shared: a name that the kernel may have already is about to be answered,
-  // and to be kept. On a FUSE worker.
-  void note_looked_up_again(pid_t thread, const std::string& path) { looking_.add(thread, path); }
-  // While requests are still answered.
-  void stop() { forgetter_.stop(); }
 
  private:
   void forget(const NodeTable::Forget& forget);
-  bool forget_each(const std::vector<NodeTable::HeldName>& names);
-  void forget_if_looked_up();
   void await_answers(std::vector<KernelNode>& coming);
   bool is_up_to_date(KernelNode id);
   void forget_late();
@@ -101,19 +90,14 @@ class KernelCache {
   Notifications& notifications_;
   NodeTable& nodes_;
   const NodeReader& reader_;
-  const OwnWrites& writes_;
   PageTurns& turns_;
   const Events events_;
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
   LandingThreads landing_;
-  LookingThreads looking_;
-  NameForgetter forgetter_;
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
   // Of the batch in progress:
   std::map<tree::Zxid, RenameSeen> renames_;
   std::map<std::string, tree::Kind> kinds_;  // of znodes that it may make another kind
-  std::set<std::string> names_;              // that it changes
-  bool moves_directory_ = false;             // with all names below
 };
 
 }  // namespace zabfs::fsd

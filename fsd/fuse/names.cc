@@ -35,16 +35,7 @@ void Names::lookup_child(const RequestPtr& request, KernelNode parent, const std
     Node directory;
     if (parts_.reader.znode_of(tree, parent, directory) == nullptr) return false;
     std::string path = tree::join_path(directory.path, name);
-    bool is_held = parts_.nodes.held(path) != 0;
-    if (parts_.answers.fill_entry(tree, path, false, entry, &must_wait)) {
-      if (!is_held || entry.entry_timeout <= 0) return true;
-      if (parts_.turns.is_calm(*tree.find(path))) {
-        parts_.cache.note_looked_up_again(request->asker().pid, path);
-      } else {
-        entry.entry_timeout = 0;  // it may change again before the answer is there
-      }
-      return true;
-    }
+    if (parts_.answers.fill_entry(tree, path, false, entry, &must_wait)) return true;
     entry = {};
     bool is_cacheable = parts_.nodes.note_absent(path) && !parts_.replayer.is_pending(path);
     entry.entry_timeout = is_cacheable ? parts_.cache.name_timeout() : 0;

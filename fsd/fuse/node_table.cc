@@ -73,10 +73,6 @@ KernelNode NodeTable::held(const std::string& path) const {
 
 std::vector<KernelNode> NodeTable::all_held(const std::string& path) const {
   MutexLock lock(mutex_);
-  return all_held_locked(path);
-}
-
-std::vector<KernelNode> NodeTable::all_held_locked(const std::string& path) const {
   std::vector<KernelNode> ids;
   auto found = by_path_.find(path);
   if (found != by_path_.end()) ids.push_back(found->second);
@@ -199,23 +195,15 @@ NodeTable::Forget NodeTable::begin_change(const std::vector<std::string>& names,
                                           const std::unordered_set<std::string>& local) {
   MutexLock lock(mutex_);
   Forget forget;
-  forget.all_names = std::exchange(forget_names_, false);
+  forget.names = std::exchange(forget_names_, false);
   for (const std::string& path : names) {
     changing_.insert(path);
     bool is_cached = absent_.erase(path) > 0 || by_path_.contains(path);
     asked_once_.erase(path);
-    if (!is_cached) continue;
     // A directory that was set aside has the same names once more, and those the kernel leaves.
-    std::string directory(tree::parent_path(path));
-    if (local.contains(path) && !aliases_.contains(directory)) {
-      forget.local = true;
-      continue;
-    }
-    std::vector<KernelNode> parents = all_held_locked(directory);
-    forget.all_names |= parents.empty();  // nobody knows below which node it is
-    for (KernelNode parent : parents) {
-      forget.names.push_back({parent, std::string(tree::base_name(path))});
-    }
+    bool is_local =
+        local.contains(path) && !aliases_.contains(std::string(tree::parent_path(path)));
+    if (is_cached) (is_local ? forget.local : forget.names) = true;
   }
   for (const std::string& path : attributes) {
     changing_.insert(path);
@@ -232,7 +220,7 @@ NodeTable::Forget NodeTable::begin_change(const std::vector<std::string>& names,
 NodeTable::Forget NodeTable::begin_change_of_all() {
   MutexLock lock(mutex_);
   Forget forget;
-  forget.all_names = true;
+  forget.names = true;
   all_changing_ = true;
   absent_.clear();
   for (const auto& [path, id] : by_path_) forget.attributes.push_back(id);

@@ -54,17 +54,10 @@ inline bool stands_for(const Node& node, tree::Zxid czxid) {
 
 class NodeTable {
  public:
-  // A name that the kernel may have in its cache.
-  struct HeldName {
-    KernelNode parent;
-    std::string name;
-    bool operator==(const HeldName&) const = default;
-  };
   // What the kernel must be told before a commit becomes visible.
   struct Forget {
     std::vector<KernelNode> attributes;
-    std::vector<HeldName> names;
-    bool all_names = false;
+    bool names = false;
     bool local = false;  // the kernel has one of the names in its cache that it is changing itself
   };
 
@@ -129,7 +122,6 @@ class NodeTable {
                                  const std::string& name);
   void unlink(Entry& entry) REQUIRES(mutex_);
   void drop_locked(const std::string& path) REQUIRES(mutex_);
-  std::vector<KernelNode> all_held_locked(const std::string& path) const REQUIRES(mutex_);
   void drop_aliases(const std::string& path) REQUIRES(mutex_);
   KernelNode add(Node node, const std::string& key) REQUIRES(mutex_);
   bool is_stable_locked(const std::string& path) const REQUIRES(mutex_);

@@ -285,35 +285,6 @@ class Local(ClusterTest):
             self.assertTrue(os.path.ismount(self.p("inside")), i)
             self.assertEqual(os.path.basename(os.getcwd()), "here")
 
-    def test_mounts_and_working_directories_survive_what_others_do(self):
-        """Another node makes, removes and moves names beside them which were looked up here."""
-        os.mkdir(self.p("inside"))
-        os.mkdir(self.p("here"))
-        sh(f"mount -t tmpfs tmpfs {self.p('inside')}")
-        self.addCleanup(lambda: sh(f"umount {self.p('inside')}"))
-        self.write(self.p("inside", "hidden"), "not on the mount")
-        before = os.getcwd()
-        self.addCleanup(os.chdir, before)
-        os.chdir(self.p("here"))
-        for i in range(50):
-            for name in f"file{i}", "directory", f"old{i}":
-                for _ in range(3):  # the kernel keeps that there is none
-                    self.assertFalse(os.path.lexists(self.p(name)))
-            self.write(self.q(f"file{i}"), "x")
-            os.mkdir(self.q("directory"))
-            self.cluster.sync_all()
-            self.assertEqual(self.read(self.p(f"file{i}")), "x")
-            self.assertTrue(os.path.isdir(self.p("directory")))
-            os.rename(self.q(f"file{i}"), self.q(f"old{i}"))
-            os.rmdir(self.q("directory"))
-            if i > 0:
-                os.rename(self.q(f"old{i}"), self.q("old0"))  # over a file
-            self.cluster.sync_all()
-            self.assertFalse(os.path.lexists(self.p(f"file{i}")))
-            self.assertEqual(os.path.lexists(self.p(f"old{i}")), i == 0)
-            self.assertTrue(os.path.ismount(self.p("inside")), i)
-            self.assertEqual(os.path.basename(os.getcwd()), "here")
-
     def test_times_of_directories(self):
         """As make, find -newer, tar -g and cp -a rely on."""
         os.mkdir(self.p("d"))
