@@ -11,13 +11,14 @@ int64_t add(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
 }
 
-Zxid last_change(const NodeStat& stat) { return std::max(stat.mzxid, stat.pzxid); }
-
-}  // namespace
-
+// Milliseconds, and below them a number that differs with every change.
 Time time_with(int64_t ms, int64_t distinct) {
   return Time{ms / 1000, static_cast<int32_t>(ms % 1000 * 1'000'000 + distinct % 1'000'000)};
 }
+
+}  // namespace
+
+Zxid last_change(const NodeStat& stat) { return std::max(stat.mzxid, stat.pzxid); }
 
 Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, size_t data_bytes,
                 bool is_ephemeral) {
@@ -36,6 +37,11 @@ Kind shown_kind(const Record& record) {
 Time shown_mtime(Kind kind, const NodeStat& stat, const ChangeTimes& times) {
   if (kind != Kind::kDirectory) return time_with(stat.mtime_ms, stat.mzxid.value);
   return time_with(std::max(stat.mtime_ms, times.children_ms), last_change(stat).value);
+}
+
+Time shown_ctime(const NodeStat& stat, const ChangeTimes& times) {
+  return time_with(std::max({stat.mtime_ms, times.children_ms, times.acl_ms}),
+                   last_change(stat).value + stat.aversion);
 }
 
 int32_t mtime_version(Kind kind, const NodeStat& stat) {

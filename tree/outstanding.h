@@ -33,11 +33,13 @@ struct Record {
 Kind shown_kind(const std::optional<PosixEntry>& posix, bool has_children, size_t data_bytes,
                 bool is_ephemeral);
 Kind shown_kind(const Record& record);
-// Milliseconds, and below them a number that differs with every change.
-Time time_with(int64_t ms, int64_t distinct);
+// Of its data or its children.
+Zxid last_change(const NodeStat& stat);
 // The time of the last data, of a directory also that of its children, with nanoseconds from the
 // zxid: the mtimes of two versions differ.
 Time shown_mtime(Kind kind, const NodeStat& stat, const ChangeTimes& times);
+// The time of the last change of anything.
+Time shown_ctime(const NodeStat& stat, const ChangeTimes& times);
 // What a time that was set holds for (PosixEntry::mtime_version): of a file the version of its
 // data, of a directory a hash of the zxid of its last change.
 int32_t mtime_version(Kind kind, const NodeStat& stat);

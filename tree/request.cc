@@ -68,6 +68,13 @@ PosixEntry changed(PosixEntry posix, const PosixChange& change) {
   return posix;
 }
 
+PosixChange still_holding(PosixChange change, const PosixEntry& committed) {
+  if (change.base.mode != committed.mode) change.mode.reset();
+  if (change.base.uid != committed.uid) change.uid.reset();
+  if (change.base.gid != committed.gid) change.gid.reset();
+  return change;
+}
+
 Request superuser_request(SessionId session, int32_t cxid, OpCode type, std::string body) {
   return Request{session, cxid, type, std::move(body), superuser()};
 }

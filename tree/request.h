@@ -49,6 +49,10 @@ struct PosixChange {
 };
 // The entry with the change's mode, owner and group. Not its time, which counts for one version.
 PosixEntry changed(PosixEntry posix, const PosixChange& change);
+// What of a change still holds. `change.base` is what was committed when the change was asked for,
+// and `committed` is what is committed now. Where the two differ, somebody else has changed the
+// file since: that change is the later one, and stays.
+PosixChange still_holding(PosixChange change, const PosixEntry& committed);
 
 inline constexpr int32_t kAnyVersion = -1;
 inline constexpr Zxid kAnyCzxid{-1};

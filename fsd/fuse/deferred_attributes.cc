@@ -2,13 +2,6 @@
 
 namespace zabfs::fsd {
 
-tree::PosixChange still_holding(tree::PosixChange change, const tree::PosixEntry& committed) {
-  if (change.base.mode != committed.mode) change.mode.reset();
-  if (change.base.uid != committed.uid) change.uid.reset();
-  if (change.base.gid != committed.gid) change.gid.reset();
-  return change;
-}
-
 void DeferredAttributes::set(uint64_t inode, const std::optional<tree::PosixChange>& change) {
   if (!change && count_ == 0) return;
   MutexLock lock(mutex_);

@@ -23,11 +23,6 @@
 
 namespace zabfs::fsd {
 
-// What of a change still holds. `change.base` is what was committed when the change was deferred,
-// and `committed` is what is committed now. Where the two differ, somebody else has changed the
-// file since: that change is the later one, and stays.
-tree::PosixChange still_holding(tree::PosixChange change, const tree::PosixEntry& committed);
-
 class DeferredAttributes {
  public:
   // What is deferred of a file; none: nothing. Its time is shown while the file has the version

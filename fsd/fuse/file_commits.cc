@@ -96,7 +96,7 @@ void FileCommits::send(const Node& node, WriteBuffer::Commit begun,
   const tree::ZNode* znode = tree.find(node.path);
   bool lacks_posix =
       znode != nullptr && node.control == Control::kData && !tree::find_posix(tree.acl_of(*znode));
-  if (znode != nullptr) {
+  if (znode != nullptr && (lacks_posix || !begun.change.is_empty())) {
     tree::PosixEntry committed = posix_of(reader_.committed_view(tree, *znode, node.path));
     tree::PosixChange change = still_holding(begun.change, committed);
     change.base = committed;

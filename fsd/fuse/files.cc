@@ -238,11 +238,11 @@ void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, o
     parts_.commits.note(*file, file->written.refuse(appends, error));
     request->reply(error);
   };
-  auto body = [this, request, file, id, by_root, bytes = std::move(bytes), offset,
-               flags = info.flags] {
-    auto then = [this, request, file, id, bytes, offset, flags] {
-      parts_.turns.apart_from_reads(id, [this, request, file, bytes, offset, flags] {
-        write_to(request, file, bytes, offset, flags);
+  auto shared = std::make_shared<const std::string>(std::move(bytes));
+  auto body = [this, request, file, id, by_root, shared, offset, flags = info.flags] {
+    auto then = [this, request, file, id, shared, offset, flags] {
+      parts_.turns.apart_from_reads(id, [this, request, file, shared, offset, flags] {
+        write_to(request, file, *shared, offset, flags);
       });
     };
     // Data written by others than root takes setuid and setgid away, before it is committed.

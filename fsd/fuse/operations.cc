@@ -159,10 +159,10 @@ void Operations::create(const RequestPtr& request, KernelNode parent, const std:
 
 void Operations::open(const RequestPtr& request, KernelNode id, fuse_file_info info) {
   std::optional<Node> node = parts_.reader.find(id);
-  bool is_gone = !node || node->gone;
-  if (is_gone && !is_helper(request) && parts_.orphans.open(request, id, info)) return;
+  bool is_gone = !node || node->gone, by_helper = is_helper(request);
+  if (is_gone && !by_helper && parts_.orphans.open(request, id, info)) return;
   if (is_gone) return static_cast<void>(request->reply(ESTALE));
-  if (is_helper(request)) {  // writes nothing
+  if (by_helper) {  // writes nothing
     info.fh = parts_.numbers.next();
     info.direct_io = 1;
     info.noflush = 1;

@@ -134,7 +134,7 @@ void PageTurns::end_change() {
 }
 
 bool PageTurns::is_calm(const tree::ZNode& znode) {
-  return pages_->is_calm(std::max(znode.stat.mzxid, znode.stat.pzxid), now_us());
+  return pages_->is_calm(tree::last_change(znode.stat), now_us());
 }
 
 void PageTurns::kernel_wrote(KernelNode id, pid_t thread) { pages_->wrote(id, thread, now_us()); }

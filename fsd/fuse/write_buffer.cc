@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "fsd/fuse/deferred_attributes.h"
 #include "fsd/view/view.h"
 #include "tree/access.h"
 

@@ -84,12 +84,12 @@ that is frozen, a holder that is stopped, contenders that others delete. For tho
 @/lock with each change; the receiver refuses a token that is smaller than one it has seen.
 
 Who may: reading needs the directory's r; data, queue, work, once, counter, next, seq, ephemeral,
-txn and taking locks, leases, barriers or leadership its w; changing acl its owner. A txn needs the permissions that
-you would need to write, make or replace each file yourself. ZooKeeper clients that do not
-authenticate are others: to share a directory with them, chmod o+rwx it (the root of a new tree has
-mode 0755). Only the mode of the znode itself counts for them: they read all that has o+r, also below
-a directory that is closed to others. A directory that Curator locks is good for nothing else: its
-mutex counts all children.
+txn and taking locks, leases, barriers or leadership its w; changing acl its owner. A txn needs the
+permissions that you would need to write, make or replace each file yourself. ZooKeeper clients that
+do not authenticate are others: to share a directory with them, chmod o+rwx it (the root of a new
+tree has mode 0755). Only the mode of the znode itself counts for them: they read all that has o+r,
+also below a directory that is closed to others. A directory that Curator locks is good for nothing
+else: its mutex counts all children.
 
 Where it is kept:
   recipe        path                          names                        data           ACL

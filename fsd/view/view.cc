@@ -57,11 +57,8 @@ View view_of(const tree::Tree& tree, const tree::ZNode& node, std::string_view p
   view.ino = was_renamed ? posix->inode : tree::inode_number(node.stat.czxid, path);
   bool has_size = view.kind == Kind::kFile || view.kind == Kind::kSymlink;
   view.size = has_size ? node.data.size() : 0;
-  tree::Zxid changed = std::max(node.stat.mzxid, node.stat.pzxid);
   view.mtime = tree::shown_mtime(view.kind, node.stat, node.times);
-  view.ctime =
-      tree::time_with(std::max({node.stat.mtime_ms, node.times.children_ms, node.times.acl_ms}),
-                      changed.value + node.stat.aversion);
+  view.ctime = tree::shown_ctime(node.stat, node.times);
   if (posix && posix->mtime && posix->mtime_version == tree::mtime_version(view.kind, node.stat)) {
     view.mtime = *posix->mtime;
     view.has_set_mtime = true;
