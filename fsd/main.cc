@@ -17,6 +17,7 @@
 #include "consensus/host.h"
 #include "fsd/admin/server.h"
 #include "fsd/config/config.h"
+#include "fsd/fuse/connection_guard.h"
 #include "fsd/fuse/mount.h"
 #include "fsd/fuse/mount_point.h"
 #include "fsd/fuse/replay_process.h"
@@ -181,6 +182,9 @@ int start(int argc, char** argv) {
 int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], zabfs::fsd::kReplayArgument) == 0) {
     return zabfs::fsd::run_replay_process(argv[2]);
+  }
+  if (argc == 3 && std::strcmp(argv[1], zabfs::fsd::kGuardArgument) == 0) {
+    return zabfs::fsd::run_connection_guard(argv[2]);
   }
   spdlog::set_default_logger(spdlog::stderr_logger_mt("zabfsd"));
   spdlog::set_formatter(zabfs::fsd::log_formatter());

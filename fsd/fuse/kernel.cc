@@ -52,6 +52,13 @@ Status Kernel::mount(const std::string& point, const std::string& options,
   if (fuse_session_mount(session_, point_.c_str()) != 0) {
     return Status::failed(fmt::format("can't mount at {}: {}", point, std::strerror(errno)));
   }
+  if (Status guarded = guard_.start(point_); !guarded.ok()) {
+    spdlog::warn(
+        "{}: nobody ends the connection if this daemon is killed while it waits for the kernel: "
+        "{}. "
+        "If programs hang there after a kill -9, run umount -f {}",
+        point_, guarded.why(), point_);
+  }
   MutexLock lock(unmount_mutex_);
   mounted_ = true;
   return {};
@@ -144,6 +151,12 @@ void Kernel::forget_pages(KernelNode node, std::string_view data) {
                                static_cast<fuse_buf_copy_flags>(0));
   }
   fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+}
+
+bool Kernel::forget_name(KernelNode parent, const std::string& name) {
+  int error = fuse_lowlevel_notify_expire_entry(session_, parent, name.data(), name.size(),
+                                                FUSE_LL_EXPIRE_ONLY);
+  return error == 0 || error == -ENOENT;  // it is not in the cache
 }
 
 bool Kernel::forget_names() {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "consensus/mutex.h"
+#include "fsd/fuse/connection_guard.h"
 #include "fsd/fuse/notifications.h"
 #include "tree/status.h"
 
@@ -21,7 +22,7 @@ class Kernel : public Notifications {
  public:
   ~Kernel() override;
 
-  // Mounts. `userdata` is what the operations get.
+  // Mounts. `userdata` is what the operations get. On the thread whose end is the daemon's end.
   Status mount(const std::string& point, const std::string& options,
                const fuse_lowlevel_ops& operations, void* userdata);
   // Serves requests until the mount is gone. `before` sees each request before it is handled, and
@@ -33,6 +34,7 @@ class Kernel : public Notifications {
 
   bool forget_attributes(KernelNode node) override;
   void forget_pages(KernelNode node, std::string_view data) override;
+  bool forget_name(KernelNode parent, const std::string& name) override;
   bool forget_names() override;
   const std::string& point() const { return point_; }
 
@@ -40,6 +42,7 @@ class Kernel : public Notifications {
   void run();
   int receive(fuse_buf& buffer) REQUIRES(receive_mutex_);
 
+  ConnectionGuard guard_;
   fuse_session* session_ = nullptr;
   std::string point_;
   Mutex unmount_mutex_;

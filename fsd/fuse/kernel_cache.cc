@@ -19,7 +19,10 @@ using tree::ChangeType;
 
 namespace {
 
-constexpr auto kAnswerWait = std::chrono::milliseconds(2);  // of the strand, for a thread to run
+using Clock = std::chrono::steady_clock;
+
+// Of the strand, for a thread to run. That takes microseconds where there are CPUs for all.
+constexpr auto kAnswerWait = std::chrono::milliseconds(20);
 constexpr auto kAnswerPause = std::chrono::microseconds(20);
 constexpr int64_t kLateAgainMs = 1;
 
@@ -31,27 +34,43 @@ bool KernelCache::can_forget_names() {
   return names_cacheable_ > 0;
 }
 
+bool KernelCache::may_keep_names_in(std::string_view directory) {
+  if (!can_forget_names()) return false;
+  std::optional<Clock::time_point> last = nodes_.last_foreign_change(directory);
+  return !last || Clock::now() - *last >= kShared;
+}
+
 void KernelCache::forget(const NodeTable::Forget& forget) {
   std::vector<KernelNode> coming;
   for (KernelNode id : forget.attributes) {
-    if (turns_.must_forget(id) && !notifications_.forget_attributes(id)) coming.push_back(id);
+    if (!turns_.must_forget(id) || notifications_.forget_attributes(id)) continue;
+    if (nodes_.were_attributes_kept(id)) coming.push_back(id);
   }
   std::erase_if(coming, [this](KernelNode id) { return late_.contains(id); });
   await_answers(coming);
   for (KernelNode id : coming) nodes_.set_aside(id);
-  if (forget.names || !coming.empty()) forget_names();
+  bool forgets_all = forget.all_names || !coming.empty();
+  if (forgets_all || !forget_each(forget.names)) forget_names();
   if (late_.empty() && !coming.empty())
     service_.post_after(kLateAgainMs, [this] { forget_late(); });
   late_.insert(coming.begin(), coming.end());
 }
 
+// False if that can't be done now.
+bool KernelCache::forget_each(const std::vector<NodeTable::HeldName>& names) {
+  bool are_locked = std::any_of(names.begin(), names.end(), [this](const auto& name) {
+    std::optional<Node> directory = nodes_.find(name.parent);
+    return directory && writes_.are_names_changing_in(directory->path);
+  });
+  return names.empty() || (!are_locked && forgetter_.forget(names));
+}
+
 // The table has these nodes and the kernel has not: the answers to their first look-ups are on
-// their way, with attributes that are about to be outdated, or the kernel is about to say that it
-// has forgotten them. Example: `stat a` is answered, and its thread has yet to run; a is changed,
-// and then b; who sees the new b must not see the old a after it. The thread runs at once, most
-// times.
+// their way, with attributes to keep that are about to be outdated, or the kernel is about to say
+// that it has forgotten them. Example: `stat a` is answered, and its thread has yet to run; a is
+// changed, and then b; who sees the new b must not see the old a after it. The thread runs at once,
+// most times.
 void KernelCache::await_answers(std::vector<KernelNode>& coming) {
-  using Clock = std::chrono::steady_clock;
   Clock::time_point end = Clock::now() + kAnswerWait;
   while (!coming.empty() && Clock::now() < end) {
     std::this_thread::sleep_for(kAnswerPause);
@@ -71,7 +90,9 @@ void KernelCache::forget_late() {
 }
 
 void KernelCache::forget_names() {
-  if (names_cacheable_ != 0) notifications_.forget_names();
+  if (names_cacheable_ == 0) return;
+  nodes_.forgetting_all_names();
+  notifications_.forget_names();
 }
 
 void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
@@ -98,8 +119,10 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
     if (node == nullptr || nodes_.held(path) == 0) return;
     nodes_.note_last(path, stat_of(reader_.view(tree, *node, path)));
   };
+  Clock::time_point now = Clock::now();
   for (size_t n = 0; n < txns.size(); ++n) {
     const tree::Txn& txn = txns[n];
+    size_t known = names.size();
     for_each_op(txn, [&](const auto& op) {
       using T = std::decay_t<decltype(op)>;
       if constexpr (std::is_same_v<T, tree::CreateTxn>) {
@@ -119,12 +142,19 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
         }
       }
     });
-    if (!renames[n]) continue;
-    renames_.emplace(txn.header.zxid, *renames[n]);
-    if (renames[n]->is_exchange()) continue;
-    named(renames[n]->to);  // another file has that name from then on
-    going(renames[n]->to);
+    if (renames[n]) {
+      renames_.emplace(txn.header.zxid, *renames[n]);
+      if (!renames[n]->is_exchange()) {
+        named(renames[n]->to);  // another file has that name from then on
+        going(renames[n]->to);
+      }
+    }
+    if (writes_.local_change(txn) != nullptr) continue;
+    for (; known < names.size(); ++known) {
+      nodes_.note_foreign_change(tree::parent_path(names[known]), now);
+    }
   }
+  names_.insert(names.begin(), names.end());
   catch_up();  // a program that sees the new txns sees those before them, too
   // The last one that this kernel asked for itself has nothing behind it yet.
   if (last == nullptr || last->thread == 0) {
@@ -139,35 +169,52 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
 // A thread that asks for something else has got to what it was answered.
 void KernelCache::note_request(const void* request, size_t size) {
   fuse_in_header head;
-  if (landing_.is_empty() || size < sizeof(head)) return;
+  bool are_none = landing_.is_empty() && looking_.is_empty();
+  if (are_none || size < sizeof(head)) return;
   std::memcpy(&head, request, sizeof(head));
   if (head.opcode == FUSE_READ) return;  // the kernel may have asked for it ahead
   landing_.landed(static_cast<pid_t>(head.pid));
+  looking_.landed(static_cast<pid_t>(head.pid));
 }
 
-// The kernel may show a name as it was before a change that it asked for, and that is visible. All
-// names are forgotten then, so each thread is asked about once.
+// The kernel may show a name as it was before a change that it asked for, and that is visible. The
+// thread that it is for runs at once, most times.
 void KernelCache::catch_up() {
-  std::set<pid_t> threads = landing_.take();
-  if (std::any_of(threads.begin(), threads.end(), may_change_names)) forget_names();
+  Clock::time_point end = Clock::now() + kAnswerWait;
+  while (landing_.are_any(may_change_names)) {
+    if (Clock::now() >= end) {
+      landing_.clear();
+      return forget_names();
+    }
+    std::this_thread::sleep_for(kAnswerPause);
+  }
+}
+
+// The kernel asks for a name again that it has, without the lock of its directory. So an answer to
+// that may have come before the name was forgotten, and be taken after it. Whoever is to give such
+// an answer notes it under the tree's lock: here all of them are known that say what was before.
+void KernelCache::forget_if_looked_up() {
+  std::vector<pid_t> threads = looking_.take(names_);
+  if (std::any_of(threads.begin(), threads.end(), may_look_up)) forget_names();
 }
 
 // With the tree's lock: the nodes stand for what is in the tree now.
 void KernelCache::publishing(std::span<const Change> changes) {
+  forget_if_looked_up();
   if (changes.empty()) return;
   auto rename = renames_.find(changes.front().zxid);
   if (rename != renames_.end()) {
     events_.renaming(changes, rename->second);
     follow(changes, rename->second);
   }
-  bool retyped = false;
+  NodeTable::Forget retyped;
   for (const Change& change : changes) {
     bool deleted = change.type == ChangeType::kDeleted;
     if (deleted) note_gone(change);
     bool of_child = deleted || change.type == ChangeType::kCreated;
-    retyped |= note_kind(of_child ? std::string(tree::parent_path(change.path)) : change.path);
+    note_kind(of_child ? std::string(tree::parent_path(change.path)) : change.path, retyped);
   }
-  if (retyped) forget_names();
+  if (retyped.all_names || !forget_each(retyped.names)) forget_names();
 }
 
 // One txn may have removed it and made another one of the name.
@@ -202,26 +249,28 @@ void KernelCache::follow(std::span<const Change> changes, const RenameSeen& rena
 }
 
 // A znode that is of another kind now is another node: the kernel is to look it up again.
-bool KernelCache::note_kind(const std::string& path) {
+void KernelCache::note_kind(const std::string& path, NodeTable::Forget& retyped) {
   auto before = kinds_.find(path);
   std::optional<tree::Kind> held = nodes_.held_kind(path);
   const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(path);
-  if (znode == nullptr || (before == kinds_.end() && !held)) return false;
+  if (znode == nullptr || (before == kinds_.end() && !held)) return;
   View shown = reader_.view(tree, *znode, path);
   if (before != kinds_.end() && std::exchange(before->second, shown.kind) != shown.kind) {
     nodes_.note_retyped(std::string(tree::parent_path(path)), tree.last_zxid());
   }
-  if (!held || shown.kind == *held) return false;
+  if (!held || shown.kind == *held) return;
   shown.kind = *held;
   nodes_.note_last(path, stat_of(shown));
-  nodes_.drop(path);
-  return true;
+  NodeTable::Forget name = nodes_.end_name(path);
+  retyped.all_names |= name.all_names;
+  retyped.names.insert(retyped.names.end(), name.names.begin(), name.names.end());
 }
 
 void KernelCache::end_change() {
   renames_.clear();
   kinds_.clear();
+  names_.clear();
   nodes_.end_change();
   turns_.end_change();
 }

@@ -17,16 +17,20 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "consensus/service.h"
 #include "fsd/fuse/landing_threads.h"
+#include "fsd/fuse/looking_threads.h"
+#include "fsd/fuse/name_forgetter.h"
 #include "fsd/fuse/node_reader.h"
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/notifications.h"
@@ -48,19 +52,26 @@ class KernelCache {
   };
 
   KernelCache(consensus::Service& service, Notifications& notifications, NodeTable& nodes,
-              const NodeReader& reader, PageTurns& turns, Events events)
+              const NodeReader& reader, const OwnWrites& writes, PageTurns& turns, Events events)
       : service_(service),
         notifications_(notifications),
         nodes_(nodes),
         reader_(reader),
+        writes_(writes),
         turns_(turns),
-        events_(std::move(events)) {}
+        events_(std::move(events)),
+        forgetter_(notifications) {}
 
-  // How long the kernel may keep a name, in seconds. Commits invalidate; so it is long, or 0 if
-  // this kernel can't be made to forget names. On any thread.
-  double name_timeout() { return can_forget_names() ? kLongSeconds : 0; }
+  // Whether this kernel can be made to forget names; else it is to ask for each. On any thread.
   bool can_forget_names();
+  // Whether it may keep names in that directory. Where others make and remove names it is to ask
+  // for each: so it has nothing to forget there while it has the directory's lock, for a program of
+  // its own that makes or removes a name. On any thread.
+  bool may_keep_names_in(std::string_view directory);
+  // How long it keeps what it may keep: commits invalidate.
   static constexpr double kLongSeconds = 86'400;
+  // For so long a directory counts as one in which others make and remove names.
+  static constexpr std::chrono::minutes kShared{5};
 
   // `renames` has one element a txn. `last`: what the kernel changes by itself for the last of
   // them.
@@ -76,13 +87,20 @@ class KernelCache {
   void forget_names();
   // A request was read. On a FUSE worker.
   void note_request(const void* request, size_t size);
+  // With the tree's lock shared: a name that the kernel may have already is about to be answered,
+  // and to be kept. On a FUSE worker.
+  void note_looked_up_again(pid_t thread, const std::string& path) { looking_.add(thread, path); }
+  // While requests are still answered.
+  void stop() { forgetter_.stop(); }
 
  private:
   void forget(const NodeTable::Forget& forget);
+  bool forget_each(const std::vector<NodeTable::HeldName>& names);
+  void forget_if_looked_up();
   void await_answers(std::vector<KernelNode>& coming);
   bool is_up_to_date(KernelNode id);
   void forget_late();
-  bool note_kind(const std::string& path);
+  void note_kind(const std::string& path, NodeTable::Forget& retyped);
   void follow(std::span<const tree::Change> changes, const RenameSeen& rename);
   void note_gone(const tree::Change& change);
 
@@ -90,14 +108,18 @@ class KernelCache {
   Notifications& notifications_;
   NodeTable& nodes_;
   const NodeReader& reader_;
+  const OwnWrites& writes_;
   PageTurns& turns_;
   const Events events_;
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
   LandingThreads landing_;
+  LookingThreads looking_;
+  NameForgetter forgetter_;
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
   // Of the batch in progress:
   std::map<tree::Zxid, RenameSeen> renames_;
   std::map<std::string, tree::Kind> kinds_;  // of znodes that it may make another kind
+  std::set<std::string> names_;              // that it changes
 };
 
 }  // namespace zabfs::fsd

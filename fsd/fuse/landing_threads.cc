@@ -17,11 +17,18 @@ void LandingThreads::landed(pid_t thread) {
   is_empty_ = threads_.empty();
 }
 
-std::set<pid_t> LandingThreads::take() {
-  if (is_empty_) return {};
+bool LandingThreads::are_any(bool (*may_be_on_its_way)(pid_t)) {
+  if (is_empty_) return false;
   MutexLock lock(mutex_);
+  std::erase_if(threads_, [&](pid_t thread) { return !may_be_on_its_way(thread); });
+  is_empty_ = threads_.empty();
+  return !threads_.empty();
+}
+
+void LandingThreads::clear() {
+  MutexLock lock(mutex_);
+  threads_.clear();
   is_empty_ = true;
-  return std::exchange(threads_, {});
 }
 
 }  // namespace zabfs::fsd

@@ -8,7 +8,8 @@
 //   3. Somebody sees the new `b`, and then `a`, from the cache.
 //
 // So before 2 becomes visible the mount asks whether a thread of 1 may still be on its way
-// (`reader_threads.h`). If so, it makes the kernel forget all names. Thread-safe.
+// (`reader_threads.h`). If so, it waits a moment for it, and then makes the kernel forget all
+// names. Thread-safe.
 #pragma once
 
 #include <sys/types.h>
@@ -26,8 +27,9 @@ class LandingThreads {
   void add(pid_t thread);
   // It asks for something else: it has got to what it was answered.
   void landed(pid_t thread);
-  // All of them, once.
-  std::set<pid_t> take();
+  // Drops those of which that is false; whether there are others.
+  bool are_any(bool (*may_be_on_its_way)(pid_t));
+  void clear();
   bool is_empty() const { return is_empty_; }
 
  private:

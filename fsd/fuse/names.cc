@@ -35,10 +35,16 @@ void Names::lookup_child(const RequestPtr& request, KernelNode parent, const std
     Node directory;
     if (parts_.reader.znode_of(tree, parent, directory) == nullptr) return false;
     std::string path = tree::join_path(directory.path, name);
-    if (parts_.answers.fill_entry(tree, path, false, entry, &must_wait)) return true;
+    bool is_held = parts_.nodes.held(path) != 0;
+    if (parts_.answers.fill_entry(tree, path, false, entry, &must_wait)) {
+      bool is_kept = entry.entry_timeout > 0;
+      if (is_held && is_kept) parts_.cache.note_looked_up_again(request->asker().pid, path);
+      return true;
+    }
     entry = {};
-    bool is_cacheable = parts_.nodes.note_absent(path) && !parts_.replayer.is_pending(path);
-    entry.entry_timeout = is_cacheable ? parts_.cache.name_timeout() : 0;
+    bool keeps = !parts_.replayer.is_pending(path) &&
+                 parts_.cache.may_keep_names_in(directory.path) && parts_.nodes.note_absent(path);
+    entry.entry_timeout = keeps ? KernelCache::kLongSeconds : 0;
     return false;
   });
   if (must_wait) {

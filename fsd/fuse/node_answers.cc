@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "tree/path.h"
+
 namespace zabfs::fsd {
 
 bool NodeAnswers::fill_entry(const tree::Tree& tree, const std::string& path, bool is_fresh,
@@ -10,18 +12,22 @@ bool NodeAnswers::fill_entry(const tree::Tree& tree, const std::string& path, bo
   if (znode == nullptr) return false;
   View shown = reader_.view(tree, *znode, path);
   bool cacheable = false;
+  bool is_held = nodes_.held(path) != 0;
   entry = {};
   entry.ino = nodes_.look_up(path, znode->stat.czxid, shown.kind, cacheable);
   entry.attr = stat_of(shown);
-  entry.entry_timeout = cacheable && !replayer_.is_pending(path) ? cache_.name_timeout() : 0;
+  bool keeps = !replayer_.is_pending(path) && cache_.may_keep_names_in(tree::parent_path(path)) &&
+               nodes_.note_kept(path);
+  entry.entry_timeout = keeps ? KernelCache::kLongSeconds : 0;
   // Attributes in answers that the kernel doesn't order against notifications are not cached. Those
   // of a lookup it does order for a node that it has: if a notification goes before the answer is
   // there, the kernel sees that it can't rely on it (since 6.15). For a node that it is to get by
-  // this answer, KernelCache waits.
+  // this answer, KernelCache waits: so not where that would be often.
   PageCache::Told told = turns_.tell(entry.ino, znode->stat.mzxid, 0, !is_fresh, entry.attr);
   if (must_wait != nullptr) *must_wait = told == PageCache::Told::kWait;
   bool may_cache = cacheable && !is_fresh && told == PageCache::Told::kTake &&
-                   !changes_without_txn(path) && cache_.can_forget_names();
+                   (is_held || turns_.is_calm(*znode)) && !changes_without_txn(path) &&
+                   cache_.can_forget_names() && nodes_.note_attributes_kept(entry.ino);
   entry.attr_timeout = may_cache ? KernelCache::kLongSeconds : 0;
   // It may be about to go.
   if (!cacheable) nodes_.note_last(path, entry.attr);

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kMaxAbsent = 100'000;
 constexpr size_t kMaxAskedOnce = 10'000;
+constexpr size_t kMaxForeignChanges = 10'000;
 
 }  // namespace
 
@@ -73,6 +74,10 @@ KernelNode NodeTable::held(const std::string& path) const {
 
 std::vector<KernelNode> NodeTable::all_held(const std::string& path) const {
   MutexLock lock(mutex_);
+  return all_held_locked(path);
+}
+
+std::vector<KernelNode> NodeTable::all_held_locked(const std::string& path) const {
   std::vector<KernelNode> ids;
   auto found = by_path_.find(path);
   if (found != by_path_.end()) ids.push_back(found->second);
@@ -157,6 +162,56 @@ bool NodeTable::forget(KernelNode id, uint64_t lookups) {
   return true;
 }
 
+bool NodeTable::note_kept(const std::string& path) {
+  MutexLock lock(mutex_);
+  auto found = by_path_.find(path);
+  if (found == by_path_.end() || !is_stable_locked(path)) return false;
+  entries_[found->second]->kept_in = age_;
+  return true;
+}
+
+bool NodeTable::note_attributes_kept(KernelNode id) {
+  MutexLock lock(mutex_);
+  auto found = entries_.find(id);
+  if (found == entries_.end() || !is_stable_locked(found->second->node.path)) return false;
+  found->second->attributes_kept = true;
+  return true;
+}
+
+bool NodeTable::were_attributes_kept(KernelNode id) const {
+  MutexLock lock(mutex_);
+  auto found = entries_.find(id);
+  return found != entries_.end() && found->second->attributes_kept;
+}
+
+// Whether the kernel may have the name, or its absence, without asking.
+bool NodeTable::is_kept(const std::string& path) const {
+  if (absent_.contains(path) || aliases_.contains(path)) return true;
+  auto found = by_path_.find(path);
+  return found != by_path_.end() && entries_.at(found->second)->kept_in == age_;
+}
+
+void NodeTable::forgetting_all_names() {
+  MutexLock lock(mutex_);
+  ++age_;
+  absent_.clear();
+}
+
+void NodeTable::note_foreign_change(std::string_view directory, Time now) {
+  MutexLock lock(mutex_);
+  if (foreign_changes_.size() >= kMaxForeignChanges) {
+    foreign_changes_.clear();
+    older_foreign_change_ = now;
+  }
+  foreign_changes_[std::string(directory)] = now;
+}
+
+std::optional<NodeTable::Time> NodeTable::last_foreign_change(std::string_view directory) const {
+  MutexLock lock(mutex_);
+  auto found = foreign_changes_.find(std::string(directory));
+  return found == foreign_changes_.end() ? older_foreign_change_ : found->second;
+}
+
 bool NodeTable::note_absent(const std::string& path) {
   MutexLock lock(mutex_);
   if (!is_stable_locked(path)) return false;
@@ -190,20 +245,43 @@ void NodeTable::add_dirty(const std::string& path, int delta) {
   if (count <= 0) dirty_.erase(path);
 }
 
+void NodeTable::end_keeping(const std::string& path, Forget& forget) {
+  auto found = by_path_.find(path);
+  if (found != by_path_.end()) entries_[found->second]->kept_in = 0;
+  std::vector<KernelNode> parents = all_held_locked(std::string(tree::parent_path(path)));
+  forget.all_names |= parents.empty();  // nobody knows below which node it is
+  for (KernelNode parent : parents) {
+    forget.names.push_back({parent, std::string(tree::base_name(path))});
+  }
+}
+
+NodeTable::Forget NodeTable::end_name(const std::string& path) {
+  MutexLock lock(mutex_);
+  Forget forget;
+  if (is_kept(path)) end_keeping(path, forget);
+  drop_locked(path);
+  return forget;
+}
+
 NodeTable::Forget NodeTable::begin_change(const std::vector<std::string>& names,
                                           const std::vector<std::string>& attributes,
                                           const std::unordered_set<std::string>& local) {
   MutexLock lock(mutex_);
   Forget forget;
-  forget.names = std::exchange(forget_names_, false);
+  forget.all_names = std::exchange(forget_names_, false);
   for (const std::string& path : names) {
     changing_.insert(path);
-    bool is_cached = absent_.erase(path) > 0 || by_path_.contains(path);
+    bool was_kept = is_kept(path);
+    absent_.erase(path);
     asked_once_.erase(path);
-    // A directory that was set aside has the same names once more, and those the kernel leaves.
-    bool is_local =
-        local.contains(path) && !aliases_.contains(std::string(tree::parent_path(path)));
-    if (is_cached) (is_local ? forget.local : forget.names) = true;
+    if (!was_kept) continue;
+    // A directory that was set aside has the same names once more, and those the kernel leaves. A
+    // name that it moves itself it goes on to keep.
+    if (local.contains(path) && !aliases_.contains(std::string(tree::parent_path(path)))) {
+      forget.local = true;
+    } else {
+      end_keeping(path, forget);
+    }
   }
   for (const std::string& path : attributes) {
     changing_.insert(path);
@@ -220,7 +298,7 @@ NodeTable::Forget NodeTable::begin_change(const std::vector<std::string>& names,
 NodeTable::Forget NodeTable::begin_change_of_all() {
   MutexLock lock(mutex_);
   Forget forget;
-  forget.names = true;
+  forget.all_names = true;
   all_changing_ = true;
   absent_.clear();
   for (const auto& [path, id] : by_path_) forget.attributes.push_back(id);
@@ -311,6 +389,7 @@ void NodeTable::rename(const std::string& from, const std::string& to) {
       ++found;
     }
   }
+  move_absences(from, to);
   for (KernelNode id : moved) {
     Node& node = entries_[id]->node;
     node.path = to + node.path.substr(from.size());
@@ -320,6 +399,16 @@ void NodeTable::rename(const std::string& from, const std::string& to) {
       found->second = id;
     }
   }
+}
+
+// What the kernel knows to be absent in a directory it goes on to know after the directory moved.
+void NodeTable::move_absences(const std::string& from, const std::string& to) {
+  std::vector<std::string> moved;
+  std::erase_if(absent_, [&](const std::string& path) {
+    if (tree::is_within(path, from)) moved.push_back(to + path.substr(from.size()));
+    return tree::is_within(path, from) || tree::is_within(path, to);
+  });
+  absent_.insert(moved.begin(), moved.end());
 }
 
 void NodeTable::refresh_identities(const std::string& top,

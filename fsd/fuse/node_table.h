@@ -12,6 +12,7 @@
 
 #include <sys/stat.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -54,10 +55,18 @@ inline bool stands_for(const Node& node, tree::Zxid czxid) {
 
 class NodeTable {
  public:
+  using Time = std::chrono::steady_clock::time_point;
+  // A name that the kernel may have in its cache.
+  struct HeldName {
+    KernelNode parent;
+    std::string name;
+    bool operator==(const HeldName&) const = default;
+  };
   // What the kernel must be told before a commit becomes visible.
   struct Forget {
     std::vector<KernelNode> attributes;
-    bool names = false;
+    std::vector<HeldName> names;
+    bool all_names = false;
     bool local = false;  // the kernel has one of the names in its cache that it is changing itself
   };
 
@@ -80,9 +89,16 @@ class NodeTable {
   KernelNode look_up_gone(KernelNode before, const std::string& path, tree::Kind kind);
   // True if that was the last of its lookups: the kernel doesn't hold it any more.
   bool forget(KernelNode id, uint64_t lookups);
+  // Whether the name may be given out to be kept, with the node that it is held as.
+  bool note_kept(const std::string& path);
+  // The same of a node's attributes; and whether they were since it is held.
+  bool note_attributes_kept(KernelNode id);
+  bool were_attributes_kept(KernelNode id) const;
   // Whether absence of the name may be cached: only from the second time it is asked for, so that
   // files that are looked for and then made cost no invalidation.
   bool note_absent(const std::string& path);
+  // Before the kernel is told to forget all names: of those that were given out nothing is kept.
+  void forgetting_all_names();
   // Whether attributes just read may be cached.
   bool is_stable(const std::string& path) const;
 
@@ -97,12 +113,18 @@ class NodeTable {
   // Everything may have changed.
   Forget begin_change_of_all();
   void end_change();
+  // A name in that directory changes, and not by a program of this kernel.
+  void note_foreign_change(std::string_view directory, Time now);
+  // When that was last, if ever. What is not known any more is taken to be as late as it may be.
+  std::optional<Time> last_foreign_change(std::string_view directory) const;
   // The znode at `path` is about to be no more, and looks like this.
   void note_last(const std::string& path, const struct stat& last);
   // Of a node that is gone.
   void change_last(KernelNode id, const std::function<void(struct stat&)>& change);
-  // The znode at `path` is no more, or of another kind; its node is gone.
+  // The znode at `path` is no more; its node is gone.
   void drop(const std::string& path);
+  // It is of another kind: its node is gone, and the name stands for another one.
+  Forget end_name(const std::string& path);
   // The node stands for its znode, as before, but the name is given out with another from here on.
   void set_aside(KernelNode id);
   void note_retyped(const std::string& directory, tree::Zxid when);
@@ -117,14 +139,20 @@ class NodeTable {
   struct Entry {
     Node node;
     uint64_t lookups = 0;
+    bool attributes_kept = false;  // given out to be kept, at least once
+    uint64_t kept_in = 0;  // the age of names in which its name was last given out to be kept
   };
   static std::string control_key(const std::string& directory, Control control,
                                  const std::string& name);
   void unlink(Entry& entry) REQUIRES(mutex_);
   void drop_locked(const std::string& path) REQUIRES(mutex_);
+  std::vector<KernelNode> all_held_locked(const std::string& path) const REQUIRES(mutex_);
   void drop_aliases(const std::string& path) REQUIRES(mutex_);
   KernelNode add(Node node, const std::string& key) REQUIRES(mutex_);
   bool is_stable_locked(const std::string& path) const REQUIRES(mutex_);
+  void move_absences(const std::string& from, const std::string& to) REQUIRES(mutex_);
+  bool is_kept(const std::string& path) const REQUIRES(mutex_);
+  void end_keeping(const std::string& path, Forget& forget) REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   std::unordered_map<KernelNode, std::unique_ptr<Entry>> entries_ GUARDED_BY(mutex_);
@@ -137,6 +165,9 @@ class NodeTable {
   std::unordered_set<std::string> changing_ GUARDED_BY(mutex_);
   bool all_changing_ GUARDED_BY(mutex_) = false;
   bool forget_names_ GUARDED_BY(mutex_) = false;  // absences were dropped to bound their number
+  uint64_t age_ GUARDED_BY(mutex_) = 1;  // of names: one more each time that all are forgotten
+  std::unordered_map<std::string, Time> foreign_changes_ GUARDED_BY(mutex_);
+  std::optional<Time> older_foreign_change_ GUARDED_BY(mutex_);  // the last of those not in there
   std::unordered_map<std::string, int> dirty_ GUARDED_BY(mutex_);
   KernelNode next_ GUARDED_BY(mutex_) = kRootNode + 1;
 };

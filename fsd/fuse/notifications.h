@@ -2,6 +2,7 @@
 // and a test records it. Thread-safe.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "fsd/fuse/node_table.h"
@@ -20,6 +21,10 @@ class Notifications {
   // as in `data`: the last READ tells it if there are fewer. Waits for READs of that node under
   // way; so not for threads that READs need.
   virtual void forget_pages(KernelNode node, std::string_view data) = 0;
+  // Makes the kernel look this name up again, and keep what hangs on it until then. Waits for
+  // whoever makes or removes a name in that directory: so not for threads that answer those. False
+  // if this kernel can't (before 6.2).
+  virtual bool forget_name(KernelNode parent, const std::string& name) = 0;
   // Makes the kernel look every name up again; false if it can't (before 6.16). Never waits.
   virtual bool forget_names() = 0;
 };

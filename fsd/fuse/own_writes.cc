@@ -1,7 +1,10 @@
 #include "fsd/fuse/own_writes.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
+
+#include "tree/path.h"
 
 namespace zabfs::fsd {
 
@@ -42,6 +45,16 @@ const LocalChange* OwnWrites::local_change(const tree::Txn& txn) const {
   if (txn.header.session != session_.id()) return nullptr;
   auto ours = local_changes_.find(txn.header.cxid);
   return ours == local_changes_.end() ? nullptr : &ours->second;
+}
+
+bool OwnWrites::are_names_changing_in(std::string_view directory) const {
+  auto is_in_it = [directory](const std::string& name) {
+    return tree::parent_path(name) == directory;
+  };
+  return std::any_of(local_changes_.begin(), local_changes_.end(), [&](const auto& entry) {
+    const std::vector<std::string>& names = entry.second.names;
+    return std::any_of(names.begin(), names.end(), is_in_it);
+  });
 }
 
 bool OwnWrites::is_native(const tree::Txn& txn) const {

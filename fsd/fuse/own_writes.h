@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -56,6 +57,9 @@ class OwnWrites {
 
   // What the kernel changes by itself for that txn; null if nothing.
   const LocalChange* local_change(const tree::Txn& txn) const;
+  // Whether a program here is making, removing or moving a name of that directory. The kernel has
+  // locked the directory for it, until it is answered.
+  bool are_names_changing_in(std::string_view directory) const;
   // Whether a program of this kernel asked for it, so that the kernel tells inotify.
   bool is_native(const tree::Txn& txn) const;
 

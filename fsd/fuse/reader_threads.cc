@@ -101,6 +101,22 @@ bool may_change_names(pid_t thread) {
          std::find(kCalls.begin(), kCalls.end(), call->number) != kCalls.end();
 }
 
+// What a thread sleeps in for long, most times: it looks nothing up there.
+bool may_look_up(pid_t thread) {
+  std::optional<Call> call = call_of(thread);
+  if (!call) return ::access(fmt::format("/proc/{}", thread).c_str(), F_OK) == 0;
+  constexpr std::array kCalls = {SYS_read,           SYS_write,         SYS_poll,
+                                 SYS_ppoll,          SYS_select,        SYS_pselect6,
+                                 SYS_epoll_wait,     SYS_epoll_pwait,   SYS_nanosleep,
+                                 SYS_futex,          SYS_wait4,         SYS_waitid,
+                                 SYS_recvfrom,       SYS_recvmsg,       SYS_accept,
+                                 SYS_accept4,        SYS_pause,         SYS_flock,
+                                 SYS_fsync,          SYS_rt_sigsuspend, SYS_rt_sigtimedwait,
+                                 SYS_clock_nanosleep};
+  return call->is_running || call->number < 0 ||
+         std::find(kCalls.begin(), kCalls.end(), call->number) == kCalls.end();
+}
+
 bool ThreadWait::is_on(const std::vector<AnsweredThread>& threads, const std::set<uint64_t>& inodes,
                        int64_t now_us) {
   if (now_us >= since_us_ + kStuckUs) return false;

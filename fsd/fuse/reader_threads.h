@@ -29,6 +29,9 @@ Asking asking(pid_t thread);
 // Whether it may be in the middle of a call that makes, removes or renames a file. Thread-safe.
 bool may_change_names(pid_t thread);
 
+// Whether it may be in the middle of a call that looks a name up. Thread-safe.
+bool may_look_up(pid_t thread);
+
 // A thread, and which of the mount's answers it was given last. What it ran before that answer says
 // nothing of what it does with it: a program that reads a file in small pieces asks before each.
 struct AnsweredThread {

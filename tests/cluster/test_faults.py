@@ -1,4 +1,6 @@
 """Faults under write load: nothing acknowledged is lost, and writes go on."""
+import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -10,6 +12,42 @@ import unittest
 sys.path.insert(0, os.path.dirname(__file__))
 from harness import Cluster, ClusterTest, ZABFS, run, sh, wait_for  # noqa: E402
 from load import LoadTest, Writer  # noqa: E402
+
+
+PIDFD_GETFD = 438
+
+
+def read_text(path):
+    with open(path) as file:
+        return file.read()
+
+
+def children_of(pid):
+    tasks = os.listdir(f"/proc/{pid}/task")
+    return " ".join(read_text(f"/proc/{pid}/task/{task}/children") for task in tasks).split()
+
+
+def has_ended(pid):
+    try:
+        return read_text(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[0] == "Z"  # nobody's child
+    except OSError:
+        return True
+
+
+@contextlib.contextmanager
+def holding_device_of(pid):
+    """Keeps a copy of that daemon's descriptor of /dev/fuse."""
+    [number] = [int(fd) for fd in os.listdir(f"/proc/{pid}/fd")
+                if os.readlink(f"/proc/{pid}/fd/{fd}") == "/dev/fuse"]
+    process = os.pidfd_open(pid)
+    held = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, number, 0)
+    os.close(process)
+    if held < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 class Faults(LoadTest):
@@ -83,6 +121,38 @@ class Faults(LoadTest):
             process.wait()
         victim.start()
         victim.wait_ready()
+
+    def test_programs_go_on_if_a_killed_daemon_can_not_die(self):
+        """A thread of it that waits for the kernel would keep the device open, as this test does."""
+        victim = self.cluster.followers()[0]
+        sh(f"mkdir -p {self.dir(victim, 'q')}")
+        with holding_device_of(victim.process.pid):
+            reader = subprocess.Popen(["cat", self.dir(victim, "q/@/queue")],
+                                      stderr=subprocess.PIPE, text=True)
+            wait_for(lambda: "request_wait_answer" in read_text(f"/proc/{reader.pid}/wchan")
+                     or read_text(f"/proc/{reader.pid}/syscall").split()[0] == "0", 10, "the read")
+            victim.kill()
+            try:
+                _, error = reader.communicate(timeout=20)
+            finally:
+                reader.kill()
+            self.assertNotEqual(reader.returncode, 0)
+            self.assertRegex(error, "not connected|abort")
+            self.assertNotEqual(run("ls", victim.mount, timeout=20).returncode, 0)
+        victim.start()
+        victim.wait_ready()
+
+    def test_no_guard_is_left(self):
+        """It ends with its daemon, killed or stopped."""
+        victim = self.cluster.followers()[0]
+        for end in victim.kill, victim.terminate:
+            guards = [child for child in children_of(victim.process.pid)
+                      if read_text(f"/proc/{child}/comm") == "zabfs-guard\n"]
+            self.assertEqual(len(guards), 1)
+            end()
+            wait_for(lambda: has_ended(guards[0]), 10, "the guard's end")
+            victim.start()
+            victim.wait_ready()
 
 
 class WithoutQuorum(ClusterTest):

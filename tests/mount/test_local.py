@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -284,6 +285,77 @@ class Local(ClusterTest):
             self.assertTrue(os.path.isdir(self.p(f"directory{i}")))
             self.assertTrue(os.path.ismount(self.p("inside")), i)
             self.assertEqual(os.path.basename(os.getcwd()), "here")
+
+    def test_mounts_and_working_directories_survive_what_others_do(self):
+        """Another node makes, removes and moves names beside them which were looked up here."""
+        os.mkdir(self.p("inside"))
+        os.mkdir(self.p("here"))
+        sh(f"mount -t tmpfs tmpfs {self.p('inside')}")
+        self.addCleanup(lambda: sh(f"umount {self.p('inside')}"))
+        self.write(self.p("inside", "hidden"), "not on the mount")
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.p("here"))
+        for i in range(50):
+            for name in f"file{i}", "directory", f"old{i}":
+                for _ in range(3):  # the kernel keeps that there is none
+                    self.assertFalse(os.path.lexists(self.p(name)))
+            self.write(self.q(f"file{i}"), "x")
+            os.mkdir(self.q("directory"))
+            self.cluster.sync_all()
+            self.assertEqual(self.read(self.p(f"file{i}")), "x")
+            self.assertTrue(os.path.isdir(self.p("directory")))
+            os.rename(self.q(f"file{i}"), self.q(f"old{i}"))
+            os.rmdir(self.q("directory"))
+            if i > 0:
+                os.rename(self.q(f"old{i}"), self.q("old0"))  # over a file
+            self.cluster.sync_all()
+            self.assertFalse(os.path.lexists(self.p(f"file{i}")))
+            self.assertEqual(os.path.lexists(self.p(f"old{i}")), i == 0)
+            self.assertTrue(os.path.ismount(self.p("inside")), i)
+            self.assertEqual(os.path.basename(os.getcwd()), "here")
+
+    def test_mounts_and_working_directories_survive_where_all_work_in_one_directory(self):
+        """Programs of both nodes make and remove the same names, and move directories."""
+        os.makedirs(self.p("app", "inside"))
+        os.mkdir(self.p("app", "here"))
+        os.mkdir(self.p("locks"))
+        for at in self.p, self.q:  # both kernels know that others work in it
+            os.mkdir(at("locks", "first"))
+            self.cluster.sync_all()
+            os.rmdir(at("locks", "first"))
+        self.cluster.sync_all()
+        sh(f"mount -t tmpfs tmpfs {self.p('app', 'inside')}")
+        self.addCleanup(lambda: sh(f"umount {self.p('app', 'inside')}"))
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.p("app", "here"))
+        end = time.monotonic() + 3
+        taken = [0, 0]
+
+        def work(number, at):
+            while time.monotonic() < end:
+                for call in (lambda: os.mkdir(at("locks", "lock")),
+                             lambda: os.rename(at("locks", "lock"), at("locks", "taken")),
+                             lambda: os.lstat(at("locks", "free")),
+                             lambda: os.rmdir(at("locks", "taken"))):
+                    try:
+                        call()
+                        taken[number] += 1
+                    except OSError:
+                        pass
+
+        workers = [threading.Thread(target=work, args=each) for each in enumerate((self.p, self.q))]
+        for worker in workers:
+            worker.start()
+        while time.monotonic() < end:
+            os.stat(self.p("app", "here"))
+            self.assertTrue(os.path.ismount(self.p("app", "inside")), taken)
+            self.assertEqual(os.path.basename(os.getcwd()), "here")
+            time.sleep(0.002)
+        for worker in workers:
+            worker.join()
+        self.assertGreater(min(taken), 0)
 
     def test_times_of_directories(self):
         """As make, find -newer, tar -g and cp -a rely on."""

@@ -26,6 +26,7 @@ class RecordedNotifications : public Notifications {
     return true;
   }
   void forget_pages(KernelNode, std::string_view) override {}
+  bool forget_name(KernelNode, const std::string&) override { return true; }
   bool forget_names() override { return true; }
 
   std::vector<KernelNode> forgotten;
@@ -295,6 +296,7 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
       notifications_,
       nodes_,
       reader_,
+      writes_,
       turns_,
       {[this](auto changes, const RenameSeen& rename) { files_.follow(changes, rename); },
        [this](KernelNode node, const tree::Bytes& last) { orphans_.gone(node, last); }}};

@@ -89,9 +89,16 @@ TEST(LandingThreads, AreThoseThatHaveAskedForNothingSince) {
   threads.landed(2);
   threads.landed(9);
   EXPECT_FALSE(threads.is_empty());
-  EXPECT_EQ(threads.take(), (std::set<pid_t>{1, 3}));
+  EXPECT_TRUE(threads.are_any([](pid_t thread) { return thread != 1; }));
+  EXPECT_FALSE(threads.are_any([](pid_t thread) { return thread == 1; }));  // it was dropped
   EXPECT_TRUE(threads.is_empty());
-  EXPECT_TRUE(threads.take().empty());
+}
+
+TEST(LandingThreads, AreForgottenWithAllNames) {
+  LandingThreads threads;
+  threads.add(1);
+  threads.clear();
+  EXPECT_FALSE(threads.are_any([](pid_t) { return true; }));
 }
 
 TEST(LandingThreads, AreNoneOnceTheLastHasLanded) {

@@ -13,6 +13,11 @@ class NodeTableTest : public testing::Test {
   KernelNode look_up(const char* path, int64_t czxid = 1, Kind kind = Kind::kFile) {
     return table_.look_up(path, Zxid{czxid}, kind, cacheable_);
   }
+  KernelNode keep(const char* path, int64_t czxid = 1, Kind kind = Kind::kFile) {
+    KernelNode node = look_up(path, czxid, kind);
+    EXPECT_TRUE(table_.note_kept(path));
+    return node;
+  }
   NodeTable table_;
   bool cacheable_ = false;
 };
@@ -41,10 +46,10 @@ TEST_F(NodeTableTest, AbsenceIsCachedFromTheSecondTime) {
   EXPECT_FALSE(table_.note_absent("/x"));
   EXPECT_TRUE(table_.note_absent("/x"));
   NodeTable::Forget forget = table_.begin_change({"/x"}, {}, {});
-  EXPECT_TRUE(forget.names);
+  EXPECT_EQ(forget.names.size(), 1u);
   table_.end_change();
   forget = table_.begin_change({"/y"}, {}, {});
-  EXPECT_FALSE(forget.names);  // nobody was told of /y
+  EXPECT_TRUE(forget.names.empty());  // nobody was told of /y
 }
 
 TEST_F(NodeTableTest, NothingThatChangesIsCacheable) {
@@ -63,7 +68,7 @@ TEST_F(NodeTableTest, AChangeOfAllIsOfTheNodesThatWereSetAsideToo) {
   table_.set_aside(look_up("/target", 2));
   look_up("/target", 2);
   NodeTable::Forget forget = table_.begin_change_of_all();
-  EXPECT_TRUE(forget.names);
+  EXPECT_TRUE(forget.all_names);
   EXPECT_EQ(forget.attributes.size(), 3u);  // with the root
   look_up("/target", 2);
   EXPECT_FALSE(cacheable_);
@@ -97,13 +102,80 @@ TEST_F(NodeTableTest, ANodeThatIsSetAsideChangesWithItsZnodeAndIsNotFoundByName)
 }
 
 TEST_F(NodeTableTest, LocalRemovalsAreKnownToTheKernel) {
-  look_up("/a");
+  keep("/a");
   NodeTable::Forget forget = table_.begin_change({"/a"}, {}, {"/a"});
-  EXPECT_FALSE(forget.names);
+  EXPECT_TRUE(forget.names.empty());
   EXPECT_TRUE(forget.local);
+  table_.end_change();
+  keep("/a");
   forget = table_.begin_change({"/a"}, {}, {});
-  EXPECT_TRUE(forget.names);
+  EXPECT_EQ(forget.names.size(), 1u);
   EXPECT_FALSE(forget.local);
+}
+
+TEST_F(NodeTableTest, OnlyNamesThatAreKeptAreForgottenAndThoseOnce) {
+  look_up("/d", 1, Kind::kDirectory);
+  look_up("/d/asked_each_time");
+  KernelNode directory = table_.held("/d");
+  keep("/d/kept");
+  std::vector<std::string> both = {"/d/asked_each_time", "/d/kept"};
+  EXPECT_EQ(table_.begin_change(both, {}, {}).names,
+            (std::vector<NodeTable::HeldName>{{directory, "kept"}}));
+  EXPECT_FALSE(table_.note_kept("/d/kept"));  // it is about to change
+  table_.end_change();
+  EXPECT_TRUE(table_.begin_change(both, {}, {}).names.empty());
+}
+
+TEST_F(NodeTableTest, NothingIsKeptOnceAllNamesAreForgotten) {
+  keep("/a");
+  for (int i = 0; i < 2; ++i) table_.note_absent("/b");
+  table_.forgetting_all_names();
+  EXPECT_TRUE(table_.begin_change({"/a", "/b"}, {}, {}).names.empty());
+  table_.end_change();
+  keep("/a");
+  EXPECT_EQ(table_.begin_change({"/a"}, {}, {}).names.size(), 1u);
+}
+
+TEST_F(NodeTableTest, WhatTheKernelKeepsBelowADirectoryMovesWithIt) {
+  look_up("/d", 1, Kind::kDirectory);
+  keep("/d/a", 2);
+  for (int i = 0; i < 2; ++i) table_.note_absent("/d/b");
+  table_.rename("/d", "/e");
+  EXPECT_EQ(table_.begin_change({"/e/a", "/e/b"}, {}, {}).names,
+            (std::vector<NodeTable::HeldName>{{table_.held("/e"), "a"}, {table_.held("/e"), "b"}}));
+  EXPECT_TRUE(table_.begin_change({"/d/b"}, {}, {}).names.empty());
+}
+
+TEST_F(NodeTableTest, ANameThatTheKernelMovesItselfIsKept) {
+  keep("/a");
+  EXPECT_TRUE(table_.begin_change({"/a", "/b"}, {}, {"/a", "/b"}).names.empty());
+  table_.rename("/a", "/b");
+  table_.end_change();
+  EXPECT_EQ(table_.begin_change({"/b"}, {}, {}).names.size(), 1u);
+}
+
+TEST_F(NodeTableTest, ANameOfAnotherKindIsForgotten) {
+  KernelNode file = keep("/a");
+  EXPECT_EQ(table_.end_name("/a").names, (std::vector<NodeTable::HeldName>{{kRootNode, "a"}}));
+  EXPECT_TRUE(table_.find(file)->gone);
+  look_up("/b");
+  EXPECT_TRUE(table_.end_name("/b").names.empty());
+}
+
+TEST_F(NodeTableTest, ForeignChangesOfADirectoryAreKnownByTheLast) {
+  NodeTable::Time early{std::chrono::seconds(3)}, late{std::chrono::seconds(5)};
+  EXPECT_FALSE(table_.last_foreign_change("/d"));
+  table_.note_foreign_change("/d", early);
+  table_.note_foreign_change("/d", late);
+  EXPECT_EQ(table_.last_foreign_change("/d"), late);
+  EXPECT_FALSE(table_.last_foreign_change("/"));
+}
+
+TEST_F(NodeTableTest, ForeignChangesAreBoundedAndNoneIsTakenForOlder) {
+  auto at = [](int second) { return NodeTable::Time{std::chrono::seconds(second)}; };
+  for (int i = 0; i < 20'000; ++i) table_.note_foreign_change("/d" + std::to_string(i), at(i));
+  EXPECT_GE(table_.last_foreign_change("/d5"), at(5));
+  EXPECT_EQ(table_.last_foreign_change("/d19999"), at(19'999));
 }
 
 TEST_F(NodeTableTest, WhatIsMadeHereIsKnownToTheKernel) {
@@ -112,7 +184,7 @@ TEST_F(NodeTableTest, WhatIsMadeHereIsKnownToTheKernel) {
   table_.end_change();
   for (int i = 0; i < 2; ++i) table_.note_absent("/b");
   NodeTable::Forget forget = table_.begin_change({"/b"}, {}, {"/b"});
-  EXPECT_FALSE(forget.names);
+  EXPECT_TRUE(forget.names.empty());
   EXPECT_TRUE(forget.local);
 }
 
@@ -120,7 +192,7 @@ TEST_F(NodeTableTest, ADirectoryThatWasSetAsideHasItsNamesOnceMore) {
   table_.set_aside(look_up("/d", 1, Kind::kDirectory));
   look_up("/d", 1, Kind::kDirectory);
   for (int i = 0; i < 2; ++i) table_.note_absent("/d/a");
-  EXPECT_TRUE(table_.begin_change({"/d/a"}, {}, {"/d/a"}).names);
+  EXPECT_EQ(table_.begin_change({"/d/a"}, {}, {"/d/a"}).names.size(), 2u);
 }
 
 TEST_F(NodeTableTest, RenamesMoveNodesAndThoseBelow) {

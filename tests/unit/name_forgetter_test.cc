@@ -1,0 +1,108 @@
+#include "fsd/fuse/name_forgetter.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <thread>
+
+#include "consensus/mutex.h"
+#include "fsd/fuse/looking_threads.h"
+
+namespace zabfs::fsd {
+namespace {
+
+using Names = std::vector<NodeTable::HeldName>;
+
+// A kernel with directories that somebody has locked.
+class LockedDirectories : public Notifications {
+ public:
+  bool forget_attributes(KernelNode) override { return true; }
+  void forget_pages(KernelNode, std::string_view) override {}
+  bool forget_name(KernelNode parent, const std::string& name) override {
+    MutexLock lock(mutex_);
+    while (locked_.contains(parent)) unlocked_.wait(mutex_);
+    forgotten_.push_back({parent, name});
+    return can_;
+  }
+  bool forget_names() override { return true; }
+
+  void lock_directory(KernelNode directory) {
+    MutexLock lock(mutex_);
+    locked_.insert(directory);
+  }
+  void unlock_all() {
+    MutexLock lock(mutex_);
+    locked_.clear();
+    unlocked_.notify_all();
+  }
+  Names forgotten() {
+    MutexLock lock(mutex_);
+    return forgotten_;
+  }
+
+  std::atomic<bool> can_{true};
+
+ private:
+  Mutex mutex_;
+  ConditionVariable unlocked_;
+  std::set<KernelNode> locked_ GUARDED_BY(mutex_);
+  Names forgotten_ GUARDED_BY(mutex_);
+};
+
+class NameForgetterTest : public testing::Test {
+ protected:
+  // Until the machine gives the threads a CPU in time.
+  bool forget(const Names& names) {
+    for (int tries = 0; tries < 1'000; ++tries) {
+      if (forgetter_.forget(names)) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  }
+
+  LockedDirectories kernel_;
+  NameForgetter forgetter_{kernel_};
+};
+
+TEST_F(NameForgetterTest, AllAreForgottenWhenItReturns) {
+  ASSERT_TRUE(forget({{1, "a"}, {2, "b"}, {1, "c"}}));
+  Names forgotten = kernel_.forgotten();
+  EXPECT_EQ(std::set<std::string>({forgotten[0].name, forgotten[1].name, forgotten[2].name}),
+            (std::set<std::string>{"a", "b", "c"}));
+  EXPECT_TRUE(forget({}));
+}
+
+TEST_F(NameForgetterTest, ALockedDirectoryIsNotWaitedForAndOthersGoOn) {
+  kernel_.lock_directory(1);
+  EXPECT_FALSE(forgetter_.forget({{1, "a"}, {2, "b"}}));
+  EXPECT_TRUE(forget({{2, "c"}}));
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(forgetter_.forget({{1, "a"}}));
+  EXPECT_FALSE(forgetter_.forget({{2, "d"}}));  // all threads wait
+  kernel_.unlock_all();
+  EXPECT_TRUE(forget({{2, "d"}}));
+}
+
+TEST_F(NameForgetterTest, WhatItCannotDoItSays) {
+  EXPECT_FALSE(forgetter_.forget(Names(NameForgetter::kMaxNames + 1, {1, "a"})));
+  EXPECT_TRUE(kernel_.forgotten().empty());
+  kernel_.can_ = false;
+  EXPECT_FALSE(forgetter_.forget({{1, "a"}}));
+}
+
+TEST(LookingThreads, AreTakenByTheNameThatChanges) {
+  LookingThreads threads;
+  threads.add(1, "/a");
+  threads.add(2, "/b");
+  threads.add(3, "/a");
+  threads.add(4, "/a");
+  threads.add(4, "/c");  // it has asked for another one since
+  threads.landed(3);
+  EXPECT_EQ(threads.take({"/a", "/x"}), std::vector<pid_t>{1});
+  EXPECT_TRUE(threads.take({"/a"}).empty());
+  EXPECT_FALSE(threads.is_empty());
+  EXPECT_EQ(threads.take({"/b", "/c"}), (std::vector<pid_t>{2, 4}));
+  EXPECT_TRUE(threads.is_empty());
+}
+
+}  // namespace
+}  // namespace zabfs::fsd
