@@ -113,6 +113,17 @@ def sh(script, **options):
     return result.stdout
 
 
+def children_of(pid, name):
+    """The processes of that name that its main thread has started."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        children = [int(child) for child in file.read().split()]
+
+    def is_named(child):
+        with open(f"/proc/{child}/comm") as file:
+            return file.read().strip() == name
+    return [child for child in children if is_named(child)]
+
+
 def unprotect(mount):
     run(ZABFSD, "--unprotect", mount)
 

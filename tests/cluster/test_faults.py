@@ -10,7 +10,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from harness import Cluster, ClusterTest, ZABFS, run, sh, wait_for  # noqa: E402
+from harness import Cluster, ClusterTest, ZABFS, children_of, run, sh, wait_for  # noqa: E402
 from load import LoadTest, Writer  # noqa: E402
 
 
@@ -20,11 +20,6 @@ PIDFD_GETFD = 438
 def read_text(path):
     with open(path) as file:
         return file.read()
-
-
-def children_of(pid):
-    tasks = os.listdir(f"/proc/{pid}/task")
-    return " ".join(read_text(f"/proc/{pid}/task/{task}/children") for task in tasks).split()
 
 
 def has_ended(pid):
@@ -146,11 +141,9 @@ class Faults(LoadTest):
         """It ends with its daemon, killed or stopped."""
         victim = self.cluster.followers()[0]
         for end in victim.kill, victim.terminate:
-            guards = [child for child in children_of(victim.process.pid)
-                      if read_text(f"/proc/{child}/comm") == "zabfs-guard\n"]
-            self.assertEqual(len(guards), 1)
+            [guard] = children_of(victim.process.pid, "zabfs-guard")
             end()
-            wait_for(lambda: has_ended(guards[0]), 10, "the guard's end")
+            wait_for(lambda: has_ended(guard), 10, "the guard's end")
             victim.start()
             victim.wait_ready()
 

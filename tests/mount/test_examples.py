@@ -6,7 +6,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
-from harness import ClusterTest, die_with_parent, run  # noqa: E402
+from harness import ClusterTest, die_with_parent, run, wait_for  # noqa: E402
 
 README = os.path.join(os.path.dirname(__file__), "..", "..", "README.md")
 SHELLS = {"bash": ["bash"], "dash": ["dash"], "zsh": ["zsh", "-f"], "busybox": ["busybox", "sh"]}
@@ -79,6 +79,9 @@ class Examples(ClusterTest):
                                  "mine\n", "leader", "lock"):
                     self.assertIn(expected, output)
                 self.assertEqual(self.read("app/hosts"), open("/etc/hosts").read())
+                # What a shell registered goes a moment after the shell.
+                registration = os.path.join(self.top, "app", os.uname().nodename)
+                wait_for(lambda: not os.path.exists(registration), 10, "its end")
                 self.assertEqual(run("rm", "-r", *(os.path.join(self.top, name)
                                                    for name in ("app", "greeting"))).returncode, 0)
 

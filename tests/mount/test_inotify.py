@@ -13,7 +13,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
-from harness import ClusterTest, die_with_parent, sh, wait_for  # noqa: E402
+from harness import ClusterTest, children_of, die_with_parent, sh, wait_for  # noqa: E402
 
 NAMES = {0x2: "MODIFY", 0x4: "ATTRIB", 0x8: "CLOSE_WRITE", 0x40: "MOVED_FROM", 0x80: "MOVED_TO",
          0x100: "CREATE", 0x200: "DELETE", 0x400: "DELETE_SELF", 0x800: "MOVE_SELF"}
@@ -361,8 +361,7 @@ class SwitchedOff(ClusterTest):
     options = {"extra": "zabfs.inotify=false\n"}
 
     def test_there_is_no_helper(self):
-        with open(f"/proc/{self.n1.process.pid}/task/{self.n1.process.pid}/children") as f:
-            self.assertEqual(f.read(), "")
+        self.assertEqual(children_of(self.n1.process.pid, "zabfs-inotify"), [])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 import raw  # noqa: E402
-from harness import ZABFSD, ClusterTest, Cluster, Node, die_with_parent, wait_for  # noqa: E402
+from harness import (  # noqa: E402
+    ZABFSD, Cluster, ClusterTest, Node, children_of, die_with_parent, wait_for)
 from raw import OPEN_ACL, Session, buf, create, i32  # noqa: E402
 from test_inotify import Watcher  # noqa: E402
 
@@ -39,9 +40,9 @@ def check(result):
 
 
 def helper_of(node):
-    with open(f"/proc/{node.process.pid}/task/{node.process.pid}/children") as f:
-        children = f.read().split()
-    return int(children[0]) if children else None
+    for child in children_of(node.process.pid, "zabfs-inotify"):
+        return child
+    return None
 
 
 def state_of(pid):

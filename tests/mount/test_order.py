@@ -109,12 +109,12 @@ class Order(ClusterTest):
         process.stdin.write("\n")
         process.stdin.flush()
 
-    def fresh(self, number):
+    def fresh(self, number, maker=None):
         """A directory that the kernel here has looked into, and the path of a file in it, of which
-        it knows nothing."""
+        it knows nothing if it did not make them. It keeps names only where others make none."""
         name = f"d{number}"
-        os.mkdir(self.dir(self.there, name))
-        with open(self.dir(self.there, name, "f"), "w") as f:
+        os.mkdir(self.dir(maker or self.there, name))
+        with open(self.dir(maker or self.there, name, "f"), "w") as f:
             f.write("1")
         self.cluster.sync_all()
         self.assertFalse(os.path.exists(self.dir(self.here, name, "none")))
@@ -148,7 +148,7 @@ class Order(ClusterTest):
 
     def test_what_another_node_saw_go_is_gone_here(self):
         """Before the process that removed it here has heard that it succeeded."""
-        here, there = self.fresh(0)
+        here, there = self.fresh(0, self.here)
         self.assertTrue(os.path.exists(here))
         seen = []
 
@@ -164,7 +164,8 @@ class Order(ClusterTest):
 
     def test_what_another_node_saw_come_is_here(self):
         """The same of a file that is made here, where the kernel had kept that there is none."""
-        here, there = (os.path.join(os.path.dirname(path), "new") for path in self.fresh(0))
+        here, there = (os.path.join(os.path.dirname(path), "new")
+                       for path in self.fresh(0, self.here))
         for _ in range(3):
             self.assertFalse(os.path.exists(here))
         seen = []
