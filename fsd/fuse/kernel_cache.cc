@@ -35,9 +35,7 @@ bool KernelCache::can_forget_names() {
 }
 
 bool KernelCache::may_keep_names_in(std::string_view directory) {
-  if (!can_forget_names()) return false;
-  std::optional<Clock::time_point> last = nodes_.last_foreign_change(directory);
-  return !last || Clock::now() - *last >= kShared;
+  return can_forget_names() && !shared_.is_shared(directory, Clock::now());
 }
 
 void KernelCache::forget(const NodeTable::Forget& forget) {
@@ -149,9 +147,11 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
         going(renames[n]->to);
       }
     }
-    if (writes_.local_change(txn) != nullptr) continue;
+    bool is_own = writes_.local_change(txn) != nullptr;
     for (; known < names.size(); ++known) {
-      nodes_.note_foreign_change(tree::parent_path(names[known]), now);
+      shared_.note_change(
+          tree::parent_path(names[known]),
+          is_own ? SharedDirectories::By::kThisKernel : SharedDirectories::By::kOthers, now);
     }
   }
   names_.insert(names.begin(), names.end());

@@ -17,7 +17,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
@@ -36,6 +35,7 @@
 #include "fsd/fuse/notifications.h"
 #include "fsd/fuse/own_writes.h"
 #include "fsd/fuse/page_turns.h"
+#include "fsd/fuse/shared_directories.h"
 #include "fsd/fuse/txn_view.h"
 
 namespace zabfs::fsd {
@@ -64,14 +64,12 @@ class KernelCache {
 
   // Whether this kernel can be made to forget names; else it is to ask for each. On any thread.
   bool can_forget_names();
-  // Whether it may keep names in that directory. Where others make and remove names it is to ask
-  // for each: so it has nothing to forget there while it has the directory's lock, for a program of
-  // its own that makes or removes a name. On any thread.
+  // Whether it may keep names in that directory. Where others make and remove names, as programs of
+  // its own do, it is to ask for each: so it has nothing to forget there while one of those has the
+  // directory's lock. On any thread.
   bool may_keep_names_in(std::string_view directory);
   // How long it keeps what it may keep: commits invalidate.
   static constexpr double kLongSeconds = 86'400;
-  // For so long a directory counts as one in which others make and remove names.
-  static constexpr std::chrono::minutes kShared{5};
 
   // `renames` has one element a txn. `last`: what the kernel changes by itself for the last of
   // them.
@@ -114,6 +112,7 @@ class KernelCache {
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
   LandingThreads landing_;
   LookingThreads looking_;
+  SharedDirectories shared_;
   NameForgetter forgetter_;
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
   // Of the batch in progress:

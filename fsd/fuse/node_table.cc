@@ -11,7 +11,6 @@ namespace {
 
 constexpr size_t kMaxAbsent = 100'000;
 constexpr size_t kMaxAskedOnce = 10'000;
-constexpr size_t kMaxForeignChanges = 10'000;
 
 }  // namespace
 
@@ -195,21 +194,6 @@ void NodeTable::forgetting_all_names() {
   MutexLock lock(mutex_);
   ++age_;
   absent_.clear();
-}
-
-void NodeTable::note_foreign_change(std::string_view directory, Time now) {
-  MutexLock lock(mutex_);
-  if (foreign_changes_.size() >= kMaxForeignChanges) {
-    foreign_changes_.clear();
-    older_foreign_change_ = now;
-  }
-  foreign_changes_[std::string(directory)] = now;
-}
-
-std::optional<NodeTable::Time> NodeTable::last_foreign_change(std::string_view directory) const {
-  MutexLock lock(mutex_);
-  auto found = foreign_changes_.find(std::string(directory));
-  return found == foreign_changes_.end() ? older_foreign_change_ : found->second;
 }
 
 bool NodeTable::note_absent(const std::string& path) {

@@ -12,7 +12,6 @@
 
 #include <sys/stat.h>
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,7 +54,6 @@ inline bool stands_for(const Node& node, tree::Zxid czxid) {
 
 class NodeTable {
  public:
-  using Time = std::chrono::steady_clock::time_point;
   // A name that the kernel may have in its cache.
   struct HeldName {
     KernelNode parent;
@@ -113,10 +111,6 @@ class NodeTable {
   // Everything may have changed.
   Forget begin_change_of_all();
   void end_change();
-  // A name in that directory changes, and not by a program of this kernel.
-  void note_foreign_change(std::string_view directory, Time now);
-  // When that was last, if ever. What is not known any more is taken to be as late as it may be.
-  std::optional<Time> last_foreign_change(std::string_view directory) const;
   // The znode at `path` is about to be no more, and looks like this.
   void note_last(const std::string& path, const struct stat& last);
   // Of a node that is gone.
@@ -166,8 +160,6 @@ class NodeTable {
   bool all_changing_ GUARDED_BY(mutex_) = false;
   bool forget_names_ GUARDED_BY(mutex_) = false;  // absences were dropped to bound their number
   uint64_t age_ GUARDED_BY(mutex_) = 1;  // of names: one more each time that all are forgotten
-  std::unordered_map<std::string, Time> foreign_changes_ GUARDED_BY(mutex_);
-  std::optional<Time> older_foreign_change_ GUARDED_BY(mutex_);  // the last of those not in there
   std::unordered_map<std::string, int> dirty_ GUARDED_BY(mutex_);
   KernelNode next_ GUARDED_BY(mutex_) = kRootNode + 1;
 };

@@ -162,22 +162,6 @@ TEST_F(NodeTableTest, ANameOfAnotherKindIsForgotten) {
   EXPECT_TRUE(table_.end_name("/b").names.empty());
 }
 
-TEST_F(NodeTableTest, ForeignChangesOfADirectoryAreKnownByTheLast) {
-  NodeTable::Time early{std::chrono::seconds(3)}, late{std::chrono::seconds(5)};
-  EXPECT_FALSE(table_.last_foreign_change("/d"));
-  table_.note_foreign_change("/d", early);
-  table_.note_foreign_change("/d", late);
-  EXPECT_EQ(table_.last_foreign_change("/d"), late);
-  EXPECT_FALSE(table_.last_foreign_change("/"));
-}
-
-TEST_F(NodeTableTest, ForeignChangesAreBoundedAndNoneIsTakenForOlder) {
-  auto at = [](int second) { return NodeTable::Time{std::chrono::seconds(second)}; };
-  for (int i = 0; i < 20'000; ++i) table_.note_foreign_change("/d" + std::to_string(i), at(i));
-  EXPECT_GE(table_.last_foreign_change("/d5"), at(5));
-  EXPECT_EQ(table_.last_foreign_change("/d19999"), at(19'999));
-}
-
 TEST_F(NodeTableTest, WhatIsMadeHereIsKnownToTheKernel) {
   table_.note_absent("/a");
   EXPECT_FALSE(table_.begin_change({"/a"}, {}, {"/a"}).local);  // it was not to keep the absence
