@@ -126,13 +126,15 @@ tree::Result<std::string> plan_reconfig(const Membership& membership, const Reco
   return next->text();
 }
 
-std::string reconfig_body(const Ensemble& ensemble) {
+std::string reconfig_body(const Ensemble& ensemble) { return reconfig_body(ensemble.text(), -1); }
+
+std::string reconfig_body(std::string_view members, int64_t expected_version) {
   std::string body;
   tree::jute::Writer out(body);
   out.i32(-1);
   out.i32(-1);
-  out.string(ensemble.text());
-  out.i64(-1);
+  out.string(members);
+  out.i64(expected_version);
   return body;
 }
 

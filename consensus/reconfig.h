@@ -24,5 +24,8 @@ tree::Result<std::string> plan_reconfig(const Membership& membership, const Reco
 
 // The body of a request for exactly the members of `ensemble`.
 std::string reconfig_body(const Ensemble& ensemble);
+// For those of a text as `Ensemble::text` gives it, if the version in force is that one, or if it
+// is -1.
+std::string reconfig_body(std::string_view members, int64_t expected_version);
 
 }  // namespace zabfs::consensus

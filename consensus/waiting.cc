@@ -40,6 +40,17 @@ void tell_riddle(const Membership::Riddle& riddle, std::vector<std::string>& out
                 "; run a zabfs that does, or reconfigure without it");
 }
 
+// Removed, or not added yet. It follows a leader all the same, so that it can be added.
+void tell_of_no_member(const Waiting& waiting, std::vector<std::string>& out) {
+  const Ensemble& in_force = waiting.membership.in_force();
+  if (in_force.members().empty() || in_force.find(waiting.me) != nullptr) return;
+  std::string me = std::to_string(waiting.me.value);
+  out.push_back("this node is no member: the configuration " + hex(in_force.version()) +
+                " does not list server " + me +
+                ". Stop it; or, to make it a member, run `zabfs members add " + me +
+                " HOST:QUORUMPORT:ELECTIONPORT` on one of the members");
+}
+
 // A node that begins a new ensemble has seen that all others are empty, too.
 void tell_of_beginning(const Waiting& waiting, std::set<ServerId> silent,
                        std::vector<std::string>& out) {
@@ -89,6 +100,7 @@ std::vector<std::string> sentences(const Waiting& waiting) {
   std::vector<std::string> out;
   const Membership& membership = waiting.membership;
   if (const Membership::Riddle* riddle = membership.not_understood()) tell_riddle(*riddle, out);
+  tell_of_no_member(waiting, out);
   if (waiting.serving) return out;
   std::set<ServerId> silent = membership.voters();
   for (ServerId id : waiting.heard) silent.erase(id);

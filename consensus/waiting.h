@@ -1,4 +1,5 @@
-// What a node without a leader waits for, and what its operator can do about it.
+// What a node without a leader waits for, whether it is a member, and what its operator can do
+// about it.
 //
 // Pure. Zab (zab.h) reports the facts; waiting.cc makes sentences of them, for the log and for
 // `@/cluster`.

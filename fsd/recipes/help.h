@@ -50,6 +50,8 @@ inline constexpr std::string_view kHelpText =
                changed since the mkdir; the staged files stay then. Only the user who made NAME may
                commit or remove it
   cluster      (mount root only) members, roles, zxids; `note`: what is amiss and what to do about it
+  members      (mount root only) the configuration in force. root edits it, or adds a line by >>:
+               a reconfiguration, committed at close. `zabfs members` does it step by step
   health       (mount root only) `state ok`, degraded or no-quorum, and why
   metrics      (mount root only) for Prometheus
   handles      (mount root only) what you hold on this node; root sees what everybody holds:

@@ -41,6 +41,8 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
       return open_text(*this, control, directory, std::move(opener));
     case Control::kAcl:
       return open_acl(*this, directory, std::move(opener));
+    case Control::kMembers:
+      return open_members(*this, directory, std::move(opener));
     case Control::kWatch:
     case Control::kWatchAll:
       return open_watch(*this, control, directory, std::move(opener));

@@ -30,7 +30,8 @@ std::string cluster_text(Room& room) {
   text += serving ? fmt::format("leader {}\n", zab.leader().value) : "leader -\n";
   text += fmt::format("epoch {}\nzxid 0x{:x}\nquorum {}\n", zab.epoch(),
                       replica.tree().last_zxid().value, serving ? "yes" : "no");
-  text += fmt::format("votes {}\ndisk {}\n", zab.votes() ? "yes" : "no",
+  bool is_voter = ensemble.members().empty() || ensemble.is_voter(zab.config().me);
+  text += fmt::format("votes {}\ndisk {}\n", zab.has_vote() && is_voter ? "yes" : "no",
                       replica.is_disk_full() ? "full" : "ok");
   for (const consensus::MemberStatus& status : replica.member_status()) {
     const consensus::Member* member = ensemble.find(status.id);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <memory>
 
 #include "fsd/tool/tool.h"
 
@@ -13,6 +14,45 @@ namespace {
 void take_command(CLI::App& app, std::vector<std::string>& command) {
   app.add_option("command", command, "the command, after --")->required();
   app.positionals_at_end(false);
+}
+
+// `members`, and what changes them.
+void add_members(CLI::App& app, int& code) {
+  auto options = std::make_shared<MembersOptions>();
+  auto as_json = std::make_shared<bool>(false);
+  CLI::App* members = app.add_subcommand(
+      "members", "print the members, or change them: needs reconfigEnabled=true, and root");
+  members->add_option("--mount", options->mount, "the mount");
+  members->add_flag("--json", *as_json, "for scripts");
+  members->require_subcommand(0, 1);
+  members->callback([members, options, as_json, &code] {
+    if (members->get_subcommands().empty()) code = status(options->mount, true, *as_json);
+  });
+  using Change = MembersOptions::Change;
+  auto add = [&](const char* name, const char* help, Change change) {
+    CLI::App* sub = members->add_subcommand(name, help);
+    sub->fallthrough();
+    sub->add_option("id", options->id, "the server's number")->required();
+    sub->callback([options, change, &code] {
+      options->change = change;
+      code = change_members(*options);
+    });
+    return sub;
+  };
+  CLI::App* sub = add("add",
+                      "make a server a member. It observes first, and votes once it has what the "
+                      "others have. Start its zabfsd before or meanwhile; its zoo.cfg lists the "
+                      "members and itself",
+                      Change::kAdd);
+  sub->add_option("address", options->address,
+                  "HOST:QUORUMPORT:ELECTIONPORT[:observer][;CLIENTPORT]")
+      ->required();
+  sub->add_option("--timeout", options->timeout_s, "seconds to wait for it (default: 300)");
+  add("remove", "a server is no member any more", Change::kRemove);
+  sub = add("promote", "an observer votes from then on, once it has what the others have",
+            Change::kPromote);
+  sub->add_option("--timeout", options->timeout_s, "seconds to wait for it (default: 300)");
+  add("demote", "a voter observes from then on", Change::kDemote);
 }
 
 std::string host_name() {
@@ -40,10 +80,7 @@ int start(int argc, char** argv) {
   json_flag(sub);
   sub->callback([&] { code = status(mount, false, as_json); });
 
-  sub = app.add_subcommand("members", "print the members");
-  sub->add_option("--mount", mount, "the mount");
-  json_flag(sub);
-  sub->callback([&] { code = status(mount, true, as_json); });
+  add_members(app, code);
 
   sub = app.add_subcommand(
       "lock",

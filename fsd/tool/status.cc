@@ -20,21 +20,6 @@ namespace json = boost::json;
 
 namespace {
 
-// The first zabfs mount of this machine.
-std::string find_mount() {
-  if (const char* named = std::getenv("ZABFS_MOUNT")) return named;
-  std::ifstream in("/proc/self/mountinfo");
-  std::string line;
-  while (std::getline(in, line)) {
-    if (line.find(" - fuse.zabfs ") == std::string::npos) continue;
-    std::istringstream fields(line);
-    std::string skipped, point;
-    fields >> skipped >> skipped >> skipped >> skipped >> point;
-    return point;
-  }
-  return {};
-}
-
 json::value value_of(const std::string& text) {
   int64_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -56,6 +41,20 @@ json::object member_of(std::istringstream& fields) {
 }
 
 }  // namespace
+
+std::string find_mount() {
+  if (const char* named = std::getenv("ZABFS_MOUNT")) return named;
+  std::ifstream in("/proc/self/mountinfo");
+  std::string line;
+  while (std::getline(in, line)) {
+    if (line.find(" - fuse.zabfs ") == std::string::npos) continue;
+    std::istringstream fields(line);
+    std::string skipped, point;
+    fields >> skipped >> skipped >> skipped >> skipped >> point;
+    return point;
+  }
+  return {};
+}
 
 int status(std::string mount, bool members_only, bool as_json) {
   if (mount.empty()) mount = find_mount();

@@ -34,8 +34,20 @@ bool is_ephemeral(int directory, const std::string& path);
 std::vector<std::string> names_in(
     const std::string& directory);  // sorted; none if it can't be read
 
+// The first zabfs mount of this machine, or the one that ZABFS_MOUNT names; empty if there is none.
+std::string find_mount();
+
 // ---- commands
 int status(std::string mount, bool members_only, bool as_json);
+struct MembersOptions {
+  enum class Change { kAdd, kRemove, kPromote, kDemote };
+  Change change = Change::kAdd;
+  std::string mount;
+  int64_t id = 0;
+  std::string address;     // HOST:QUORUMPORT:ELECTIONPORT[:observer][;CLIENTPORT]
+  double timeout_s = 300;  // for the member to have what the others have
+};
+int change_members(MembersOptions options);
 struct LockOptions {
   std::string directory;
   double timeout_s = -1;  // negative: waits for as long as it takes

@@ -39,6 +39,7 @@ constexpr Row kRoom[] = {
     {Control::kCluster, "cluster", true},
     {Control::kHandles, "handles", true},
     {Control::kHealth, "health", true},
+    {Control::kMembers, "members", true},
     {Control::kMetrics, "metrics", true},
 };
 
@@ -91,6 +92,7 @@ Control member_named(Control directory, std::string_view name) {
     case Control::kTxn:
     case Control::kCluster:
     case Control::kHealth:
+    case Control::kMembers:
     case Control::kMetrics:
     case Control::kHandles:
       return Control::kNone;
@@ -140,6 +142,8 @@ uint32_t control_mode(Control control, uint32_t directory) {
       return read;
     case Control::kAcl:
       return read | 0200;  // its owner, whatever the mode
+    case Control::kMembers:
+      return read | 0200;  // root alone
     case Control::kData:
     case Control::kLock:
     case Control::kReadWriteLock:
@@ -172,9 +176,9 @@ uint32_t control_mode(Control control, uint32_t directory) {
 }
 
 bool can_write(Control control) {
-  return control == Control::kAcl || control == Control::kData || control == Control::kSeqFile ||
-         control == Control::kEphemeralFile || control == Control::kQueue ||
-         control == Control::kWork || control == Control::kCounter;
+  return control == Control::kAcl || control == Control::kMembers || control == Control::kData ||
+         control == Control::kSeqFile || control == Control::kEphemeralFile ||
+         control == Control::kQueue || control == Control::kWork || control == Control::kCounter;
 }
 
 bool has_deadline(Control control) {

@@ -1,11 +1,12 @@
 """Members that come and go while the ensemble runs, through kazoo's reconfig: real processes, a real
 client, and what a restart with the old zoo.cfg makes of it."""
+import errno
 import os
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
-from harness import Cluster, free_ports, wait_for  # noqa: E402
+from harness import ZABFS, Cluster, free_ports, run, wait_for  # noqa: E402
 
 from kazoo.client import KazooClient  # noqa: E402
 from kazoo.exceptions import (BadArgumentsError, BadVersionError,  # noqa: E402
@@ -13,6 +14,11 @@ from kazoo.exceptions import (BadArgumentsError, BadVersionError,  # noqa: E402
 
 SUPER = ("DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=\n"  # super:test
          "reconfigEnabled=true\nzabfs.commitTimeout=8000\n")
+
+
+def read_file(path):
+    with open(path) as file:
+        return file.read()
 
 
 class Reconfig(unittest.TestCase):
@@ -148,6 +154,114 @@ class Reconfig(unittest.TestCase):
             client.reconfig(None, None, f"{joining},{joining.replace('9=', '8=').replace('310', '311')}")
         self.assertEqual(client.get("/zookeeper/config")[0].decode(), config)
         client.create("/still-works")
+
+
+
+class ByTheMount(Reconfig):
+    """The same without a ZooKeeper client: by `zabfs members`, and by the file it uses."""
+
+    def zabfs(self, *arguments, node=0, **options):
+        mount = ["--mount", self.cluster.nodes[node].mount]
+        return run(ZABFS, "members", *mount, *arguments, **options)
+
+    def succeeds(self, *arguments, **options):
+        result = self.zabfs(*arguments, **options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def address(self, node):
+        return node.server.split("=")[1]
+
+    def test_a_server_joins_votes_and_outlives_the_first_ones(self):
+        added = self.add_node()
+        self.assertEqual(self.succeeds("add", "4", self.address(added)),
+                         "member 4 observes\nmember 4 votes\n")
+        self.assertEqual(set(self.members_shown(self.cluster.nodes[1])), {1, 2, 3, 4})
+        self.assertIn("server.4=" + self.address(added), read_file(added.path("@", "members")))
+        self.write(added, "by-the-new-one")
+        for number in 1, 2:
+            self.succeeds("remove", str(number), node=3)
+            removed = self.cluster.nodes[number - 1]
+            wait_for(lambda: "this node is no member" in read_file(removed.path("@", "cluster")), 10,
+                     "a note")
+            self.assertEqual(removed.cluster_state()["votes"], "no")
+            wait_for(lambda: "this node is no member" in removed.log_text(), 20, "a line of the log")
+            removed.terminate()
+        wait_for(lambda: set(self.members_shown(added)) == {3, 4}, 20, "two members")
+        added.wait_ready()
+        self.write(added, "with-two-of-four")
+
+    def test_the_leader_leaves(self):
+        leader = self.cluster.leader()
+        others = [node for node in self.cluster.nodes if node is not leader]
+        self.succeeds("remove", str(leader.number))
+        wait_for(lambda: set(self.members_shown(others[0])) == {n.number for n in others}, 20,
+                 "two members")
+        others[0].wait_ready()
+        self.write(others[0], "after-the-leader")
+
+    def test_a_participant_observes_and_comes_back(self):
+        follower = self.cluster.followers()[0]
+        number = str(follower.number)
+        self.assertEqual(self.succeeds("demote", number), f"member {number} observes\n")
+        wait_for(lambda: self.members_shown(follower)[follower.number] == "observer", 20, "its role")
+        self.assertEqual(self.succeeds("promote", number), f"member {number} votes\n")
+        wait_for(lambda: self.members_shown(follower)[follower.number] == "follower", 20, "its role")
+
+    def test_what_is_refused(self):
+        follower = self.cluster.followers()[0]
+        shown = read_file(follower.path("@", "members"))
+        for arguments, why in ((("add", "2", "127.0.0.1:1:2"), "is a member already"),
+                               (("add", "4", "nonsense"), "ADDRESS is HOST"),
+                               (("remove", "4"), "no member is 4"),
+                               (("promote", "2"), "votes already")):
+            result = self.zabfs(*arguments)
+            self.assertEqual(result.returncode, 1, arguments)
+            self.assertIn(why, result.stderr)
+        result = run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", ZABFS,
+                     "members", "--mount", follower.mount, "demote", "2")
+        self.assertIn("only root", result.stderr)
+        # Two of three in sync are needed, also of those that are left.
+        follower.kill()
+        other = [n for n in self.cluster.followers() if n is not follower][0]
+        result = self.zabfs("demote", str(other.number), node=other.number - 1)
+        self.assertIn("too few of the new members are in sync", result.stderr)
+        self.assertEqual(read_file(other.path("@", "members")), shown)
+        follower.start()
+        follower.wait_ready()
+
+    def test_one_that_is_not_there_observes_until_it_is(self):
+        result = self.zabfs("add", "4", "127.0.0.1:1:2;3", "--timeout", "1")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("does not follow yet", result.stderr)
+        self.assertIn("`zabfs members promote 4`", result.stderr)
+        self.assertIn("server.4=127.0.0.1:1:2:observer;",
+                      read_file(self.cluster.nodes[0].path("@", "members")))
+        self.succeeds("remove", "4")
+
+    def test_the_file_is_edited_as_of_what_was_read(self):
+        path = self.cluster.nodes[0].path("@", "members")
+        before = read_file(path)
+        with open(path, "a") as file:
+            file.write("server.4=127.0.0.1:1:2:observer;127.0.0.1:3\n")
+        self.assertIn("server.4=127.0.0.1:1:2:observer", read_file(path))
+        wait_for(lambda: set(self.members_shown(self.cluster.nodes[0])) == {1, 2, 3, 4}, 10, "four")
+        with self.assertRaises(OSError) as raised, open(path, "w") as file:
+            file.write(before)  # it names the version before
+        self.assertEqual(raised.exception.errno, errno.ESTALE)
+        with open(path, "w") as file:
+            file.write(before[:before.index("version=")])
+        wait_for(lambda: set(self.members_shown(self.cluster.nodes[0])) == {1, 2, 3}, 10, "three")
+
+
+class NotEnabled(unittest.TestCase):
+    def test_the_tool_says_what_to_set(self):
+        cluster = Cluster(3, tick_ms=300).start()
+        self.addCleanup(cluster.stop)
+        result = run(ZABFS, "members", "--mount", cluster.nodes[0].mount, "remove", "3")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("reconfigEnabled=true", result.stderr)
+        self.assertIn("reconfigEnabled=true", cluster.nodes[0].log_text())
 
 
 if __name__ == "__main__":

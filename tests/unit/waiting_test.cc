@@ -41,6 +41,15 @@ TEST_F(WaitingTest, NothingIsSaidWhereNothingIsAmiss) {
   EXPECT_EQ(text(), "");
 }
 
+TEST_F(WaitingTest, ThatANodeIsNoMemberWhileItServes) {
+  waiting_.serving = true;
+  waiting_.me = ServerId{4};
+  EXPECT_TRUE(says("no member: the configuration 0x0 does not list server 4"));
+  EXPECT_TRUE(says("`zabfs members add 4 "));
+  waiting_.membership = Membership(Ensemble());  // it is alone
+  EXPECT_EQ(text(), "");
+}
+
 TEST_F(WaitingTest, WhoIsMissingForAQuorum) {
   EXPECT_TRUE(says("no word from server 2 (h2:2888:3888), server 3 (h3:2888:3888); without some"));
   waiting_.heard = {ServerId{3}};
