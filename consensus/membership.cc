@@ -112,6 +112,28 @@ Status Membership::readdress(const Ensemble& configured) {
   return {};
 }
 
+Status Membership::begin_alone(ServerId me, const Ensemble& configured) {
+  const Ensemble& newest = proposed_ ? *proposed_ : in_force_;
+  std::map<ServerId, Member> known = addresses();
+  known.insert(configured.members().begin(), configured.members().end());
+  auto found = known.find(me);
+  if (found == known.end()) {
+    return Status::failed("neither zoo.cfg nor the committed configuration has server " +
+                          std::to_string(me.value));
+  }
+  Member alone = found->second;
+  alone.observer = false;
+  moved_through_ = newest.version();
+  in_force_ = Ensemble({{me, alone}}, newest.version());
+  proposed_.reset();
+  riddle_.reset();
+  proposed_riddle_.reset();
+  heard_of_ = {};
+  overridden_ = true;
+  ++changes_;
+  return {};
+}
+
 Ensemble Membership::where_it_is_now(Ensemble known) const {
   if (known.version() > moved_through_) return known;
   std::map<ServerId, Member> members = known.members();
@@ -129,8 +151,8 @@ Ensemble Membership::where_it_is_now(Ensemble known) const {
 void Membership::come_into_force(Ensemble next) {
   std::string before = next.text();
   in_force_ = where_it_is_now(std::move(next));
-  readdressed_ =
-      in_force_.text() != before || (readdressed_ && in_force_.version() <= moved_through_);
+  overridden_ =
+      in_force_.text() != before || (overridden_ && in_force_.version() <= moved_through_);
 }
 
 void Membership::appended(Zxid zxid, std::string_view txn) {

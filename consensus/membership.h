@@ -68,8 +68,12 @@ class Membership {
   // addresses, those of `configured` count. It fails if anything else does not agree. Only in this
   // node's memory: a leader that has readdressed commits it (Replica).
   Status readdress(const Ensemble& configured);
-  // The configuration in force has addresses that were committed with none.
-  bool is_readdressed() const { return readdressed_; }
+  // The other members are lost for good: this one, at its address, is the configuration from here
+  // on. Only in this node's memory, until it leads and commits that. It fails if no configuration
+  // knows its address.
+  Status begin_alone(ServerId me, const Ensemble& configured);
+  // The configuration in force was committed with other addresses, or with more members.
+  bool is_overridden() const { return overridden_; }
 
   // A txn was appended to the log; only reconfigurations matter here.
   void appended(Zxid zxid, std::string_view txn);
@@ -97,7 +101,7 @@ class Membership {
   uint64_t changes_ = 0;
   Ensemble moved_;              // whose addresses count instead
   int64_t moved_through_ = -1;  // in configurations up to that version
-  bool readdressed_ = false;
+  bool overridden_ = false;
 };
 
 // Whether a txn's bytes are a reconfiguration; without decoding them.

@@ -121,7 +121,9 @@ tree::Result<std::string> plan_reconfig(const Membership& membership, const Reco
   for (const auto& [id, member] : next->members()) {
     if (is_wildcard(member.host) && !member.observer) return Error::kBadArguments;
   }
-  if (next->voter_count() < limits.min_voters) return Error::kBadArguments;
+  // One that begins alone may take in observers.
+  size_t min_voters = std::min(limits.min_voters, now.voter_count());
+  if (next->voter_count() < min_voters) return Error::kBadArguments;
   if (!next->is_quorum(synced)) return Error::kNewConfigNoQuorum;
   return next->text();
 }

@@ -9,6 +9,21 @@
 
 namespace zabfs::consensus {
 
+namespace {
+
+// Of the node's number, its last zxid, and the voters there were.
+constexpr const char* kBeginAlonePage =
+    "server {0} has everything through 0x{1:x}, and would begin an ensemble of its own with that.\n"
+    "Servers {2} voted until now. What a majority of them committed beyond 0x{1:x} would be lost.\n"
+    "  - If enough of them can be started for a majority, start those instead: nothing is lost.\n"
+    "  - Of the servers that are left, take the one with the largest zxid: ask each of them so.\n"
+    "  - Keep a copy of the dataDir.\n"
+    "  - The others must not come back with their data. Empty their dataDirs, then start them and\n"
+    "    make them members again by `zabfs members add`.\n"
+    "To do it, stop this node and run: zabfsd --force-new-ensemble=0x{1:x} ZOO.CFG";
+
+}  // namespace
+
 Recovery::Recovery(Options options, Environment& environment, Disk& promises,
                    SnapshotStore& snapshots, LogPipeline& log, VisibleTree& tree, Outcomes outcomes)
     : options_(std::move(options)),
@@ -21,7 +36,7 @@ Recovery::Recovery(Options options, Environment& environment, Disk& promises,
 
 // ---- at a start
 
-StatusOr<Recovery::Recovered> Recovery::recover(bool readdress) {
+StatusOr<Recovery::Recovered> Recovery::recover(const Intervention& wanted) {
   mending_.reset();
   Found found;
   Status status = read_disks(found);
@@ -33,17 +48,17 @@ StatusOr<Recovery::Recovered> Recovery::recover(bool readdress) {
       DiskStatus mended = log.mend({});
       if (!mended.ok()) return Status::failed(mended.message());
       warn("mended the log; no txn was in what was damaged");
-      return recover(readdress);
+      return recover(wanted);
     }
     if (can_mend && !options_.is_alone) {
       mending_.emplace(*log.missing());
     } else if (set_old_damage_aside()) {
-      return recover(readdress);
+      return recover(wanted);
     } else {
       found.lost = found.damage.front();
     }
   }
-  return load(std::move(found), readdress);
+  return load(std::move(found), wanted);
 }
 
 Status Recovery::read_disks(Found& found) {
@@ -110,7 +125,7 @@ std::shared_ptr<tree::Tree> Recovery::load_snapshot(const History* history, bool
   return nullptr;
 }
 
-StatusOr<Recovery::Recovered> Recovery::load(Found found, bool readdress) {
+StatusOr<Recovery::Recovered> Recovery::load(Found found, const Intervention& wanted) {
   Log& log = log_.at_rest();
   Recovered recovered;
   const History& history = mending_ ? log.mended_history() : log.history();
@@ -141,7 +156,7 @@ StatusOr<Recovery::Recovered> Recovery::load(Found found, bool readdress) {
   if (!recovered.tree) recovered.tree = std::make_shared<tree::Tree>();
   log_end_ = log.history().last();
   status = read_txns(recovered);
-  if (status.ok()) status = describe(found, readdress, recovered);
+  if (status.ok()) status = describe(found, wanted, recovered);
   if (!status.ok()) return status;
   return recovered;
 }
@@ -195,7 +210,7 @@ Status Recovery::read_txns(Recovered& recovered) {
 }
 
 // The state of the core: all that is known of this node's place in the protocol.
-Status Recovery::describe(const Found& found, bool readdress, Recovered& recovered) {
+Status Recovery::describe(const Found& found, const Intervention& wanted, Recovered& recovered) {
   const Log& log = log_.at_rest();
   const History& history = log.history();
   ZabState& state = recovered.state;
@@ -222,9 +237,34 @@ Status Recovery::describe(const Found& found, bool readdress, Recovered& recover
   state.membership.adopt(configuration_of(*recovered.tree));
   for (const LogTxn& txn : recovered.txns) state.membership.appended(txn.zxid, *txn.txn);
   state.membership.committed(state.committed);
-  if (!readdress) return {};
+  if (wanted.begin_alone) return begin_alone(found, *wanted.begin_alone, state);
+  if (!wanted.readdress) return {};
   Status status = state.membership.readdress(options_.configured);
   return status.ok() ? status : Status::failed("--readdress: " + status.why());
+}
+
+// Its number is another one from here on: the servers that are given up may not be lost after all,
+// and must not be taken for members.
+Status Recovery::begin_alone(const Found& found, Zxid expected, ZabState& state) {
+  if (mending_ || !found.lost.empty() || state.empty) {
+    return Status::failed("--force-new-ensemble: this node's data is " +
+                          std::string(state.empty ? "empty" : "damaged") +
+                          "; take another server that is left, or a backup");
+  }
+  Zxid last = state.history.last();
+  if (expected != last) {
+    return Status::failed(fmt::format(kBeginAlonePage, options_.me.value, last.value,
+                                      state.membership.in_force().voter_names()));
+  }
+  Status status = state.membership.begin_alone(options_.me, options_.configured);
+  if (!status.ok()) return Status::failed("--force-new-ensemble: " + status.why());
+  state.ensemble = state.nonce;
+  state.ensemble_holds = true;
+  state.votes = true;
+  DiskStatus saved = epochs_.save({state.accepted_epoch, true, state.ensemble, {}});
+  if (!saved.ok()) return Status::failed(saved.message());
+  warn(fmt::format("is an ensemble of its own now, with all through 0x{:x}", last.value));
+  return {};
 }
 
 // ---- mending

@@ -54,6 +54,13 @@ class Recovery {
     bool initialize = false;  // an empty node votes
     size_t chunk_bytes = kSnapshotChunkBytes;
   };
+  // What an operator decides for this start.
+  struct Intervention {
+    // The addresses of Options::configured count, not those that were committed.
+    bool readdress = false;
+    // This node is an ensemble of its own from here on, if its history ends with that zxid.
+    std::optional<Zxid> begin_alone;
+  };
   // What the node starts with.
   struct Recovered {
     std::shared_ptr<tree::Tree> tree;  // of the newest snapshot that is whole, or empty
@@ -84,9 +91,8 @@ class Recovery {
            LogPipeline& log, VisibleTree& tree, Outcomes outcomes);
 
   // Fails if the node can't start. What is on the disks was not changed then, but for repairs that
-  // lose nothing. With `readdress`, the addresses of Options::configured count, not those that were
-  // committed.
-  StatusOr<Recovered> recover(bool readdress);
+  // lose nothing.
+  StatusOr<Recovered> recover(const Intervention& wanted);
   // Where the log ended when the node started.
   Zxid log_end() const { return log_end_; }
 
@@ -124,12 +130,13 @@ class Recovery {
   void find_what_is_lost(EpochStore::State promise, const std::string& problem, Found& found);
   bool set_old_damage_aside();
   std::shared_ptr<tree::Tree> load_snapshot(const History* history, bool& is_damaged);
-  StatusOr<Recovered> load(Found found, bool readdress);
+  StatusOr<Recovered> load(Found found, const Intervention& wanted);
   uint32_t accepted_epoch();
   Status give_up_vote(const std::string& lost, Recovered& recovered);
   DiskStatus save_votes(const Found& found);
   Status read_txns(Recovered& recovered);
-  Status describe(const Found& found, bool readdress, Recovered& recovered);
+  Status describe(const Found& found, const Intervention& wanted, Recovered& recovered);
+  Status begin_alone(const Found& found, Zxid expected, ZabState& state);
   void ask();
   void finish();
   void give_up();

@@ -189,7 +189,7 @@ void Replica::carry_out(Action& any) {
     on_serve(*serve);
   } else if (std::holds_alternative<action::MembershipChanged>(any)) {
     transport_.set_members(zab_->membership().addresses());
-    if (!zab_->membership().is_readdressed()) config_.readdress = false;  // it is done
+    if (!zab_->membership().is_overridden()) config_.intervention = {};  // it is done
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
   } else if (auto* notice = std::get_if<action::Notice>(&any)) {
     environment_.log(LogLevel::kInfo, describe() + ": " + notice->text);

@@ -100,8 +100,8 @@ struct ReplicaConfig {
   bool reconfig_enabled = false;
   // Who is the superuser at other members' client ports, too: as zoo.cfg has them.
   std::string super_digest, x509_super;
-  size_t max_fetch_bytes = 16u << 20;  // of txns that another member's log lost, sent at once
-  bool readdress = false;          // the addresses in zoo.cfg count, not those that were committed
+  size_t max_fetch_bytes = 16u << 20;   // of txns that another member's log lost, sent at once
+  Recovery::Intervention intervention;  // of an operator, for this start
   bool standalone_enabled = true;  // one configured member is no ensemble, and can't become one
 
   bool is_standalone() const { return standalone_enabled && zab.ensemble.members().size() <= 1; }

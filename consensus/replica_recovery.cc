@@ -34,7 +34,7 @@ Recovery::Outcomes Replica::recovery_outcomes() {
 }
 
 Status Replica::recover() {
-  StatusOr<Recovery::Recovered> recovered = recovery_.recover(config_.readdress);
+  StatusOr<Recovery::Recovered> recovered = recovery_.recover(config_.intervention);
   if (!recovered.ok()) return recovered.status();
   auto& [tree, is_committed, lacks_snapshot, txns, state] = *recovered;
   for (ReplicaListener* listener : listeners_) listener->before_replace();

@@ -167,7 +167,7 @@ void Replica::process_own(tree::Request request) {
 
 tree::PrepareOptions Replica::prepare_options() {
   tree::PrepareOptions options = config_.prepare;
-  if (config_.reconfig_enabled || config_.readdress) {
+  if (config_.reconfig_enabled || zab_->membership().is_overridden()) {
     options.plan_reconfig = [this](std::string_view body,
                                    Zxid version) -> tree::Result<std::string> {
       if (!config_.reconfig_enabled && !plans_for_itself_) return Error::kReconfigDisabled;
@@ -179,22 +179,26 @@ tree::PrepareOptions Replica::prepare_options() {
 }
 
 ReconfigLimits Replica::reconfig_limits() const {
-  return {config_.is_standalone(), config_.standalone_enabled ? size_t{2} : size_t{1}};
+  bool may_be_one = !config_.standalone_enabled || plans_for_itself_;
+  return {config_.is_standalone(), may_be_one ? size_t{1} : size_t{2}};
 }
 
 // The members as configured have version 0 everywhere, even where other members are configured. So
 // the first leader of an ensemble that may change makes what it has a configuration of its own.
-// The same for members that have moved.
+// The same for members that have moved, and for one that begins alone.
 void Replica::give_configuration_a_version() {
   if (config_.is_standalone() || zab_->membership().proposed() != nullptr) return;
-  bool has_moved = zab_->membership().is_readdressed();
+  bool is_overridden = zab_->membership().is_overridden();
   bool is_first = config_.reconfig_enabled && zab_->ensemble().version() == 0;
-  if (!has_moved && !is_first) return;
-  if (has_moved) {
+  if (!is_overridden && !is_first) return;
+  if (is_overridden) {
     environment_.log(LogLevel::kInfo,
-                     fmt::format("{}: commits the addresses of zoo.cfg; once all nodes have them, "
-                                 "start without --readdress",
-                                 describe()));
+                     fmt::format("{}: commits {}", describe(),
+                                 config_.intervention.readdress
+                                     ? "the addresses of zoo.cfg; once all nodes have them, start "
+                                       "without --readdress"
+                                     : "that it is the only member; start without "
+                                       "--force-new-ensemble from now on"));
   }
   plans_for_itself_ = true;
   process_own(tree::superuser_request({}, 0, OpCode::kReconfig, reconfig_body(zab_->ensemble())));

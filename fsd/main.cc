@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -128,6 +129,15 @@ int run(Config& config) {
   return 0;
 }
 
+// As `0x500000012`; what is no zxid equals none.
+tree::Zxid zxid_of(std::string_view text) {
+  int64_t value = -1;
+  if (text.starts_with("0x")) {
+    std::from_chars(text.data() + 2, text.data() + text.size(), value, 16);
+  }
+  return tree::Zxid{value};
+}
+
 int start(int argc, char** argv) {
   CLI::App app{"zabfsd: one member of a replicated ZooKeeper tree that you can mount"};
   std::string config_file, data_dir, mount_point;
@@ -143,6 +153,12 @@ int start(int argc, char** argv) {
       "all servers have moved: the addresses of zoo.cfg count, not the committed ones. Stop "
       "all, give all the same zoo.cfg (same servers, other addresses), start all with this "
       "once; the first leader commits it");
+  std::string last_zxid;
+  app.add_flag(
+      "--force-new-ensemble{ask}", last_zxid,
+      "a majority of the servers is lost for good: this one becomes an ensemble of its own "
+      "with all that it has. Without =ZXID it says what may be lost, and what to run; it "
+      "changes nothing then");
   std::string unprotected;
   app.add_option(
       "--unprotect", unprotected,
@@ -171,7 +187,8 @@ int start(int argc, char** argv) {
       config_file.empty() ? standalone_config(data_dir, mount_point) : load_config(config_file);
   if (!config.ok()) return fail(config.why(), kBadConfiguration);
   if (!mount_point.empty()) config->mount.point = mount_point;
-  config->host.replica.readdress = readdress;
+  config->host.replica.intervention.readdress = readdress;
+  if (!last_zxid.empty()) config->host.replica.intervention.begin_alone = zxid_of(last_zxid);
   if (client_option->count() > 0) config->wire.port = client_port;
   return run(*config);
 }

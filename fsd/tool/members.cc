@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -49,6 +50,10 @@ std::string reason_of(int error) {
   }
 }
 
+bool observes(const std::string& address) {
+  return address.substr(0, address.find(';')).ends_with(kObserver);
+}
+
 // What `@/members` says: `server.N=...`, groups and weights, and the version.
 class Configuration {
  public:
@@ -82,6 +87,11 @@ class Configuration {
   }
   void set(int64_t id, const std::string& address) { values_[key_of(id)] = address; }
   void remove(int64_t id) { values_.erase(key_of(id)); }
+  size_t voters() const {
+    return static_cast<size_t>(std::count_if(values_.begin(), values_.end(), [](const auto& line) {
+      return line.first.starts_with("server.") && !observes(line.second);
+    }));
+  }
   bool has_groups() const {
     auto first = values_.lower_bound("group.");
     return first != values_.end() && first->first.starts_with("group.");
@@ -100,10 +110,6 @@ std::string with_role(const std::string& address, const char* role) {
     if (servers.ends_with(known)) servers.resize(servers.size() - std::strlen(known));
   }
   return servers + role + client;
-}
-
-bool observes(const std::string& address) {
-  return address.substr(0, address.find(';')).ends_with(kObserver);
 }
 
 // A member as `@/cluster` shows it, and what this node has.
@@ -153,12 +159,35 @@ bool wait_until_in_sync(const MembersOptions& options) {
   }
 }
 
+int refused(int error) {
+  return fail(fmt::format("the members stay as they are: {}", reason_of(error)));
+}
+
 int commit(const Configuration& configuration, const MembersOptions& options,
            const std::string& done) {
-  if (int error = configuration.commit(options.mount); error != 0) {
-    return fail(fmt::format("the members stay as they are: {}", reason_of(error)));
-  }
+  if (int error = configuration.commit(options.mount); error != 0) return refused(error);
   fmt::print("{}\n", done);
+  return 0;
+}
+
+// It is to vote, by what is committed. A server that began empty does so a while later (initLimit):
+// it might have promised something before.
+int wait_for_vote(const MembersOptions& options) {
+  int64_t end_ms = now_ms() + static_cast<int64_t>(options.timeout_s * 1000);
+  bool told = false;
+  while (true) {
+    std::string role = progress_of(options.mount, options.id).role;
+    if (role == "follower" || role == "leader") break;
+    if (now_ms() >= end_ms) {
+      return fail(
+          fmt::format("member {} is to vote, and does not yet: it is {}", options.id, role));
+    }
+    if (!std::exchange(told, true)) {
+      fmt::print(stderr, "zabfs: member {} is to vote; waits until it does\n", options.id);
+    }
+    std::this_thread::sleep_for(kLookEvery);
+  }
+  fmt::print("member {} votes\n", options.id);
   return 0;
 }
 
@@ -172,7 +201,25 @@ int make_voter(const MembersOptions& options) {
   std::optional<Configuration> now = Configuration::read(options.mount);
   if (!now) return fail(error_of(join(options.mount, "@/members")));
   now->set(options.id, with_role(now->member(options.id), kParticipant));
-  return commit(*now, options, fmt::format("member {} votes", options.id));
+  if (int error = now->commit(options.mount); error != 0) return refused(error);
+  return wait_for_vote(options);
+}
+
+// Beside the only voter: both are the quorum then. The leader refuses it until the new one is in
+// sync.
+int add_second_voter(Configuration now, const MembersOptions& options) {
+  now.set(options.id, with_role(options.address, kParticipant));
+  int64_t end_ms = now_ms() + static_cast<int64_t>(options.timeout_s * 1000);
+  int error = now.commit(options.mount);
+  if (error == EBUSY) fmt::print(stderr, "zabfs: waits until server {} is in sync\n", options.id);
+  while (error == EBUSY && now_ms() < end_ms) {
+    std::this_thread::sleep_for(kLookEvery);
+    error = now.commit(options.mount);
+  }
+  if (error == EBUSY) {
+    return fail(fmt::format("server {} is not in sync; is its zabfsd running?", options.id));
+  }
+  return error == 0 ? wait_for_vote(options) : refused(error);
 }
 
 int add(Configuration now, const MembersOptions& options) {
@@ -180,6 +227,7 @@ int add(Configuration now, const MembersOptions& options) {
     return fail(fmt::format("{} is a member already: {}", options.id, now.member(options.id)));
   }
   bool is_to_vote = !observes(options.address);
+  if (is_to_vote && now.voters() == 1) return add_second_voter(std::move(now), options);
   now.set(options.id, with_role(options.address, kObserver));
   int code = commit(now, options, fmt::format("member {} observes", options.id));
   return code != 0 || !is_to_vote ? code : make_voter(options);

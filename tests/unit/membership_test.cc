@@ -143,10 +143,10 @@ TEST_F(MembershipTest, ServersThatHaveMovedKeepEverythingButTheirAddresses) {
     return *parse_ensemble(text);
   };
   EXPECT_TRUE(membership_.readdress(at("new", 0)).ok());
-  EXPECT_FALSE(membership_.is_readdressed());  // nothing was committed: zoo.cfg counts
+  EXPECT_FALSE(membership_.is_overridden());  // nothing was committed: zoo.cfg counts
   ASSERT_TRUE(membership_.adopt(of({1, 2, 3}, 0x100000005).text()));
   EXPECT_TRUE(membership_.readdress(at("new", 0)).ok());
-  EXPECT_TRUE(membership_.is_readdressed());
+  EXPECT_TRUE(membership_.is_overridden());
   EXPECT_EQ(membership_.in_force().version(), 0x100000005);
   EXPECT_EQ(membership_.addresses().at(ServerId{2}).host, "new2");
   EXPECT_EQ(membership_.addresses().at(ServerId{2}).client_address, "0.0.0.0:2181");
@@ -154,8 +154,24 @@ TEST_F(MembershipTest, ServersThatHaveMovedKeepEverythingButTheirAddresses) {
   Zxid zxid = Zxid::make(2, 1);
   membership_.appended(zxid, txn_for(at("new", zxid.value)));
   EXPECT_TRUE(membership_.committed(zxid));
-  EXPECT_FALSE(membership_.is_readdressed());
+  EXPECT_FALSE(membership_.is_overridden());
   EXPECT_EQ(membership_.in_force().text(), at("new", zxid.value).text());
+}
+
+TEST_F(MembershipTest, WhoBeginsAloneIsAQuorumByItselfUntilItsLeaderSaysMore) {
+  ASSERT_TRUE(membership_.adopt(of({1, 2, 3}, 0x100000005).text()));
+  propose({1, 2, 3, 4}, 9);
+  EXPECT_FALSE(membership_.begin_alone(ServerId{7}, of({1, 2, 3})).ok());  // where would it be?
+  ASSERT_TRUE(membership_.begin_alone(ServerId{2}, of({1, 2, 3})).ok());
+  EXPECT_TRUE(membership_.is_overridden());
+  EXPECT_EQ(membership_.voters(), ids({2}));
+  EXPECT_TRUE(membership_.is_quorum(ids({2})));
+  EXPECT_EQ(membership_.proposed(), nullptr);
+  EXPECT_FALSE(membership_.adopt(of({1, 2, 3, 4}, Zxid::make(1, 9).value).text()));
+  Zxid zxid = Zxid::make(2, 1);
+  membership_.appended(zxid, txn_for(of({2}, zxid.value)));
+  EXPECT_TRUE(membership_.committed(zxid));
+  EXPECT_FALSE(membership_.is_overridden());
 }
 
 TEST_F(MembershipTest, NothingButAddressesMayDifferWhereServersHaveMoved) {
@@ -167,7 +183,7 @@ TEST_F(MembershipTest, NothingButAddressesMayDifferWhereServersHaveMoved) {
                            "server.3=c:1:2\ngroup.1=1:2:3\nversion=0"}) {
     EXPECT_FALSE(membership_.readdress(*parse_ensemble(text)).ok()) << text;
   }
-  EXPECT_FALSE(membership_.is_readdressed());
+  EXPECT_FALSE(membership_.is_overridden());
 }
 
 TEST_F(MembershipTest, HearsayCountsForNoQuorum) {

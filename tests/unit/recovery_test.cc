@@ -106,7 +106,7 @@ class RecoveryTest : public testing::Test {
             }});
   }
   void recover() {
-    StatusOr<Recovery::Recovered> recovered = recovery_->recover(false);
+    StatusOr<Recovery::Recovered> recovered = recovery_->recover({});
     why_ = recovered.why();
     if (!recovered.ok()) return;
     found_ = std::move(*recovered);
