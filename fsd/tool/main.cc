@@ -26,7 +26,12 @@ void add_members(CLI::App& app, int& code) {
   members->add_flag("--json", *as_json, "for scripts");
   members->require_subcommand(0, 1);
   members->callback([members, options, as_json, &code] {
-    if (members->get_subcommands().empty()) code = status(options->mount, true, *as_json);
+    if (!members->get_subcommands().empty()) return;
+    StatusOptions shown;
+    shown.mount = options->mount;
+    shown.members_only = true;
+    shown.as_json = *as_json;
+    code = status(shown);
   });
   using Change = MembersOptions::Change;
   auto add = [&](const char* name, const char* help, Change change) {
@@ -66,7 +71,7 @@ int start(int argc, char** argv) {
       "zabfs: locks, watches, members and the state of a mounted ensemble; its data on disk"};
   app.require_subcommand(1);
   int code = 0;
-  std::string mount, path, target, log_directory;
+  std::string path, target, log_directory;
   bool as_json = false;
   int depth = -1;
   LockOptions lock_options;
@@ -75,10 +80,17 @@ int start(int argc, char** argv) {
   bool is_member = false;
   auto json_flag = [&as_json](CLI::App* sub) { sub->add_flag("--json", as_json, "for scripts"); };
 
-  CLI::App* sub = app.add_subcommand("status", "print @/cluster; exit 0 with quorum, 1 without");
-  sub->add_option("--mount", mount, "the mount (default: $ZABFS_MOUNT, or the first)");
-  json_flag(sub);
-  sub->callback([&] { code = status(mount, false, as_json); });
+  StatusOptions status_options;
+  CLI::App* sub = app.add_subcommand(
+      "status", "show the members, their roles and what is amiss; exit 0 with quorum, 1 without");
+  sub->add_option("--mount", status_options.mount,
+                  "the mount (default: $ZABFS_MOUNT, or the first)");
+  sub->add_flag("--json", status_options.as_json, "for scripts");
+  sub->add_option("--watch", status_options.watch_s, "again each so many seconds (default: 2)")
+      ->expected(0, 1)
+      ->default_str("2")
+      ->check(CLI::PositiveNumber);
+  sub->callback([&] { code = status(status_options); });
 
   add_members(app, code);
 

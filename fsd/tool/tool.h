@@ -38,7 +38,13 @@ std::vector<std::string> names_in(
 std::string find_mount();
 
 // ---- commands
-int status(std::string mount, bool members_only, bool as_json);
+struct StatusOptions {
+  std::string mount;  // empty: the first
+  bool members_only = false;
+  bool as_json = false;
+  std::optional<double> watch_s;  // again after so many seconds, for ever
+};
+int status(const StatusOptions& options);
 struct MembersOptions {
   enum class Change { kAdd, kRemove, kPromote, kDemote };
   Change change = Change::kAdd;

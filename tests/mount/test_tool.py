@@ -51,6 +51,26 @@ class Tool(ClusterTest):
         members = json.loads(run(ZABFS, "members", "--json", "--mount", self.n1.mount).stdout)
         self.assertEqual([m["id"] for m in members], [1, 2, 3])
 
+    def test_status_as_a_table(self):
+        result = run(ZABFS, "status", "--mount", self.n2.mount)
+        first, head, *rows = result.stdout.splitlines()
+        self.assertRegex(first, f"^{self.n2.mount}: node 2, (leader|follower), quorum, epoch [0-9]+, ")
+        self.assertEqual(head.split(), ["ID", "ROLE", "ZXID", "BEHIND", "ADDRESS"])
+        self.assertEqual([row[:6].split() for row in rows], [["1"], ["*", "2"], ["3"]])
+        self.assertEqual(sorted(row[7:16].strip() for row in rows), ["follower", "follower", "leader"])
+        self.assertEqual(run(ZABFS, "members", "--mount", self.n2.mount).stdout.splitlines()[0], head)
+
+    def test_status_again_and_again(self):
+        watch = self.start("status", "--mount", self.n1.mount, "--watch", "0.1",
+                           stdout=subprocess.PIPE)
+        for _ in range(3):
+            self.assertIn("node 1", watch.stdout.readline())
+            for _ in range(4):
+                watch.stdout.readline()
+        watch.stdout.close()
+        self.assertEqual(watch.wait(10), -signal.SIGPIPE)
+        self.start("status", "--mount", self.n1.mount, "--watch")  # a number is not needed
+
     def test_usage(self):
         for command in ((), ("nosuch",), ("lock",), ("run", self.dir(self.n1), "--", "true")):
             result = run(ZABFS, *command)
