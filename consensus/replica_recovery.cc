@@ -51,6 +51,9 @@ Status Replica::recover() {
   if (lacks_snapshot) snapshotter_.want();
   zab_.emplace(config_.zab, std::move(state));
   transport_.set_members(zab_->membership().addresses());
+  if (std::string text = difference(zab_->waiting(environment_.now_ms())); !text.empty()) {
+    environment_.log(LogLevel::kWarning, fmt::format("{}: {}", describe(), text));
+  }
   take_configuration();
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();  // recovered again
   apply_committed();
@@ -122,6 +125,7 @@ std::vector<std::string> Replica::troubles() const {
   if (!tree_.doubt().empty())
     all.push_back(tree_.doubt() + "; it is to take over the others' data");
   if (!zab_->join_trouble().empty()) all.push_back(zab_->join_trouble());
+  if (std::string text = difference(zab_->waiting(now_ms)); !text.empty()) all.push_back(text);
   for (std::string& text : troubles_.doubles(now_ms)) all.push_back(std::move(text));
   return all;
 }

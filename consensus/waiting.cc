@@ -96,6 +96,35 @@ void tell_of_moves(const Waiting& waiting, std::vector<std::string>& out) {
 
 }  // namespace
 
+std::string difference(const Waiting& waiting) {
+  const Ensemble& committed = waiting.membership.in_force();
+  if (committed.version() == 0) return {};
+  std::set<ServerId> only_committed, only_configured, other;
+  for (const auto& [id, member] : committed.members()) {
+    const Member* configured = waiting.configured.find(id);
+    if (configured == nullptr) {
+      only_committed.insert(id);
+    } else if (configured->observer != member.observer ||
+               (!is_wildcard(configured->host) && address_of(*configured) != address_of(member))) {
+      other.insert(id);
+    }
+  }
+  for (const auto& [id, member] : waiting.configured.members()) {
+    if (committed.find(id) == nullptr) only_configured.insert(id);
+  }
+  std::string text;
+  auto add = [&text](const std::set<ServerId>& ids, const char* what) {
+    if (ids.empty()) return;
+    text += (text.empty() ? "" : "; ") + list_of(ids, {}) + what;
+  };
+  add(only_committed, " is missing");
+  add(only_configured, " is no member");
+  add(other, " has another role or address");
+  if (text.empty()) return {};
+  return "zoo.cfg differs from the committed configuration " + hex(committed.version()) +
+         ", which counts: " + text + ". A node that loses its disk has only zoo.cfg: change it";
+}
+
 std::vector<std::string> sentences(const Waiting& waiting) {
   std::vector<std::string> out;
   const Membership& membership = waiting.membership;

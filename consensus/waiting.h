@@ -29,5 +29,7 @@ struct Waiting {
 
 // One sentence a line of the log; none: nothing is amiss.
 std::vector<std::string> sentences(const Waiting& waiting);
+// How zoo.cfg differs from the committed configuration, which counts; empty if it does not.
+std::string difference(const Waiting& waiting);
 
 }  // namespace zabfs::consensus

@@ -178,6 +178,10 @@ class ByTheMount(Reconfig):
                          "member 4 observes\nmember 4 votes\n")
         self.assertEqual(set(self.members_shown(self.cluster.nodes[1])), {1, 2, 3, 4})
         self.assertIn("server.4=" + self.address(added), read_file(added.path("@", "members")))
+        # Its own zoo.cfg has it; the others' have not.
+        self.assertNotIn("zoo.cfg differs", read_file(added.path("@", "cluster")))
+        self.assertRegex(read_file(self.cluster.nodes[0].path("@", "cluster")),
+                         "note zoo.cfg differs from .*: server 4 is missing")
         self.write(added, "by-the-new-one")
         for number in 1, 2:
             self.succeeds("remove", str(number), node=3)

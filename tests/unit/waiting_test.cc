@@ -50,6 +50,23 @@ TEST_F(WaitingTest, ThatANodeIsNoMemberWhileItServes) {
   EXPECT_EQ(text(), "");
 }
 
+TEST_F(WaitingTest, HowTheFileDiffersFromWhatIsCommitted) {
+  EXPECT_EQ(difference(waiting_), "");
+  Ensemble committed = of("h", 0x100000005);
+  waiting_.membership = Membership(committed);
+  EXPECT_EQ(difference(waiting_), "");
+  std::map<ServerId, Member> members = committed.members();
+  members.erase(ServerId{1});
+  members[ServerId{2}].observer = true;
+  members[ServerId{3}].host = "elsewhere";
+  members[ServerId{4}] = Member{"h4", 2888, 3888, false, ""};
+  waiting_.membership = Membership(Ensemble(std::move(members), 0x100000007));
+  EXPECT_EQ(difference(waiting_),
+            "zoo.cfg differs from the committed configuration 0x100000007, which counts: server 4 "
+            "is missing; server 1 is no member; server 2, server 3 has another role or address. A "
+            "node that loses its disk has only zoo.cfg: change it");
+}
+
 TEST_F(WaitingTest, WhoIsMissingForAQuorum) {
   EXPECT_TRUE(says("no word from server 2 (h2:2888:3888), server 3 (h3:2888:3888); without some"));
   waiting_.heard = {ServerId{3}};
