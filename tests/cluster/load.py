@@ -42,6 +42,7 @@ class Writer(threading.Thread):
         self.directory = directory
         self.acknowledged = []
         self.gaps = []
+        self.refused = []  # errors of writes, while its daemon ran
         self.stopping = threading.Event()
         self.history = None
 
@@ -74,6 +75,7 @@ class Writer(threading.Thread):
             except OSError as e:
                 if e.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT):
                     return  # this node's daemon was killed
+                self.refused.append(errno.errorcode[e.errno])
                 time.sleep(0.02)
 
     def longest_gap_after(self, start):

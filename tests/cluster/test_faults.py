@@ -90,14 +90,35 @@ class Faults(LoadTest):
         for _ in range(2):
             for node in list(self.cluster.nodes):
                 node.kill()
-                node.start()
-                node.wait_ready()
-                for writer in list(writers):
-                    if writer.node is node and not writer.is_alive():
-                        fresh = Writer(node, self.dir(node))
-                        fresh.acknowledged = writer.acknowledged
-                        writers[writers.index(writer)] = fresh
-                        fresh.start()
+                self.start_again(node, writers)
+        self.finish(writers)
+
+    def start_again(self, node, writers):
+        node.start()
+        node.wait_ready()
+        for writer in list(writers):
+            if writer.node is node and not writer.is_alive():
+                fresh = Writer(node, self.dir(node))
+                fresh.acknowledged = writer.acknowledged
+                fresh.gaps = writer.gaps
+                writers[writers.index(writer)] = fresh
+                fresh.start()
+
+    def test_a_rolling_restart(self):
+        """Nodes are stopped and started one by one, the leader as well: no write of the others
+        fails."""
+        writers = self.load(self.cluster.nodes)
+        gap = 0
+        for node in list(self.cluster.nodes):
+            stopped = time.monotonic()
+            node.terminate()
+            time.sleep(1)
+            self.start_again(node, writers)
+            time.sleep(0.5)
+            gap = max([gap] + [writer.longest_gap_after(stopped) for writer in writers
+                               if writer.node is not node])
+        self.assertEqual([error for writer in writers for error in writer.refused], [])
+        print(f"longest gap of the others' writes in a rolling restart: {gap:.2f} s")
         self.finish(writers)
 
     def test_a_holders_node_dies(self):
