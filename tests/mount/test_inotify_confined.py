@@ -254,7 +254,7 @@ class NumberOfTheDead(ClusterTest):
         os.chmod(self.dir(self.n1), 0o777)
         with open(path, "w"):
             pass
-        helper = helper_of(self.n1)
+        helper = wait_for(lambda: helper_of(self.n1), 10, "the helper")
         os.kill(helper, signal.SIGKILL)
         wait_for(lambda: not os.path.exists(f"/proc/{helper}") or state_of(helper) == "Z", 10, "its end")
         try:
