@@ -30,6 +30,7 @@
 // Threading: an object of the strand. Pure: it sends nothing, runs no completion, knows no time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -58,6 +59,11 @@ class Barriers {
   void add(SessionId session, Completion done);
   // Whether some have gone neither to the leader nor to a quorum.
   bool has_waiting() const { return !waiting_.empty(); }
+  // Begun and not answered yet, of this node and, at the leader, of its learners.
+  size_t count() const {
+    return waiting_.size() + sent_.size() + confirming_.size() + until_committed_.size() +
+           until_applied_.size();
+  }
   // As a learner: the oldest that waits goes to the leader now. Its session.
   SessionId send_next();
   // SYNC came. `committed`: as far as this node knows of commits, all of which came before it.

@@ -19,7 +19,9 @@ enum class LogLevel { kInfo, kWarning, kError };
 class Environment {
  public:
   virtual ~Environment() = default;
-  virtual int64_t now_ms() = 0;   // monotonic, and goes on while the machine sleeps
+  virtual int64_t now_ms() = 0;  // monotonic, and goes on while the machine sleeps
+  // Monotonic, for what is measured: nothing else depends on it. On lanes, too.
+  virtual int64_t now_us() { return now_ms() * 1'000; }
   virtual int64_t wall_ms() = 0;  // since 1970
   virtual uint64_t random() = 0;
   // Calls Replica::on_timer at that time; one timer, the last call counts.

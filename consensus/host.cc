@@ -100,6 +100,12 @@ void Host::stop() {
 
 int64_t Host::now_ms() { return clock_ms(CLOCK_BOOTTIME); }
 
+int64_t Host::now_us() {
+  timespec time;
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t{time.tv_sec} * 1'000'000 + time.tv_nsec / 1'000;
+}
+
 int64_t Host::wall_ms() { return clock_ms(CLOCK_REALTIME); }
 
 uint64_t Host::random() {

@@ -48,6 +48,7 @@ class Host : public Environment, public Service {
   Replica& replica() override { return *replica_; }
 
   int64_t now_ms() override;
+  int64_t now_us() override;
   int64_t wall_ms() override;
   uint64_t random() override;
   void wake_at(int64_t time_ms) override;

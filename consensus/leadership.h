@@ -62,6 +62,7 @@ class Leadership {
   bool is_attached(SessionId session, Zxid attachment) const {
     return preparer_.is_attached(session, attachment);
   }
+  const tree::SessionTracker& sessions() const { return tracker_; }
   // A session was heard of; false: it is not there, or is expiring.
   bool touch(SessionId session, int64_t now_ms) { return tracker_.touch(session, now_ms); }
   // Its client has come back to this node with that timeout.

@@ -71,7 +71,9 @@ void LogPipeline::write(Zxid committed) {
   auto work = std::make_shared<Work>(Work{std::exchange(queue_, std::move(rest)), {}, false});
   environment_.run_io(
       [this, work, committed, forgets_damaged = std::exchange(forgets_damaged_, false)] {
+        int64_t begun_us = environment_.now_us();
         work->status = log_.write(work->batch, committed);
+        write_times_.note(environment_.now_us() - begun_us);
         work->wants_spare = log_.wants_spare();
         if (forgets_damaged) log_.forget_damaged();
       },

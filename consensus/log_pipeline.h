@@ -44,6 +44,7 @@
 #include <vector>
 
 #include "consensus/environment.h"
+#include "consensus/histogram.h"
 #include "consensus/log.h"
 #include "consensus/snapshot_store.h"
 
@@ -102,6 +103,8 @@ class LogPipeline {
   void append(LogEntry entry);
   size_t queue_bytes() const { return queue_bytes_; }
   bool holds_links() const { return holds_links_; }
+  // How long writes of batches took, each with its fsync. Any thread.
+  Durations write_times() const { return write_times_.durations(); }
   // What the strand calls at the end of a batch: first `write_many` before it flushes the network,
   // so that the disk is busy meanwhile if there is much to write, then `end_of_batch`. `committed`
   // is noted in the log with the batch: the last zxid that this node has applied.
@@ -157,6 +160,7 @@ class LogPipeline {
   const Outcomes outcomes_;
   Log log_;
 
+  Histogram write_times_;
   std::vector<LogEntry> queue_;
   size_t queue_bytes_ = 0;  // of its txns
   bool holds_links_ = false;

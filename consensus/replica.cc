@@ -174,8 +174,10 @@ void Replica::carry_out(Action& any) {
     forget_link(close->link);
     transport_.close(close->link, close->reason);
   } else if (auto* history = std::get_if<action::SendHistory>(&any)) {
+    ++measures_.histories_sent;
     supply_.send_history(*history);
   } else if (auto* snapshot = std::get_if<action::SendSnapshot>(&any)) {
+    ++measures_.snapshots_sent;
     send_snapshot(*snapshot);
   } else if (auto* begin = std::get_if<action::BeginSync>(&any)) {
     on_begin_sync(*begin);
@@ -204,6 +206,7 @@ void Replica::carry_out(Action& any) {
 }
 
 void Replica::on_append(const action::Append& append) {
+  if (zab_->role() != Role::kLeading) ++measures_.proposals_received;
   log_.append({log_format::RecordType::kTxn, append.zxid, 0, append.txn});
   // A learner that lacks more of the log than this is better sent a snapshot (Java:
   // snapshotSizeFactor, a third).
@@ -234,6 +237,8 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
     environment_.log(LogLevel::kWarning,
                      fmt::format("{}: gives up its role: {}", describe(), change.why));
     service_ = Service::kNone;
+    measures_.service.leaves_role(environment_.now_us());
+    measures_.proposals.leave_role();
     reported_members_.clear();
     leadership_.reset();
     fail_attaching();
@@ -242,6 +247,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
     return;
   }
   if (change.role == Role::kLooking) {
+    measures_.service.looks(environment_.now_us());
     std::string voters = zab_->ensemble().voter_names();
     if (const Ensemble* proposed = zab_->membership().proposed()) {
       voters += "; proposed are " + proposed->voter_names();
@@ -249,6 +255,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
     environment_.log(LogLevel::kInfo,
                      fmt::format("{}: looking for a leader; voters are {}", describe(), voters));
   } else {
+    measures_.service.elected(environment_.now_us());
     environment_.log(LogLevel::kInfo, fmt::format("{}: elected {}; becomes {}", describe(),
                                                   change.leader.value, role_name(change.role)));
   }
@@ -358,6 +365,7 @@ void Replica::apply_committed() {
         if (done && *done) (*done)(outcome);
       });
   snapshotter_.applied(txns.size(), applied_bytes);
+  count_applied(txns.size());
   if (leadership_) leadership_->applied(tree_.applied());
   std::vector<std::pair<Completion, const Outcome*>> completions;
   std::vector<SessionId> closed;
@@ -387,9 +395,17 @@ void Replica::apply_committed() {
   if (agreed && !tree().digest_agrees()) on_divergence();
 }
 
+void Replica::count_applied(size_t txns) {
+  bool leads = zab_->role() == Role::kLeading;
+  (leads ? measures_.commit_count : measures_.commits_received) += txns;
+  if (!measures_.proposals.has_any()) return;
+  measures_.proposals.applied(tree_.applied(), environment_.now_us());
+}
+
 // Somewhere back this node applied other txns than the leader, or its memory is faulty. What it
 // holds is no copy of the ensemble's data any more.
 void Replica::on_divergence() {
+  ++measures_.digest_mismatches;
   std::string text = fmt::format("the tree of this node differs from the leader's at zxid 0x{:x}",
                                  tree_.applied().value);
   // Java's snapshots hold more than their zxid says, until the txns behind them are applied, too.

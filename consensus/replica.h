@@ -38,6 +38,7 @@
 #include "consensus/learner_sessions.h"
 #include "consensus/learner_supply.h"
 #include "consensus/log_pipeline.h"
+#include "consensus/measures.h"
 #include "consensus/own_sessions.h"
 #include "consensus/pending_requests.h"
 #include "consensus/recent_txns.h"
@@ -169,6 +170,10 @@ class Replica : public Receiver {
   // What is amiss: whom this node waits for, what contradicts what, and what to do about it.
   std::vector<std::string> troubles() const;
   std::vector<MemberStatus> member_status() const;
+  // Whether `member_status` is the word of a leader that knows; else it names members alone.
+  bool knows_members() const {
+    return zab_->role() == Role::kLeading || !reported_members_.empty();
+  }
   // Voters that the leader has with it, itself included.
   size_t synced_voter_count() const;
   size_t pending_count() const { return pending_.size(); }
@@ -177,6 +182,18 @@ class Replica : public Receiver {
   size_t pending_bytes() const { return pending_.bytes(); }
   size_t log_queue_bytes() const { return log_.queue_bytes(); }
   size_t supply_bytes() const { return supply_.max_waiting_bytes(); }
+  // Null: this node does not serve as the leader.
+  const Leadership* leadership() const { return leadership_ ? &*leadership_ : nullptr; }
+  // What it has counted of its work, and how long its disks took.
+  const Measures& measures() const { return measures_; }
+  Durations log_write_times() const { return log_.write_times(); }
+  Durations snapshot_write_times() const { return snapshotter_.write_times(); }
+  size_t barrier_count() const { return barriers_.count(); }
+  // How long this node has served as the leader by now; 0: it does not.
+  int64_t leads_for_us() const {
+    std::optional<int64_t> since_us = measures_.service.leads_since_us();
+    return since_us ? environment_.now_us() - *since_us : 0;
+  }
   const ReplicaConfig& config() const { return config_; }
 
   // ---- for the strand
@@ -280,6 +297,7 @@ class Replica : public Receiver {
 
   Zxid applicable() const;
   void apply_committed();
+  void count_applied(size_t txns);
   void stage_incoming_tree();
   void install_staged_tree();
   void on_divergence();
@@ -315,6 +333,7 @@ class Replica : public Receiver {
   bool in_batch_ = false;
   bool plans_for_itself_ = false;  // a reconfiguration of this node's own, not a client's
   Troubles troubles_;
+  Measures measures_;
 };
 
 }  // namespace zabfs::consensus

@@ -48,6 +48,7 @@ void Replica::on_touched(const action::SessionsTouched& touched) {
 
 // From a Java server. What other servers still hold of the session is late from here on.
 void Replica::answer_revalidate(LinkId link, SessionId session, int32_t timeout_ms, ServerId from) {
+  ++measures_.sessions_revalidated;
   // No connection is given the session of a mount.
   bool lives = !tree::is_mounts(session) && leadership_->touch(session, environment_.now_ms());
   if (!lives) return send_packet(link, revalidated(session, false));

@@ -98,12 +98,14 @@ void Replica::become_ready() {
   service_ = Service::kHoldingRequests;
   ++role_number_;
   bool leads = zab_->role() == Role::kLeading;
+  measures_.service.serves(leads, environment_.now_us());
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: serving as {}{}", describe(), role_name(zab_->role()),
                                leads ? fmt::format(" with {} of {} voters", synced_voter_count(),
                                                    zab_->ensemble().voter_count())
                                      : ""));
   if (leads) {
+    measures_.proposals.leave_role();  // of what an earlier role ended with
     leadership_.emplace(
         Leadership::Options{config_.zab.me, config_.zab.tick_ms, config_.reap_interval_ms,
                             config_.super_digest, config_.x509_super},
@@ -153,7 +155,11 @@ Error Replica::process(tree::Request request, ServerId from) {
   Leadership::Prepared prepared =
       leadership_->prepare(std::move(request), from, environment_.now_ms(), environment_.wall_ms());
   if (prepared.was_unproven) tell_unproven(session, from);
+  int64_t now_us = prepared.txns.empty() ? 0 : environment_.now_us();
   for (tree::PreparedTxn& txn : prepared.txns) {
+    ++measures_.proposal_count;
+    measures_.proposal_bytes.note(txn.bytes.size());
+    measures_.proposals.proposed(txn.zxid, now_us);
     step(event::Propose{txn.zxid, make_payload(std::move(txn.bytes))});
   }
   return prepared.error;
@@ -215,6 +221,7 @@ size_t Replica::synced_voter_count() const {
 
 void Replica::expire_sessions() {
   for (SessionId session : leadership_->take_expired(environment_.now_ms())) {
+    ++measures_.sessions_expired;
     environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", describe(),
                                                   static_cast<uint64_t>(session.value)));
     tree::Request request;

@@ -73,12 +73,14 @@ void Snapshotter::take() {
   work->zxid = work->walk->zxid();
   environment_.run_background(
       [this, work] {
+        int64_t begun_us = environment_.now_us();
         work->status = store_.write(work->zxid, work->walk->digest(), [&](std::string& out) {
           size_t before = out.size();
           bool more = work->walk->next(out, options_.chunk_bytes);
           work->bytes += out.size() - before;
           return more;
         });
+        write_times_.note(environment_.now_us() - begun_us);
       },
       [this, work] {
         work->walk->end();

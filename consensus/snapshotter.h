@@ -40,6 +40,7 @@
 #include <vector>
 
 #include "consensus/environment.h"
+#include "consensus/histogram.h"
 #include "consensus/log_pipeline.h"
 #include "consensus/snapshot_store.h"
 #include "consensus/visible_tree.h"
@@ -91,6 +92,8 @@ class Snapshotter {
   bool is_busy() const { return is_busy_; }
   // A purge is under way, or what may go is being looked at.
   bool is_purging() const { return is_purging_; }
+  // How long it took to write those that this node took of its own tree. Any thread.
+  Durations write_times() const { return write_times_.durations(); }
   // The newest one, or the one that the tree began with.
   Zxid last() const { return last_; }
   void recovered(Zxid last) { last_ = last; }
@@ -128,6 +131,7 @@ class Snapshotter {
   VisibleTree& tree_;
   const Outcomes outcomes_;
 
+  Histogram write_times_;
   bool is_busy_ = false;
   bool is_wanted_ = false;
   bool is_tidying_ = false;  // strays are looked for

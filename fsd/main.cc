@@ -16,8 +16,10 @@
 #include <memory>
 
 #include "consensus/host.h"
+#include "fsd/admin/metrics_server.h"
 #include "fsd/admin/server.h"
 #include "fsd/config/config.h"
+#include "fsd/facts/node.h"
 #include "fsd/fuse/connection_guard.h"
 #include "fsd/fuse/mount.h"
 #include "fsd/fuse/mount_point.h"
@@ -81,26 +83,34 @@ int run(Config& config) {
   if (!problem.what.empty()) {
     return fail(problem.what, problem.is_configuration ? kBadConfiguration : kFailed);
   }
+  Registry registry;
+  registry.add([&host](Metrics& into) { add_node_metrics(host.replica(), into); });
+  registry.add(add_process_metrics);
   std::unique_ptr<wire::WireServer> clients;
   if (config.wire.port || config.wire.secure_port || !config.wire.unix_socket.empty()) {
     config.wire.settings = settings_of(config);
     config.wire.data_dir = config.host.data_dir;
     config.wire.data_log_dir =
         config.host.data_log_dir.empty() ? config.host.data_dir : config.host.data_log_dir;
-    clients = std::make_unique<wire::WireServer>(host, config.wire);
+    clients = std::make_unique<wire::WireServer>(host, config.wire, registry);
     if (Status status = clients->listen(); !status.ok()) return fail(status.why(), kFailed);
   }
   std::unique_ptr<admin::AdminServer> administration;
-  if (clients && config.admin.enabled && config.admin.port) {
-    administration = std::make_unique<admin::AdminServer>(host, *clients, config.admin);
+  if (config.admin.enabled && config.admin.port) {
+    administration = std::make_unique<admin::AdminServer>(host, clients.get(), config.admin);
     if (Status status = administration->listen(); !status.ok()) {
       spdlog::warn(status.why());  // as Java: the server goes on without it
       administration.reset();
     }
   }
+  std::unique_ptr<admin::MetricsServer> metrics;
+  if (config.metrics.enabled) {
+    metrics = std::make_unique<admin::MetricsServer>(host, registry, config.metrics);
+    if (Status status = metrics->listen(); !status.ok()) return fail(status.why(), kFailed);
+  }
   std::unique_ptr<Mount> mount;
   if (!config.mount.point.empty()) {
-    mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir);
+    mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir, registry);
     Status mounted = mount->mount();
     if (!mounted.ok()) return fail(mounted.why(), kFailed);
   }
@@ -111,6 +121,7 @@ int run(Config& config) {
     spdlog::info("serves ZooKeeper clients on{}", clients->doors());
   }
   if (administration) administration->start();
+  if (metrics) metrics->start();
   if (mount) {
     mount->start([] { ::kill(::getpid(), SIGUSR1); });
     spdlog::info("mounted at {}", config.mount.point);
@@ -122,6 +133,7 @@ int run(Config& config) {
   spdlog::info(signal == SIGUSR1 ? "unmounted from outside; stopping" : "stopping");
   notify_systemd("STOPPING=1");
   if (mount) mount->stop();
+  if (metrics) metrics->stop();
   if (administration) administration->stop();
   if (clients) clients->stop();
   host.stop();

@@ -27,6 +27,8 @@ class SessionTracker {
   // Sessions whose time has run out; each is handed out once, and can't be touched any more.
   std::vector<SessionId> take_expired(int64_t now_ms);
   bool contains(SessionId session) const { return sessions_.contains(session); }
+  // Those that are not expiring, each with the time (ms) at which it will be, soonest first.
+  const std::set<std::pair<int64_t, SessionId>>& by_deadline() const { return by_deadline_; }
 
  private:
   struct Entry {

@@ -39,9 +39,13 @@ json::object json_of(const std::vector<NamedFact>& facts) {
 
 json::object srvr(WireServer& server) {
   ServerFacts facts = server.facts();
+  json::object stats = json_of(wire::server_stats(facts));
+  wire::DirectorySizes sizes = server.directories();
+  stats["data_dir_size"] = sizes.snapshots;
+  stats["log_dir_size"] = sizes.log;
   return {{"version", wire::kServerVersion},
           {"read_only", !facts.serving},
-          {"server_stats", json_of(wire::server_stats(facts))},
+          {"server_stats", std::move(stats)},
           {"node_count", facts.znodes}};
 }
 
@@ -70,13 +74,7 @@ json::object connections(WireServer& server) {
   return {{"connections", connections_of(server)}, {"secure_connections", json::array()}};
 }
 
-json::object monitor(WireServer& server) {
-  ServerFacts facts = server.facts();
-  std::vector<NamedFact> all = monitored_facts(facts);
-  std::vector<NamedFact> of_leader = monitored_leader_facts(facts);
-  all.insert(all.end(), of_leader.begin(), of_leader.end());
-  return json_of(all);
-}
+json::object monitor(WireServer& server) { return json_of(server.registry().zookeeper_facts()); }
 
 // `clientPort=2181` as "client_port" : 2181.
 json::object configuration(WireServer& server) {
@@ -161,7 +159,14 @@ json::object watches_by_path(WireServer& server) {
 
 json::object dump(WireServer& server) {
   const tree::Tree& tree = server.replica().tree();
-  json::object ephemerals, timeouts;
+  json::object ephemerals, timeouts, expiries;
+  if (const consensus::Leadership* leadership = server.replica().leadership()) {
+    for (auto [deadline_ms, session] : leadership->sessions().by_deadline()) {
+      json::value& together = expiries[std::to_string(deadline_ms)];
+      if (together.is_null()) together = json::array();
+      together.as_array().emplace_back(session.value);
+    }
+  }
   for (const auto& [session, facts] : tree.sessions()) {
     timeouts[hex(session)] = facts.timeout_ms;
     std::vector<std::string> paths = tree.ephemerals_of(session);
@@ -170,13 +175,14 @@ json::object dump(WireServer& server) {
     for (const std::string& path : paths) list.emplace_back(path);
     ephemerals[hex(session)] = std::move(list);
   }
-  return {{"session_id_to_timeout", std::move(timeouts)},
+  return {{"expiry_time_to_session_ids", std::move(expiries)},
+          {"session_id_to_timeout", std::move(timeouts)},
           {"session_id_to_ephemeral_paths", std::move(ephemerals)}};
 }
 
 json::object dirs(WireServer& server) {
-  ServerFacts facts = server.facts();
-  return {{"datadir_size", facts.snapshot_bytes}, {"logdir_size", facts.log_bytes}};
+  wire::DirectorySizes sizes = server.directories();
+  return {{"datadir_size", sizes.snapshots}, {"logdir_size", sizes.log}};
 }
 
 json::object is_read_only(WireServer& server) {
@@ -197,25 +203,34 @@ json::object nothing(WireServer&) { return {}; }
 
 struct Command {
   const char* name;
+  bool needs_service;  // as Java: answered only while there is a leader
   Answer answer;
 };
+
+// A server in read-only mode runs, too.
+bool is_running(const WireServer& server) {
+  return server.replica().is_serving() || server.config().read_only_mode;
+}
 
 const std::map<std::string, Command>& commands() {
   static const std::map<std::string, Command> kCommands = [] {
     std::map<std::string, Command> all;
-    auto add = [&all](const char* name, const char* alias, Answer answer) {
-      all[name] = {name, answer};
-      if (alias != nullptr) all[alias] = {name, std::move(answer)};
+    auto add = [&all](const char* name, const char* alias, const Answer& answer,
+                      bool needs_service = true) {
+      all[name] = {name, needs_service, answer};
+      if (alias != nullptr) all[alias] = {name, needs_service, answer};
     };
     add("configuration", "conf", configuration);
     add("connection_stat_reset", "crst", reset_connection_stats);
     add("connections", "cons", connections);
     add("dirs", nullptr, dirs);
     add("dump", nullptr, dump);
-    add("environment", "envi", environment);
+    all["config"] = all["conf"];
+    add("environment", "envi", environment, false);
+    all["env"] = all["envi"];
     add("is_read_only", "isro", is_read_only);
     add("leader", "lead", leader);
-    add("monitor", "mntr", monitor);
+    add("monitor", "mntr", monitor, false);
     add("ruok", nullptr, nothing);
     add("server_stats", "srvr", srvr);
     add("stat_reset", "srst", reset_stats);
@@ -243,6 +258,10 @@ json::object run_command(WireServer& server, const std::string& name) {
   auto command = commands().find(name);
   if (command == commands().end()) {
     return {{"command", name}, {"error", "Unknown command: " + name}};
+  }
+  if (command->second.needs_service && !is_running(server)) {
+    return {{"command", command->second.name},
+            {"error", "This ZooKeeper instance is not currently serving requests"}};
   }
   json::object answer = command->second.answer(server);
   answer["command"] = command->second.name;

@@ -1,4 +1,4 @@
-// What the admin port is told in zoo.cfg; in comments, the keys.
+// What the admin port and the port of metrics are told in zoo.cfg; in comments, the keys.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,13 @@ struct AdminConfig {
   std::optional<uint16_t> port;    // admin.serverPort; without it nothing listens
   std::string address;             // admin.serverAddress
   std::string path = "/commands";  // admin.commandURL
+};
+
+// Of the port of metrics.
+struct MetricsConfig {
+  bool enabled = false;   // metricsProvider.className names that of Prometheus
+  std::string address;    // metricsProvider.httpHost; empty: all
+  uint16_t port = 7'000;  // metricsProvider.httpPort
 };
 
 }  // namespace zabfs::fsd::admin

@@ -1,20 +1,17 @@
 // The admin port: ZooKeeper's commands over HTTP, `GET /commands/NAME`, answered in JSON (Java:
-// JettyAdminServer).
+// JettyAdminServer), and the node's health:
 //
-// One thread of its own; the answers are made on the replica's strand. At most kMaxConnections at
-// once, each for one request of at most 8 KiB and 10 s.
+//   /health/live    200 while the node answers at all; 503 when it has not for kAnswerTime
+//   /health/ready   200 if it can be given work; else 503, with the reason
+//
+// The answers are made on the replica's strand. Limits: http_listener.h.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <memory>
-#include <optional>
 #include <string>
-#include <thread>
 
-#include "consensus/replica.h"
 #include "consensus/service.h"
 #include "fsd/admin/config.h"
+#include "fsd/admin/http_listener.h"
 #include "fsd/wire/server.h"
 #include "tree/status.h"
 
@@ -22,35 +19,26 @@ namespace zabfs::fsd::admin {
 
 class AdminServer {
  public:
-  AdminServer(consensus::Service& service, wire::WireServer& clients, AdminConfig config);
-  ~AdminServer();
+  // `clients` is null where nothing listens to ZooKeeper's clients: there are no commands then.
+  AdminServer(consensus::Service& service, wire::WireServer* clients, AdminConfig config);
 
   // Binds.
-  Status listen();
-  void start();
-  void stop();
+  Status listen() { return listener_.listen(); }
+  void start() { listener_.start(); }
+  void stop() { listener_.stop(); }
 
  private:
-  using tcp = boost::asio::ip::tcp;
-  struct Exchange;
+  using Answer = HttpListener::Answer;
+  using Reply = HttpListener::Reply;
 
-  void accept();
-  void admit(tcp::socket socket);
-  void greet(const std::shared_ptr<Exchange>& exchange);
-  void answer(const std::shared_ptr<Exchange>& exchange);
-  void reply(const std::shared_ptr<Exchange>& exchange, unsigned status, const char* type,
-             std::string body);
+  void answer(const std::string& path, const Reply& reply);
+  void answer_commands(const std::string& path, const Reply& reply);
+  void answer_health(bool asks_ready, const Reply& reply);
 
   consensus::Service& service_;
-  wire::WireServer& clients_;
+  wire::WireServer* const clients_;
   const AdminConfig config_;
-  const size_t max_connections_;
-  boost::asio::io_context io_{1};
-  tcp::acceptor acceptor_;
-  boost::asio::steady_timer pause_;
-  std::optional<consensus::TlsContext> tls_;
-  size_t open_ = 0;
-  std::thread thread_;
+  HttpListener listener_;
 };
 
 }  // namespace zabfs::fsd::admin

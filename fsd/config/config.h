@@ -22,6 +22,7 @@ struct Config {
   MountConfig mount;
   wire::WireConfig wire;
   admin::AdminConfig admin;
+  admin::MetricsConfig metrics;
   // A core dump would have the passwords and the data of everybody.
   bool core_dumps = false;
   std::vector<std::string> warnings;

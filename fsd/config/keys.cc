@@ -180,6 +180,15 @@ std::vector<Key> make_keys() {
       {"admin.forceHttps", kBoolean, boolean(ZABFS_AT(config().admin.only_tls))},
       {"admin.*", "", nothing()},
 
+      // The port of metrics.
+      {"metricsProvider.className",
+       "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider",
+       [](ConfigReader& r, const Property& line) { r.metrics_provider(line); }},
+      {"metricsProvider.httpPort", "0 to 65535",
+       number(ZABFS_AT(config().metrics.port), 0, UINT16_MAX)},
+      {"metricsProvider.httpHost", "an address", text(ZABFS_AT(config().metrics.address))},
+      {"metricsProvider.*", "", nothing()},
+
       // Known, and not needed here.
       {"autopurge.purgeInterval", "", nothing()},
       {"connectToLearnerMasterLimit", "", nothing()},

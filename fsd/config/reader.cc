@@ -232,6 +232,17 @@ void ConfigReader::peer_type(const Property& line) {
   }
 }
 
+// As Java's default provider, the others tell what they know by `mntr` and the admin port.
+void ConfigReader::metrics_provider(const Property& line) {
+  std::string name = line.value.substr(line.value.rfind('.') + 1);
+  config_.metrics.enabled = name == "PrometheusMetricsProvider";
+  if (config_.metrics.enabled || name == "DefaultMetricsProvider") return;
+  warn(line, fmt::format("the metrics provider {} is not known: nothing listens for Prometheus; "
+                         "known is org.apache.zookeeper.metrics.prometheus."
+                         "PrometheusMetricsProvider",
+                         line.value));
+}
+
 Status ConfigReader::finish() {
   if (Status status = check_members(); !status.ok()) return status;
   if (members_.size() <= 1) return finish_alone();

@@ -39,6 +39,7 @@ class ConfigReader {
   void path(const Property& line, std::string& out);
 
   void peer_type(const Property& line);
+  void metrics_provider(const Property& line);
   void enforce_auth(const Property& line) { boolean(line, enforce_auth_); }
   void ssl_quorum(const Property& line) { boolean(line, ssl_quorum_); }
   void quorum_tls(const Property& line, const std::string& key) {

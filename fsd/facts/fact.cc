@@ -23,15 +23,4 @@ std::string text_of(const FactValue& value, bool is_hex) {
       value);
 }
 
-std::string prometheus_text(const std::vector<Metric>& metrics) {
-  std::string text;
-  for (const Metric& metric : metrics) {
-    std::string value =
-        std::visit([](const auto& of) { return fmt::format("{}", of); }, metric.value);
-    text += fmt::format("# HELP zabfs_{} {}\n# TYPE zabfs_{} {}\nzabfs_{} {}\n", metric.name,
-                        metric.help, metric.name, metric.type, metric.name, value);
-  }
-  return text;
-}
-
 }  // namespace zabfs::fsd

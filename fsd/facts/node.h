@@ -1,22 +1,29 @@
 // The facts of a node: of its replica and of its process, looked up at the moment of the call.
 //
-// The control room and the client port both tell them, so they are looked up here and nowhere else.
-// `node_facts` is called on the strand; it costs the same for any number of znodes and sessions.
+// The control room, the client port and the admin port tell them, so they are looked up here and
+// nowhere else. All that takes a replica is called on the strand; it costs the same for any number
+// of znodes and sessions.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "consensus/replica.h"
-#include "fsd/facts/fact.h"
+#include "fsd/facts/metric.h"
 #include "tree/types.h"
 
 namespace zabfs::fsd {
 
+// Of a leader alone: who is with it.
+struct LeaderFacts {
+  uint64_t learners = 0, synced_followers = 0, synced_non_voting_followers = 0,
+           synced_observers = 0;
+};
+
 struct NodeFacts {
-  std::string state;  // ZooKeeper's word: standalone, leader, follower, observer
+  std::string state;       // ZooKeeper's word: standalone, leader, follower, observer
+  std::string peer_state;  // the same in full, of a member of an ensemble: "leading - broadcast"
   bool serving = false;
   bool leads = false;  // it serves as the leader; a node that is alone does, too
   uint32_t epoch = 0;
@@ -25,6 +32,8 @@ struct NodeFacts {
   size_t pending = 0;        // writes of this node under way
   size_t quorum_size = 0;    // voters of the ensemble
   size_t synced_voters = 0;  // at the leader: those it has with it, itself included
+  LeaderFacts leader;
+  consensus::Sizes proposal_bytes;  // of a leader's
   bool disk_full = false;
 };
 
@@ -33,6 +42,7 @@ NodeFacts node_facts(const consensus::Replica& replica);
 struct ProcessFacts {
   uint64_t resident_bytes = 0;
   double cpu_seconds = 0;
+  double start_seconds = 0;  // since 1970
 };
 
 ProcessFacts process_facts();
@@ -40,7 +50,8 @@ ProcessFacts process_facts();
 uint64_t open_file_count();
 uint64_t max_file_count();
 
-// What `@/metrics` tells of them.
-std::vector<Metric> node_metrics(const NodeFacts& node, const ProcessFacts& process);
+// Sources of the registry.
+void add_node_metrics(const consensus::Replica& replica, Metrics& into);
+void add_process_metrics(Metrics& into);
 
 }  // namespace zabfs::fsd

@@ -19,7 +19,8 @@ constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
 
 }  // namespace
 
-Mount::Mount(consensus::Service& service, MountConfig config, std::string data_dir)
+Mount::Mount(consensus::Service& service, MountConfig config, std::string data_dir,
+             Registry& registry)
     : service_(service),
       config_(std::move(config)),
       replies_(make_replies([](fuse_req_t interrupted, void* data) {
@@ -60,6 +61,8 @@ Mount::Mount(consensus::Service& service, MountConfig config, std::string data_d
                    cache_,   numbers_,       writer_,  interrupts_, std::move(data_dir)},
                   replies_) {
   session_.set_on_lost([this](tree::SessionId session) { room_.session_lost(session); });
+  room_.tell(registry);
+  registry.add([replies = replies_](Metrics& into) { replies->times().add_to(into); });
 }
 
 Mount::~Mount() = default;

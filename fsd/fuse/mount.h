@@ -60,7 +60,8 @@ namespace zabfs::fsd {
 
 class Mount : public consensus::ReplicaListener {
  public:
-  Mount(consensus::Service& service, MountConfig config, std::string data_dir);
+  // Its facts go to the registry, as long as it lives.
+  Mount(consensus::Service& service, MountConfig config, std::string data_dir, Registry& registry);
   ~Mount() override;
 
   Status mount();

@@ -233,13 +233,14 @@ void Operations::barrier(const RequestPtr& request) {
 namespace {
 
 Operations& of(fuse_req_t req) { return *static_cast<Operations*>(fuse_req_userdata(req)); }
-RequestPtr held(fuse_req_t req) { return of(req).request(req); }
+using Kind = MountTimes::Kind;
+RequestPtr held(fuse_req_t req, Kind kind) { return of(req).request(req, kind); }
 
 fuse_lowlevel_ops make_table() {
   fuse_lowlevel_ops ops = {};
   ops.init = [](void*, fuse_conn_info* connection) { Operations::init(connection); };
   ops.lookup = [](fuse_req_t req, fuse_ino_t parent, const char* name) {
-    of(req).names().lookup(held(req), parent, name);
+    of(req).names().lookup(held(req, Kind::kLookup), parent, name);
   };
   ops.forget = [](fuse_req_t req, fuse_ino_t node, uint64_t lookups) {
     of(req).names().forget(node, lookups);
@@ -250,86 +251,98 @@ fuse_lowlevel_ops make_table() {
     fuse_reply_none(req);
   };
   ops.getattr = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info) {
-    of(req).getattr(held(req), node, info);
+    of(req).getattr(held(req, Kind::kGetattr), node, info);
   };
   ops.setattr = [](fuse_req_t req, fuse_ino_t node, struct stat* attributes, int set,
                    fuse_file_info* info) {
-    of(req).setattr(held(req), node, *attributes, set, info);
+    of(req).setattr(held(req, Kind::kSetattr), node, *attributes, set, info);
   };
-  ops.readlink = [](fuse_req_t req, fuse_ino_t node) { of(req).names().link(held(req), node); };
+  ops.readlink = [](fuse_req_t req, fuse_ino_t node) {
+    of(req).names().link(held(req, Kind::kLookup), node);
+  };
   ops.mknod = [](fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t) {
-    of(req).mknod(held(req), parent, name, mode);
+    of(req).mknod(held(req, Kind::kMake), parent, name, mode);
   };
   ops.mkdir = [](fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
-    of(req).mkdir(held(req), parent, name, mode);
+    of(req).mkdir(held(req, Kind::kMake), parent, name, mode);
   };
   ops.symlink = [](fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
-    of(req).symlink(held(req), target, parent, name);
+    of(req).symlink(held(req, Kind::kMake), target, parent, name);
   };
-  ops.link = [](fuse_req_t req, fuse_ino_t, fuse_ino_t, const char*) { held(req)->reply(EPERM); };
+  ops.link = [](fuse_req_t req, fuse_ino_t, fuse_ino_t, const char*) {
+    held(req, Kind::kOther)->reply(EPERM);
+  };
   ops.unlink = [](fuse_req_t req, fuse_ino_t parent, const char* name) {
-    of(req).remove(held(req), parent, name, false);
+    of(req).remove(held(req, Kind::kRemove), parent, name, false);
   };
   ops.rmdir = [](fuse_req_t req, fuse_ino_t parent, const char* name) {
-    of(req).remove(held(req), parent, name, true);
+    of(req).remove(held(req, Kind::kRemove), parent, name, true);
   };
   ops.rename = [](fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                   const char* new_name, unsigned flags) {
-    of(req).rename(held(req), parent, name, new_parent, new_name, flags);
+    of(req).rename(held(req, Kind::kRename), parent, name, new_parent, new_name, flags);
   };
   ops.create = [](fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
-                  fuse_file_info* info) { of(req).create(held(req), parent, name, mode, *info); };
+                  fuse_file_info* info) {
+    of(req).create(held(req, Kind::kMake), parent, name, mode, *info);
+  };
   ops.open = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info) {
-    of(req).open(held(req), node, *info);
+    of(req).open(held(req, Kind::kOpen), node, *info);
   };
   ops.read = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* info) {
-    of(req).read(held(req), node, size, offset, *info);
+    of(req).read(held(req, Kind::kRead), node, size, offset, *info);
   };
   ops.write = [](fuse_req_t req, fuse_ino_t node, const char* bytes, size_t size, off_t offset,
                  fuse_file_info* info) {
-    of(req).write(held(req), node, {bytes, size}, offset, *info);
+    of(req).write(held(req, Kind::kWrite), node, {bytes, size}, offset, *info);
   };
   ops.flush = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info) {
-    of(req).flush(held(req), node, *info);
+    of(req).flush(held(req, Kind::kFlush), node, *info);
   };
   ops.release = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info) {
-    of(req).release(held(req), node, info->fh);
+    of(req).release(held(req, Kind::kRelease), node, info->fh);
   };
   ops.fsync = [](fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
-    of(req).fsync(held(req), info->fh);
+    of(req).fsync(held(req, Kind::kFsync), info->fh);
   };
   ops.opendir = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info) {
-    of(req).directories().open(held(req), node, *info);
+    of(req).directories().open(held(req, Kind::kList), node, *info);
   };
   ops.readdir = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
                    fuse_file_info* info) {
-    of(req).directories().read(held(req), node, size, offset, info->fh);
+    of(req).directories().read(held(req, Kind::kList), node, size, offset, info->fh);
   };
   ops.releasedir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
-    of(req).directories().close(held(req), info->fh);
+    of(req).directories().close(held(req, Kind::kList), info->fh);
   };
   ops.fsyncdir = [](fuse_req_t req, fuse_ino_t, int, fuse_file_info*) {
-    of(req).barrier(held(req));
+    of(req).barrier(held(req, Kind::kFsync));
   };
-  ops.statfs = [](fuse_req_t req, fuse_ino_t) { of(req).statfs(held(req)); };
+  ops.statfs = [](fuse_req_t req, fuse_ino_t) { of(req).statfs(held(req, Kind::kOther)); };
   ops.setxattr = [](fuse_req_t req, fuse_ino_t, const char*, const char*, size_t, int) {
-    held(req)->reply(EOPNOTSUPP);
+    held(req, Kind::kXattr)->reply(EOPNOTSUPP);
   };
   ops.getxattr = [](fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
-    of(req).xattrs().get(held(req), node, name, size);
+    of(req).xattrs().get(held(req, Kind::kXattr), node, name, size);
   };
-  ops.listxattr = [](fuse_req_t req, fuse_ino_t, size_t size) { Xattrs::list(held(req), size); };
-  ops.removexattr = [](fuse_req_t req, fuse_ino_t, const char*) { held(req)->reply(EOPNOTSUPP); };
+  ops.listxattr = [](fuse_req_t req, fuse_ino_t, size_t size) {
+    Xattrs::list(held(req, Kind::kXattr), size);
+  };
+  ops.removexattr = [](fuse_req_t req, fuse_ino_t, const char*) {
+    held(req, Kind::kXattr)->reply(EOPNOTSUPP);
+  };
   ops.flock = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info, int operation) {
-    of(req).locks().flock(held(req), node, *info, operation);
+    of(req).locks().flock(held(req, Kind::kLock), node, *info, operation);
   };
   ops.setlk = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info, struct flock* lock,
-                 int wait) { of(req).locks().set(held(req), node, *info, *lock, wait != 0); };
+                 int wait) {
+    of(req).locks().set(held(req, Kind::kLock), node, *info, *lock, wait != 0);
+  };
   ops.getlk = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info, struct flock* lock) {
-    of(req).locks().get(held(req), node, *info, *lock);
+    of(req).locks().get(held(req, Kind::kLock), node, *info, *lock);
   };
   ops.poll = [](fuse_req_t req, fuse_ino_t, fuse_file_info* info, fuse_pollhandle* handle) {
-    of(req).control().poll(held(req), info->fh, handle);
+    of(req).control().poll(held(req, Kind::kPoll), info->fh, handle);
   };
   return ops;
 }

@@ -65,7 +65,9 @@ class Operations {
   static void init(fuse_conn_info* connection);
   // The request with that number; on any thread of libfuse's.
   void interrupted(uint64_t number);
-  RequestPtr request(fuse_req_t req) const { return std::make_shared<Request>(req, replies_); }
+  RequestPtr request(fuse_req_t req, MountTimes::Kind kind) const {
+    return std::make_shared<Request>(req, replies_, kind);
+  }
   Names& names() { return parts_.names; }
   Directories& directories() { return parts_.directories; }
   Xattrs& xattrs() { return parts_.xattrs; }

@@ -115,6 +115,7 @@ fuse_req_t Request::take() {
   fuse_req_t req = unanswered();
   if (interrupts_ != nullptr) interrupts_->erase(number_);
   req_ = nullptr;
+  replies_->times().note(kind_, MountTimes::Clock::now() - since_);
   return req;
 }
 

@@ -36,6 +36,7 @@
 #include <vector>
 
 #include "fsd/fuse/errno.h"
+#include "fsd/fuse/mount_times.h"
 #include "fsd/view/file_error.h"
 
 namespace zabfs::fsd {
@@ -80,9 +81,12 @@ class Replies {
   // requests that they hold; those are not answered any more.
   void close() { is_closed_ = true; }
   bool is_closed() const { return is_closed_; }
+  // How long requests took until they were answered.
+  MountTimes& times() { return times_; }
 
  private:
   std::atomic<bool> is_closed_{false};
+  MountTimes times_;
 };
 
 // Those of libfuse. It calls `interrupted` on any thread, with the number as its data.
@@ -103,8 +107,9 @@ class Interrupts {
 
 class Request {
  public:
-  Request(fuse_req_t req, std::shared_ptr<Replies> replies)
-      : req_(req), replies_(std::move(replies)) {}
+  Request(fuse_req_t req, std::shared_ptr<Replies> replies,
+          MountTimes::Kind kind = MountTimes::Kind::kOther)
+      : req_(req), replies_(std::move(replies)), kind_(kind), since_(MountTimes::Clock::now()) {}
   ~Request();
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
@@ -144,6 +149,8 @@ class Request {
 
   fuse_req_t req_;  // null: it is answered
   std::shared_ptr<Replies> replies_;
+  const MountTimes::Kind kind_;
+  const MountTimes::Clock::time_point since_;
   Interrupts* interrupts_ = nullptr;
   uint64_t number_ = 0;  // among them
 };

@@ -154,6 +154,19 @@ std::string Room::handles_text(const Caller& reader) const {
   return text;
 }
 
+void Room::tell(Registry& registry) {
+  registry_ = &registry;
+  registry.add([this](Metrics& into) {
+    std::string handles = handles_text(Caller{});
+    into.push_back(own_gauge("handles", int64_t{std::count(handles.begin(), handles.end(), '\n')},
+                             "Locks, ephemerals, watches and the like held through this mount"));
+    into.push_back(own_durations("lock_wait", locks_.wait_times(),
+                                 "From asking for a lock, a lease or a lead to having it"));
+    into.push_back(own_durations("lock_hold", locks_.hold_times(),
+                                 "From having one to giving it up or losing it"));
+  });
+}
+
 std::string Room::owner_text(const Opener& opener) const {
   return fmt::format("{} {} {}", service_.replica().config().zab.me.value, opener.pid,
                      opener.program);

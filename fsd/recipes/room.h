@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "consensus/replica.h"
+#include "fsd/facts/registry.h"
 #include "fsd/recipes/handle.h"
 #include "fsd/session/lock.h"
 #include "fsd/session/session.h"
@@ -56,6 +57,9 @@ class Room {
   void published(const std::vector<tree::Change>& changes);
   void tree_replaced();
   void session_lost(tree::SessionId session);
+  // Whose text is `@/metrics`. This room's own facts go there, too, as long as it lives.
+  void tell(Registry& registry);
+  const Registry* registry() const { return registry_; }
   // `@/handles`: root sees all, others their own.
   std::string handles_text(const Caller& reader) const;
 
@@ -103,6 +107,7 @@ class Room {
   Writer& writer_;
   ViewOptions view_options_;
   LockTable locks_;
+  const Registry* registry_ = nullptr;
   std::map<uint64_t, Handle*> handles_;  // in order of their opening
   uint64_t next_handle_ = 1;
   std::vector<Handle*> listening_;

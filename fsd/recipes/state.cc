@@ -1,9 +1,8 @@
 // What the mount root's room tells of the node: `cluster`, `health`, `metrics`.
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "fsd/facts/node.h"
+#include "fsd/facts/health.h"
+#include "fsd/facts/registry.h"
 #include "fsd/recipes/handles.h"
 
 namespace zabfs::fsd {
@@ -46,41 +45,31 @@ std::string cluster_text(Room& room) {
 
 std::string health_text(Room& room) {
   const consensus::Replica& replica = room.service().replica();
-  const consensus::Zab& zab = replica.zab();
-  bool serving = replica.is_serving();
-  bool full = replica.is_disk_full();
-  size_t members = 0, present = 0;
-  for (const consensus::MemberStatus& status : replica.member_status()) {
-    ++members;
-    if (serving && status.role != consensus::Role::kLooking) ++present;
-  }
-  std::string state = "ok";
-  if (full || !room.session().is_open()) state = "degraded";
-  // Only the leader knows who is with it.
-  if (zab.role() == consensus::Role::kLeading && present < members) state = "degraded";
-  if (!serving) state = "no-quorum";
-  std::string text = fmt::format("state {}\nquorum {}\n", state, serving ? "yes" : "no");
-  text += fmt::format("writable {}\n", serving && !full ? "yes" : "no");
-  text += fmt::format("disk {}\nsession {}\n", full ? "full" : "ok",
-                      room.session().is_open() ? "open" : "none");
-  text += fmt::format("members {}\npresent {}\nrequests {}\n", members, present,
+  const consensus::Ensemble& ensemble = replica.zab().ensemble();
+  Health health = health_of(replica);
+  auto yes = [](bool is) { return is ? "yes" : "no"; };
+  bool has_session = room.session().is_open();
+  std::string state = health.is_whole() && has_session ? "ok" : "degraded";
+  if (!health.serving) state = "no-quorum";
+  std::string text = fmt::format("state {}\nquorum {}\n", state, yes(health.serving));
+  text += fmt::format("writable {}\n", yes(health.serving && !health.disk_full));
+  text += fmt::format("disk {}\nsession {}\n", health.disk_full ? "full" : "ok",
+                      has_session ? "open" : "none");
+  text += fmt::format("members {}\npresent {}\nrequests {}\n", health.members, health.present,
                       replica.pending_count());
+  for (tree::ServerId id : health.lost) {
+    const consensus::Member* member = ensemble.find(id);
+    if (member == nullptr) continue;
+    text += fmt::format("lost {} {}:{}\n", id.value, member->host, member->quorum_port);
+  }
+  for (const Health::Lag& lag : health.lagging) {
+    text += fmt::format("lagging {} {}\n", lag.id.value, lag.txns);
+  }
   return text + notes_of(replica);
 }
 
 std::string metrics_text(Room& room) {
-  const consensus::Replica& replica = room.service().replica();
-  std::string text = prometheus_text(node_metrics(node_facts(replica), process_facts()));
-  std::string handles = room.handles_text(Caller{});
-  text += prometheus_text(
-      {{"handles", "gauge", "Locks, ephemerals, watches and the like held through this mount",
-        int64_t{std::count(handles.begin(), handles.end(), '\n')}}});
-  text += "# HELP zabfs_member_zxid What a member has\n# TYPE zabfs_member_zxid gauge\n";
-  for (const consensus::MemberStatus& status : replica.member_status()) {
-    text +=
-        fmt::format("zabfs_member_zxid{{member=\"{}\"}} {}\n", status.id.value, status.zxid.value);
-  }
-  return text;
+  return room.registry() == nullptr ? "" : room.registry()->text();
 }
 
 }  // namespace zabfs::fsd

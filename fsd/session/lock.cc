@@ -124,6 +124,7 @@ LockTicket LockTable::acquire(Ask ask, Granted granted) {
   contender.queue = queue_path(ask.queue, ask.directory, ask.file);
   contender.ask = std::move(ask);
   contender.granted = std::move(granted);
+  contender.asked_ms = service_.now_ms();
   create(ticket);
   return ticket;
 }
@@ -222,10 +223,21 @@ void LockTable::evaluate(LockTicket ticket) {
     return answer(contender, FileError::kStale);
   }
   if (conflicts < ask.permits) {
-    contender.state = State::kHeld;
-    return answer(contender, FileError::kOk);
+    return grant(contender);
   }
   if (!ask.wait) refuse(ticket);
+}
+
+void LockTable::grant(Contender& contender) {
+  contender.state = State::kHeld;
+  contender.granted_ms = service_.now_ms();
+  wait_times_.note((contender.granted_ms - contender.asked_ms) * 1'000);
+  answer(contender, FileError::kOk);
+}
+
+// Of one that was held until now.
+void LockTable::note_end(const Contender& contender) {
+  hold_times_.note((service_.now_ms() - contender.granted_ms) * 1'000);
 }
 
 // It is answered once it is out of the queue (forget). Else one could be refused for a contender
@@ -272,6 +284,7 @@ void LockTable::lose(LockTicket ticket) {
   auto found = contenders_.find(ticket);
   if (found == contenders_.end()) return;
   Contender& contender = found->second;
+  if (contender.state == State::kHeld) note_end(contender);
   contender.state = State::kLost;
   answer(contender, FileError::kStale);
   std::function<void()> lost = std::exchange(contender.ask.lost, nullptr);
@@ -297,6 +310,7 @@ void LockTable::release(LockTicket ticket, FileError error, std::function<void()
   if (found == contenders_.end()) return done();
   Contender& contender = found->second;
   State state = std::exchange(contender.state, State::kLeaving);
+  if (state == State::kHeld) note_end(contender);
   contender.on_left.push_back(std::move(done));
   answer(contender, error);
   if (state == State::kLost) return forget(ticket);

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "consensus/histogram.h"
 #include "fsd/session/session.h"
 #include "fsd/view/file_error.h"
 #include "fsd/view/view.h"
@@ -59,6 +60,9 @@ class LockTable {
   // Leaves the queue or gives up the lock; `done` runs when that is committed. If it still waited,
   // `granted` gets `error`.
   void release(LockTicket ticket, FileError error, std::function<void()> done);
+  // Of those of this node that were granted. In whole milliseconds.
+  consensus::Durations wait_times() const { return wait_times_.durations(); }
+  consensus::Durations hold_times() const { return hold_times_.durations(); }
   bool is_held(LockTicket ticket) const;
   bool is_lost(LockTicket ticket) const;
 
@@ -92,6 +96,7 @@ class LockTable {
     std::string queue;  // the znode whose children queue
     std::string path;   // of the contender, once created
     tree::Zxid czxid;
+    int64_t asked_ms = 0, granted_ms = 0;
     std::vector<std::function<void()>> on_left;
   };
   void create(LockTicket ticket);
@@ -104,12 +109,15 @@ class LockTable {
   void remove_znode(LockTicket ticket);
   void tell_joined(Contender& contender, FileError error);
   void answer(Contender& contender, FileError error);
+  void grant(Contender& contender);
+  void note_end(const Contender& contender);
   void forget(LockTicket ticket);
 
   consensus::Service& service_;
   ClientSession& session_;
   std::map<LockTicket, Contender> contenders_;
   LockTicket next_ = 1;
+  consensus::Histogram wait_times_, hold_times_;
 };
 
 }  // namespace zabfs::fsd

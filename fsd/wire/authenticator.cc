@@ -48,6 +48,7 @@ void Authenticator::add_auth(Connection& connection, Connection::Locked& locked,
 void Authenticator::fail(Connection& connection, Connection::Locked& locked, int32_t xid,
                          const std::string& why) const {
   append_reply(locked->out().plain(), xid, tree::Zxid{0}, Error::kAuthFailed);
+  ++connection.server_stats().auth_failures;
   connection.warn(
       fmt::format("client port: {} failed to authenticate: {}", connection.name(), why));
   locked->end();

@@ -56,6 +56,7 @@ class ClientSessions {
   void session_closed(tree::SessionId session);
   void name_touched();
   void standing_changed();
+  size_t local_count() const { return local_.size(); }
   // Nothing is opened any more.
   void stop() { is_stopped_ = true; }
 

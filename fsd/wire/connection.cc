@@ -46,6 +46,7 @@ void Connection::read() {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return c.read();
     if (n <= 0) return c.server_.owner.closed(self);
     std::string_view bytes(buffer.data(), static_cast<size_t>(n));
+    c.server_.stats.received_bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
     if (!c.is_with_tls_) {
       c.in_.append(bytes);
     } else if (!c.unseal(bytes)) {
@@ -112,6 +113,7 @@ void Connection::send() {
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return shut(locked);
     if (n < 0) break;
     out.sent(static_cast<size_t>(n));
+    server_.stats.sent_bytes.fetch_add(static_cast<size_t>(n), std::memory_order_relaxed);
     locked->note_moved();
   }
   bool is_all_sent = out.next().empty();
@@ -164,6 +166,7 @@ void Connection::cut(Locked& locked, const std::string& why) {
 }
 
 void Connection::warn_of_end(const std::string& why) const {
+  ++server_.stats.dropped;
   warn(fmt::format("client port: closed {}: {}", name(), why));
 }
 

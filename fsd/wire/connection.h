@@ -112,6 +112,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::string& address() const { return address_; }
   // "address:port"
   std::string name() const;
+  ServerStats& server_stats() const { return server_.stats; }
   std::chrono::system_clock::time_point since() const { return since_; }
   Clock::time_point since_steady() const { return since_steady_; }
 

@@ -4,12 +4,6 @@
 
 namespace zabfs::fsd::wire {
 
-namespace {
-
-constexpr auto kHelloTime = std::chrono::seconds(10);
-
-}  // namespace
-
 ConnectionState::ConnectionState(Budget& budget, ServerStats& server_stats,
                                  tree::Identities identities, bool is_sealed)
     : budget_(budget), server_stats_(server_stats), out_(is_sealed), requests_(budget) {
@@ -68,9 +62,15 @@ void ConnectionState::note_reads(size_t count, tree::Zxid zxid, Clock::time_poin
   stats_.note_reads(count, zxid, now);
 }
 
+void ConnectionState::note_times(tree::OpCode type, Clock::duration each, size_t count) {
+  int64_t us = std::chrono::duration_cast<std::chrono::microseconds>(each).count();
+  server_stats_.times.note(type, us, count);
+}
+
 void ConnectionState::note_answer(const WaitingRequest& request, Clock::time_point now) {
   int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - request.since).count();
   server_stats_.note_latency(ms);
+  note_times(request.type, now - request.since, 1);
   ++server_stats_.sent;
   stats_.note_answer(ms, now);
 }

@@ -126,6 +126,10 @@ class ConnectionState {
   template <class AnswerRead>
   Drained drain(Clock::time_point now, const AnswerRead& answer_read);
   bool can_drain() const { return requests_.is_stalled() && out_.unsent() < kPauseOutBytes; }
+  // An answer of so many bytes was appended to `out`.
+  void note_answer_bytes(size_t bytes) { server_stats_.note_answer_bytes(bytes); }
+  // So many reads of a kind took so long, one after the other.
+  void note_times(tree::OpCode type, Clock::duration each, size_t count);
   // So many reads that nothing waited before were answered, from the tree at `zxid`.
   void note_reads(size_t count, tree::Zxid zxid, Clock::time_point now);
   // Whether the socket is full, and bytes go on being sent once it is not.
@@ -166,6 +170,8 @@ class ConnectionState {
   std::atomic<size_t> counted_bytes_{0};
 };
 
+// Of a connection that was accepted, until it says what it is.
+inline constexpr auto kHelloTime = std::chrono::seconds(10);
 // So many seconds of being short of room; then those in the way are cut off.
 inline constexpr int kMaxSweepsShort = 5;
 // So many seconds for the last answers.
@@ -186,6 +192,7 @@ ConnectionState::Drained ConnectionState::drain(Clock::time_point now,
     }
     if (next == Next::kHandOut) {
       out_.plain() += request.bytes;
+      note_answer_bytes(request.bytes.size());
     } else if (!answer_read(request)) {
       return Drained::kOver;
     }

@@ -9,6 +9,7 @@
 
 #include "consensus/service.h"
 #include "fsd/facts/fact.h"
+#include "fsd/facts/metric.h"
 #include "fsd/facts/node.h"
 #include "fsd/wire/budget.h"
 #include "fsd/wire/config.h"
@@ -27,11 +28,15 @@ struct ServerFacts : NodeFacts {
   int64_t outstanding = 0;
   int64_t latency_ms_min = 0, latency_ms_max = 0;
   double latency_ms_avg = 0;
-  size_t connections = 0;
+  size_t connections = 0, local_sessions = 0;
   size_t ephemerals = 0, watches = 0;
   uint64_t open_files = 0, max_files = 0;
   int64_t uptime_ms = 0;
-  uint64_t snapshot_bytes = 0, log_bytes = 0;  // on disk
+};
+
+// On disk, in bytes. Looked up apart: it takes a look at every file.
+struct DirectorySizes {
+  uint64_t snapshots = 0, log = 0;
 };
 
 struct ConnectionFacts {
@@ -46,16 +51,16 @@ struct ConnectionFacts {
   int32_t last_cxid = 0;
   tree::Zxid last_zxid;
   int64_t last_response_ms = 0;  // ago
+  int64_t expires_in_ms = 0;     // if it is not heard of by then, as of its last answer
   int64_t last_latency_ms = 0, min_latency_ms = 0, avg_latency_ms = 0, max_latency_ms = 0;
 };
 
 // Each list is told as text by four-letter words and as JSON by the admin port, under the names
 // that ZooKeeper gives there.
 
-// `mntr` (there as zk_NAME) and the admin command `monitor`: of every server, and of a leader.
-std::vector<NamedFact> monitored_facts(const ServerFacts& facts);
-std::vector<NamedFact> monitored_leader_facts(const ServerFacts& facts);
-// `srvr`, `stat` and the admin commands `server_stats` and `stats`.
+// What `mntr` and the others that ask the registry are told of clients. A source of the registry.
+void add_client_metrics(const ServerFacts& facts, const ServerStats& stats, Metrics& into);
+// `srvr` and `stat`; the admin commands `server_stats` and `stats` add the directories' sizes.
 std::vector<NamedFact> server_stats(const ServerFacts& facts);
 // `envi` and the admin command `environment`.
 std::vector<NamedFact> environment_facts();
@@ -84,6 +89,7 @@ class Facts {
   explicit Facts(const Sources& sources) : sources_(sources) {}
 
   ServerFacts server() const;
+  DirectorySizes directories() const;
   std::vector<ConnectionFacts> connections() const;
 
  private:

@@ -32,6 +32,7 @@ class LocalSessions {
   void open(tree::SessionId session, int32_t timeout_ms, int64_t now_ms) {
     sessions_[session] = {timeout_ms, now_ms};
   }
+  size_t size() const { return sessions_.size(); }
   // Its client was heard of. False: it is no local session.
   bool touch(tree::SessionId session, int64_t now_ms);
   // Its client comes back, with a new timeout. False: it is no local session.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "fsd/wire/connection.h"
@@ -24,7 +25,10 @@ class ReadAnswers {
     const Client& client = locked->client();
     ReadContext context{tree,           watches_,          connection.number(),
                         client.session, client.identities, skip_acl_};
-    tree::Error error = append_answer(context, xid, type, body, locked->out().plain());
+    std::string& out = locked->out().plain();
+    size_t before = out.size();
+    tree::Error error = append_answer(context, xid, type, body, out);
+    locked->note_answer_bytes(out.size() - before);
     if (!is_lost_without_watches(type, error)) return true;
     connection.cut(locked, "there is no room for its watches (zabfs.clientMemory)");
     return false;

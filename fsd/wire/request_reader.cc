@@ -73,6 +73,7 @@ std::optional<InBuffer::Frame> RequestReader::next_frame(Connection& connection,
                                                          size_t most_bytes) {
   std::optional<int32_t> length = connection.in().next_length();
   if (length && (*length < 0 || static_cast<size_t>(*length) > most_bytes)) {
+    ++connection.server_stats().too_long;
     connection.refuse(
         fmt::format("a frame of {} bytes; the limit is {}{}", *length, most_bytes,
                     most_bytes == config_.max_frame_bytes ? " (jute.maxbuffer)" : " here"));
@@ -92,6 +93,7 @@ void RequestReader::take_hello(const ConnectionPtr& connection) {
   servers_.connections.spoke(connection->number());
   std::optional<ConnectRequest> request = decode_connect_request(frame->record);
   if (!request) return connection->refuse("not a connect request");
+  ++connection->server_stats().connects;
   connection->lock()->begin_connecting();
   service_.post(
       [this, connection, request = *request] { servers_.sessions.connect(connection, request); });
@@ -219,7 +221,9 @@ bool RequestReader::answer_reads(Batch& batch) {
         is_full = !answers_.answer(c, locked, tree, read.xid, read.type, read.body);
         is_enough = is_long(read.type) || out.size() > end;
       }
-      locked->note_reads(next - first, tree.last_zxid(), Clock::now());
+      Clock::time_point now = Clock::now();
+      locked->note_reads(next - first, tree.last_zxid(), now);
+      note_answered(batch, locked, first, next, now);
     });
   }
   bool are_left = next < reads.size();
@@ -229,6 +233,18 @@ bool RequestReader::answer_reads(Batch& batch) {
   }
   reads.clear();
   return !are_left;
+}
+
+// Most times all are of one kind.
+void RequestReader::note_answered(const Batch& batch, Connection::Locked& locked, size_t first,
+                                  size_t end, Clock::time_point now) {
+  while (first < end) {
+    OpCode type = batch.reads[first].type;
+    size_t same = first;
+    while (same < end && batch.reads[same].type == type) ++same;
+    locked->note_times(type, now - batch.since, same - first);
+    first = same;
+  }
 }
 
 void RequestReader::refuse_write(Connection& connection, int32_t xid, OpCode type) {

@@ -73,8 +73,9 @@ class RequestReader {
   // The requests that one call takes from one connection.
   struct Batch {
     const ConnectionPtr& connection;
-    std::vector<Read> reads;           // not answered yet
-    std::vector<Submission> writes{};  // for the strand
+    std::vector<Read> reads;                 // not answered yet
+    std::vector<Submission> writes{};        // for the strand
+    Clock::time_point since = Clock::now();  // of the oldest of `reads`, or before
   };
 
   bool take_frames(const ConnectionPtr& connection);
@@ -87,6 +88,8 @@ class RequestReader {
   void queue(Batch& batch, Connection::Locked& locked, int32_t xid, tree::OpCode type,
              std::string_view body, size_t answer_bytes);
   bool answer_reads(Batch& batch);
+  static void note_answered(const Batch& batch, Connection::Locked& locked, size_t first,
+                            size_t end, Clock::time_point now);
   void refuse_write(Connection& connection, int32_t xid, tree::OpCode type);
 
   consensus::Service& service_;

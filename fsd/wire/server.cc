@@ -28,8 +28,9 @@ Budget::UnderWay busy(const consensus::ReplicaConfig& limits) {
 
 }  // namespace
 
-WireServer::WireServer(consensus::Service& service, WireConfig config)
+WireServer::WireServer(consensus::Service& service, WireConfig config, Registry& registry)
     : service_(service),
+      registry_(registry),
       config_(std::move(config)),
       work_(asio::make_work_guard(io_)),
       log_([](consensus::LogLevel, const std::string& line) { spdlog::warn(line); }),
@@ -50,7 +51,9 @@ WireServer::WireServer(consensus::Service& service, WireConfig config)
       writes_(service_, sessions_, answers_, to_send_),
       reader_(service_, config_, answers_,
               {connections_, sessions_, writes_,
-               [this](const std::string& word) { return answer_word(*this, word); }}) {}
+               [this](const std::string& word) { return answer_word(*this, word); }}) {
+  registry.add([this](Metrics& into) { add_client_metrics(facts(), stats_, into); });
+}
 
 WireServer::~WireServer() { stop(); }
 
@@ -98,6 +101,7 @@ void WireServer::admit(Connection::Socket socket, Visitor visitor) {
         return std::make_shared<Connection>(server, std::move(socket), number, std::move(visitor));
       });
   const ConnectionTable::Limits& limits = connections_.limits();
+  if (admission.verdict != Verdict::kAdmitted) ++stats_.refused;
   switch (admission.verdict) {
     case Verdict::kAdmitted:
       break;
@@ -156,6 +160,12 @@ void WireServer::close_all(const char* why) {
 tree::SessionId WireServer::session_of(tree::Watcher watcher) const {
   ConnectionPtr connection = connections_.find(watcher);
   return connection ? connection->lock()->client().session : tree::SessionId{};
+}
+
+ServerFacts WireServer::facts() const {
+  ServerFacts facts = facts_.server();
+  facts.local_sessions = sessions_.local_count();
+  return facts;
 }
 
 void WireServer::reset_connection_stats() {

@@ -32,6 +32,7 @@
 #include "consensus/replica.h"
 #include "consensus/service.h"
 #include "consensus/spare_log.h"
+#include "fsd/facts/registry.h"
 #include "fsd/wire/acceptors.h"
 #include "fsd/wire/budget.h"
 #include "fsd/wire/client_sessions.h"
@@ -50,7 +51,8 @@ namespace zabfs::fsd::wire {
 
 class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
  public:
-  WireServer(consensus::Service& service, WireConfig config);
+  // Its facts go to the registry, as long as it lives.
+  WireServer(consensus::Service& service, WireConfig config, Registry& registry);
   ~WireServer() override;
 
   // Binds.
@@ -62,9 +64,12 @@ class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
   std::string doors() const { return acceptors_.text(); }
 
   // On the strand, for those who tell of the server.
-  ServerFacts facts() { return facts_.server(); }
+  ServerFacts facts() const;
+  DirectorySizes directories() const { return facts_.directories(); }
+  const Registry& registry() const { return registry_; }
   std::vector<ConnectionFacts> connection_facts() const { return facts_.connections(); }
   const WireConfig& config() const { return config_; }
+  int64_t now_ms() const { return service_.now_ms(); }
   const consensus::Replica& replica() const { return service_.replica(); }
   WatchBoard& watches() { return watches_; }
   tree::SessionId session_of(tree::Watcher watcher) const;
@@ -91,6 +96,7 @@ class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
   void close_all(const char* why);
 
   consensus::Service& service_;
+  const Registry& registry_;
   const WireConfig config_;
   boost::asio::io_context io_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;

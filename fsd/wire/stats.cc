@@ -14,10 +14,22 @@ void ServerStats::note_latency(int64_t ms) {
   }
 }
 
+// Two threads may overwrite each other's: the figure is then that of the one or the other.
+void ServerStats::note_answer_bytes(size_t size) {
+  auto bytes = static_cast<int64_t>(size);
+  answer_last.store(bytes, std::memory_order_relaxed);
+  int64_t low = answer_min.load(std::memory_order_relaxed);
+  if (low < 0 || bytes < low) answer_min.store(bytes, std::memory_order_relaxed);
+  if (bytes > answer_max.load(std::memory_order_relaxed)) {
+    answer_max.store(bytes, std::memory_order_relaxed);
+  }
+}
+
 void ServerStats::reset() {
   received = sent = latency_count = 0;
   latency_ms_sum = latency_ms_max = 0;
   latency_ms_min = INT64_MAX;
+  answer_last = answer_min = answer_max = -1;
 }
 
 void ConnectionStats::note_received(tree::OpCode type, int32_t cxid) {

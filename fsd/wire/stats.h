@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fsd/wire/request_times.h"
 #include "tree/request.h"
 #include "tree/types.h"
 
@@ -16,7 +17,18 @@ struct ServerStats {
   std::atomic<uint64_t> received{0}, sent{0};
   std::atomic<int64_t> latency_ms_sum{0}, latency_ms_min{INT64_MAX}, latency_ms_max{0};
   std::atomic<uint64_t> latency_count{0};
+  RequestTimes times;
+  std::atomic<uint64_t> received_bytes{0}, sent_bytes{0};
+  std::atomic<uint64_t> connects{0};  // requests for a session
+  std::atomic<uint64_t> auth_failures{0}, too_long{0};
+  // Connections that there was no room for, that this server ended with a reason, and of these
+  // those that said nothing.
+  std::atomic<uint64_t> refused{0}, dropped{0}, silent{0};
+  // Of answers, in bytes; -1: there was none.
+  std::atomic<int64_t> answer_last{-1}, answer_min{-1}, answer_max{-1};
+
   void note_latency(int64_t ms);
+  void note_answer_bytes(size_t bytes);
   void reset();
 };
 

@@ -38,6 +38,7 @@ void Sweeper::look_at(Connection& connection, Clock::time_point now) {
     case Finding::kFine:
       return;
     case Finding::kSaysNothing:
+      ++connection.server_stats().silent;
       return connection.shut(locked);
     case Finding::kReadsNothing:
       return connection.cut(locked, "it does not read its last answers");

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <ctime>
 #include <functional>
 #include <map>
 #include <string_view>
@@ -56,8 +58,10 @@ std::string stat_text(const ServerFacts& facts) {
     text += fmt::format("{}: {}\n", line.label, values);
   }
   text += fmt::format("Node count: {}\n", facts.znodes);
-  if (facts.state == "leader") text += "Proposal sizes last/min/max: -1/-1/-1\n";
-  return text;
+  if (facts.state != "leader") return text;
+  const consensus::Sizes& sizes = facts.proposal_bytes;
+  return text +
+         fmt::format("Proposal sizes last/min/max: {}/{}/{}\n", sizes.last, sizes.min, sizes.max);
 }
 
 std::string srvr(WireServer& server) { return srvr_text(server.facts()); }
@@ -86,7 +90,12 @@ std::string cons(WireServer& server) {
 
 std::string conf(WireServer& server) {
   std::string text;
-  for (const std::string& line : server.config().settings) text += line + "\n";
+  DirectorySizes sizes = server.directories();
+  for (const std::string& line : server.config().settings) {
+    text += line + "\n";
+    if (line.starts_with("dataDir=")) text += fmt::format("dataDirSize={}\n", sizes.snapshots);
+    if (line.starts_with("dataLogDir=")) text += fmt::format("dataLogSize={}\n", sizes.log);
+  }
   const consensus::Ensemble& ensemble = server.replica().zab().ensemble();
   if (ensemble.members().size() > 1) text += "membership: \n" + ensemble.text() + "\n";
   return text;
@@ -101,42 +110,88 @@ std::string envi(WireServer&) {
 }
 
 std::string mntr(WireServer& server) {
-  ServerFacts facts = server.facts();
   std::string text;
-  auto add = [&text](const NamedFact& fact) {
+  for (const NamedFact& fact : server.registry().zookeeper_facts()) {
     text += fmt::format("zk_{}\t{}\n", fact.name, text_of(fact.value));
-  };
-  for (const NamedFact& fact : monitored_facts(facts)) add(fact);
-  add({"diverged", server.replica().divergence().empty() ? 0 : 1});  // ours, not Java's
-  for (const NamedFact& fact : monitored_leader_facts(facts)) add(fact);
-  if (facts.state == "leader") {
-    add({"synced_observers", 0});
-    add({"pending_syncs", 0});
+  }
+  int diverged = server.replica().divergence().empty() ? 0 : 1;
+  return text + fmt::format("zk_diverged\t{}\n", diverged);  // ours, not Java's
+}
+
+// Java: Date.toString, in UTC.
+std::string date_of(int64_t wall_ms) {
+  time_t seconds = wall_ms / 1'000;
+  tm parts = {};
+  ::gmtime_r(&seconds, &parts);
+  char text[40];
+  std::strftime(text, sizeof(text), "%a %b %d %H:%M:%S UTC %Y", &parts);
+  return text;
+}
+
+// What expires together, as Java's ExpiryQueue writes it. `sets`: by the time from now, in ms.
+std::string expiry_text(const std::map<int64_t, std::vector<std::string>>& sets) {
+  int64_t now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                       std::chrono::system_clock::now().time_since_epoch())
+                       .count();
+  size_t all = 0;
+  std::string text;
+  for (const auto& [in_ms, members] : sets) {
+    all += members.size();
+    text += fmt::format("{} expire at {}:\n", members.size(), date_of(now_ms + in_ms));
+    for (const std::string& member : members) text += "\t" + member + "\n";
+  }
+  return fmt::format("Sets ({})/({}):\n", sets.size(), all) + text;
+}
+
+// Only a leader knows when sessions expire.
+std::string sessions_text(WireServer& server) {
+  const tree::Tree& tree = server.replica().tree();
+  if (const consensus::Leadership* leadership = server.replica().leadership()) {
+    std::map<int64_t, std::vector<std::string>> sets;
+    for (auto [deadline_ms, session] : leadership->sessions().by_deadline()) {
+      sets[deadline_ms - server.now_ms()].push_back(fmt::format("0x{:x}", hex(session)));
+    }
+    return "Session " + expiry_text(sets);
+  }
+  std::string text = fmt::format("Global Sessions({}):\n", tree.sessions().size());
+  for (const auto& [session, facts] : tree.sessions()) {
+    text += fmt::format("0x{:x}\t{}ms\n", hex(session), facts.timeout_ms);
   }
   return text;
 }
 
-std::string dump(WireServer& server) {
-  const tree::Tree& tree = server.replica().tree();
-  std::string sessions, ephemerals;
+std::string ephemerals_text(const tree::Tree& tree) {
+  std::string ephemerals;
   size_t with_ephemerals = 0;
   for (const auto& [session, facts] : tree.sessions()) {
-    sessions += fmt::format("0x{:x}\t{}ms\n", hex(session), facts.timeout_ms);
     std::vector<std::string> paths = tree.ephemerals_of(session);
     if (paths.empty()) continue;
     ++with_ephemerals;
     ephemerals += fmt::format("0x{:x}:\n", hex(session));
     for (const std::string& path : paths) ephemerals += "\t" + path + "\n";
   }
-  return fmt::format(
-      "SessionTracker dump:\nGlobal Sessions({}):\n{}ephemeral nodes dump:\n"
-      "Sessions with Ephemerals ({}):\n{}Connections dump:\nConnections: {}\n",
-      tree.sessions().size(), sessions, with_ephemerals, ephemerals, server.facts().connections);
+  return fmt::format("Sessions with Ephemerals ({}):\n{}", with_ephemerals, ephemerals);
+}
+
+std::string connections_text(WireServer& server) {
+  std::map<int64_t, std::vector<std::string>> sets;
+  for (const ConnectionFacts& c : server.connection_facts()) {
+    constexpr int64_t kTogetherMs = 1'000;
+    int64_t in_ms = (c.expires_in_ms / kTogetherMs + 1) * kTogetherMs;
+    sets[in_ms].push_back(fmt::format("ip: /{} sessionId: 0x{:x}", c.address, hex(c.session)));
+  }
+  return "Connections " + expiry_text(sets);
+}
+
+std::string dump(WireServer& server) {
+  return "SessionTracker dump:\n" + sessions_text(server) + "ephemeral nodes dump:\n" +
+         ephemerals_text(server.replica().tree()) + "Connections dump:\n" +
+         connections_text(server);
 }
 
 std::string dirs(WireServer& server) {
-  ServerFacts facts = server.facts();
-  return fmt::format("datadir_size: {}\nlogdir_size: {}\n", facts.snapshot_bytes, facts.log_bytes);
+  DirectorySizes sizes = server.directories();
+  return fmt::format("datadir_size: {}\nlogdir_size: {}\n", sizes.snapshots, sizes.log);
 }
 
 std::string wchs(WireServer& server) {

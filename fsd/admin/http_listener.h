@@ -1,0 +1,73 @@
+// A port that answers HTTP: the admin port, and the port of metrics.
+//
+// One thread of its own. At most so many connections at once as strangers may have (tcp_listen.h);
+// each for one request, a GET, of at most 8 KiB, and closed after 10 s.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "consensus/tls.h"
+#include "tree/status.h"
+
+namespace zabfs::fsd::admin {
+
+class HttpListener {
+ public:
+  struct Options {
+    std::string name;     // for the log: "admin port"
+    std::string address;  // empty: all
+    uint16_t port = 0;
+    bool accepts_tls = false, only_tls = false;
+    consensus::TlsConfig tls = {};
+  };
+  struct Answer {
+    unsigned status = 200;
+    const char* type = "text/plain";
+    std::string body;
+  };
+  // On any thread, once; further calls do nothing.
+  using Reply = std::function<void(Answer)>;
+  // Called on the listener's thread with the path that was asked for, without what follows a `?`.
+  using Handler = std::function<void(const std::string& path, Reply reply)>;
+
+  HttpListener(Options options, Handler handler);
+  ~HttpListener();
+
+  // Binds.
+  Status listen();
+  void start();
+  // Ends the thread. Replies that come later do nothing, as long as the listener is there.
+  void stop();
+  // Its thread's, for timers of the handler.
+  boost::asio::io_context& io() { return io_; }
+
+ private:
+  using tcp = boost::asio::ip::tcp;
+  struct Exchange;
+
+  void accept();
+  void admit(tcp::socket socket);
+  void greet(const std::shared_ptr<Exchange>& exchange);
+  void answer(const std::shared_ptr<Exchange>& exchange);
+  void send(const std::shared_ptr<Exchange>& exchange, Answer answer);
+
+  const Options options_;
+  const Handler handler_;
+  const size_t max_connections_;
+  boost::asio::io_context io_{1};
+  tcp::acceptor acceptor_;
+  boost::asio::steady_timer pause_;
+  std::optional<consensus::TlsContext> tls_;
+  size_t open_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace zabfs::fsd::admin
