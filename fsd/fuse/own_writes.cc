@@ -13,22 +13,31 @@ using tree::Outcome;
 
 void OwnWrites::commit(tree::OpCode type, std::string body, Completion done, Completion late,
                        LocalChange local, tree::SessionId only) {
-  auto cxid = std::make_shared<int32_t>(0);
-  auto answered = std::make_shared<bool>(false);
-  auto and_forget = [this, cxid, answered](Completion then) -> Completion {
-    return [this, cxid, answered, then = std::move(then)](const Outcome& outcome) {
-      *answered = true;
-      local_changes_.erase(*cxid);
-      if (outcome.error != Error::kOperationTimeout) native_.erase(*cxid);
+  auto write = std::make_shared<Write>(Write{std::move(local)});
+  if (!write->local.names.empty()) changing_.insert(write);
+  auto and_forget = [this, write](Completion then) -> Completion {
+    return [this, write, then = std::move(then)](const Outcome& outcome) {
+      changing_.erase(write);
+      write->local = {};
+      if (outcome.error != Error::kOperationTimeout) forget(write);
       then(outcome);
     };
   };
   if (!late) late = [](const Outcome&) {};
-  *cxid = writer_.commit(type, std::move(body), and_forget(std::move(done)),
-                         and_forget(std::move(late)), only);
-  if (*cxid == 0 || *answered) return;
-  native_.insert(*cxid);
-  if (!local.names.empty()) local_changes_[*cxid] = std::move(local);
+  writer_.commit(type, std::move(body), and_forget(std::move(done)), and_forget(std::move(late)),
+                 only, [this, write](int32_t cxid) { note_sent(write, cxid); });
+}
+
+void OwnWrites::note_sent(const WritePtr& write, int32_t cxid) {
+  forget(write);
+  write->cxid = cxid;
+  by_cxid_[cxid] = write;
+}
+
+// In a later session the same cxid may be that of another write.
+void OwnWrites::forget(const WritePtr& write) {
+  auto found = by_cxid_.find(write->cxid);
+  if (found != by_cxid_.end() && found->second == write) by_cxid_.erase(found);
 }
 
 void OwnWrites::when_writable(std::function<void()> body, Writer::Done refuse) {
@@ -41,24 +50,27 @@ void OwnWrites::when_writable(const RequestPtr& request, std::function<void()> b
   when_writable(std::move(body), [request](FileError error) { request->reply(error); });
 }
 
-const LocalChange* OwnWrites::local_change(const tree::Txn& txn) const {
+const OwnWrites::Write* OwnWrites::find(const tree::Txn& txn) const {
   if (txn.header.session != session_.id()) return nullptr;
-  auto ours = local_changes_.find(txn.header.cxid);
-  return ours == local_changes_.end() ? nullptr : &ours->second;
+  auto found = by_cxid_.find(txn.header.cxid);
+  return found == by_cxid_.end() ? nullptr : found->second.get();
 }
+
+const LocalChange* OwnWrites::local_change(const tree::Txn& txn) const {
+  const Write* write = find(txn);
+  return write == nullptr || write->local.names.empty() ? nullptr : &write->local;
+}
+
+bool OwnWrites::is_native(const tree::Txn& txn) const { return find(txn) != nullptr; }
 
 bool OwnWrites::are_names_changing_in(std::string_view directory) const {
   auto is_in_it = [directory](const std::string& name) {
     return tree::parent_path(name) == directory;
   };
-  return std::any_of(local_changes_.begin(), local_changes_.end(), [&](const auto& entry) {
-    const std::vector<std::string>& names = entry.second.names;
+  return std::any_of(changing_.begin(), changing_.end(), [&](const WritePtr& write) {
+    const std::vector<std::string>& names = write->local.names;
     return std::any_of(names.begin(), names.end(), is_in_it);
   });
-}
-
-bool OwnWrites::is_native(const tree::Txn& txn) const {
-  return txn.header.session == session_.id() && native_.contains(txn.header.cxid);
 }
 
 }  // namespace zabfs::fsd

@@ -6,6 +6,9 @@
 //   1. A program unlinks `a`. The mount sends that with a cxid, and remembers `a` under it.
 //   2. The txn comes back, committed. Session and cxid say whose it is, so the name `a` is not told
 //      to the kernel once more.
+//   A write that waits for a session has no cxid yet: in a mount's first moments, or when its
+//   session was lost. It gets one when it is sent.
+//
 //   3. Had no answer come by commitTimeout, the program would have got an error, and the kernel
 //      would believe that `a` is there. The mount forgets what it remembered at that moment; when
 //      the txn comes after all, it is news like anybody else's.
@@ -17,6 +20,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -64,11 +68,20 @@ class OwnWrites {
   bool is_native(const tree::Txn& txn) const;
 
  private:
+  struct Write {
+    LocalChange local;  // nothing once the program was answered
+    int32_t cxid = 0;   // 0: not sent yet
+  };
+  using WritePtr = std::shared_ptr<Write>;
+  void note_sent(const WritePtr& write, int32_t cxid);
+  void forget(const WritePtr& write);
+  const Write* find(const tree::Txn& txn) const;
+
   consensus::Service& service_;
   ClientSession& session_;
   Writer& writer_;
-  std::unordered_map<int32_t, LocalChange> local_changes_;  // by cxid
-  std::unordered_set<int32_t> native_;                      // cxids
+  std::unordered_map<int32_t, WritePtr> by_cxid_;
+  std::unordered_set<WritePtr> changing_;  // names; sent or not
 };
 
 }  // namespace zabfs::fsd

@@ -45,7 +45,7 @@ void ClientSession::open() {
                                   fmt::format("session 0x{:x} of this mount is open, timeout {} ms",
                                               session.value, timeout_ms_));
                               std::deque<Waiting> waiting = std::exchange(waiting_, {});
-                              for (Waiting& write : waiting) send(std::move(write), next_cxid());
+                              for (Waiting& write : waiting) send(std::move(write));
                             });
 }
 
@@ -110,24 +110,22 @@ void ClientSession::close(std::function<void()> done) {
                             [done = std::move(done)](const Outcome&) { done(); });
 }
 
-int32_t ClientSession::submit(OpCode type, std::string body, Completion done) {
-  if (!open_) {
-    if (waiting_.size() >= kMaxWaiting) {
-      Outcome outcome;
-      outcome.type = type;
-      outcome.error = Error::kBadLimit;
-      done(outcome);
-    } else {
-      waiting_.push_back({type, std::move(body), std::move(done)});
-    }
-    return 0;
+void ClientSession::submit(OpCode type, std::string body, Completion done, Sent sent) {
+  Waiting write{type, std::move(body), std::move(done), std::move(sent)};
+  if (open_) return send(std::move(write));
+  if (waiting_.size() < kMaxWaiting) {
+    waiting_.push_back(std::move(write));
+    return;
   }
-  int32_t cxid = next_cxid();
-  send({type, std::move(body), std::move(done)}, cxid);
-  return cxid;
+  Outcome outcome;
+  outcome.type = type;
+  outcome.error = Error::kBadLimit;
+  write.done(outcome);
 }
 
-void ClientSession::send(Waiting write, int32_t cxid) {
+void ClientSession::send(Waiting write) {
+  int32_t cxid = next_cxid();
+  if (write.sent) write.sent(cxid);
   auto kept = std::make_shared<Waiting>(std::move(write));
   SessionId session = id_;
   service_.replica().submit(tree::superuser_request(session, cxid, kept->type, kept->body),
@@ -138,22 +136,20 @@ void ClientSession::send(Waiting write, int32_t cxid) {
                               // Refused as a whole, so it was not done; the next session does it.
                               if (session == id_ && open_) lose();
                               if (kept->is_bound) return kept->done(outcome);
-                              submit(kept->type, std::move(kept->body), std::move(kept->done));
+                              submit(kept->type, std::move(kept->body), std::move(kept->done),
+                                     std::move(kept->sent));
                             });
 }
 
-int32_t ClientSession::submit_held(SessionId session, OpCode type, std::string body,
-                                   Completion done) {
+void ClientSession::submit_held(SessionId session, OpCode type, std::string body, Completion done,
+                                Sent sent) {
   if (!open_ || session != id_) {
     Outcome outcome;
     outcome.type = type;
     outcome.error = Error::kSessionExpired;
-    done(outcome);
-    return 0;
+    return done(outcome);
   }
-  int32_t cxid = next_cxid();
-  send({type, std::move(body), std::move(done), true}, cxid);
-  return cxid;
+  send({type, std::move(body), std::move(done), std::move(sent), true});
 }
 
 }  // namespace zabfs::fsd

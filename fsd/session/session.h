@@ -23,6 +23,7 @@ namespace zabfs::fsd {
 class ClientSession {
  public:
   using Completion = consensus::Completion;
+  using Sent = std::function<void(int32_t cxid)>;
 
   ClientSession(consensus::Service& service, int32_t timeout_ms)
       : service_(service), timeout_ms_(timeout_ms) {}
@@ -34,11 +35,12 @@ class ClientSession {
   void close(std::function<void()> done);
 
   // A write in this session, as the superuser. One that was refused because the session had expired
-  // is done again in the next one. Returns the cxid it got, or 0 if it waits for a session.
-  int32_t submit(tree::OpCode type, std::string body, Completion done);
+  // is done again in the next one. One that finds no session open waits for it. `sent` gets the
+  // cxid each time before the write goes out.
+  void submit(tree::OpCode type, std::string body, Completion done, Sent sent = nullptr);
   // The same, but only in this very session: kSessionExpired if it is gone.
-  int32_t submit_held(tree::SessionId session, tree::OpCode type, std::string body,
-                      Completion done);
+  void submit_held(tree::SessionId session, tree::OpCode type, std::string body, Completion done,
+                   Sent sent = nullptr);
 
   tree::SessionId id() const { return id_; }
   bool is_open() const { return open_; }
@@ -58,13 +60,14 @@ class ClientSession {
     tree::OpCode type;
     std::string body;
     Completion done;
+    Sent sent;
     bool is_bound = false;  // to the session
   };
   void open();
   void renew();
   void tick();
   void lose();
-  void send(Waiting write, int32_t cxid);
+  void send(Waiting write);
 
   consensus::Service& service_;
   int32_t timeout_ms_;

@@ -62,8 +62,8 @@ uint64_t Writer::expect(std::function<void()> expire) {
   return number;
 }
 
-int32_t Writer::commit(OpCode type, std::string body, Completion done, Completion late,
-                       tree::SessionId only) {
+void Writer::commit(OpCode type, std::string body, Completion done, Completion late,
+                    tree::SessionId only, ClientSession::Sent sent) {
   auto shared_done = std::make_shared<Completion>(std::move(done));
   uint64_t number = expect([shared_done, type] {
     Outcome unknown;
@@ -79,8 +79,11 @@ int32_t Writer::commit(OpCode type, std::string body, Completion done, Completio
       late(outcome);
     }
   };
-  if (only == tree::SessionId{}) return session_.submit(type, std::move(body), std::move(answer));
-  return session_.submit_held(only, type, std::move(body), std::move(answer));
+  if (only == tree::SessionId{}) {
+    session_.submit(type, std::move(body), std::move(answer), std::move(sent));
+  } else {
+    session_.submit_held(only, type, std::move(body), std::move(answer), std::move(sent));
+  }
 }
 
 }  // namespace zabfs::fsd

@@ -39,10 +39,10 @@ class Writer {
   void when_writable(std::function<void()> body, Done refuse);
 
   // `done` gets the outcome, or kOperationTimeout if none came in time; then `late`, if given, gets
-  // it when it comes. With `only`, it is done in that session or not at all. Returns the cxid, or 0
-  // if it has none yet or was answered at once.
-  int32_t commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
-                 tree::SessionId only = {});
+  // it when it comes. With `only`, it is done in that session or not at all. `sent` is as in
+  // `ClientSession::submit`.
+  void commit(tree::OpCode type, std::string body, Completion done, Completion late = nullptr,
+              tree::SessionId only = {}, ClientSession::Sent sent = nullptr);
 
   // `expire` runs after commitTimeout unless `settled` comes first.
   uint64_t expect(std::function<void()> expire);
