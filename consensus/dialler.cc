@@ -21,11 +21,10 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr auto kConnectLimit = std::chrono::seconds(2);  // an address
-constexpr auto kSlowLookup = std::chrono::seconds(2);    // worth a line in the log
-constexpr auto kQuiet = std::chrono::seconds(60);        // between such lines of one name
-constexpr int kMaxThreads = 2;                           // a peer
-constexpr int kMaxLookups = 64;                          // with those of who is no member
+constexpr auto kSlowLookup = std::chrono::seconds(2);  // worth a line in the log
+constexpr auto kQuiet = std::chrono::seconds(60);      // between such lines of one name
+constexpr int kMaxThreads = 2;                         // a peer
+constexpr int kMaxLookups = 64;                        // with those of who is no member
 constexpr size_t kMaxNames = 512;
 constexpr size_t kMaxAddresses = 8;
 
@@ -69,8 +68,12 @@ struct Dialler::Attempt {
   bool waits = false;  // for a look-up
 };
 
-Dialler::Dialler(asio::io_context& io, ServerId me, Logger log)
-    : io_(io), me_(me), log_(std::move(log)), return_(std::make_shared<Return>(io)) {}
+Dialler::Dialler(asio::io_context& io, ServerId me, Logger log, std::chrono::milliseconds limit)
+    : io_(io),
+      me_(me),
+      log_(std::move(log)),
+      limit_(limit),
+      return_(std::make_shared<Return>(io)) {}
 
 void Dialler::stop() {
   MutexLock lock(return_->mutex);
@@ -223,7 +226,7 @@ void Dialler::try_next(const AttemptPtr& attempt) {
   attempt->current = address;
   auto socket = std::make_shared<Socket>(io_);
   attempt->socket = socket;
-  attempt->limit.expires_after(kConnectLimit);
+  attempt->limit.expires_after(limit_);
   attempt->limit.async_wait([socket](error_code cancelled) {
     error_code closed;
     if (!cancelled) socket->close(closed);

@@ -31,7 +31,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   using Done = std::function<void(std::shared_ptr<Socket>)>;  // null: it came to nothing
   using Logger = std::function<void(LogLevel, const std::string&)>;
 
-  Dialler(boost::asio::io_context& io, ServerId me, Logger log);
+  // `limit`: for an address to answer.
+  Dialler(boost::asio::io_context& io, ServerId me, Logger log,
+          std::chrono::milliseconds limit = std::chrono::seconds(2));
 
   struct Target {
     ServerId id;
@@ -82,6 +84,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   boost::asio::io_context& io_;
   ServerId me_;
   Logger log_;
+  const std::chrono::milliseconds limit_;
   std::map<ServerId, Name> names_;
   int threads_ = 0;
   std::shared_ptr<Return> return_;

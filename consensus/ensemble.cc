@@ -89,11 +89,8 @@ std::optional<EnsembleError> Hierarchy::complete(const std::map<ServerId, Member
                            server + " is an observer; take it out of the group"};
     }
   }
-  for (const auto& [id, weight] : weights_) {
-    if (!members.contains(id)) {
-      return EnsembleError{key_of(kWeight, id.value), "there is no such server"};
-    }
-  }
+  // As for Java, the weight of a server that is not listed is no error.
+  std::erase_if(weights_, [&](const auto& weight) { return !members.contains(weight.first); });
   return std::nullopt;
 }
 
@@ -248,22 +245,16 @@ bool parse_port(std::string_view text, uint16_t& port) {
   return error == std::errc() && end == text.data() + text.size() && port != 0;
 }
 
-}  // namespace
+// In upper or lower case; `word` is in lower case.
+bool is_word(std::string_view text, std::string_view word) {
+  return std::equal(text.begin(), text.end(), word.begin(), word.end(), [](char a, char b) {
+    return a == b || (a >= 'A' && a <= 'Z' && a - 'A' + 'a' == b);
+  });
+}
 
-std::variant<Member, MemberError> parse_member(std::string_view text) {
+// host:quorumPort:electionPort[:role]
+std::variant<Member, MemberError> parse_address(std::string_view text) {
   Member member;
-  size_t semicolon = text.find(';');
-  if (semicolon != std::string_view::npos) {
-    std::string_view client = text.substr(semicolon + 1);
-    text = text.substr(0, semicolon);
-    size_t colon = client.rfind(':');
-    uint16_t port = 0;
-    if (!parse_port(colon == std::string_view::npos ? client : client.substr(colon + 1), port)) {
-      return MemberError{"the client port after ';' is not a port number"};
-    }
-    member.client_address =
-        colon == std::string_view::npos ? "0.0.0.0:" + std::string(client) : std::string(client);
-  }
   if (text.starts_with('[')) {
     size_t close = text.find(']');
     if (close == std::string_view::npos) return MemberError{"'[' without ']'"};
@@ -298,12 +289,45 @@ std::variant<Member, MemberError> parse_member(std::string_view text) {
     return MemberError{"the quorum and the election port are the same"};
   }
   if (parts.size() == 3) {
-    if (parts[2] != "participant" && parts[2] != "observer") {
+    if (!is_word(parts[2], "participant") && !is_word(parts[2], "observer")) {
       return MemberError{"the role is neither participant nor observer"};
     }
-    member.observer = parts[2] == "observer";
+    member.observer = is_word(parts[2], "observer");
   }
   return member;
+}
+
+}  // namespace
+
+std::variant<Member, MemberError> parse_member(std::string_view text) {
+  std::string client_address;
+  size_t semicolon = text.find(';');
+  if (semicolon != std::string_view::npos) {
+    std::string_view client = text.substr(semicolon + 1);
+    text = text.substr(0, semicolon);
+    size_t colon = client.rfind(':');
+    uint16_t port = 0;
+    if (!parse_port(colon == std::string_view::npos ? client : client.substr(colon + 1), port)) {
+      return MemberError{"the client port after ';' is not a port number"};
+    }
+    client_address =
+        colon == std::string_view::npos ? "0.0.0.0:" + std::string(client) : std::string(client);
+  }
+  size_t end = text.find('|');
+  auto first = parse_address(text.substr(0, end));
+  while (end != std::string_view::npos && std::holds_alternative<Member>(first)) {
+    text.remove_prefix(end + 1);
+    end = text.find('|');
+    auto other = parse_address(text.substr(0, end));
+    if (std::holds_alternative<MemberError>(other)) return other;
+    if (std::get<Member>(other).observer != std::get<Member>(first).observer) {
+      return MemberError{"its addresses have different roles"};
+    }
+  }
+  if (auto* member = std::get_if<Member>(&first)) {
+    member->client_address = std::move(client_address);
+  }
+  return first;
 }
 
 bool is_wildcard(const std::string& host) {
@@ -329,6 +353,18 @@ std::optional<ServerId> parse_server_key(std::string_view key) {
   std::optional<int64_t> id = number_behind(kServer, key);
   if (!id) return std::nullopt;
   return ServerId{*id};
+}
+
+std::optional<ServerId> parse_weight_key(std::string_view key) {
+  std::optional<int64_t> id = number_behind(kWeight, key);
+  if (!id) return std::nullopt;
+  return ServerId{*id};
+}
+
+std::string host_to_listen_on(const std::string& host) {
+  bool has_brackets = host.starts_with('[') && host.ends_with(']');
+  std::string bare = has_brackets ? host.substr(1, host.size() - 2) : host;
+  return is_wildcard(bare) ? "" : bare;
 }
 
 std::optional<std::pair<ServerId, ServerId>> find_shared_byte(

@@ -29,7 +29,7 @@ inline constexpr size_t kMaxMembers = 255;
 
 // A node without a vote connects to its leader under an id that no member has: Java counts
 // FOLLOWERINFO and NEWLEADER's ACK by id, even an observer's (ZAB.md section 3).
-inline constexpr int64_t kWithoutVote = int64_t{1} << 20;
+inline constexpr int64_t kWithoutVote = int64_t{1} << 48;
 inline ServerId without_vote(ServerId member) { return ServerId{member.value + kWithoutVote}; }
 inline ServerId member_of(ServerId id) {
   return id.value > kWithoutVote ? ServerId{id.value - kWithoutVote} : id;
@@ -112,7 +112,8 @@ class Ensemble {
   int64_t version_ = 0;
 };
 
-// Parses `host:quorumPort:electionPort[:role][;[clientHost:]clientPort]`, IPv6 hosts in []. On
+// Parses `host:quorumPort:electionPort[:role][;[clientHost:]clientPort]`, IPv6 hosts in []. Of
+// several addresses, `host:port:port[:role]|host:port:port[:role]`, the first is the member's. On
 // failure the text says what is wrong.
 struct MemberError {
   std::string what;
@@ -120,13 +121,16 @@ struct MemberError {
 std::variant<Member, MemberError> parse_member(std::string_view text);
 // 0.0.0.0, [::] and their other spellings: a server listens there, and nobody can dial it.
 bool is_wildcard(const std::string& host);
+// The host without [], and empty if it is a wildcard, as for who is to listen on all addresses.
+std::string host_to_listen_on(const std::string& host);
 
 // The inverse of Ensemble::text. It is an error to have what is not known here: nobody could say
 // what a quorum of it is.
 std::variant<Ensemble, EnsembleError> read_ensemble(std::string_view text);
 std::optional<Ensemble> parse_ensemble(std::string_view text);
-// "server.N".
+// "server.N" and "weight.N".
 std::optional<ServerId> parse_server_key(std::string_view key);
+std::optional<ServerId> parse_weight_key(std::string_view key);
 // Two members whose sessions nobody could tell apart (tree::server_byte), such as 0 and 254.
 std::optional<std::pair<ServerId, ServerId>> find_shared_byte(
     const std::map<ServerId, Member>& members);

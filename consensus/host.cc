@@ -47,7 +47,7 @@ HostError Host::open() {
   transport_ = std::make_unique<TcpTransport>(
       io_, strand_, me, config_.replica.zab.ensemble, config_.replica.is_standalone(),
       static_cast<int>(std::min<int64_t>(config_.replica.zab.sync_ms(), INT_MAX)),
-      tls_ ? &*tls_ : nullptr,
+      config_.connect_ms, tls_ ? &*tls_ : nullptr,
       [this](LogLevel level, const std::string& line) { log(level, line); });
   status = transport_->listen(config_.listen_on_all);
   if (!status.ok()) return {status.why(), false};

@@ -14,6 +14,7 @@ struct HostConfig {
   std::string data_dir;
   std::string data_log_dir;  // empty: data_dir
   bool listen_on_all = false;
+  int32_t connect_ms = 2'000;           // cnxTimeout: for an address of a member to answer
   std::optional<TlsConfig> quorum_tls;  // sslQuorum
 };
 

@@ -46,7 +46,7 @@ inline constexpr uint32_t kRecordMagic = 0x4345525A;           // "ZREC"
 inline constexpr uint32_t kVersion = 1;
 inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kRecordHeaderBytes = 48;
-inline constexpr size_t kMaxBodyBytes = 4 * tree::kJuteMaxBuffer;
+inline constexpr size_t kMaxBodyBytes = 4 * tree::kMaxRequestBytes;
 static_assert(kMaxBodyBytes >= tree::kMaxTxnBytes);
 
 enum class RecordType : uint32_t {

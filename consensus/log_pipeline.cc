@@ -1,5 +1,7 @@
 #include "consensus/log_pipeline.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -67,8 +69,11 @@ void LogPipeline::write(Zxid committed) {
     std::vector<LogEntry> batch;
     DiskStatus status;
     bool wants_spare = false;
+    int64_t since_ms = 0;
   };
-  auto work = std::make_shared<Work>(Work{std::exchange(queue_, std::move(rest)), {}, false});
+  auto work = std::make_shared<Work>();
+  work->batch = std::exchange(queue_, std::move(rest));
+  work->since_ms = environment_.now_ms();
   environment_.run_io(
       [this, work, committed, forgets_damaged = std::exchange(forgets_damaged_, false)] {
         int64_t begun_us = environment_.now_us();
@@ -77,7 +82,17 @@ void LogPipeline::write(Zxid committed) {
         work->wants_spare = log_.wants_spare();
         if (forgets_damaged) log_.forget_damaged();
       },
-      [this, work] { batch_written(work->batch, work->status, work->wants_spare); });
+      [this, work] {
+        warn_if_slow(environment_.now_ms() - work->since_ms);
+        batch_written(work->batch, work->status, work->wants_spare);
+      });
+}
+
+void LogPipeline::warn_if_slow(int64_t took_ms) const {
+  if (took_ms <= options_.warn_after_ms) return;
+  environment_.log(
+      LogLevel::kWarning,
+      fmt::format("the log's disk took {} ms for one sync; every write waits for that", took_ms));
 }
 
 void LogPipeline::batch_written(const std::vector<LogEntry>& batch, const DiskStatus& status,

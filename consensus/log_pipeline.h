@@ -58,6 +58,7 @@ class LogPipeline {
   struct Options {
     uint64_t segment_bytes = 16u << 20;
     size_t max_queue_bytes = 64u << 20;
+    int64_t warn_after_ms = 1'000;  // of a write with its sync; Java: fsync.warningthresholdms
   };
   // A batch is durable.
   struct Written {
@@ -142,6 +143,7 @@ class LogPipeline {
 
  private:
   void write(Zxid committed);
+  void warn_if_slow(int64_t took_ms) const;
   void batch_written(const std::vector<LogEntry>& batch, const DiskStatus& status,
                      bool wants_spare);
   void prepare_spare();

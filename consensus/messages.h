@@ -78,9 +78,9 @@ struct Packet {
 };
 // What one packet carries at most: of data, a txn or a request with its headers (Java: twice
 // jute.maxbuffer). A receiver closes the link of who sends more, so nobody may.
-inline constexpr size_t kMaxPacketData = 2 * tree::kJuteMaxBuffer;
+inline constexpr size_t kMaxPacketData = 2 * tree::kMaxRequestBytes;
 inline constexpr size_t kMaxPacketIdentities = 1'000;
-inline constexpr size_t kMaxPacketIdentityBytes = tree::kJuteMaxBuffer;
+inline constexpr size_t kMaxPacketIdentityBytes = tree::Limits::kDefaultBytes;
 inline constexpr size_t kPacketMarginBytes =
     64;  // what goes before a txn or a request, in its data
 static_assert(tree::kMaxTxnBytes + kPacketMarginBytes <= kMaxPacketData);

@@ -88,6 +88,7 @@ struct ReplicaConfig {
   size_t max_pending_bytes = 64u << 20;
   // Of txns that wait for the log's disk. Above it nothing is read from other members.
   size_t max_log_queue_bytes = 64u << 20;
+  int64_t slow_sync_ms = 1'000;  // fsync.warningthresholdms
   // Of what waits behind the history of a learner. One that falls back further is cut off, and
   // comes again.
   size_t max_supply_bytes = 256u << 20;

@@ -6,36 +6,94 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <vector>
 
 namespace zabfs::consensus {
 
 using boost::asio::ip::tcp;
 
-Status listen_on(tcp::acceptor& acceptor, boost::asio::io_context& io, const std::string& host,
-                 uint16_t port, int backlog, const char* what) {
+namespace {
+
+// None: all addresses.
+StatusOr<std::vector<tcp::endpoint>> endpoints_of(boost::asio::io_context& io,
+                                                  const std::string& host, uint16_t port,
+                                                  const char* what) {
+  std::vector<tcp::endpoint> endpoints;
+  if (host.empty()) return endpoints;
   boost::system::error_code error;
-  tcp::endpoint endpoint(tcp::v6(), port);
-  if (!host.empty()) {
-    tcp::resolver resolver(io);
-    auto found = resolver.resolve(host, std::to_string(port), error);
-    if (error || found.empty()) {
-      return Status::failed(fmt::format("{}: can't resolve {}, this server's own address: {}", what,
-                                        host, error.message()));
-    }
-    endpoint = *found.begin();
+  tcp::resolver resolver(io);
+  auto found = resolver.resolve(host, std::to_string(port), error);
+  if (error || found.empty()) {
+    return Status::failed(fmt::format("{}: can't resolve {}, this server's own address: {}", what,
+                                      host, error.message()));
   }
+  for (const auto& entry : found) {
+    bool is_new =
+        std::find(endpoints.begin(), endpoints.end(), entry.endpoint()) == endpoints.end();
+    if (is_new) endpoints.push_back(entry.endpoint());
+  }
+  return endpoints;
+}
+
+boost::system::error_code listen_at(tcp::acceptor& acceptor, const tcp::endpoint& endpoint,
+                                    int backlog) {
+  boost::system::error_code error;
   acceptor.open(endpoint.protocol(), error);
-  if (error && host.empty()) {  // a machine without IPv6
-    endpoint = tcp::endpoint(tcp::v4(), port);
-    acceptor.open(endpoint.protocol(), error);
-  }
   if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(backlog, error);
-  if (!error) return {};
+  return error;
+}
+
+boost::system::error_code listen_everywhere(tcp::acceptor& acceptor, uint16_t port, int backlog) {
+  boost::system::error_code error;
+  acceptor.open(tcp::v6(), error);
+  bool has_v6 = !error;
+  if (has_v6) acceptor.close(error);
+  return listen_at(acceptor, tcp::endpoint(has_v6 ? tcp::v6() : tcp::v4(), port), backlog);
+}
+
+Status cannot_listen(const std::string& host, uint16_t port, const char* what,
+                     const boost::system::error_code& error) {
   return Status::failed(
       fmt::format("can't listen on {}:{} ({}): {}; is another server running there?",
                   host.empty() ? "*" : host, port, what, error.message()));
+}
+
+}  // namespace
+
+Status listen_on(tcp::acceptor& acceptor, boost::asio::io_context& io, const std::string& host,
+                 uint16_t port, int backlog, const char* what) {
+  auto endpoints = endpoints_of(io, host, port, what);
+  if (!endpoints.ok()) return endpoints.status();
+  boost::system::error_code error = endpoints->empty()
+                                        ? listen_everywhere(acceptor, port, backlog)
+                                        : listen_at(acceptor, endpoints->front(), backlog);
+  return error ? cannot_listen(host, port, what, error) : Status();
+}
+
+Status listen_on_each(const std::function<tcp::acceptor&()>& add, boost::asio::io_context& io,
+                      const std::string& host, uint16_t port, int backlog, const char* what) {
+  auto endpoints = endpoints_of(io, host, port, what);
+  if (!endpoints.ok()) return endpoints.status();
+  if (endpoints->empty()) return listen_on(add(), io, host, port, backlog, what);
+  boost::system::error_code absent;
+  size_t listening = 0;
+  for (tcp::endpoint endpoint : *endpoints) {
+    endpoint.port(port);
+    tcp::acceptor& acceptor = add();
+    boost::system::error_code error = listen_at(acceptor, endpoint, backlog);
+    boost::system::error_code ignored;
+    if (error == boost::system::errc::address_not_available ||
+        error == boost::system::errc::address_family_not_supported) {
+      absent = error;
+      acceptor.close(ignored);
+      continue;
+    }
+    if (error) return cannot_listen(endpoint.address().to_string(), port, what, error);
+    ++listening;
+  }
+  return listening > 0 ? Status() : cannot_listen(host, port, what, absent);
 }
 
 size_t most_strangers() {

@@ -6,6 +6,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,12 @@ namespace zabfs::consensus {
 // port in what it says if it fails, with what to look at.
 Status listen_on(boost::asio::ip::tcp::acceptor& acceptor, boost::asio::io_context& io,
                  const std::string& host, uint16_t port, int backlog, const char* what);
+
+// The same, once for each address of `host`: `add` gives the acceptors. An address that this
+// machine does not have is left out, if another one is there.
+Status listen_on_each(const std::function<boost::asio::ip::tcp::acceptor&()>& add,
+                      boost::asio::io_context& io, const std::string& host, uint16_t port,
+                      int backlog, const char* what);
 
 // Runs `next(error)` once somebody came into `socket`, and not at all once the port is closed. With
 // an error nobody came: no descriptor is free, most likely. Then the port is left alone for a

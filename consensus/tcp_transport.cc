@@ -61,8 +61,8 @@ struct TcpTransport::Link {
 };
 
 TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
-                           const Ensemble& ensemble, bool is_alone, int sync_ms, TlsContext* tls,
-                           Logger log)
+                           const Ensemble& ensemble, bool is_alone, int sync_ms, int connect_ms,
+                           TlsContext* tls, Logger log)
     : io_(io),
       strand_(strand),
       me_(me),
@@ -74,7 +74,7 @@ TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
       log_(log),
       guest_log_(log),
       guests_(most_strangers()),
-      dialler_(std::make_shared<Dialler>(io, me, log)),
+      dialler_(std::make_shared<Dialler>(io, me, log, std::chrono::milliseconds(connect_ms))),
       quorum_acceptor_(io),
       pause_(io),
       mesh_(std::make_shared<ElectionMesh>(io, strand, me, members_, dialler_, tls, log)) {}

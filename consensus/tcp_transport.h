@@ -34,10 +34,10 @@ class TcpTransport : public Transport {
   using Logger = std::function<void(LogLevel, const std::string&)>;
 
   // `is_alone`: no ports are needed. `sync_ms`: a learner link is given up when nothing was
-  // acknowledged on it for so long. With `tls` both ports
-  // speak nothing else.
+  // acknowledged on it for so long. `connect_ms`: for an address of a member to answer. With `tls`
+  // both ports speak nothing else.
   TcpTransport(boost::asio::io_context& io, Strand& strand, ServerId me, const Ensemble& ensemble,
-               bool is_alone, int sync_ms, TlsContext* tls, Logger log);
+               bool is_alone, int sync_ms, int connect_ms, TlsContext* tls, Logger log);
   ~TcpTransport() override;
 
   // Binds both ports. `all_addresses`: quorumListenOnAllIPs.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <openssl/err.h>
+#include <openssl/pkcs12.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <fstream>
 #include <utility>
 
 namespace zabfs::consensus {
@@ -34,7 +36,146 @@ int give_password(char* buffer, int size, int, void* password) {
   return length;
 }
 
+// A version of TLS for which no cipher suite is listed is not spoken.
+Status choose_ciphers(SSL_CTX* context, const TlsConfig& config) {
+  const TlsCiphers& ciphers = config.ciphers;
+  bool is_default = ciphers.of_1_2.empty() && ciphers.of_1_3.empty();
+  bool is_1_2 = config.is_1_2 && (is_default || !ciphers.of_1_2.empty());
+  bool is_1_3 = config.is_1_3 && (is_default || !ciphers.of_1_3.empty());
+  if (!is_1_2 && !is_1_3) {
+    return Status::failed("TLS: no cipher suite is listed for a version that is enabled");
+  }
+  SSL_CTX_set_min_proto_version(context, is_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+  SSL_CTX_set_max_proto_version(context, is_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
+  bool taken =
+      (ciphers.of_1_2.empty() || SSL_CTX_set_cipher_list(context, ciphers.of_1_2.c_str()) == 1) &&
+      (ciphers.of_1_3.empty() || SSL_CTX_set_ciphersuites(context, ciphers.of_1_3.c_str()) == 1);
+  if (taken) return {};
+  return Status::failed(fmt::format("TLS: the cipher suites can't be used: {}", last_error()));
+}
+
+// ---- the files
+
+enum class StoreKind { kPem, kPkcs12, kJks };
+
+// A file that is not there is one of PEM, whose reader then says so.
+StoreKind kind_of(const std::string& file) {
+  std::array<unsigned char, 4> head{};
+  std::ifstream(file, std::ios::binary).read(reinterpret_cast<char*>(head.data()), head.size());
+  constexpr std::array<unsigned char, 4> kJks{0xFE, 0xED, 0xFE, 0xED},
+      kJceks{0xCE, 0xCE, 0xCE, 0xCE};
+  if (head == kJks || head == kJceks) return StoreKind::kJks;
+  constexpr unsigned char kDerSequence = 0x30;
+  return head[0] == kDerSequence && head[1] >= 0x80 ? StoreKind::kPkcs12 : StoreKind::kPem;
+}
+
+Status refuse_jks(const std::string& file) {
+  return Status::failed(fmt::format(
+      "{} is a JKS store, which only Java reads: keytool -importkeystore -srckeystore {} "
+      "-destkeystore {}.p12 -deststoretype PKCS12 makes one that is read here",
+      file, file, file));
+}
+
+struct Pkcs12 {
+  std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key{nullptr, EVP_PKEY_free};
+  std::unique_ptr<X509, void (*)(X509*)> certificate{nullptr, X509_free};
+  std::vector<std::unique_ptr<X509, void (*)(X509*)>> others;
+};
+
+StatusOr<std::shared_ptr<Pkcs12>> read_pkcs12(const std::string& file,
+                                              const std::string& password) {
+  std::unique_ptr<BIO, int (*)(BIO*)> in(BIO_new_file(file.c_str(), "rb"), BIO_free);
+  std::unique_ptr<PKCS12, void (*)(PKCS12*)> store(in ? d2i_PKCS12_bio(in.get(), nullptr) : nullptr,
+                                                   PKCS12_free);
+  if (!store) {
+    return Status::failed(fmt::format("{} is no usable PKCS#12 file: {}", file, last_error()));
+  }
+  EVP_PKEY* key = nullptr;
+  X509* certificate = nullptr;
+  STACK_OF(X509)* others = nullptr;
+  if (PKCS12_parse(store.get(), password.c_str(), &key, &certificate, &others) != 1) {
+    return Status::failed(fmt::format(
+        "{} can't be opened with the password that is given: {}; if that is right, the file has "
+        "old ciphers, and openssl pkcs12 -legacy -in {} -nodes -out {}.pem makes one that is read",
+        file, last_error(), file, file));
+  }
+  auto read = std::make_shared<Pkcs12>();
+  read->key.reset(key);
+  read->certificate.reset(certificate);
+  while (sk_X509_num(others) > 0) read->others.emplace_back(sk_X509_shift(others), X509_free);
+  sk_X509_free(others);
+  return read;
+}
+
+Status load_keys_of_pkcs12(SSL_CTX* context, const std::string& file, const std::string& password) {
+  auto read = read_pkcs12(file, password);
+  if (!read.ok()) return read.status();
+  Pkcs12& store = **read;
+  bool loaded = store.key && store.certificate &&
+                SSL_CTX_use_certificate(context, store.certificate.get()) == 1 &&
+                SSL_CTX_use_PrivateKey(context, store.key.get()) == 1 &&
+                SSL_CTX_check_private_key(context) == 1;
+  for (const auto& other : store.others) {
+    loaded = loaded && SSL_CTX_add1_chain_cert(context, other.get()) == 1;
+  }
+  if (loaded) return {};
+  return Status::failed(
+      fmt::format("{} holds no private key with its certificate: {}", file, last_error()));
+}
+
+Status load_keys(SSL_CTX* context, const std::string& file, const std::string& password) {
+  StoreKind kind = kind_of(file);
+  if (kind == StoreKind::kJks) return refuse_jks(file);
+  if (kind == StoreKind::kPkcs12) return load_keys_of_pkcs12(context, file, password);
+  const char* name = file.c_str();
+  if (SSL_CTX_use_certificate_chain_file(context, name) != 1) {
+    return Status::failed(
+        fmt::format("{} holds no usable certificate (PEM): {}", file, last_error()));
+  }
+  if (SSL_CTX_use_PrivateKey_file(context, name, SSL_FILETYPE_PEM) != 1 ||
+      SSL_CTX_check_private_key(context) != 1) {
+    return Status::failed(
+        fmt::format("{} holds no private key (PEM) of its certificate: {}", file, last_error()));
+  }
+  return {};
+}
+
+Status load_trusted(SSL_CTX* context, const std::string& file, const std::string& password) {
+  StoreKind kind = kind_of(file);
+  if (kind == StoreKind::kJks) return refuse_jks(file);
+  if (kind == StoreKind::kPem) {
+    if (SSL_CTX_load_verify_locations(context, file.c_str(), nullptr) == 1) return {};
+    return Status::failed(fmt::format("{} holds no certificates (PEM): {}", file, last_error()));
+  }
+  auto read = read_pkcs12(file, password);
+  if (!read.ok()) return read.status();
+  Pkcs12& store = **read;
+  if (store.certificate) store.others.push_back(std::move(store.certificate));
+  for (const auto& trusted : store.others) {
+    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), trusted.get()) != 1) {
+      return Status::failed(
+          fmt::format("{} holds a certificate that can't be used: {}", file, last_error()));
+    }
+  }
+  if (!store.others.empty()) return {};
+  return Status::failed(fmt::format("{} holds no certificates", file));
+}
+
 }  // namespace
+
+StatusOr<TlsCiphers> find_ciphers(const std::vector<std::string>& names) {
+  TlsCiphers ciphers;
+  for (const std::string& name : names) {
+    std::string known = OPENSSL_cipher_name(name.c_str());
+    if (known == "(NONE)") {
+      return Status::failed(fmt::format("the cipher suite {} is not known", name));
+    }
+    // Of TLS 1.3 both names are the same.
+    std::string& list = known == name ? ciphers.of_1_3 : ciphers.of_1_2;
+    list += (list.empty() ? "" : ":") + known;
+  }
+  return ciphers;
+}
 
 Status TlsContext::load() {
   StatusOr<std::shared_ptr<SSL_CTX>> made = make();
@@ -83,25 +224,17 @@ std::string TlsContext::stamp() const {
 
 StatusOr<std::shared_ptr<SSL_CTX>> TlsContext::make() const {
   std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_method()), SSL_CTX_free);
-  SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_default_passwd_cb(context.get(), give_password);
   SSL_CTX_set_default_passwd_cb_userdata(context.get(),
                                          const_cast<std::string*>(&config_.password));
-  const char* keys = config_.key_store.c_str();
-  std::string problem;
-  if (SSL_CTX_use_certificate_chain_file(context.get(), keys) != 1) {
-    problem = fmt::format("{} holds no usable certificate (PEM): {}", keys, last_error());
-  } else if (SSL_CTX_use_PrivateKey_file(context.get(), keys, SSL_FILETYPE_PEM) != 1 ||
-             SSL_CTX_check_private_key(context.get()) != 1) {
-    problem =
-        fmt::format("{} holds no private key (PEM) of its certificate: {}", keys, last_error());
-  } else if (!config_.trust_store.empty() &&
-             SSL_CTX_load_verify_locations(context.get(), config_.trust_store.c_str(), nullptr) !=
-                 1) {
-    problem = fmt::format("{} holds no certificates (PEM): {}", config_.trust_store, last_error());
+  Status status = choose_ciphers(context.get(), config_);
+  if (!status.ok()) return status;
+  status = load_keys(context.get(), config_.key_store, config_.password);
+  if (status.ok() && !config_.trust_store.empty()) {
+    status = load_trusted(context.get(), config_.trust_store, config_.trust_password);
   }
-  if (!problem.empty()) return Status::failed(std::move(problem));
+  if (!status.ok()) return status;
   return context;
 }
 

@@ -1,9 +1,10 @@
 // TLS as a transformation of bytes: what arrives becomes plain text, what is said becomes records.
 // The sockets stay whose they are.
 //
-// Keys and certificates are PEM files (zoo.cfg: ssl.keyStore.location, ssl.trustStore.location and
-// the same under ssl.quorum). They are read again when they change, by the next connection; a file
-// that can't be used then leaves the last good one in place, with a line in the log.
+// Keys and certificates are PEM or PKCS#12 files (zoo.cfg: ssl.keyStore.location,
+// ssl.trustStore.location and the same under ssl.quorum); the first bytes say which. They are read
+// again when they change, by the next connection; a file that can't be used then leaves the last
+// good one in place, with a line in the log.
 #pragma once
 
 #include <chrono>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "consensus/mutex.h"
 #include "tree/status.h"
@@ -22,13 +24,24 @@ struct bio_st;
 
 namespace zabfs::consensus {
 
+// As OpenSSL takes them. Empty: its own choice.
+struct TlsCiphers {
+  std::string of_1_2, of_1_3;
+};
+// The cipher suites of these names, which are those of IANA and Java. Fails if one is not known.
+StatusOr<TlsCiphers> find_ciphers(const std::vector<std::string>& names);
+
 struct TlsConfig {
   enum class ClientAuth { kNone, kWant, kNeed };
-  std::string key_store;    // PEM: the private key, and the certificate with its chain
-  std::string trust_store;  // PEM: whom the peers' certificates must come from
-  std::string password;     // of the private key
+  std::string key_store;       // the private key, and the certificate with its chain
+  std::string trust_store;     // whom the peers' certificates must come from
+  std::string password;        // of the key store
+  std::string trust_password;  // of the trust store, if that is PKCS#12
   ClientAuth client_auth = ClientAuth::kNeed;
-  bool verify_host = true;  // of a server that is dialled
+  bool verify_host = true;             // of a server that is dialled
+  bool is_1_2 = true, is_1_3 = true;   // the versions that are spoken; one is
+  bool has_enabled_protocols = false;  // they come from ssl.enabledProtocols
+  TlsCiphers ciphers;
 };
 
 // Thread-safe.

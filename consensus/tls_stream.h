@@ -106,7 +106,7 @@ class TlsStream : public std::enable_shared_from_this<TlsStream> {
     socket.shutdown(tcp::socket::shutdown_send, ignored);
   }
 
-  static constexpr size_t kMaxOutgoing = 64u << 20;  // bytes
+  static constexpr size_t kMaxOutgoing = 256u << 20;  // bytes; more than a packet
   std::unique_ptr<TlsSession> tls_;
   std::array<char, 16u << 10> raw_{};
   std::string plain_;

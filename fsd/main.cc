@@ -66,6 +66,7 @@ int run(Config& config) {
   raise_file_limit();
   if (!config.core_dumps) ::prctl(PR_SET_DUMPABLE, 0);
   for (const std::string& warning : config.warnings) spdlog::warn(warning);
+  for (const std::string& line : config.ignored) spdlog::info(line);
   bool is_configuration = false;
   if (!config.mount.point.empty()) {
     Status usable = MountPoint::check(config.mount.point, is_configuration);
@@ -177,6 +178,10 @@ int start(int argc, char** argv) {
       "does nothing but let the directory under a mount be written to and removed again");
   bool lists_keys = false;
   app.add_flag("--keys", lists_keys, "the keys of zoo.cfg, their values and what they do");
+  std::string checked;
+  app.add_option("--check-config", checked,
+                 "reads that zoo.cfg, says what is wrong with it or what zabfsd would run with, "
+                 "and starts nothing");
   app.set_version_flag("--version", "zabfsd 0.1.0");
   try {
     app.parse(argc, argv);
@@ -186,6 +191,12 @@ int start(int argc, char** argv) {
   }
   if (lists_keys) {
     fmt::print("{}", describe_keys());
+    return 0;
+  }
+  if (!checked.empty()) {
+    StatusOr<std::vector<std::string>> lines = check_config(checked);
+    if (!lines.ok()) return fail(lines.why(), kBadConfiguration);
+    for (const std::string& line : *lines) fmt::print("{}\n", log_line(line));
     return 0;
   }
   if (!unprotected.empty()) {

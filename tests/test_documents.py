@@ -126,6 +126,7 @@ class Patterns(unittest.TestCase):
         own, _, zookeepers = told.partition("\n\n")
         self.assertIn(own, read("README.md"))
         self.assertIn("| `tickTime` |", zookeepers)
+        self.assertIn(zookeepers.strip(), read("fsd/config/KEYS.md"))
 
     def test_citations(self):
         name = "ZAB" + ".md"

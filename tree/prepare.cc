@@ -238,7 +238,7 @@ Error Preparer::prepare_create(const Request& request, OpCode type, jute::Reader
     path = keep(std::string(path) + sequence_suffix(parent->stat.cversion));
   }
   if (!is_valid_path(path) || path.size() > kMaxPathBytes) return Error::kBadArguments;
-  if (data && data->size() > kJuteMaxBuffer) return Error::kBadArguments;
+  if (data && data->size() > options_.limits.request_bytes()) return Error::kBadArguments;
   if (outstanding_.find(path)) return Error::kNodeExists;
   if (is_ephemeral(*parent)) return Error::kNoChildrenForEphemerals;
   auto bytes = static_cast<int64_t>(data ? data->size() : 0);

@@ -3,7 +3,7 @@
 // Each request becomes one txn (an error txn if it fails). Some need others before it: a rename
 // over a file and a write that sets times or the kind change an ACL first, which ZooKeeper has no
 // way to do inside a multi; a session with many ephemerals deletes some of them before it closes.
-// The last txn carries the request's session and cxid. No txn is larger than kMaxTxnBytes: a
+// The last txn carries the request's session and cxid. No txn is larger than max_txn_bytes: a
 // request that would need a larger one fails (BadArguments; of zabfs's own, kTooLarge). Order of
 // checks and codes: FORMATS.md 2.1, 5.3; Java: PrepRequestProcessor. Pure; called by the replica's
 // driver only, while it leads.
@@ -29,12 +29,13 @@ struct PreparedTxn {
 
 // What Java takes from system properties, and zoo.cfg says here.
 struct PrepareOptions {
-  bool extended_types = false;          // extendedTypesEnabled: TTL nodes
-  bool skip_acl = false;                // skipACL
-  bool enforce_quota = false;           // enforceQuota: hard limits
-  bool local_sessions = false;          // localSessionsEnabled: unknown ones are some server's
-  size_t max_txn_bytes = kMaxTxnBytes;  // the simulator's is smaller
-  std::set<std::string> acl_schemes;    // beside world, auth, ip and digest: authProvider.N
+  bool extended_types = false;  // extendedTypesEnabled: TTL nodes
+  bool skip_acl = false;        // skipACL
+  bool enforce_quota = false;   // enforceQuota: hard limits
+  bool local_sessions = false;  // localSessionsEnabled: unknown ones are some server's
+  Limits limits;
+  size_t max_txn_bytes = Limits().txn_bytes();  // the simulator's is smaller
+  std::set<std::string> acl_schemes;            // beside world, auth, ip and digest: authProvider.N
   // The text of the configuration that a reconfig request leads to, as of the version that it would
   // have. None: reconfigEnabled is not set.
   std::function<Result<std::string>(std::string_view body, Zxid version)> plan_reconfig;

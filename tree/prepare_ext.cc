@@ -7,7 +7,6 @@
 namespace zabfs::tree {
 namespace {
 
-constexpr size_t kMaxMovedBytes = kJuteMaxBuffer - 4'096;  // of a subtree that one txn moves
 constexpr std::string_view kHiddenChild = "@";
 
 Error check_identity(const std::optional<Record>& record, Zxid czxid) {
@@ -89,7 +88,7 @@ Error Preparer::prepare_ext_write(const ExtWrite& ext, Txn& txn) {
   Error identity = check_identity(record, ext.czxid);
   if (identity != Error::kOk) return identity;
   if (ext.version != kAnyVersion && ext.version != record->stat.version) return Error::kStale;
-  if (ext.data.size() > kMaxDataBytes) return Error::kTooLarge;
+  if (ext.data.size() > options_.limits.data_bytes()) return Error::kTooLarge;
   if (ext.posix && !is_valid(*ext.posix)) return Error::kBadArguments;
   Error quota = check_growth(ext.path, {0, growth_of(*record, ext.data.size())});
   if (quota != Error::kOk) return quota;
@@ -112,7 +111,7 @@ Error Preparer::prepare_ext_append(const ExtAppend& ext, Txn& txn) {
   std::optional<Record> record = outstanding_.find(ext.path);
   Error identity = check_identity(record, ext.czxid);
   if (identity != Error::kOk) return identity;
-  if (record->data.size() + ext.data.size() > kMaxDataBytes) return Error::kTooLarge;
+  if (record->data.size() + ext.data.size() > options_.limits.data_bytes()) return Error::kTooLarge;
   Error quota = check_growth(ext.path, {0, static_cast<int64_t>(ext.data.size())});
   if (quota != Error::kOk) return quota;
   std::string_view whole = keep(std::string(record->data.view()) + ext.data);
@@ -162,7 +161,7 @@ Error Preparer::delete_subtree(std::string_view top, MultiTxn& multi, size_t& si
     if (error != Error::kOk) return error;
   }
   size += top.size() + 16;
-  if (size > kMaxMovedBytes) return Error::kTooLarge;
+  if (size > options_.limits.moved_bytes()) return Error::kTooLarge;
   multi.ops.push_back(make_delete(keep(std::string(top))));
   return Error::kOk;
 }
@@ -191,7 +190,7 @@ Error Preparer::copy_subtree(std::string_view from, std::string_view to, MultiTx
   made.mzxid = made.pzxid = zxid_;  // its children are made by the same txn
   AclList acl = moved_acl(from, record, made);
   size += to.size() + record.data.size() + encode_acl(acl).size() + 64;
-  if (size > kMaxMovedBytes) return Error::kTooLarge;
+  if (size > options_.limits.moved_bytes()) return Error::kTooLarge;
   OpCode type = OpCode::kCreate;
   if (owner_kind(record.stat.owner) == OwnerKind::kContainer) type = OpCode::kCreateContainer;
   if (owner_kind(record.stat.owner) == OwnerKind::kTtl) type = OpCode::kCreateTtl;

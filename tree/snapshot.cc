@@ -97,7 +97,7 @@ std::string times_head() {
 }
 
 // No element of a snapshot is longer: a path, data and a Stat.
-constexpr size_t kMaxElementBytes = 2 * (kJuteMaxBuffer + 1024);
+constexpr size_t kMaxElementBytes = 2 * (kMaxRequestBytes + 1024);
 static_assert(kMaxElementBytes >= kMaxTxnBytes);
 
 }  // namespace

@@ -193,13 +193,37 @@ const char* error_name(Error error);
 inline constexpr std::string_view kConfigPath = "/zookeeper/config";
 
 // Limits (DESIGN.md section 3).
-inline constexpr size_t kJuteMaxBuffer = 1'048'575;  // one record or request, bytes
-inline constexpr size_t kMaxDataBytes = kJuteMaxBuffer - 16'384;
-// One txn, encoded. A request can become more than it was (sequence suffixes, `auth` in an ACL), so
-// this is checked when a txn is prepared. Whatever is within it fits a packet between members
-// (Java's own limit for those is twice jute.maxbuffer), a record of the log and an element of a
-// snapshot.
-inline constexpr size_t kMaxTxnBytes = 2 * kJuteMaxBuffer - 1'024;
+//
+// They follow from jute.maxbuffer, the size of the largest request. What a node takes from clients
+// and from its mount has the limits of its zoo.cfg, and a txn those of the leader's. What a node
+// reads from its disks and from other members has the limits of the largest jute.maxbuffer that
+// can be set: it may come from a node, or a time, with another one.
+class Limits {
+ public:
+  static constexpr size_t kDefaultBytes = 1'048'575, kMostBytes = size_t{64} << 20;
+
+  constexpr Limits() = default;
+  constexpr explicit Limits(size_t request_bytes) : request_bytes_(request_bytes) {}
+
+  constexpr size_t request_bytes() const { return request_bytes_; }
+  // Of a znode: there is room for its path and its ACL in a request.
+  constexpr size_t data_bytes() const {
+    return request_bytes_ - (request_bytes_ < 32'768 ? request_bytes_ / 2 : 16'384);
+  }
+  // Of one txn, encoded. A request can become more than it was (sequence suffixes, `auth` in an
+  // ACL), so this is checked when a txn is prepared. Whatever is within it fits a packet between
+  // members (Java's own limit for those is twice jute.maxbuffer), a record of the log and an
+  // element of a snapshot.
+  constexpr size_t txn_bytes() const { return 2 * request_bytes_ - 1'024; }
+  // Of a subtree that one txn moves.
+  constexpr size_t moved_bytes() const { return request_bytes_ - request_bytes_ / 256; }
+
+ private:
+  size_t request_bytes_ = kDefaultBytes;
+};
+
+inline constexpr size_t kMaxRequestBytes = Limits(Limits::kMostBytes).request_bytes();
+inline constexpr size_t kMaxTxnBytes = Limits(Limits::kMostBytes).txn_bytes();
 inline constexpr size_t kMaxNameBytes = 255;
 inline constexpr size_t kMaxPathBytes = 4'095;
 

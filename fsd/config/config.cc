@@ -19,20 +19,35 @@ StatusOr<Config> load_config(const std::string& file) {
 std::string describe_keys() {
   std::string text = "| key | values | default | |\n|---|---|---|---|\n";
   for (const Key& key : config_keys()) {
-    if (key.help.empty()) continue;
+    if (!key.is_own()) continue;
     text += fmt::format("| `{}` | {} | {} | {} |\n", key.name, key.value, key.fallback, key.help);
   }
-  text +=
-      "\nKeys of ZooKeeper's, with its meaning and its defaults:\n\n| key | values |\n|---|---|\n";
+  text += "\n| key | values | |\n|---|---|---|\n";
   for (const Key& key : config_keys()) {
-    bool is_known = key.help.empty() && !key.value.empty();
-    if (is_known) text += fmt::format("| `{}` | {} |\n", key.name, key.value);
+    if (key.is_own()) continue;
+    text += fmt::format("| `{}` | {} | {} |\n", key.name,
+                        key.has_effect() ? key.value : "without effect", key.help);
   }
-  text += "\nKnown, and without effect here:";
-  for (const Key& key : config_keys()) {
-    if (key.value.empty()) text += fmt::format(" `{}`", key.name);
+  return text;
+}
+
+StatusOr<std::vector<std::string>> check_config(const std::string& file) {
+  StatusOr<Config> config = load_config(file);
+  if (!config.ok()) return config.status();
+  auto nobody = [](const std::string&) {};
+  if (config->wire.secure_port) {
+    Status status = consensus::TlsContext(config->wire.tls, nobody).load();
+    if (!status.ok()) return status;
   }
-  return text + "\n";
+  if (config->host.quorum_tls) {
+    Status status = consensus::TlsContext(*config->host.quorum_tls, nobody).load();
+    if (!status.ok()) return status;
+  }
+  std::vector<std::string> lines;
+  for (const std::string& line : config->warnings) lines.push_back("warning: " + line);
+  for (const std::string& line : config->ignored) lines.push_back("ignored: " + line);
+  for (const std::string& line : settings_of(*config)) lines.push_back("runs with: " + line);
+  return lines;
 }
 
 std::vector<std::string> settings_of(const Config& config) {

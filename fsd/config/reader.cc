@@ -1,36 +1,61 @@
 #include "fsd/config/reader.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <fstream>
 #include <set>
-#include <utility>
-#include <variant>
 
+#include "consensus/ensemble.h"
 #include "fsd/config/keys.h"
 #include "tree/posix.h"
 
 namespace zabfs::fsd {
 
-using consensus::Member;
-using tree::ServerId;
-using ClientAuth = consensus::TlsConfig::ClientAuth;
-
 namespace {
 
-constexpr const char* kElsewhere = "dynamicConfigFile has the members; it belongs there";
-
-bool is_of_members(const std::string& key) {
-  return key.starts_with("server.") || consensus::Hierarchy::is_key(key);
-}
+constexpr int32_t kTickMs = 3'000;  // without tickTime, as in Java
 
 bool is_secret(const std::string& key) {
   return key.ends_with(".password") || key.starts_with("zabfs.sasl.user.") ||
          key == "DigestAuthenticationProvider.superDigest";
+}
+
+template <class Number>
+std::optional<Number> parsed(std::string_view text, int base = 10) {
+  Number value = 0;
+  auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc() || stop != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// As Integer.parseInt: 32 bits, and + may stand before it.
+std::optional<int32_t> parse_int(std::string_view text) {
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
+  return parsed<int32_t>(text);
+}
+
+// As Integer.decode: with 0x or # it is hexadecimal, with 0 octal.
+std::optional<int32_t> decode_int(std::string_view text) {
+  bool is_negative = text.starts_with('-');
+  std::string_view digits = text.substr(is_negative || text.starts_with('+') ? 1 : 0);
+  int base = 10;
+  if (digits.starts_with("0x") || digits.starts_with("0X")) {
+    base = 16;
+    digits.remove_prefix(2);
+  } else if (digits.starts_with('#')) {
+    base = 16;
+    digits.remove_prefix(1);
+  } else if (digits.starts_with('0') && digits.size() > 1) {
+    base = 8;
+    digits.remove_prefix(1);
+  }
+  std::optional<int64_t> value = parsed<int64_t>(digits, base);
+  if (!value || digits.starts_with('-')) return std::nullopt;
+  if (is_negative) value = -*value;
+  if (*value < INT32_MIN || *value > INT32_MAX) return std::nullopt;
+  return static_cast<int32_t>(*value);
 }
 
 }  // namespace
@@ -38,13 +63,16 @@ bool is_secret(const std::string& key) {
 Status ConfigReader::read() {
   std::ifstream in(file_);
   if (!in) return Status::failed(fmt::format("can't read the configuration {}", file_));
-  for (const Property& line : parse_properties(in, file_)) {
+  replica().zab.tick_ms = kTickMs;
+  for (const Property& line : last_of_each(parse_properties(in, file_))) {
     take(line);
     if (!status_.ok()) return status_;
   }
   if (config_.host.data_dir.empty()) {
     return Status::failed(fmt::format("{}: dataDir is missing", file_));
   }
+  follow_jute_max_buffer();
+  if (Status status = check_session_limits(); !status.ok()) return status;
   if (Status status = check_client_doors(); !status.ok()) return status;
   if (Status status = take_tls_of_members(); !status.ok()) return status;
   if (has_secret_) check_readers(file_, "a password");
@@ -53,19 +81,51 @@ Status ConfigReader::read() {
   return finish();
 }
 
+// As for Java, of a key that comes twice the last line counts.
+std::vector<Property> ConfigReader::last_of_each(std::vector<Property> lines) {
+  std::map<std::string, const Property*> last;
+  for (const Property& line : lines) last[line.key] = &line;
+  std::vector<Property> kept;
+  for (const Property& line : lines) {
+    const Property& counts = *last[line.key];
+    if (&counts == &line) {
+      kept.push_back(line);
+    } else if (counts.value != line.value) {
+      warn(line, fmt::format("{} is ignored: line {} has it again", line.key, counts.line));
+    }
+  }
+  return kept;
+}
+
 void ConfigReader::take(const Property& line) {
   has_secret_ = has_secret_ || is_secret(line.key);
   if (is_of_members(line.key)) {
     return dynamic_ ? fail(line, kElsewhere) : take_of_members(line);
   }
-  if (const Key* key = find_key(line.key)) return key->take(*this, line);
-  config_.warnings.push_back(
-      fmt::format("{}:{}: unknown key {} is ignored", line.file, line.line, line.key));
+  const Key* key = find_key(line.key);
+  if (key == nullptr) return take_unknown(line);
+  if (key->has_effect()) return key->take(*this, line);
+  config_.ignored.push_back(
+      fmt::format("{}:{}: {} is ignored: {}", line.file, line.line, line.key, key->help));
+}
+
+void ConfigReader::take_unknown(const Property& line) {
+  constexpr std::string_view kOwn = "zabfs.", kPrefix = "zookeeper.";
+  if (in_lower_case(line.key).starts_with(kOwn)) {
+    return fail(line, fmt::format("there is no such key; is it {}?", nearest_own_key(line.key)));
+  }
+  std::string hint;
+  if (line.key.starts_with(kPrefix)) {
+    std::string name = line.key.substr(kPrefix.size());
+    if (find_key(name) != nullptr) hint = fmt::format("; in zoo.cfg its name is {}", name);
+  }
+  warn(line, fmt::format("unknown key {} is ignored{}", line.key, hint));
 }
 
 // ---- values
 
 void ConfigReader::fail(const Property& line, const std::string& what) {
+  if (!status_.ok()) return;
   status_ = Status::failed(fmt::format("{}:{}: {}: {}", line.file, line.line, line.key, what));
 }
 
@@ -73,30 +133,60 @@ void ConfigReader::warn(const Property& line, const std::string& what) {
   config_.warnings.push_back(fmt::format("{}:{}: {}", line.file, line.line, what));
 }
 
+std::optional<int64_t> ConfigReader::own_number_of(const Property& line, int64_t low,
+                                                   int64_t high) {
+  std::optional<int64_t> value = parsed<int64_t>(line.value);
+  if (value && *value >= low && *value <= high) return value;
+  fail(line, fmt::format("\"{}\" is not a number from {} to {}", line.value, low, high));
+  return std::nullopt;
+}
+
 std::optional<int64_t> ConfigReader::number_of(const Property& line, int64_t low, int64_t high) {
-  int64_t value = 0;
-  const char* end = line.value.data() + line.value.size();
-  auto [stop, error] = std::from_chars(line.value.data(), end, value);
-  if (error != std::errc() || stop != end || value < low || value > high) {
-    fail(line, fmt::format("\"{}\" is not a number from {} to {}", line.value, low, high));
-    return std::nullopt;
+  if (std::optional<int32_t> value = parse_int(line.value)) return bounded(line, *value, low, high);
+  fail(line, fmt::format("\"{}\" is not a number", line.value));
+  return std::nullopt;
+}
+
+std::optional<int64_t> ConfigReader::property_of(const Property& line, int64_t low, int64_t high) {
+  if (std::optional<int32_t> value = decode_int(line.value)) {
+    return bounded(line, *value, low, high);
   }
-  return value;
+  warn(line, fmt::format("{}={} is ignored: it is not a number", line.key, line.value));
+  return std::nullopt;
+}
+
+int64_t ConfigReader::bounded(const Property& line, int64_t value, int64_t low, int64_t high) {
+  int64_t taken = std::clamp(value, low, high);
+  // -1 is how ZooKeeper's files say that there is no limit.
+  if (taken != value && !(value == -1 && low == 0)) {
+    warn(line, fmt::format("{}={}: {} is taken, the {} that is possible", line.key, value, taken,
+                           value < low ? "least" : "most"));
+  }
+  return taken;
 }
 
 void ConfigReader::mode(const Property& line, uint32_t& out) {
-  const char* end = line.value.data() + line.value.size();
-  auto [stop, error] = std::from_chars(line.value.data(), end, out, 8);
-  if (error != std::errc() || stop != end || out > tree::kModeBits) {
-    fail(line, fmt::format("\"{}\" is not an octal mode like 0755", line.value));
+  std::optional<uint32_t> bits = parsed<uint32_t>(line.value, 8);
+  if (!bits || *bits > tree::kModeBits) {
+    return fail(line, fmt::format("\"{}\" is not an octal mode like 0755", line.value));
   }
+  out = *bits;
 }
 
 void ConfigReader::boolean(const Property& line, bool& out) {
-  if (line.value != "true" && line.value != "false") {
+  std::string value = in_lower_case(line.value);
+  if (value != "true" && value != "false") {
     return fail(line, fmt::format("\"{}\" is neither true nor false", line.value));
   }
-  out = line.value == "true";
+  out = value == "true";
+}
+
+void ConfigReader::property_boolean(const Property& line, bool& out) {
+  std::string value = in_lower_case(line.value);
+  out = value == "true";
+  if (!out && value != "false") {
+    warn(line, fmt::format("{}={} means false, as for ZooKeeper", line.key, line.value));
+  }
 }
 
 void ConfigReader::path(const Property& line, std::string& out) {
@@ -104,258 +194,53 @@ void ConfigReader::path(const Property& line, std::string& out) {
   out = line.value;
 }
 
-// ---- clients and TLS
+// Empty if it means all addresses.
+void ConfigReader::host(const Property& line, std::string& out) {
+  out = consensus::host_to_listen_on(line.value);
+}
 
-void ConfigReader::take_tls(const Property& line, const std::string& key,
-                            consensus::TlsConfig& tls) {
-  static const std::map<std::string, ClientAuth> kClientAuth = {
-      {"none", ClientAuth::kNone}, {"want", ClientAuth::kWant}, {"need", ClientAuth::kNeed}};
-  if (key == "keyStore.location") {
-    tls.key_store = line.value;
-  } else if (key == "trustStore.location") {
-    tls.trust_store = line.value;
-  } else if (key == "keyStore.password") {
-    tls.password = line.value;
-  } else if (key == "hostnameVerification") {
-    boolean(line, tls.verify_host);
-  } else if (key == "clientAuth") {
-    auto found = kClientAuth.find(line.value);
-    if (found == kClientAuth.end()) return fail(line, "it is none of none, want, need");
-    tls.client_auth = found->second;
-  } else if (key == "keyStore.type" || key == "trustStore.type") {
-    if (line.value != "PEM") {
-      fail(line, "only PEM files are read; `openssl pkcs12 -in FILE -nodes` makes one");
-    }
-  } else if (key != "trustStore.password") {
-    warn(line, line.key + " is ignored");
+void ConfigReader::port(const Property& line, std::optional<uint16_t>& out) {
+  std::optional<int32_t> port = parse_int(line.value);
+  if (!port || *port < 0 || *port > UINT16_MAX) {
+    return fail(line, fmt::format("\"{}\" is not a port, 1 to 65535", line.value));
   }
+  out.reset();
+  if (*port != 0) out = static_cast<uint16_t>(*port);
 }
 
-void ConfigReader::take_auth_provider(const Property& line) {
-  std::string name = line.value.substr(line.value.rfind('.') + 1);
-  if (name == "SASLAuthenticationProvider") {
-    replica().prepare.acl_schemes.insert("sasl");
-  } else if (name == "X509AuthenticationProvider") {
-    replica().prepare.acl_schemes.insert("x509");
-  } else if (name != "DigestAuthenticationProvider" && name != "IPAuthenticationProvider") {
-    warn(line, fmt::format("the authentication provider {} is not known", line.value));
-  }
+void ConfigReader::only(const Property& line, const std::string& value, const char* why) {
+  if (in_lower_case(line.value) != in_lower_case(value)) fail(line, why);
 }
 
-// A file that every user of the machine can read holds no secret.
-void ConfigReader::check_readers(const std::string& file, const std::string& what) {
-  struct stat st;
-  if (file.empty() || ::stat(file.c_str(), &st) != 0 || (st.st_mode & S_IROTH) == 0) return;
-  config_.warnings.push_back(fmt::format(
-      "{} holds {}, and every user of this machine can read it; chmod o-r {}", file, what, file));
-}
-
-Status ConfigReader::check_client_doors() {
+// What the others of its limits follow from: a node has room for some of the largest requests.
+void ConfigReader::follow_jute_max_buffer() {
+  constexpr size_t kLargestUnderWay = 4, kLargestOfClients = 16;
+  tree::Limits limits(config_.jute_max_buffer);
+  replica().prepare.limits = limits;
+  replica().prepare.max_txn_bytes = limits.txn_bytes();
+  size_t& pending_bytes = replica().max_pending_bytes;
+  pending_bytes = std::max(pending_bytes, kLargestUnderWay * limits.request_bytes());
   wire::WireConfig& wire = config_.wire;
-  if (enforce_auth_ && wire.enforced_auth.empty()) {
-    return Status::failed(
-        fmt::format("{}: enforce.auth.enabled without enforce.auth.schemes", file_));
-  }
-  if (!enforce_auth_) wire.enforced_auth.clear();
-  if (wire.secure_port && wire.tls.key_store.empty()) {
-    return Status::failed(fmt::format("{}: secureClientPort without ssl.keyStore.location", file_));
-  }
-  if (wire.secure_port && wire.tls.trust_store.empty() &&
-      wire.tls.client_auth != ClientAuth::kNone) {
-    return Status::failed(
-        fmt::format("{}: secureClientPort without ssl.trustStore.location; only with "
-                    "ssl.clientAuth=none can it do without",
-                    file_));
-  }
-  std::set<std::string>& schemes = replica().prepare.acl_schemes;
-  if (wire.secure_port) schemes.insert("x509");
-  if (!wire.unix_socket.empty()) schemes.insert(std::string(tree::kUidScheme));
-  return {};
+  wire.max_frame_bytes = limits.request_bytes();
+  size_t least_bytes = kLargestOfClients * limits.request_bytes();
+  if (wire.memory_bytes >= least_bytes) return;
+  wire.memory_bytes = least_bytes;
+  config_.warnings.push_back(
+      fmt::format("{}: zabfs.clientMemory: {} MiB is taken, {} times jute.maxbuffer", file_,
+                  (least_bytes + (1u << 20) - 1) >> 20, kLargestOfClients));
 }
 
-// The admin port has their certificate, too.
-Status ConfigReader::take_tls_of_members() {
-  if (ssl_quorum_ && (quorum_tls_.key_store.empty() || quorum_tls_.trust_store.empty())) {
-    return Status::failed(fmt::format(
-        "{}: sslQuorum without ssl.quorum.keyStore.location or ssl.quorum.trustStore.location",
-        file_));
-  }
-  config_.admin.tls = quorum_tls_;
-  config_.admin.tls.client_auth = ClientAuth::kNone;  // as Java's
-  if (ssl_quorum_) config_.host.quorum_tls = quorum_tls_;
-  return {};
-}
-
-// ---- members
-
-void ConfigReader::take_of_members(const Property& line) {
-  lines_of_members_.emplace(line.key, line);
-  if (line.key.starts_with("server.")) return take_server(line);
-  Status status = hierarchy_.take(line.key, line.value);
-  if (!status.ok()) fail(line, status.why());
-}
-
-void ConfigReader::take_server(const Property& line) {
-  std::optional<ServerId> id = consensus::parse_server_key(line.key);
-  if (!id || id->value > 254) return fail(line, "the server number is not from 0 to 254");
-  auto parsed = consensus::parse_member(line.value);
-  if (auto* problem = std::get_if<consensus::MemberError>(&parsed)) {
-    return fail(line, problem->what);
-  }
-  if (!members_.emplace(*id, std::get<Member>(parsed)).second) {
-    return fail(line, "this server is listed twice");
-  }
-}
-
-void ConfigReader::take_dynamic_file(const Property& line) {
-  std::ifstream in(line.value);
-  if (!in) return fail(line, fmt::format("can't read {}", line.value));
-  if (!lines_of_members_.empty()) return fail(lines_of_members_.begin()->second, kElsewhere);
-  dynamic_ = line;
-  for (const Property& inner : parse_properties(in, line.value)) {
-    if (is_of_members(inner.key)) {
-      take_of_members(inner);
-    } else if (inner.key != "version") {
-      fail(inner, "it does not belong there");
-    }
-    if (!status_.ok()) return;
-  }
-}
-
-void ConfigReader::peer_type(const Property& line) {
-  peer_type_ = line;
-  std::string& role = peer_type_->value;
-  std::transform(role.begin(), role.end(), role.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  if (role != "observer" && role != "participant") {
-    fail(line, "it is neither participant nor observer");
-  }
-}
-
-// As Java's default provider, the others tell what they know by `mntr` and the admin port.
-void ConfigReader::metrics_provider(const Property& line) {
-  std::string name = line.value.substr(line.value.rfind('.') + 1);
-  config_.metrics.enabled = name == "PrometheusMetricsProvider";
-  if (config_.metrics.enabled || name == "DefaultMetricsProvider") return;
-  warn(line, fmt::format("the metrics provider {} is not known: nothing listens for Prometheus; "
-                         "known is org.apache.zookeeper.metrics.prometheus."
-                         "PrometheusMetricsProvider",
-                         line.value));
-}
-
-Status ConfigReader::finish() {
-  if (Status status = check_members(); !status.ok()) return status;
-  if (members_.size() <= 1) return finish_alone();
-  if (Status status = read_myid(); !status.ok()) return status;
-  consensus::ZabConfig& zab = replica().zab;
-  zab.wants_vote = !members_[zab.me].observer;
-  compare_role();
-  zab.ensemble = consensus::Ensemble(members_, 0, hierarchy_);
-  if (Status status = check_addresses(); !status.ok()) return status;
-  if (Status status = take_own_client_address(); !status.ok()) return status;
-  if (zab.ensemble.voter_count() == 0) {
-    return Status::failed(fmt::format("{}: every server is an observer", file_));
-  }
-  if (!zab.ensemble.can_have_quorum()) {
-    return Status::failed(fmt::format("{}: no voter has weight", file_));
-  }
-  return {};
-}
-
-Status ConfigReader::finish_alone() {
-  consensus::ZabConfig& zab = replica().zab;
-  zab.me = members_.empty() ? ServerId{1} : members_.begin()->first;
-  if (members_.empty()) members_[zab.me] = Member{"localhost", 0, 0, false, ""};
-  zab.ensemble = consensus::Ensemble(members_, 0, hierarchy_);
-  if (Status status = check_addresses(); !status.ok()) return status;
-  return take_own_client_address();
-}
-
-Status ConfigReader::read_myid() {
-  std::string path = config_.host.data_dir + "/myid";
-  std::ifstream in(path);
-  std::string text;
-  if (!std::getline(in, text)) {
-    return Status::failed(
-        fmt::format("{} is missing or empty: write this server's number into it", path));
-  }
-  text = trimmed(text);
-  int64_t id = 0;
-  auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error != std::errc() || stop != text.data() + text.size()) {
-    return Status::failed(fmt::format("{}: \"{}\" is not a server number", path, text));
-  }
-  replica().zab.me = ServerId{id};
-  if (!members_.contains(ServerId{id})) {
-    return Status::failed(fmt::format("{}: server {} is not listed in {}", path, id, file_));
-  }
-  return {};
-}
-
-// The servers' groups and weights, as a whole.
-Status ConfigReader::check_members() {
-  if (auto wrong = hierarchy_.complete(members_)) {
-    auto line = lines_of_members_.find(wrong->key);
-    fail(line == lines_of_members_.end() ? Property{file_, 0, wrong->key, ""} : line->second,
-         wrong->what);
-    return status_;
-  }
-  if (auto both = consensus::find_shared_byte(members_)) {
-    return Status::failed(
-        fmt::format("{}: server.{} and server.{} can't be in one ensemble: their sessions would "
-                    "have the same numbers; give one of them another number",
-                    file_, both->first.value, both->second.value));
-  }
-  return {};
-}
-
-// As Java: the list of the servers says what each is.
-void ConfigReader::compare_role() {
-  const consensus::ZabConfig& zab = replica().zab;
-  if (!peer_type_ || (peer_type_->value == "observer") == !zab.wants_vote) return;
-  warn(*peer_type_,
-       fmt::format("peerType={} is ignored: by server.{} this server is {}", peer_type_->value,
-                   zab.me.value, zab.wants_vote ? "a participant" : "an observer"));
-}
-
-// A server may listen everywhere, and nobody finds it there: its own line alone may say so, and
-// only if the others are not told.
-Status ConfigReader::check_addresses() const {
+// A session's limits are in ticks unless they are given.
+Status ConfigReader::check_session_limits() const {
   const consensus::ReplicaConfig& replica = config_.host.replica;
-  if (replica.is_standalone()) return {};
-  for (const auto& [id, member] : members_) {
-    if (!consensus::is_wildcard(member.host)) continue;
-    if (id != replica.zab.me) {
-      return Status::failed(
-          fmt::format("{}: server.{}={} is no address by which that server is found; write its own",
-                      file_, id.value, member.host));
-    }
-    if (replica.reconfig_enabled) {
-      return Status::failed(fmt::format(
-          "{}: server.{}={} would be told to the other members, for reconfigEnabled is true; write "
-          "the address by which they reach this server, and quorumListenOnAllIPs=true if it is to "
-          "listen on all",
-          file_, id.value, member.host));
-    }
-  }
-  return {};
-}
-
-// `;[host:]port` at the end of this server's own line stands for clientPort.
-Status ConfigReader::take_own_client_address() {
-  ServerId me = replica().zab.me;
-  std::string address = members_[me].client_address;
-  if (address.empty()) return {};
-  size_t colon = address.rfind(':');
-  auto port = static_cast<uint16_t>(std::stoi(address.substr(colon + 1)));
-  if (config_.wire.port && *config_.wire.port != port) {
-    return Status::failed(fmt::format("{}: clientPort {} differs from the one in server.{}", file_,
-                                      *config_.wire.port, me.value));
-  }
-  config_.wire.port = port;
-  std::string host = colon == std::string::npos ? "" : address.substr(0, colon);
-  if (config_.wire.address.empty() && host != "0.0.0.0") config_.wire.address = host;
-  return {};
+  int64_t tick_ms = replica.zab.tick_ms;
+  int64_t least_ms = replica.min_session_ms == 0 ? 2 * tick_ms : replica.min_session_ms;
+  int64_t most_ms = replica.max_session_ms == 0 ? 20 * tick_ms : replica.max_session_ms;
+  if (least_ms <= most_ms) return {};
+  return Status::failed(fmt::format(
+      "{}: minSessionTimeout, {} ms, is more than maxSessionTimeout, {} ms (without such a line "
+      "they are 2 and 20 times tickTime)",
+      file_, least_ms, most_ms));
 }
 
 }  // namespace zabfs::fsd

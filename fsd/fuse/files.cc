@@ -54,8 +54,8 @@ Files::FilePtr Files::make(const Node& node, const fuse_file_info& info, pid_t p
   bool truncates = (info.flags & O_TRUNC) != 0 && !is_new;
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
   if (!file->writable) return file;
-  file->written =
-      WriteBuffer(info.flags, is_new, znode.stat.czxid, {znode.data, znode.stat.version});
+  file->written = WriteBuffer(info.flags, is_new, znode.stat.czxid,
+                              {znode.data, znode.stat.version}, max_file_bytes());
   file->mark = parts_.turns.mark_writer(node.id);
   return file;
 }
@@ -345,7 +345,7 @@ void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_
     return error == FileError::kOk ? then() : static_cast<void>(request->reply(error));
   }
   if (!file || !file->writable) {
-    if (bytes > tree::kMaxDataBytes) return static_cast<void>(request->reply(EFBIG));
+    if (bytes > max_file_bytes()) return static_cast<void>(request->reply(EFBIG));
     return truncate(request, id, size, kTruncateTries, std::move(then));
   }
   if (file->written.only_appends()) {  // a commit of its own, behind what was appended before

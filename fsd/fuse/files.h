@@ -97,6 +97,9 @@ class Files {
   FilePtr find(uint64_t handle) const { return parts_.open.find(handle); }
 
  private:
+  size_t max_file_bytes() const {
+    return parts_.service.replica().config().prepare.limits.data_bytes();
+  }
   FilePtr make(const Node& node, const fuse_file_info& info, pid_t pid, const tree::ZNode& znode,
                bool is_new);
   void open_znode(const RequestPtr& request, const Node& node, fuse_file_info info);

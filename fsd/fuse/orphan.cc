@@ -65,7 +65,7 @@ void Orphan::replace(std::string contents) {
 }
 
 FileError Orphan::resize_locked(size_t size) {
-  if (size > tree::kMaxDataBytes) return FileError::kTooLarge;
+  if (size > space_.max_file_bytes()) return FileError::kTooLarge;
   size_t held = written_ ? written_->size() : 0;
   if (size > held && !space_.take(size - held)) return FileError::kNoSpace;
   if (size < held) space_.give_back(held - size);

@@ -28,6 +28,10 @@ class OrphanSpace {
  public:
   static constexpr size_t kMaxBytes = 64u << 20;
 
+  // `max_file_bytes`: of one of them.
+  explicit OrphanSpace(size_t max_file_bytes) : max_file_bytes_(max_file_bytes) {}
+
+  size_t max_file_bytes() const { return max_file_bytes_; }
   // False if there is not so much left.
   bool take(size_t bytes);
   // What was in memory before, elsewhere.
@@ -35,6 +39,7 @@ class OrphanSpace {
   void give_back(size_t bytes) { used_ -= bytes; }
 
  private:
+  const size_t max_file_bytes_;
   std::atomic<size_t> used_{0};
 };
 

@@ -32,13 +32,14 @@ namespace zabfs::fsd {
 class Orphans {
  public:
   Orphans(NodeTable& nodes, OpenFiles& open, NodeAnswers& answers, PageTurns& turns,
-          FileCommits& commits, HandleNumbers& numbers)
+          FileCommits& commits, HandleNumbers& numbers, size_t max_file_bytes)
       : nodes_(nodes),
         open_(open),
         answers_(answers),
         turns_(turns),
         commits_(commits),
-        numbers_(numbers) {}
+        numbers_(numbers),
+        space_(max_file_bytes) {}
 
   // The file of a node has no name any more; it had these contents last. Under the tree's lock.
   void gone(KernelNode id, const tree::Bytes& last);

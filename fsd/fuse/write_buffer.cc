@@ -17,12 +17,14 @@ constexpr int32_t kNoVersion = -2;  // that no znode has
 
 }  // namespace
 
-WriteBuffer::WriteBuffer(int flags, bool is_new, tree::Zxid czxid, const Committed& now)
+WriteBuffer::WriteBuffer(int flags, bool is_new, tree::Zxid czxid, const Committed& now,
+                         size_t max_bytes)
     : czxid_(czxid),
       is_append_handle_((flags & O_APPEND) != 0),
       is_whole_((flags & O_TRUNC) != 0 && !is_append_handle_),
       is_made_here_(is_new),
       base_version_(now.version),
+      max_bytes_(max_bytes),
       is_only_truncated_(is_whole_ && !is_new) {
   if (is_whole_) {
     image_.emplace();
@@ -36,7 +38,7 @@ WriteBuffer::WriteBuffer(int flags, bool is_new, tree::Zxid czxid, const Committ
 WriteBuffer::Answer WriteBuffer::write(std::string_view bytes, size_t offset,
                                        const Committed& now) {
   if (check() != FileError::kOk) return {check()};
-  if (offset + bytes.size() > tree::kMaxDataBytes) return refuse(false, FileError::kTooLarge);
+  if (offset + bytes.size() > max_bytes_) return refuse(false, FileError::kTooLarge);
   begin_image(now);
   if (image_->size() < offset + bytes.size()) image_->resize(offset + bytes.size(), '\0');
   image_->replace(offset, bytes.size(), bytes);
@@ -50,7 +52,7 @@ WriteBuffer::Answer WriteBuffer::append(std::string_view bytes, const Committed&
   if (check() != FileError::kOk) return {check()};
   if (has_own_image()) return write(bytes, image_->size(), now);
   size_t size = now.data.size() + in_flight_.size() + appended_.size() + bytes.size();
-  if (size > tree::kMaxDataBytes) return refuse(true, FileError::kTooLarge);
+  if (size > max_bytes_) return refuse(true, FileError::kTooLarge);
   appended_ += bytes;
   deferred_.mtime.reset();
   return {};
@@ -58,7 +60,7 @@ WriteBuffer::Answer WriteBuffer::append(std::string_view bytes, const Committed&
 
 WriteBuffer::Answer WriteBuffer::resize(size_t size, const Committed& now) {
   if (check() != FileError::kOk) return {check()};
-  if (size > tree::kMaxDataBytes) return refuse(false, FileError::kTooLarge);
+  if (size > max_bytes_) return refuse(false, FileError::kTooLarge);
   begin_image(now);
   image_->resize(size, '\0');
   has_new_image_ = true;

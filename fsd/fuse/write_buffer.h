@@ -111,7 +111,8 @@ class WriteBuffer {
   // `flags` are those of open(2). `is_new`: the open made the file, so there is nothing to
   // truncate.
   // O_APPEND with O_TRUNC: the file is truncated already.
-  WriteBuffer(int flags, bool is_new, tree::Zxid czxid, const Committed& now);
+  // No file is made longer than `max_bytes`.
+  WriteBuffer(int flags, bool is_new, tree::Zxid czxid, const Committed& now, size_t max_bytes);
 
   // -- what the program does; `now` is what is committed by then
   Answer write(std::string_view bytes, size_t offset, const Committed& now);
@@ -208,9 +209,10 @@ class WriteBuffer {
   tree::Bytes base_;               // its data, for a handle that edits
 
   std::optional<std::string>
-      image_;                       // once the handle has written; from the open on if `is_whole_`
-  std::string appended_;            // appends that are not committed; empty if it has an own image
-  bool has_new_image_ = false;      // the image has what is not committed
+      image_;                   // once the handle has written; from the open on if `is_whole_`
+  std::string appended_;        // appends that are not committed; empty if it has an own image
+  bool has_new_image_ = false;  // the image has what is not committed
+  size_t max_bytes_ = 0;
   bool is_only_truncated_ = false;  // by its open, and nothing was written since
   bool is_emptied_ = false;         // by ftruncate(0), and nothing was written since
   int flushes_by_opener_ = 0;       // while it was only truncated

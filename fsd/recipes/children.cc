@@ -50,7 +50,7 @@ class ChildHandle : public Handle {
     if (is_lost()) return done(FileError::kStale);
     if (refused_ != FileError::kOk) return done(refused_);
     size_t at = offset == 0 ? 0 : written_at_;
-    if (at + bytes.size() > tree::kMaxDataBytes) return done(FileError::kTooLarge);
+    if (at + bytes.size() > room_.limits().data_bytes()) return done(FileError::kTooLarge);
     if (written_.size() < at + bytes.size()) written_.resize(at + bytes.size(), '\0');
     written_.replace(at, bytes.size(), bytes);
     written_at_ = at + bytes.size();

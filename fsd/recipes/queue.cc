@@ -24,7 +24,7 @@ class QueueHandle : public Handle {
   }
 
   void write(std::string_view bytes, off_t, bool, Done done) override {
-    if (bytes.size() > tree::kMaxDataBytes) return done(FileError::kTooLarge);
+    if (bytes.size() > room_.limits().data_bytes()) return done(FileError::kTooLarge);
     tree::AclList acl = room_.acl_for_made(directory(), opener());
     std::string body = tree::create_body(tree::join_path(directory(), kItemPrefix), bytes, acl,
                                          tree::kCreateSequential);

@@ -65,6 +65,7 @@ class Room {
 
   // ---- for handles
   const tree::Tree& tree() const { return service_.replica().tree(); }
+  const tree::Limits& limits() const { return service_.replica().config().prepare.limits; }
   consensus::Service& service() { return service_; }
   ClientSession& session() { return session_; }
   Writer& writer() { return writer_; }

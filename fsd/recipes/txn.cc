@@ -49,7 +49,8 @@ class Composer {
     bytes_ += bytes + kOpBytes;
   }
   bool is_too_large() const {
-    return bytes_ > tree::kMaxDataBytes || staged_.size() * kOpBytes > tree::kMaxDataBytes;
+    size_t most = room_.limits().data_bytes();
+    return bytes_ > most || staged_.size() * kOpBytes > most;
   }
 
   // Search permission on the directory and all above it.

@@ -32,7 +32,7 @@ class WorkHandle : public Handle {
     if (is_lost()) return done(FileError::kStale);
     bool holds = item_.has_value();
     if (holds && bytes != "ack" && bytes != "ack\n") return done(FileError::kInvalid);
-    if (bytes.size() > tree::kMaxDataBytes) return done(FileError::kTooLarge);
+    if (bytes.size() > room_.limits().data_bytes()) return done(FileError::kTooLarge);
     auto body = [self = shared_from_this(), this, holds, bytes = std::string(bytes), done] {
       holds ? acknowledge(done) : add(bytes, done);
     };

@@ -19,29 +19,29 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 Acceptors::Acceptors(asio::io_context& io, const WireConfig& config, Arrived arrived, Warn warn)
-    : io_(io),
-      config_(config),
-      arrived_(std::move(arrived)),
-      warn_(std::move(warn)),
-      open_(io),
-      secure_(io),
-      local_(io) {}
+    : io_(io), config_(config), arrived_(std::move(arrived)), warn_(std::move(warn)), local_(io) {}
 
 Status Acceptors::listen() {
   if (config_.port) {
-    Status status = consensus::listen_on(open_.acceptor, io_, config_.address, *config_.port,
-                                         config_.backlog, "client port");
+    Status status = listen_at(open_, config_.address, *config_.port, "client port");
     if (!status.ok()) return status;
   }
   if (config_.secure_port) {
     tls_.emplace(config_.tls, [](const std::string& line) { spdlog::warn(line); });
     if (Status status = tls_->load(); !status.ok()) return status;
     Status status =
-        consensus::listen_on(secure_.acceptor, io_, config_.secure_address, *config_.secure_port,
-                             config_.backlog, "secure client port");
+        listen_at(secure_, config_.secure_address, *config_.secure_port, "secure client port");
     if (!status.ok()) return status;
   }
   return config_.unix_socket.empty() ? Status() : listen_locally();
+}
+
+Status Acceptors::listen_at(std::list<Door<tcp>>& doors, const std::string& host, uint16_t port,
+                            const char* what) {
+  auto add = [&]() -> tcp::acceptor& {
+    return doors.emplace_back(io_, &doors == &secure_).acceptor;
+  };
+  return consensus::listen_on_each(add, io_, host, port, config_.backlog, what);
 }
 
 // The file is for everybody to connect to: what a user may is the ACLs' to say.
@@ -78,19 +78,25 @@ Status Acceptors::listen_locally() {
 std::string Acceptors::text() const {
   std::string text;
   error_code ignored;
-  if (open_.acceptor.is_open()) {
-    text += fmt::format(" port {}", open_.acceptor.local_endpoint(ignored).port());
-  }
-  if (secure_.acceptor.is_open()) {
-    text += fmt::format(" TLS port {}", secure_.acceptor.local_endpoint(ignored).port());
-  }
+  auto add_port = [&](const std::list<Door<tcp>>& doors, const char* kind) {
+    for (const Door<tcp>& door : doors) {
+      if (!door.acceptor.is_open()) continue;
+      text += fmt::format("{}{}", kind, door.acceptor.local_endpoint(ignored).port());
+      return;
+    }
+  };
+  add_port(open_, " port ");
+  add_port(secure_, " TLS port ");
   if (local_.acceptor.is_open()) text += " " + config_.unix_socket;
   return text;
 }
 
 void Acceptors::start() {
-  if (open_.acceptor.is_open()) accept(open_);
-  if (secure_.acceptor.is_open()) accept(secure_);
+  for (std::list<Door<tcp>>* doors : {&open_, &secure_}) {
+    for (Door<tcp>& door : *doors) {
+      if (door.acceptor.is_open()) accept(door);
+    }
+  }
   if (local_.acceptor.is_open()) accept(local_);
 }
 
@@ -120,7 +126,7 @@ Visitor Acceptors::visitor_of(const Door<tcp>& door, tcp::socket& socket) const 
   std::string address = consensus::address_of(socket);
   uint16_t port = socket.remote_endpoint(error).port();
   if (error) return {};
-  return {address, port, &door == &secure_, {{"ip", address}}};
+  return {address, port, door.has_tls, {{"ip", address}}};
 }
 
 Visitor Acceptors::visitor_of(const Door<Local>&, Local::socket& socket) const {

@@ -16,6 +16,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
+#include <list>
 #include <optional>
 #include <string>
 
@@ -48,13 +49,17 @@ class Acceptors {
   using Local = boost::asio::local::stream_protocol;
   template <class Protocol>
   struct Door {
-    explicit Door(boost::asio::io_context& io) : acceptor(io), pause(io) {}
+    explicit Door(boost::asio::io_context& io, bool tls = false)
+        : acceptor(io), pause(io), has_tls(tls) {}
     typename Protocol::acceptor acceptor;
     boost::asio::steady_timer pause;  // while there is no file descriptor
+    const bool has_tls;
   };
 
   template <class Protocol>
   void accept(Door<Protocol>& door);
+  Status listen_at(std::list<Door<tcp>>& doors, const std::string& host, uint16_t port,
+                   const char* what);
   Visitor visitor_of(const Door<tcp>& door, tcp::socket& socket) const;
   Visitor visitor_of(const Door<Local>& door, Local::socket& socket) const;
   Status listen_locally();
@@ -63,7 +68,7 @@ class Acceptors {
   const WireConfig& config_;
   const Arrived arrived_;
   const Warn warn_;
-  Door<tcp> open_, secure_;
+  std::list<Door<tcp>> open_, secure_;  // a door for each address
   Door<Local> local_;
   std::optional<consensus::TlsContext> tls_;
 };

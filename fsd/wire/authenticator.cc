@@ -19,6 +19,13 @@ namespace {
 
 constexpr size_t kLoggedScheme = 64;  // bytes of a scheme that nobody knows
 
+void append_sasl_reply(std::string& plain, int32_t xid, std::optional<std::string_view> token) {
+  Frame frame(plain);
+  tree::jute::Writer out(plain);
+  write_reply_header(out, xid, tree::Zxid{0}, Error::kOk);
+  out.buffer(token);
+}
+
 }  // namespace
 
 void Authenticator::add_auth(Connection& connection, Connection::Locked& locked, int32_t xid,
@@ -58,15 +65,20 @@ void Authenticator::step_sasl(Connection& connection, Connection::Locked& locked
                               std::string_view body) const {
   Client& client = locked->client();
   tree::jute::Reader in(body);
-  std::string_view token = in.string();
+  std::optional<std::string_view> token = in.buffer();
   std::optional<std::string> answer;
-  if (!in.ok() || config_.sasl_users.empty()) {
-    answer = std::nullopt;
-  } else if (!client.sasl) {
+  if (!in.ok() || !token) return connection.end(locked, "a malformed SASL request");
+  if (config_.sasl_users.empty()) {
+    // As Java: the client goes on without having proven anything, so that clients can be given
+    // their passwords before servers are.
+    append_sasl_reply(locked->out().plain(), xid, std::nullopt);
+    return;
+  }
+  if (!client.sasl) {
     client.sasl.emplace(config_.sasl_users, fmt::format("{:016x}{:016x}", random_(), random_()));
     answer = client.sasl->challenge();
   } else {
-    answer = client.sasl->respond(token);
+    answer = client.sasl->respond(*token);
     std::string user = client.sasl->user();
     client.sasl.reset();
     if (answer && !tree::add_identities(client.identities, {{"sasl", std::move(user)}})) {
@@ -74,11 +86,7 @@ void Authenticator::step_sasl(Connection& connection, Connection::Locked& locked
     }
   }
   if (!answer) return fail(connection, locked, xid, "SASL proved nothing");
-  std::string& plain = locked->out().plain();
-  Frame frame(plain);
-  tree::jute::Writer out(plain);
-  write_reply_header(out, xid, tree::Zxid{0}, Error::kOk);
-  out.buffer(*answer);
+  append_sasl_reply(locked->out().plain(), xid, answer);
 }
 
 bool Authenticator::may_ask(Connection& connection, Connection::Locked& locked, int32_t xid) const {

@@ -41,6 +41,7 @@ void ClientSessions::connect(const ConnectionPtr& connection, const ConnectReque
   if (is_stopped_ || (!replica.is_serving() && !read_only)) {
     return connection->refuse("no leader is known here");
   }
+  if (!serves_here()) return connection->refuse("this server leads, and leaderServes is no");
   if (request.last_zxid > replica.tree().last_zxid()) {
     return connection->refuse(fmt::format("it has seen zxid 0x{:x}, and this server only 0x{:x}",
                                           request.last_zxid.value,
@@ -220,6 +221,12 @@ void ClientSessions::session_closed(SessionId session) {
 void ClientSessions::forget(const ConnectionPtr& connection) {
   auto found = connections_.find(connection->lock()->client().session);
   if (found != connections_.end() && found->second == connection) connections_.erase(found);
+}
+
+bool ClientSessions::serves_here() const {
+  const consensus::Replica& replica = service_.replica();
+  return config_.leader_serves || replica.config().is_standalone() || !replica.is_serving() ||
+         replica.zab().role() != consensus::Role::kLeading;
 }
 
 void ClientSessions::standing_changed() {

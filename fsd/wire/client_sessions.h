@@ -55,6 +55,8 @@ class ClientSessions {
   // ---- what the replica tells
   void session_closed(tree::SessionId session);
   void name_touched();
+  // False: it leads, and leaderServes is no.
+  bool serves_here() const;
   void standing_changed();
   size_t local_count() const { return local_.size(); }
   // Nothing is opened any more.

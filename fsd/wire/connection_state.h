@@ -45,7 +45,8 @@
 
 namespace zabfs::fsd::wire {
 
-inline constexpr size_t kMaxOutBytes = size_t{64} << 20;  // waiting for a client that doesn't read
+// Waiting for a client that doesn't read: the largest answer is within it.
+inline constexpr size_t kMaxOutBytes = 2 * tree::kMaxRequestBytes;
 
 enum class Phase {
   kHello,       // nothing was understood yet

@@ -22,8 +22,9 @@ namespace {
 constexpr int64_t kLeaderlessMs = 1'500;
 
 // Requests that are enough for the ensemble to work on.
-Budget::UnderWay busy(const consensus::ReplicaConfig& limits) {
-  return {limits.max_pending / 2, limits.max_pending_bytes / 2, 0};
+Budget::UnderWay busy(const consensus::ReplicaConfig& limits, const WireConfig& config) {
+  return {std::min(config.max_outstanding, limits.max_pending / 2), limits.max_pending_bytes / 2,
+          0};
 }
 
 }  // namespace
@@ -35,7 +36,7 @@ WireServer::WireServer(consensus::Service& service, WireConfig config, Registry&
       work_(asio::make_work_guard(io_)),
       log_([](consensus::LogLevel, const std::string& line) { spdlog::warn(line); }),
       watches_({config_.memory_bytes / 8, config_.memory_bytes / 2}),
-      budget_(config_.memory_bytes * 2 / 5, busy(service.replica().config()),
+      budget_(config_.memory_bytes * 2 / 5, busy(service.replica().config(), config_),
               [this] { asio::post(io_, [this] { sweeper_.relieve(); }); }),
       connections_({config_.max_per_address, most_connections(config_.max_connections)}),
       acceptors_(
@@ -215,6 +216,7 @@ void WireServer::tree_replaced() { close_all("this server took over a snapshot")
 void WireServer::standing_changed() {
   ++standing_;
   sessions_.standing_changed();
+  if (!sessions_.serves_here()) close_all("this server leads, and leaderServes is no");
   if (service_.replica().is_serving()) return;
   service_.post_after(kLeaderlessMs, [this, standing = standing_] {
     if (standing == standing_ && !service_.replica().is_serving()) close_all("there is no leader");

@@ -2,6 +2,7 @@
 writes take effect in order, and no request costs the others their service.
 """
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -47,13 +48,13 @@ class PromiseTest(ClusterTest):
         os.chmod(self.dir(self.n1), 0o777)  # for clients without a name, too
         self.cluster.sync_all()
 
+    def session(self, node):
+        return raw.Session(("127.0.0.1", node.client_port))
+
 
 class LargeTxns(PromiseTest):
     """An `auth` entry of an ACL stands for every identity of its client: a request of some kilobytes
     may ask for a txn of many megabytes."""
-
-    def session(self, node):
-        return raw.Session(("127.0.0.1", node.client_port))
 
     def identify(self, session, count):
         for i in range(count):
@@ -96,6 +97,52 @@ class LargeTxns(PromiseTest):
         honest = self.session(follower)
         self.assertEqual(honest.request(raw.CREATE, raw.create(f"/{self.name}/y"))[2], 0)
         self.assertNotIn("lost server", leader.log_text()[before:])
+
+
+MIB = 1 << 20
+
+
+class LargestZnodes(PromiseTest):
+    """jute.maxbuffer at its most: for clients, members, logs, snapshots and mounts alike."""
+    options = {"extra": f"jute.maxbuffer={64 * MIB}\nsnapCount=5\n"}
+
+    def test_a_znode_of_60_mib_is_on_every_node_and_survives_restarts(self):
+        contents = os.urandom(MIB) * 60
+        follower = self.cluster.followers()[0]
+        client = self.session(follower)
+        path = f"/{self.name}/from-client"
+        self.assertEqual(client.request(raw.CREATE, raw.create(path, contents))[2], 0)
+        for node in self.cluster.nodes:
+            node.barrier()
+            with open(self.dir(node, "from-client"), "rb") as f:
+                self.assertEqual(f.read(), contents)
+        with open(self.dir(self.n2, "from-mount"), "wb") as f:
+            f.write(contents[::-1])
+        self.assertEqual(get(client, f"/{self.name}/from-mount"), contents[::-1])
+        for i in range(10):  # past a snapshot
+            os.mkdir(self.dir(self.n1, f"d{i}"))
+        for node in self.cluster.nodes:
+            node.kill()
+        for node in self.cluster.nodes:
+            node.start()
+        for node in self.cluster.nodes:
+            node.wait_ready(60)
+            node.barrier()
+            with open(self.dir(node, "from-mount"), "rb") as f:
+                self.assertEqual(f.read(), contents[::-1])
+            self.assertNotIn("DAMAGE", node.log_text())
+
+    def test_what_is_larger_is_refused(self):
+        with open(self.dir(self.n1, "f"), "wb") as f:
+            f.write(b"x")
+            f.flush()
+            os.fsync(f.fileno())
+            with self.assertRaises(OSError) as refused:
+                os.truncate(f.name, 64 * MIB)
+            self.assertEqual(refused.exception.errno, errno.EFBIG)
+        with self.assertRaises((raw.Closed, OSError)):
+            self.session(self.n1).request(raw.CREATE, raw.create(f"/{self.name}/x",
+                                                                 b"x" * (64 * MIB)))
 
 
 class OrderOfASession(PromiseTest):

@@ -93,7 +93,7 @@ class Reader:
 
 
 def exactly(connection, size):
-    data = b""
+    data = bytearray()
     while len(data) < size:
         try:
             more = connection.recv(size - len(data))
@@ -102,7 +102,7 @@ def exactly(connection, size):
         if not more:
             raise Closed()
         data += more
-    return data
+    return bytes(data)
 
 
 def public_password(session):

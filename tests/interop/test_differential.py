@@ -10,7 +10,6 @@ What is never asked, and why:
   - an addAuth with no more than its first number: now Java closes the connection, now it neither
     answers nor closes, then or later;
   - a null path among setWatches2's persistent or recursive ones: now it is taken, now it is not;
-  - sasl where none is set up: Java answers that it is well, and nobody is authenticated;
   - a path that is not UTF-8, where none need be there: Java tells of the one that it has made of it.
 
 What is not compared: of a multi that is refused as a whole, the zxid and what follows. For some Java
@@ -455,7 +454,7 @@ def compare_malformed(complain):
 
 def is_left_alone(kind, body):
     """The head of this file says why."""
-    if kind in (raw.CHECK, raw.SASL, 20, -10) or (kind == raw.AUTH and len(body) <= 4):
+    if kind in (raw.CHECK, 20, -10) or (kind == raw.AUTH and len(body) <= 4):
         return True
     null, path = i32(1) + i32(-1), i32(1) + buf(Asker.PATH)  # lists; two more make it the third
     if kind == raw.SET_WATCHES2 and null in body[1 - len(null + 2 * path):]:

@@ -119,8 +119,8 @@ class Tls(unittest.TestCase):
         with self.assertRaisesRegex(AssertionError, "holds no usable certificate"):
             self.store = os.path.join(self.directory, "missing.pem")
             self.start()
-        with self.assertRaisesRegex(AssertionError, "only PEM"):
-            self.start("ssl.keyStore.type=JKS")
+        with self.assertRaisesRegex(AssertionError, "none of PEM, PKCS12, JKS"):
+            self.start("ssl.keyStore.type=BCFKS")
 
 
 class QuorumTls(unittest.TestCase):

@@ -110,6 +110,24 @@ TEST_F(AuthenticatorTest, SaslGivesAChallengeAndTheWrongAnswerEndsTheConnection)
   EXPECT_EQ(locked->phase(), Phase::kOver);
 }
 
+// As for Java, so that clients may be given their passwords before servers are.
+TEST_F(AuthenticatorTest, WhereThereAreNoUsersOfSaslTheClientGoesOnWithoutOne) {
+  config_.sasl_users.clear();
+  std::string body;
+  tree::jute::Writer(body).string("");
+  Connection::Locked locked(*connection_);
+  authenticator_.step_sasl(*connection_, locked, 7, body);
+  EXPECT_EQ(locked->phase(), Phase::kOpen);
+  std::string answer(locked->out().next());
+  tree::jute::Reader in(answer);
+  in.i32();  // the length
+  EXPECT_EQ(in.i32(), 7);
+  in.i64();
+  EXPECT_EQ(in.i32(), 0);
+  EXPECT_FALSE(in.buffer().has_value());
+  EXPECT_TRUE(in.ok() && in.rest().empty());
+}
+
 TEST_F(AuthenticatorTest, WhereASchemeIsEnforcedNobodyAsksBeforeItHasProvenThat) {
   config_.enforced_auth = {"digest", "sasl"};
   add_auth("digest", "ann:secret");

@@ -127,7 +127,8 @@ TEST(Ensemble, WhatIsNotUnderstoodIsRefusedWithItsKey) {
   EXPECT_EQ(wrong_key(nine(groups + "group.3=7:8:9:3\n")), "group.3");
   EXPECT_EQ(wrong_key(nine(groups + "group.3=7:8:9:10\n")), "group.3");
   EXPECT_EQ(wrong_key(nine(groups + "group.2=7:8:9\n")), "group.2");
-  EXPECT_EQ(wrong_key(nine(groups + "group.3=7:8:9\nweight.10=1\n")), "weight.10");
+  // As for Java, the weight of nobody counts for nothing.
+  EXPECT_EQ(wrong_key(nine(groups + "group.3=7:8:9\nweight.10=1\n")), "");
   EXPECT_EQ(wrong_key(nine("weight.1=2\n")), "server.1");
   for (const char* bad :
        {"group.3=", "group.3=7:8:9:", "group.3=7,8,9", "group.x=7:8:9", "group3=7:8:9",

@@ -305,7 +305,8 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
   ReleaseGate gate_;
   HandleNumbers numbers_;
   FileCommits commits_{*this, notifications_, nodes_, deferred_, reader_, writes_, writer_, 1'000};
-  Orphans orphans_{nodes_, open_, answers_, turns_, commits_, numbers_};
+  Orphans orphans_{
+      nodes_, open_, answers_, turns_, commits_, numbers_, tree::Limits().data_bytes()};
   Files files_{{*this, notifications_, nodes_, open_, reader_, answers_, turns_, writes_, commits_,
                 orphans_, gate_, numbers_, session_, file_locks_}};
   Changes changes_{*this, reader_, answers_, cache_, writes_, files_};

@@ -199,7 +199,7 @@ TEST_F(Prepare, ConditionalWriteKnowsIdentityAndVersion) {
   make_file("/f", "successor");
   EXPECT_EQ(write("/f", first, kAnyVersion, "ghost"), Error::kStale);
   EXPECT_EQ(data("/f"), "successor");
-  EXPECT_EQ(write("/f", kAnyCzxid, kAnyVersion, std::string(kMaxDataBytes + 1, 'x')),
+  EXPECT_EQ(write("/f", kAnyCzxid, kAnyVersion, std::string(Limits().data_bytes() + 1, 'x')),
             Error::kTooLarge);
 }
 
@@ -351,7 +351,7 @@ TEST_F(PrepareLarge, NoTxnIsLargerThanTheLimit) {
   for (int count = 150; count < 168; ++count) {
     prepare(OpCode::kMulti, multi_of_creates(count), {}, many_);
     ASSERT_EQ(prepared_.size(), 1u);
-    EXPECT_LE(prepared_.back().bytes.size(), kMaxTxnBytes);
+    EXPECT_LE(prepared_.back().bytes.size(), Limits().txn_bytes());
     apply_all();
     for (int i = 0; i < count; ++i) remove("/m" + std::to_string(i));
   }

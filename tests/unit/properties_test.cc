@@ -44,6 +44,30 @@ TEST(Properties, ALineThatNoneContinuesCounts) {
   EXPECT_EQ(read("a=1\n\\"), "1:a=1");
 }
 
+TEST(Properties, ASpaceSeparatesTooAndEscapedOnesDoNot) {
+  EXPECT_EQ(read("a 1\nb\t=\t2\nc : 3\nd  4 = 5\n"), "1:a=1 2:b=2 3:c=3 4:d=4 = 5");
+  EXPECT_EQ(read("a\\ b=1\nc\\:d=2\nc\\=d:3\n"), "1:a b=1 2:c:d=2 3:c=d=3");
+}
+
+TEST(Properties, EscapesAreThoseOfJava) {
+  EXPECT_EQ(read("server.1=a\\:1\\:2\n"), "1:server.1=a:1:2");
+  EXPECT_EQ(read("a=\\\\x\\q\\u0041\\u00e4\\u20AC\n"), "1:a=\\xqA\xC3\xA4\xE2\x82\xAC");
+  EXPECT_EQ(read("a=x\\ty\n"), "1:a=x\ty");
+  EXPECT_EQ(read("a=\\u12\nb=\\uzzzz\n"), "1:a=u12 2:b=uzzzz");  // no escape of a character
+}
+
+TEST(Properties, AnEvenNumberOfBackslashesContinuesNothing) {
+  EXPECT_EQ(read("a=1\\\\\nb=2\n"), "1:a=1\\ 2:b=2");
+  EXPECT_EQ(read("a=1\\\\\\\n2\n"), "1:a=1\\2");
+}
+
+TEST(Properties, LinesEndWithAnyOfThreeAndAByteOrderMarkIsNoCharacter) {
+  EXPECT_EQ(read("\xEF\xBB\xBF"
+                 "a=1\rb=2\r\nc=3"),
+            "1:a=1 2:b=2 3:c=3");
+  EXPECT_EQ(read("a=1,\\\r\n  2\r\nb=3"), "1:a=1,2 3:b=3");
+}
+
 TEST(Properties, AKeyMayComeTwice) { EXPECT_EQ(read("a=1\na=2\n"), "1:a=1 2:a=2"); }
 
 TEST(Properties, CommasSeparate) {

@@ -29,7 +29,8 @@ TEST_F(WriteBufferTest, AnAppendThatWasAcceptedStaysWhenALaterOneIsRefused) {
 TEST_F(WriteBufferTest, AnAppendThatMakesTheFileTooLargeStandsAlone) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   append(handle, "+a");
-  WriteBuffer::Answer answer = handle.append(std::string(tree::kMaxDataBytes - 4, 'x'), now_);
+  WriteBuffer::Answer answer =
+      handle.append(std::string(tree::Limits().data_bytes() - 4, 'x'), now_);
   EXPECT_EQ(answer.error, FileError::kTooLarge);
   EXPECT_FALSE(answer.spoils);
   EXPECT_EQ(append(handle, "+c").error, FileError::kOk);
@@ -112,13 +113,13 @@ TEST_F(WriteBufferTest, ASizeThatIsSetDuringTheCommitOfAnAppendHoldsForIt) {
 
 TEST_F(WriteBufferTest, AnAppendAndTheOneUnderWayAreTooLargeTogether) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
-  append(handle, std::string(tree::kMaxDataBytes - 5, 'x'));
+  append(handle, std::string(tree::Limits().data_bytes() - 5, 'x'));
   std::optional<WriteBuffer::Commit> commit = handle.begin_commit(czxid_);
   EXPECT_EQ(append(handle, "xxx").error, FileError::kTooLarge);
   EXPECT_EQ(append(handle, "xx").error, FileError::kOk);
   EXPECT_EQ(finish(handle, *commit), FileError::kOk);
   EXPECT_EQ(close(handle), FileError::kOk);
-  EXPECT_EQ(data().size(), tree::kMaxDataBytes);
+  EXPECT_EQ(data().size(), tree::Limits().data_bytes());
 }
 
 // The image has the append at its end, and the other one's bytes came before that.
@@ -167,13 +168,13 @@ TEST_F(WriteBufferTest, AnEditAfterAnAppendBeginsWithWhatIsThereByThen) {
 TEST_F(WriteBufferTest, AWriteThatIsTooLargeTellsThatItDropsTheAppendsBeforeIt) {
   WriteBuffer handle = open(O_WRONLY | O_APPEND);
   EXPECT_EQ(append(handle, "+a").error, FileError::kOk);
-  EXPECT_EQ(write(handle, "x", tree::kMaxDataBytes).error, FileError::kTooLarge);
+  EXPECT_EQ(write(handle, "x", tree::Limits().data_bytes()).error, FileError::kTooLarge);
   EXPECT_EQ(close(handle), FileError::kTooLarge);
   EXPECT_EQ(data(), "old");
 
   WriteBuffer other = open(O_WRONLY | O_APPEND);
   EXPECT_EQ(append(other, "+a").error, FileError::kOk);
-  EXPECT_EQ(other.resize(tree::kMaxDataBytes + 1, now_).error, FileError::kTooLarge);
+  EXPECT_EQ(other.resize(tree::Limits().data_bytes() + 1, now_).error, FileError::kTooLarge);
   EXPECT_EQ(close(other), FileError::kTooLarge);
 }
 

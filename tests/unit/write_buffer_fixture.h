@@ -20,7 +20,7 @@ class WriteBufferTest : public testing::Test {
   WriteBufferTest() { replace("old"); }
 
   WriteBuffer open(int flags, bool is_new = false) {
-    return WriteBuffer(flags, is_new, czxid_, now_);
+    return WriteBuffer(flags, is_new, czxid_, now_, tree::Limits().data_bytes());
   }
   void rename(WriteBuffer& handle) {
     handle.renamed(now_.version, 0);

@@ -172,17 +172,17 @@ TEST_F(WriteBufferTest, TheFirstErrorOfASpoiltHandleIsTold) {
 }
 
 TEST_F(WriteBufferTest, WhatIsTooLargeIsRefused) {
-  const std::string largest(tree::kMaxDataBytes, 'x');
+  const std::string largest(tree::Limits().data_bytes(), 'x');
   WriteBuffer fits = open(O_WRONLY | O_TRUNC);
   EXPECT_EQ(write(fits, largest).error, FileError::kOk);
   EXPECT_EQ(append(fits, "x").error, FileError::kTooLarge);
   EXPECT_EQ(close(fits), FileError::kTooLarge);
 
   WriteBuffer far = open(O_WRONLY);
-  EXPECT_EQ(write(far, "x", tree::kMaxDataBytes).error, FileError::kTooLarge);
+  EXPECT_EQ(write(far, "x", tree::Limits().data_bytes()).error, FileError::kTooLarge);
   WriteBuffer sized = open(O_WRONLY);
-  EXPECT_EQ(sized.resize(tree::kMaxDataBytes, now_).error, FileError::kOk);
-  WriteBuffer::Answer answer = sized.resize(tree::kMaxDataBytes + 1, now_);
+  EXPECT_EQ(sized.resize(tree::Limits().data_bytes(), now_).error, FileError::kOk);
+  WriteBuffer::Answer answer = sized.resize(tree::Limits().data_bytes() + 1, now_);
   EXPECT_EQ(answer.error, FileError::kTooLarge);
   EXPECT_TRUE(answer.spoils);
   EXPECT_EQ(data(), "old");

@@ -1,0 +1,75 @@
+// The keys that are zabfs's alone.
+#include "fsd/config/keys.h"
+#include "fsd/config/take.h"
+#include "tree/posix.h"
+
+namespace zabfs::fsd {
+
+using namespace take;
+
+namespace {
+
+constexpr int64_t kMaxMs = 3'600'000, kMaxDayMs = 86'400'000;
+
+void take_memory(ConfigReader& reader, const Property& line) {
+  size_t mib = 0;
+  reader.own_number(line, mib, 16, 1 << 20);
+  reader.config().wire.memory_bytes = mib << 20;
+}
+
+}  // namespace
+
+std::vector<Key> own_keys() {
+  return {
+      {"zabfs.mount", "a path", path(ZABFS_AT(config().mount.point)), "none",
+       "where to mount; without it nothing is mounted"},
+      {"zabfs.uid", "0 to 4294967294", own_number(ZABFS_AT(config().mount.uid), 0, tree::kNoId - 1),
+       "0", "owner of znodes that no mount made"},
+      {"zabfs.gid", "0 to 4294967294", own_number(ZABFS_AT(config().mount.gid), 0, tree::kNoId - 1),
+       "0", "group of znodes that no mount made"},
+      {"zabfs.rootMode", "an octal mode", mode(ZABFS_AT(config().mount.root_mode)), "0755",
+       "mode of a new tree's root. The first mount sets it, once; later use `chmod`. Without a "
+       "mount everybody may do everything there, as in ZooKeeper"},
+      {"zabfs.quorumGrace", "0 to 3600000 ms",
+       own_number(ZABFS_AT(config().mount.quorum_grace_ms), 0, kMaxMs), "5000 ms",
+       "when a node had no leader for so long, writes fail with EROFS; until then they wait"},
+      {"zabfs.commitTimeout", "1 to 3600000 ms",
+       own_number(ZABFS_AT(config().mount.commit_timeout_ms), 1, kMaxMs), "30000 ms",
+       "a commit that has no answer by then fails with EIO: it may still be done"},
+      {"zabfs.sessionTimeout", "100 to 3600000 ms",
+       own_number(ZABFS_AT(config().mount.session_timeout_ms), 100, kMaxMs), "6000 ms",
+       "when a node dies, its locks and ephemerals are free after about this time"},
+      {"zabfs.commitAfter", "0 to 86400000 ms",
+       own_number(ZABFS_AT(config().mount.commit_after_ms), 0, kMaxDayMs), "1000 ms",
+       "what a program appends, or writes to a file that it made, is committed within so long "
+       "while "
+       "it has the file open; 0: only when it closes the file or calls fsync"},
+      {"zabfs.cacheAfter", "0 to 86400000 ms",
+       own_number(ZABFS_AT(config().mount.cache_after_ms), 0, kMaxDayMs), "1000 ms",
+       "files that did not change for so long are read through the kernel's page cache; 0: never"},
+      {"zabfs.inotify", kBoolean, boolean(ZABFS_AT(config().mount.inotify)), "true",
+       "tell inotify what other nodes do"},
+      {"zabfs.protectMountPoint", kBoolean, boolean(ZABFS_AT(config().mount.protects_point)),
+       "true",
+       "make the directory under the mount immutable (mode 0000 where there is no such flag), so "
+       "that nothing is written to it while zabfsd does not run. Before you remove it: `zabfsd "
+       "--unprotect DIR`"},
+      {"zabfs.clientSocket", "a path", text(ZABFS_AT(config().wire.unix_socket)), "none",
+       "path of a Unix-domain socket for clients. A client's user is its identity in ACLs "
+       "(`uid:1000`) and owns files as on the mount; its groups count; root is the superuser"},
+      {"zabfs.clientThreads", "1 to 64", own_number(ZABFS_AT(config().wire.threads), 1, 64), "1",
+       "threads that receive from ZooKeeper clients"},
+      {"zabfs.clientMemory", "16 to 1048576 MiB", take_memory, "512 MiB",
+       "what ZooKeeper clients may make a node hold for them; a number of MiB"},
+      {"zabfs.sasl.user.*", "a password",
+       [](ConfigReader& r, const Property& line) {
+         r.config().wire.sasl_users[end_of(line, "zabfs.sasl.user.")] = line.value;
+       },
+       "none", "password of the SASL DIGEST-MD5 user of that name"},
+      {"zabfs.coreDumps", kBoolean, boolean(ZABFS_AT(config().core_dumps)), "false",
+       "whether the daemon may leave a core dump, which holds passwords and data. A debugger of a "
+       "user other than root needs it too"},
+  };
+}
+
+}  // namespace zabfs::fsd
