@@ -173,6 +173,7 @@ bool MountPoint::may_let_others_in() {
 Status MountPoint::detach(const std::string& point) {
   if (::umount2(point.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return {};
   int error = errno;
+  if (error == EINVAL) return {};  // nothing is mounted there any more
   if (error != EPERM || ::geteuid() == 0) return Status::failed(std::strerror(error));
   return detach_by_helper(point);
 }

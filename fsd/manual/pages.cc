@@ -131,10 +131,11 @@ Page daemon_page(const CLI::App& app) {
         item("1", "it failed; the last line of the log says why"),
         item("2", "the configuration or the command line is wrong: another start would not help")}},
       {"SYSTEMD",
-       {paragraph("`zabfs.service` runs the node of /etc/zabfs/zoo.cfg, `zabfs@NAME.service` the "
-                  "node of /etc/zabfs/NAME.cfg. A node is started once it has a quorum and is "
-                  "mounted; until then `systemctl status` says what it waits for. A unit that has "
-                  "RequiresMountsFor= with the mount starts the node, and begins after it.")}},
+       {paragraph(
+           "`zabfs.service` runs the node of /etc/zabfs/zoo.cfg, `zabfs@NAME.service` the "
+           "node of /etc/zabfs/NAME.cfg. A node is started once it has a quorum and is "
+           "mounted; until then `systemctl status` says what it waits for. A unit that has "
+           "RequiresMountsFor= with the mount starts the node, and begins once it is mounted.")}},
       {"FILES",
        {item("/etc/zabfs/zoo.cfg", "the configuration, zabfs.cfg(5)"),
         item("/var/lib/zabfs", "log and snapshots, unless dataDir is another"),
