@@ -29,6 +29,16 @@ std::string text_of(const Key& key) {
   return key.help.empty() ? text : key.help + " (" + text + ")";
 }
 
+// Each command, and the commands that it has in turn.
+void append_commands(const CLI::App& app, const std::string& name, std::vector<Block>& blocks) {
+  for (const CLI::App* sub : subcommands_of(app)) {
+    blocks.push_back(paragraph("`" + name + " " + synopsis(*sub) + "`"));
+    blocks.push_back(paragraph(sub->get_description() + "."));
+    append(blocks, options_of(*sub));
+    append_commands(*sub, name + " " + sub->get_name(), blocks);
+  }
+}
+
 bool is_own(const Key& key) { return key.name.starts_with("zabfs."); }
 
 std::vector<Block> key_items(bool own) {
@@ -147,11 +157,7 @@ Page daemon_page(const CLI::App& app) {
 Page tool_page(const CLI::App& app) {
   Page page{"zabfs", 1, "locks, watches, members and the state of a mounted ensemble", {}};
   Section commands{"COMMANDS", {}};
-  for (const CLI::App* sub : subcommands_of(app)) {
-    commands.blocks.push_back(paragraph("`zabfs " + synopsis(*sub) + "`"));
-    commands.blocks.push_back(paragraph(sub->get_description() + "."));
-    append(commands.blocks, options_of(*sub));
-  }
+  append_commands(app, "zabfs", commands.blocks);
   page.sections = {
       {"SYNOPSIS", {paragraph("`zabfs` COMMAND [OPTION]... [ARGUMENT]...")}},
       {"DESCRIPTION",

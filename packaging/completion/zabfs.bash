@@ -13,7 +13,8 @@ _zabfs() {
   case $command in
     "") COMPREPLY=($(compgen -W "$commands --help --version" -- "$word"))
         return ;;
-    status | members) options="--mount --json" ;;
+    status) options="--mount --json --watch" ;;
+    members) options="--mount --json" ;;
     lock) options="--timeout --no-wait --busy-code" ;;
     watch) options="--all --json --exec --state" ;;
     run) options="--member --name --data --check --every" ;;
@@ -25,12 +26,14 @@ _zabfs() {
   esac
   case $previous in
     --exec | --check) COMPREPLY=($(compgen -c -- "$word")); return ;;
-    --timeout | --busy-code | --name | --data | --every | --depth) COMPREPLY=(); return ;;
+    --timeout | --busy-code | --name | --data | --every | --depth | --watch) COMPREPLY=(); return ;;
   esac
   if [[ $word == -* ]]; then
     COMPREPLY=($(compgen -W "$options --help" -- "$word"))
   elif [[ $command == help ]]; then
     COMPREPLY=($(compgen -W "zabfs zabfs.cfg recipes zoo.cfg $commands" -- "$word"))
+  elif [[ $command == members ]]; then
+    COMPREPLY=($(compgen -W "add remove promote demote" -- "$word"))
   elif [[ $command == edit || $command == who || $command == import ]] || [[ $previous == --state ]]; then
     COMPREPLY=($(compgen -f -- "$word"))
   else

@@ -31,6 +31,8 @@ end
 for name in status members watch who tree
     __zabfs_option $name -f -l json -d 'for scripts'
 end
+__zabfs_option status -x -l watch -d 'again each so many seconds'
+__zabfs_option members -f -a 'add remove promote demote'
 for name in lock watch run tree check
     __zabfs_option $name -f -a '(__fish_complete_directories)'
 end

@@ -26,7 +26,12 @@ _zabfs() {
   shift words
   (( CURRENT-- ))
   case $words[1] in
-    status | members) _arguments '--mount=[the mount]:mount:_directories' '--json[for scripts]' ;;
+    status)
+      _arguments '--mount=[the mount]:mount:_directories' '--json[for scripts]' \
+        '--watch=[again each so many seconds]:seconds' ;;
+    members)
+      _arguments '--mount=[the mount]:mount:_directories' '--json[for scripts]' \
+        '1:change:(add remove promote demote)' ;;
     lock)
       _arguments -S '--timeout=[seconds to wait]:seconds' '(-n --no-wait)'{-n,--no-wait}"[don't wait]" \
         '(-E --busy-code)'{-E,--busy-code=}'[exit code when somebody else has it]:code' \

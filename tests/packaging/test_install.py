@@ -181,6 +181,17 @@ class Manual(unittest.TestCase):
                          "")
 
 
+class BuildDependencies(unittest.TestCase):
+    def test_the_package_is_built_with_what_everybody_builds_with(self):
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "packaging")
+        with open(os.path.join(folder, "dependencies")) as f:
+            build = set(re.search(r"^build=\(([^)]*)\)", f.read(), re.M)[1].split())
+        with open(os.path.join(folder, "debian", "control")) as f:
+            control = set(re.findall(r"^ ([a-z0-9.+-]+)(?: \([^)]*\))?,$", f.read().split("\n\n")[0], re.M))
+        # A compiler is there wherever packages are built; fuse3 is to run it.
+        self.assertEqual(control - {"debhelper-compat"}, build - {"g++", "fuse3"})
+
+
 class Help(unittest.TestCase):
     def test_a_topic_is_a_page_a_command_a_recipe_or_a_key(self):
         for topic, part in (("zabfs", "zabfs lock [OPTION]..."), ("zabfs.cfg", "zabfs.quorumGrace"),
