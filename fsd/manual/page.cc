@@ -68,6 +68,10 @@ void add_indented(const std::vector<std::string>& lines, std::vector<Block>& blo
 
 // ---- to troff
 
+// No word is hyphenated, and no line stretched: names of keys are long, and are searched for.
+constexpr size_t kLongWord = 40;
+constexpr const char* kWholeWords = ".nh\n.ad l\n";
+
 // A line that begins with a dot or a quote would be a request.
 std::string escaped(std::string_view text) {
   std::string out;
@@ -89,12 +93,27 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
+// A word that fills a line may break after its dots: the name of a class.
+std::string with_breaks(const std::string& text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    size_t end = std::min(text.find(' ', at), text.size());
+    bool is_long = end - at > kLongWord;
+    for (; at < end; ++at) {
+      out += text[at];
+      if (is_long && text[at] == '.') out += "\\:";
+    }
+    if (at < text.size()) out += text[at++];
+  }
+  return out;
+}
+
 std::string with_code(std::string_view text) {
   std::string out;
   bool is_code = false;
   while (!text.empty()) {
     size_t end = std::min(text.find('`'), text.size());
-    std::string part = escaped(text.substr(0, end));
+    std::string part = with_breaks(escaped(text.substr(0, end)));
     if (is_code) part = "\\fB" + part + "\\fR";
     if (!is_code && !out.empty() && part.starts_with("\\&.")) part.erase(0, 2);
     out += part;
@@ -182,9 +201,10 @@ std::vector<Block> blocks_of(std::string_view text) {
 }
 
 std::string man_text(const Page& page) {
-  std::string text = fmt::format(".TH \"{}\" {} \"\" \"zabfs {}\" \"zabfs\"\n.SH NAME\n{} \\- {}\n",
-                                 escaped(upper(page.name)), page.number, ZABFS_VERSION,
-                                 escaped(page.name), escaped(page.summary));
+  std::string text =
+      fmt::format(".TH \"{}\" {} \"\" \"zabfs {}\" \"zabfs\"\n{}", escaped(upper(page.name)),
+                  page.number, ZABFS_VERSION, kWholeWords);
+  text += fmt::format(".SH NAME\n{} \\- {}\n", escaped(page.name), escaped(page.summary));
   for (const Section& section : page.sections) {
     text += fmt::format(".SH \"{}\"\n", escaped(section.heading));
     for (const Block& block : section.blocks) text += man_block(block);

@@ -46,6 +46,14 @@ TEST(ManText, CodeIsBold) {
   EXPECT_NE(man_text(page).find("say \\fBa\\-b\\fR now"), std::string::npos);
 }
 
+TEST(ManText, OnlyALongWordMayBreakAtItsDots) {
+  std::string longer = std::string(30, 'a') + "." + std::string(30, 'b');
+  Page page{"x", 1, "y", {{"S", {paragraph("zabfs.mount " + longer)}}}};
+  std::string text = man_text(page);
+  EXPECT_NE(text.find("zabfs.mount a"), std::string::npos) << text;
+  EXPECT_NE(text.find("a.\\:b"), std::string::npos) << text;
+}
+
 TEST(Closest, IsTheNameWithTheFewestMistakes) {
   std::vector<std::string> names = {"status", "start", "lock", "who"};
   EXPECT_EQ(closest("statsu", names), "status");
