@@ -5,12 +5,11 @@
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -25,6 +24,8 @@
 #include "fsd/fuse/mount_point.h"
 #include "fsd/fuse/replay_process.h"
 #include "fsd/log_line.h"
+#include "fsd/manual/pages.h"
+#include "fsd/systemd.h"
 #include "fsd/wire/server.h"
 
 namespace zabfs::fsd {
@@ -32,22 +33,6 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kBadConfiguration = 2;
-
-// systemd's readiness protocol: one datagram to the socket that it names.
-void notify_systemd(const char* state) {
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  if (path == nullptr || std::strlen(path) >= sizeof(sockaddr_un::sun_path)) return;
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  std::strcpy(address.sun_path, path);
-  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
-  int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
-  auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path));
-  ::sendto(fd, state, std::strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
-           length);
-  ::close(fd);
-}
 
 int fail(const std::string& what, int code) {
   spdlog::error(what);
@@ -60,6 +45,22 @@ void raise_file_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// The signal that ends the daemon. Meanwhile systemd is told how it is.
+int wait_for_end(const sigset_t& signals, Systemd& systemd) {
+  int signal = 0;
+  while (signal <= 0 || signal == SIGHUP) {
+    if (!systemd.is_there()) {
+      ::sigwait(&signals, &signal);
+      continue;
+    }
+    systemd.look();
+    std::chrono::milliseconds wait = systemd.look_every();
+    timespec time = {wait.count() / 1'000, (wait.count() % 1'000) * 1'000'000};
+    signal = ::sigtimedwait(&signals, nullptr, &time);  // -1: none yet
+  }
+  return signal;
 }
 
 int run(Config& config) {
@@ -127,12 +128,10 @@ int run(Config& config) {
     mount->start([] { ::kill(::getpid(), SIGUSR1); });
     spdlog::info("mounted at {}", config.mount.point);
   }
-  notify_systemd("READY=1");
-  int signal = 0;
-  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) {
-  }
+  Systemd systemd(host);
+  int signal = wait_for_end(signals, systemd);
   spdlog::info(signal == SIGUSR1 ? "unmounted from outside; stopping" : "stopping");
-  notify_systemd("STOPPING=1");
+  systemd.stopping();
   if (mount) mount->stop();
   if (metrics) metrics->stop();
   if (administration) administration->stop();
@@ -160,6 +159,9 @@ int start(int argc, char** argv) {
   app.add_option("--mount", mount_point, "where to mount; instead of zabfs.mount");
   auto* client_option = app.add_option("--client-port", client_port,
                                        "standalone: serve ZooKeeper clients on this port");
+  bool makes_mount_point = false;
+  app.add_flag("--make-mount-point", makes_mount_point,
+               "make the directory to mount on if it is not there; its parent must be");
   bool readdress = false;
   app.add_flag(
       "--readdress", readdress,
@@ -182,12 +184,18 @@ int start(int argc, char** argv) {
   app.add_option("--check-config", checked,
                  "reads that zoo.cfg, says what is wrong with it or what zabfsd would run with, "
                  "and starts nothing");
-  app.set_version_flag("--version", "zabfsd 0.1.0");
+  bool shows_manual = false;
+  app.add_flag("--man", shows_manual, "the manual page zabfsd(8), for man -l");
+  app.set_version_flag("--version", "zabfsd " ZABFS_VERSION);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     int code = app.exit(error);
     return code == 0 ? 0 : kBadConfiguration;
+  }
+  if (shows_manual) {
+    fmt::print("{}", manual::man_text(manual::daemon_page(app)));
+    return 0;
   }
   if (lists_keys) {
     fmt::print("{}", describe_keys());
@@ -213,6 +221,10 @@ int start(int argc, char** argv) {
   config->host.replica.intervention.readdress = readdress;
   if (!last_zxid.empty()) config->host.replica.intervention.begin_alone = zxid_of(last_zxid);
   if (client_option->count() > 0) config->wire.port = client_port;
+  if (makes_mount_point && !config->mount.point.empty()) {
+    Status made = MountPoint::make(config->mount.point);
+    if (!made.ok()) return fail(made.why(), kBadConfiguration);
+  }
   return run(*config);
 }
 

@@ -5,13 +5,14 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+
+#include "fsd/fuse/mount_point.h"
 
 namespace zabfs::fsd {
 namespace {
@@ -120,8 +121,11 @@ void Kernel::unmount() {
   if (!std::exchange(mounted_, false)) return;
   unmounted_ = true;
   fuse_session_exit(session_);
-  // Detached at once, so that nothing new begins; who is still inside gets errors.
-  ::umount2(point_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+  // Detached at once, so that nothing new begins.
+  if (Status detached = MountPoint::detach(point_); !detached.ok()) {
+    spdlog::error("{} can't be unmounted: {}; run fusermount3 -uz {}", point_, detached.why(),
+                  point_);
+  }
 }
 
 void Kernel::join() {

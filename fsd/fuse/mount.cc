@@ -72,7 +72,13 @@ Mount::~Mount() = default;
 
 Status Mount::mount() {
   std::string options = "fsname=zabfs,subtype=zabfs,default_permissions,nosuid,nodev,noatime";
-  if (config_.allow_other) options += ",allow_other";
+  bool lets_others_in = config_.allow_other && MountPoint::may_let_others_in();
+  if (lets_others_in) options += ",allow_other";
+  if (config_.allow_other && !lets_others_in) {
+    spdlog::warn(
+        "only this user can look into {}: /etc/fuse.conf does not have the line user_allow_other",
+        config_.point);
+  }
   MountPoint point(config_.point);
   Status mounted = kernel_.mount(config_.point, options, Operations::table(), &operations_);
   if (!mounted.ok()) return mounted;

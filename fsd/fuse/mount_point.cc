@@ -3,11 +3,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
+#include <signal.h>
+#include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,6 +25,7 @@ namespace {
 constexpr size_t kStraysNamed = 5;
 constexpr size_t kStrayBytes = 60;  // of a name
 constexpr mode_t kModeBits = 07777;
+constexpr const char* kFuseConfig = "/etc/fuse.conf";  // fusermount3's
 constexpr mode_t kUsualMode = 0755;
 
 bool is_mount_point(const std::string& point) {
@@ -72,6 +76,29 @@ Status set_immutable(int fd, bool immutable, bool& changed) {
   return {};
 }
 
+// fusermount3 is root's by its mode, and unmounts what its caller has mounted.
+Status detach_by_helper(const std::string& point) {
+  std::string program = "fusermount3", unmount = "-uz", end = "--", path = point;
+  char* argv[] = {program.data(), unmount.data(), end.data(), path.data(), nullptr};
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  ::signal(SIGCHLD, SIG_DFL);  // else nobody could wait for it
+  pid_t process = 0;
+  int error = ::posix_spawnp(&process, program.c_str(), nullptr, &attributes, argv, environ);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) return Status::failed(fmt::format("{}: {}", program, std::strerror(error)));
+  int ended = 0;
+  while (::waitpid(process, &ended, 0) < 0) {
+    if (errno != EINTR) return Status::failed(fmt::format("{}: {}", program, std::strerror(errno)));
+  }
+  if (WIFEXITED(ended) && WEXITSTATUS(ended) == 0) return {};
+  return Status::failed(fmt::format("{} could not unmount it", program));
+}
+
 }  // namespace
 
 Status MountPoint::check(const std::string& point, bool& is_configuration) {
@@ -81,10 +108,12 @@ Status MountPoint::check(const std::string& point, bool& is_configuration) {
   // The attributes of a dead mount may still be in the kernel's cache; statvfs asks the daemon.
   if (::stat(point.c_str(), &st) != 0 || ::statvfs(point.c_str(), &unused) != 0) {
     if (errno == ENOTCONN || errno == ECONNABORTED) {
-      if (::umount2(point.c_str(), MNT_DETACH) != 0) {
+      std::string directory = canonical(point);
+      Status detached = detach(directory.empty() ? point : directory);
+      if (!detached.ok()) {
         return Status::failed(
-            fmt::format("{} is a dead mount and can't be cleared: {}; run umount -l {}", point,
-                        std::strerror(errno), point));
+            fmt::format("{} is a dead mount and can't be cleared: {}; as root, run umount -l {}",
+                        point, detached.why(), point));
       }
       spdlog::warn("cleared a dead mount at {}", point);
       return check(point, is_configuration);
@@ -116,6 +145,37 @@ Status MountPoint::check(const std::string& point, bool& is_configuration) {
         fmt::format("/dev/fuse: {}; load the fuse module and run as root", std::strerror(errno)));
   }
   return {};
+}
+
+Status MountPoint::make(const std::string& point) {
+  if (::mkdir(point.c_str(), kUsualMode) == 0) {
+    spdlog::info("made the mount point {}", point);
+    return {};
+  }
+  // ENOTCONN: of a dead mount, which check() clears.
+  if (errno == EEXIST || errno == ENOTCONN) return {};
+  return Status::failed(
+      fmt::format("can't make the mount point {}: {}", point, std::strerror(errno)));
+}
+
+bool MountPoint::may_let_others_in() {
+  if (::geteuid() == 0) return true;
+  std::ifstream in(kFuseConfig);
+  std::string line;
+  while (std::getline(in, line)) {
+    std::istringstream words(line);
+    std::string word, more;
+    if (words >> word && word == "user_allow_other" && !(words >> more)) return true;
+  }
+  return false;
+}
+
+Status MountPoint::detach(const std::string& point) {
+  if (::umount2(point.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return {};
+  int error = errno;
+  if (error == EINVAL) return {};  // nothing is mounted there any more
+  if (error != EPERM || ::geteuid() == 0) return Status::failed(std::strerror(error));
+  return detach_by_helper(point);
 }
 
 MountPoint::MountPoint(const std::string& point)

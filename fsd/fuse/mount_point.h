@@ -19,6 +19,17 @@ class MountPoint {
   // the configuration is to be changed.
   static Status check(const std::string& point, bool& is_configuration);
 
+  // Makes the directory if it is not there; never its parents. The directory is the caller's, mode
+  // 0755.
+  static Status make(const std::string& point);
+
+  // Whether other users may be let into a mount of this user: root decides, in /etc/fuse.conf.
+  static bool may_let_others_in();
+
+  // Takes the mount away at once; who is still inside gets errors. A user who is not root does it
+  // by fusermount3. Any thread, and at any time.
+  static Status detach(const std::string& point);
+
   // Makes the directory immutable, or its mode 0000 where that can't be done. The log says which,
   // and what can't be done.
   void protect();

@@ -1,6 +1,7 @@
 #include "fsd/fuse/new_root.h"
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -36,14 +37,14 @@ void NewRoot::look() {
 void NewRoot::settle() {
   if (!is_untouched(service_.replica().tree())) return note_settled();
   if (std::exchange(is_being_made_, true)) return;
-  tree::AclList acl = acl_for_new(tree::Kind::kDirectory, mode_, 0, 0);
+  tree::AclList acl = acl_for_new(tree::Kind::kDirectory, mode_, ::geteuid(), ::getegid());
   auto answered = [this](const Outcome& outcome) {
     is_being_made_ = false;
     if (outcome.error == Error::kOk) {
       spdlog::info(
-          "the root of this new tree is root's, mode {:04o} (zabfs.rootMode). Clients that do not "
-          "authenticate write where others may: chmod o+rwx a directory for them",
-          mode_);
+          "the root of this new tree is of user {}, mode {:04o} (zabfs.rootMode). Clients that do "
+          "not authenticate write where others may: chmod o+rwx a directory for them",
+          ::geteuid(), mode_);
     }
     bool is_over = outcome.error == Error::kOk || outcome.error == Error::kBadVersion;
     if (is_over) return note_settled();  // somebody else was faster, perhaps

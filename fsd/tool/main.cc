@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 
+#include "fsd/manual/command_line.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -70,6 +72,7 @@ int start(int argc, char** argv) {
   CLI::App app{
       "zabfs: locks, watches, members and the state of a mounted ensemble; its data on disk"};
   app.require_subcommand(1);
+  app.set_version_flag("--version", "zabfs " ZABFS_VERSION);
   int code = 0;
   std::string path, target, log_directory;
   bool as_json = false;
@@ -171,6 +174,19 @@ int start(int argc, char** argv) {
   sub->add_option("--log-dir", log_directory, "its dataLogDir, if that is another");
   sub->callback([&] { code = check(path, log_directory); });
 
+  std::string topic;
+  bool as_man = false;
+  sub =
+      app.add_subcommand("help", "explain a command, a recipe, a key of zoo.cfg or another topic");
+  sub->add_option("topic", topic, "what to explain (default: the commands)");
+  sub->add_flag("--man", as_man, "a page of the manual as troff, for man -l");
+  sub->callback([&] { code = help(app, topic, as_man); });
+
+  std::string command = argc > 1 ? argv[1] : "";
+  std::vector<std::string> commands = fsd::manual::subcommand_names(app);
+  bool is_known = command.empty() || command.starts_with('-') ||
+                  std::find(commands.begin(), commands.end(), command) != commands.end();
+  if (!is_known) return fail(unknown("command", command, commands) + " See zabfs --help.", kUsage);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -8,6 +8,10 @@
 #include <string_view>
 #include <vector>
 
+namespace CLI {
+class App;
+}
+
 namespace zabfs::tool {
 
 inline constexpr int kFailed = 1;
@@ -18,7 +22,10 @@ inline constexpr int kLockLost = 125;
 // Says so on standard error; gives `code`.
 int fail(const std::string& what, int code = kFailed);
 std::string error_of(const std::string& file);  // "FILE: why", from errno
-int64_t now_ms();                               // CLOCK_BOOTTIME
+// "there is no KIND "NAME".", and the one of the names that is close.
+std::string unknown(const char* kind, const std::string& name,
+                    const std::vector<std::string>& names);
+int64_t now_ms();  // CLOCK_BOOTTIME
 std::string join(const std::string& directory, std::string_view name);
 std::optional<std::string> read_file(const std::string& file);
 // From the beginning of an open file to its end; with errno if that fails.
@@ -82,5 +89,7 @@ int show_tree(const std::string& directory, int depth, bool as_json);
 int export_tree(const std::string& directory, const std::string& target);
 int import_tree(const std::string& source, const std::string& directory);
 int check(const std::string& directory, const std::string& log_directory);
+// Of the program, for an empty topic; `as_man`: pages of the manual as troff.
+int help(const CLI::App& app, const std::string& topic, bool as_man);
 
 }  // namespace zabfs::tool

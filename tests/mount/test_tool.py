@@ -644,24 +644,6 @@ class Tool(ClusterTest):
         is_untouched()
         self.assertFalse(os.path.islink(state))
 
-    def test_completion(self):
-        script = os.path.join(os.path.dirname(__file__), "..", "..", "packaging", "completion", "zabfs")
-
-        def complete(*words):
-            quoted = " ".join(f"'{w}'" for w in words)
-            return sh(f"source {script}; COMP_WORDS=(zabfs {quoted}); COMP_CWORD={len(words)}; "
-                      f"_zabfs; printf '%s\\n' \"${{COMPREPLY[@]}}\"").split()
-        self.assertIn("status", complete(""))
-        self.assertEqual(complete("wat"), ["watch"])
-        self.assertEqual(complete("watch", "--e"), ["--exec"])
-        offered = set(complete(""))
-        known = {line.split()[0] for line in
-                 run(ZABFS, "--help").stdout.split("Subcommands:")[1].splitlines() if line.strip()}
-        self.assertEqual(offered, known | {"--help"})
-        for name in known:
-            flags = set(re.findall(r"(--[a-z-]+)", run(ZABFS, name, "--help").stdout))
-            self.assertLessEqual(set(complete(name, "--")), flags, name)
-
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

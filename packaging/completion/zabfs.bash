@@ -1,8 +1,8 @@
-# Completion of zabfs for bash; for zsh after `autoload bashcompinit && bashcompinit`.
-# Goes to /usr/share/bash-completion/completions/zabfs.
+# Completion of zabfs for bash.
 
 _zabfs() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= options i
+  local commands="status members lock watch run who edit tree export import check help"
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ ${COMP_WORDS[i]} == -- ]]; then  # from here on it is another command's
       COMPREPLY=($(compgen -c -f -- "$word"))
@@ -11,24 +11,29 @@ _zabfs() {
     [[ -n $command || ${COMP_WORDS[i]} == -* ]] || command=${COMP_WORDS[i]}
   done
   case $command in
-    "") COMPREPLY=($(compgen -W "status members lock watch run who edit tree export import check --help" \
-                     -- "$word"))
+    "") COMPREPLY=($(compgen -W "$commands --help --version" -- "$word"))
         return ;;
-    status | members) options="--mount --json" ;;
+    status) options="--mount --json --watch" ;;
+    members) options="--mount --json" ;;
     lock) options="--timeout --no-wait --busy-code" ;;
     watch) options="--all --json --exec --state" ;;
     run) options="--member --name --data --check --every" ;;
     who) options="--json" ;;
     tree) options="--depth --json" ;;
     check) options="--log-dir" ;;
+    help) options="--man" ;;
     *) options= ;;
   esac
   case $previous in
     --exec | --check) COMPREPLY=($(compgen -c -- "$word")); return ;;
-    --timeout | --busy-code | --name | --data | --every | --depth) COMPREPLY=(); return ;;
+    --timeout | --busy-code | --name | --data | --every | --depth | --watch) COMPREPLY=(); return ;;
   esac
   if [[ $word == -* ]]; then
     COMPREPLY=($(compgen -W "$options --help" -- "$word"))
+  elif [[ $command == help ]]; then
+    COMPREPLY=($(compgen -W "zabfs zabfs.cfg recipes zoo.cfg $commands" -- "$word"))
+  elif [[ $command == members ]]; then
+    COMPREPLY=($(compgen -W "add remove promote demote" -- "$word"))
   elif [[ $command == edit || $command == who || $command == import ]] || [[ $previous == --state ]]; then
     COMPREPLY=($(compgen -f -- "$word"))
   else

@@ -1,0 +1,53 @@
+# Completion of zabfs for fish.
+
+set -l commands status members lock watch run who edit tree export import check help
+complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -f
+complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l help -d 'print help'
+complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l version -d 'print the version'
+
+function __zabfs_command -a name text
+    complete -c zabfs -n __fish_use_subcommand -f -a $name -d $text
+end
+function __zabfs_option -a name
+    complete -c zabfs -n "__fish_seen_subcommand_from $name" $argv[2..]
+end
+
+__zabfs_command status 'the state of the node and of its ensemble'
+__zabfs_command members 'the members'
+__zabfs_command lock 'run a command while its lock is held'
+__zabfs_command watch 'print changes, or run a command for them'
+__zabfs_command run 'register a member while a command runs'
+__zabfs_command who 'who holds or waits for what'
+__zabfs_command edit 'edit a file, and commit it if nobody else changed it'
+__zabfs_command tree 'a directory and what is below it'
+__zabfs_command export 'copy a directory as it is at one zxid'
+__zabfs_command import 'copy an export into a directory'
+__zabfs_command check 'verify the data directory of a stopped node'
+__zabfs_command help 'explain a command, a recipe, a key or another topic'
+
+for name in status members
+    __zabfs_option $name -f -l mount -r -a '(__fish_complete_directories)' -d 'the mount'
+end
+for name in status members watch who tree
+    __zabfs_option $name -f -l json -d 'for scripts'
+end
+__zabfs_option status -x -l watch -d 'again each so many seconds'
+__zabfs_option members -f -a 'add remove promote demote'
+for name in lock watch run tree check
+    __zabfs_option $name -f -a '(__fish_complete_directories)'
+end
+__zabfs_option lock -x -l timeout -d 'seconds to wait'
+__zabfs_option lock -f -s n -l no-wait -d "don't wait"
+__zabfs_option lock -x -s E -l busy-code -d 'exit code when somebody else has it'
+__zabfs_option watch -f -l all -d 'and what is below'
+__zabfs_option watch -x -l exec -a '(__fish_complete_command)' -d 'a command to run after changes'
+__zabfs_option watch -r -l state -d 'a file that remembers'
+__zabfs_option run -f -l member -d 'register a member'
+__zabfs_option run -x -l name -d 'its name'
+__zabfs_option run -x -l data -d 'its data'
+__zabfs_option run -x -l check -a '(__fish_complete_command)' -d 'says whether the member is well'
+__zabfs_option run -x -l every -d 'seconds between checks'
+__zabfs_option tree -x -l depth -d levels
+__zabfs_option check -x -l log-dir -a '(__fish_complete_directories)' -d 'its dataLogDir'
+__zabfs_option help -f -a "zabfs zabfs.cfg recipes zoo.cfg $commands"
+__zabfs_option help -f -l man -d 'as troff'

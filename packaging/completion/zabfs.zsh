@@ -1,0 +1,57 @@
+#compdef zabfs
+# Completion of zabfs for zsh.
+
+_zabfs() {
+  local -a commands
+  commands=(
+    'status:the state of the node and of its ensemble'
+    'members:the members'
+    'lock:run a command while its lock is held'
+    'watch:print changes, or run a command for them'
+    'run:register a member while a command runs'
+    'who:who holds or waits for what'
+    'edit:edit a file, and commit it if nobody else changed it'
+    'tree:a directory and what is below it'
+    'export:copy a directory as it is at one zxid'
+    'import:copy an export into a directory'
+    'check:verify the data directory of a stopped node'
+    'help:explain a command, a recipe, a key or another topic'
+  )
+  if (( CURRENT == 2 )); then
+    _describe -t commands 'command' commands
+    _arguments '--help[print help]' '--version[print the version]'
+    return
+  fi
+  local -a command_line=('*::: :_normal')
+  shift words
+  (( CURRENT-- ))
+  case $words[1] in
+    status)
+      _arguments '--mount=[the mount]:mount:_directories' '--json[for scripts]' \
+        '--watch=[again each so many seconds]:seconds' ;;
+    members)
+      _arguments '--mount=[the mount]:mount:_directories' '--json[for scripts]' \
+        '1:change:(add remove promote demote)' ;;
+    lock)
+      _arguments -S '--timeout=[seconds to wait]:seconds' '(-n --no-wait)'{-n,--no-wait}"[don't wait]" \
+        '(-E --busy-code)'{-E,--busy-code=}'[exit code when somebody else has it]:code' \
+        '1:directory:_directories' $command_line ;;
+    watch)
+      _arguments '--all[and what is below]' '--json[one object a line]' \
+        '--exec=[a command to run after changes]:command:_command_names' \
+        '--state=[a file that remembers]:file:_files' '1:directory:_directories' ;;
+    run)
+      _arguments -S '--member[register a member]' '--name=[its name]:name' '--data=[its data]:data' \
+        '--check=[a command that says whether it is well]:command:_command_names' \
+        '--every=[seconds between checks]:seconds' '1:directory:_directories' $command_line ;;
+    who) _arguments '--json[for scripts]' '1:path:_files' ;;
+    edit) _arguments '1:file:_files' ;;
+    tree) _arguments '--depth=[levels]:levels' '--json[for scripts]' '1:directory:_directories' ;;
+    export) _arguments '1:directory:_directories' '2:target:_files' ;;
+    import) _arguments '1:source:_files' '2:directory:_directories' ;;
+    check) _arguments '--log-dir=[its dataLogDir]:directory:_directories' '1:dataDir:_directories' ;;
+    help) _arguments '--man[as troff]' "1:topic:(zabfs zabfs.cfg recipes zoo.cfg ${commands%%:*})" ;;
+  esac
+}
+
+_zabfs "$@"
