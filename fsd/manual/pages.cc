@@ -49,12 +49,12 @@ std::vector<Block> key_items(bool own) {
   return blocks;
 }
 
-std::string keys_without_effect() {
-  std::string names;
+std::vector<Block> keys_without_effect() {
+  std::vector<Block> blocks;
   for (const Key& key : config_keys()) {
-    if (key.value.empty()) names += (names.empty() ? "" : "\n") + key.name;
+    if (!key.has_effect()) blocks.push_back(item(key.name, key.help));
   }
-  return names;
+  return blocks;
 }
 
 // ---- the sample
@@ -184,12 +184,12 @@ Page config_page() {
       {"DESCRIPTION",
        {paragraph("zabfsd(8) reads a zoo.cfg as ZooKeeper does: a properties file of Java, a line "
                   "`KEY=VALUE` for each setting. Lines that begin with # are comments. A key that "
-                  "is not known is a warning, a value that is malformed ends the start. A member "
-                  "of an ensemble reads its number from the file myid in dataDir.")}},
+                  "is not known is a warning, and an error if it begins with zabfs. A value that "
+                  "is malformed ends the start. `zabfsd --check-config` tells both. A member of an "
+                  "ensemble reads its number from the file myid in dataDir.")}},
       {"KEYS OF ZABFS", key_items(true)},
       {"KEYS OF ZOOKEEPER", {paragraph("They mean what they mean there.")}},
-      {"KEYS WITHOUT EFFECT",
-       {paragraph("These are known, and not needed."), verbatim(keys_without_effect())}},
+      {"KEYS WITHOUT EFFECT", {paragraph("ZooKeeper has these, and a zoo.cfg may have them.")}},
       {"EXAMPLE",
        {verbatim("tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=/var/lib/zabfs\n"
                  "server.1=10.0.0.1:2888:3888\nserver.2=10.0.0.2:2888:3888\n"
@@ -197,6 +197,7 @@ Page config_page() {
       {"FILES", {item("/etc/zabfs/zoo.cfg", "what `zabfs.service` reads")}},
       see_also("zabfsd(8), zabfs(1), zabfs-recipes(7)")};
   append(page.sections[2].blocks, key_items(false));
+  append(page.sections[3].blocks, keys_without_effect());
   return page;
 }
 
