@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <thread>
 #include <utility>
 
-#include "fsd/fuse/reader_threads.h"
 #include "fsd/view/view.h"
 #include "tree/path.h"
 
@@ -21,9 +19,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Of the strand, for a thread to run. That takes microseconds where there are CPUs for all.
-constexpr auto kAnswerWait = std::chrono::milliseconds(20);
-constexpr auto kAnswerPause = std::chrono::microseconds(20);
 constexpr int64_t kLateAgainMs = 1;
 
 }  // namespace
@@ -69,11 +64,11 @@ bool KernelCache::forget_each(const std::vector<NodeTable::HeldName>& names) {
 // changed, and then b; who sees the new b must not see the old a after it. The thread runs at once,
 // most times.
 void KernelCache::await_answers(std::vector<KernelNode>& coming) {
-  Clock::time_point end = Clock::now() + kAnswerWait;
-  while (!coming.empty() && Clock::now() < end) {
-    std::this_thread::sleep_for(kAnswerPause);
+  if (coming.empty()) return;
+  callers_.wait_until([this, &coming] {
     std::erase_if(coming, [this](KernelNode id) { return is_up_to_date(id); });
-  }
+    return coming.empty();
+  });
 }
 
 bool KernelCache::is_up_to_date(KernelNode id) {
@@ -118,9 +113,10 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
     nodes_.note_last(path, stat_of(reader_.view(tree, *node, path)));
   };
   Clock::time_point now = Clock::now();
+  size_t known = 0;  // names of the txns before
   for (size_t n = 0; n < txns.size(); ++n) {
     const tree::Txn& txn = txns[n];
-    size_t known = names.size();
+    known = names.size();
     for_each_op(txn, [&](const auto& op) {
       using T = std::decay_t<decltype(op)>;
       if constexpr (std::is_same_v<T, tree::CreateTxn>) {
@@ -148,20 +144,25 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
       }
     }
     bool is_own = writes_.local_change(txn) != nullptr;
-    for (; known < names.size(); ++known) {
+    for (size_t name = known; name < names.size(); ++name) {
       shared_.note_change(
-          tree::parent_path(names[known]),
+          tree::parent_path(names[name]),
           is_own ? SharedDirectories::By::kThisKernel : SharedDirectories::By::kOthers, now);
     }
   }
+  auto end_of_others = names.begin() + static_cast<std::ptrdiff_t>(known);
+  std::unordered_set<std::string> of_others(names.begin(), end_of_others);
   names_.insert(names.begin(), names.end());
   catch_up();  // a program that sees the new txns sees those before them, too
   // The last one that this kernel asked for itself has nothing behind it yet.
   if (last == nullptr || last->thread == 0) {
     return forget(nodes_.begin_change(names, attributes, {}));
   }
-  NodeTable::Forget forgotten =
-      nodes_.begin_change(names, attributes, {last->names.begin(), last->names.end()});
+  // It does not know what became of the name before that. Example: another node renames b over a,
+  // and a program here renames a; the kernel moves the file that it knows as a.
+  std::unordered_set<std::string> local(last->names.begin(), last->names.end());
+  std::erase_if(local, [&](const std::string& name) { return of_others.contains(name); });
+  NodeTable::Forget forgotten = nodes_.begin_change(names, attributes, local);
   forget(forgotten);
   if (forgotten.local) landing_.add(last->thread);
 }
@@ -180,14 +181,12 @@ void KernelCache::note_request(const void* request, size_t size) {
 // The kernel may show a name as it was before a change that it asked for, and that is visible. The
 // thread that it is for runs at once, most times.
 void KernelCache::catch_up() {
-  Clock::time_point end = Clock::now() + kAnswerWait;
-  while (landing_.are_any(may_change_names)) {
-    if (Clock::now() >= end) {
-      landing_.clear();
-      return forget_names();
-    }
-    std::this_thread::sleep_for(kAnswerPause);
-  }
+  auto have_landed = [this] {
+    return !landing_.are_any([this](pid_t thread) { return callers_.may_change_names(thread); });
+  };
+  if (have_landed() || callers_.wait_until(have_landed)) return;
+  landing_.clear();
+  forget_names();
 }
 
 // The kernel asks for a name again that it has, without the lock of its directory. So an answer to
@@ -195,6 +194,7 @@ void KernelCache::catch_up() {
 // an answer notes it under the tree's lock: here all of them are known that say what was before.
 void KernelCache::forget_if_looked_up() {
   std::vector<pid_t> threads = looking_.take(names_);
+  auto may_look_up = [this](pid_t thread) { return callers_.may_look_up(thread); };
   if (std::any_of(threads.begin(), threads.end(), may_look_up)) forget_names();
 }
 

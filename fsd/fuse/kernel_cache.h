@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "consensus/service.h"
+#include "fsd/fuse/caller_threads.h"
 #include "fsd/fuse/landing_threads.h"
 #include "fsd/fuse/looking_threads.h"
 #include "fsd/fuse/name_forgetter.h"
@@ -52,15 +53,17 @@ class KernelCache {
   };
 
   KernelCache(consensus::Service& service, Notifications& notifications, NodeTable& nodes,
-              const NodeReader& reader, const OwnWrites& writes, PageTurns& turns, Events events)
+              const NodeReader& reader, const OwnWrites& writes, PageTurns& turns,
+              NameForgetter& forgetter, CallerThreads& callers, Events events)
       : service_(service),
         notifications_(notifications),
         nodes_(nodes),
         reader_(reader),
         writes_(writes),
         turns_(turns),
-        events_(std::move(events)),
-        forgetter_(notifications) {}
+        forgetter_(forgetter),
+        callers_(callers),
+        events_(std::move(events)) {}
 
   // Whether this kernel can be made to forget names; else it is to ask for each. On any thread.
   bool can_forget_names();
@@ -88,8 +91,6 @@ class KernelCache {
   // With the tree's lock shared: a name that the kernel may have already is about to be answered,
   // and to be kept. On a FUSE worker.
   void note_looked_up_again(pid_t thread, const std::string& path) { looking_.add(thread, path); }
-  // While requests are still answered.
-  void stop() { forgetter_.stop(); }
 
  private:
   void forget(const NodeTable::Forget& forget);
@@ -108,12 +109,13 @@ class KernelCache {
   const NodeReader& reader_;
   const OwnWrites& writes_;
   PageTurns& turns_;
+  NameForgetter& forgetter_;
+  CallerThreads& callers_;
   const Events events_;
   std::atomic<int> names_cacheable_{-1};  // -1: not known yet
   LandingThreads landing_;
   LookingThreads looking_;
   SharedDirectories shared_;
-  NameForgetter forgetter_;
   std::set<KernelNode> late_;  // set aside; the kernel may yet get an outdated answer for them
   // Of the batch in progress:
   std::map<tree::Zxid, RenameSeen> renames_;

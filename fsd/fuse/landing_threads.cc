@@ -17,7 +17,7 @@ void LandingThreads::landed(pid_t thread) {
   is_empty_ = threads_.empty();
 }
 
-bool LandingThreads::are_any(bool (*may_be_on_its_way)(pid_t)) {
+bool LandingThreads::are_any(const std::function<bool(pid_t)>& may_be_on_its_way) {
   if (is_empty_) return false;
   MutexLock lock(mutex_);
   std::erase_if(threads_, [&](pid_t thread) { return !may_be_on_its_way(thread); });

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <functional>
 #include <set>
 
 #include "consensus/mutex.h"
@@ -28,7 +29,7 @@ class LandingThreads {
   // It asks for something else: it has got to what it was answered.
   void landed(pid_t thread);
   // Drops those of which that is false; whether there are others.
-  bool are_any(bool (*may_be_on_its_way)(pid_t));
+  bool are_any(const std::function<bool(pid_t)>& may_be_on_its_way);
   void clear();
   bool is_empty() const { return is_empty_; }
 

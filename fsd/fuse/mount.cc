@@ -37,7 +37,8 @@ Mount::Mount(consensus::Service& service, MountConfig config, std::string data_d
                              [this](uint64_t handle) { files_.lock_given_up(handle); },
                              [this](uint64_t handle) { lock_lost(handle); }}),
       turns_(service, kernel_, nodes_, reader_, config_.cache_after_ms),
-      cache_(service, kernel_, nodes_, reader_, writes_, turns_,
+      forgetter_(kernel_),
+      cache_(service, kernel_, nodes_, reader_, writes_, turns_, forgetter_, callers_,
              {[this](auto changes, const RenameSeen& rename) { files_.follow(changes, rename); },
               [this](KernelNode node, const tree::Bytes& last) { orphans_.gone(node, last); }}),
       answers_(nodes_, open_, reader_, cache_, turns_, replayer_),
@@ -124,7 +125,7 @@ void Mount::stop() {
   done.wait_for(kCloseWait);
   replayer_.stop();
   turns_.stop();  // while requests are still answered
-  cache_.stop();
+  forgetter_.stop();
   kernel_.unmount();
   kernel_.join();
   replies_->close();

@@ -104,6 +104,8 @@ class Mount : public consensus::ReplicaListener {
   OwnWrites writes_;
   FileLocks locks_;
   PageTurns turns_;
+  NameForgetterThreads forgetter_;
+  ProcCallerThreads callers_;
   KernelCache cache_;
   NodeAnswers answers_;
   ReplayFeed replays_;

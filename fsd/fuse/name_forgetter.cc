@@ -38,7 +38,7 @@ class Round {
 
 }  // namespace
 
-bool NameForgetter::forget(const std::vector<NodeTable::HeldName>& names) {
+bool NameForgetterThreads::forget(const std::vector<NodeTable::HeldName>& names) {
   if (names.size() > kMaxNames) return false;
   std::map<KernelNode, std::vector<std::string>> by_directory;
   for (const NodeTable::HeldName& name : names) by_directory[name.parent].push_back(name.name);
@@ -59,6 +59,6 @@ bool NameForgetter::forget(const std::vector<NodeTable::HeldName>& names) {
   return round->wait_until(end);
 }
 
-void NameForgetter::stop() { threads_.join(); }
+void NameForgetterThreads::stop() { threads_.join(); }
 
 }  // namespace zabfs::fsd

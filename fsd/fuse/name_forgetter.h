@@ -35,15 +35,21 @@ namespace zabfs::fsd {
 
 class NameForgetter {
  public:
+  virtual ~NameForgetter() = default;
+  // On the strand. False if not all of them are forgotten, because a directory is locked for too
+  // long, there are too many, or this kernel can't (before 6.2).
+  virtual bool forget(const std::vector<NodeTable::HeldName>& names) = 0;
+};
+
+class NameForgetterThreads final : public NameForgetter {
+ public:
   static constexpr std::chrono::milliseconds kLimit{20};
   static constexpr size_t kMaxNames = 1'000;  // in one commit
 
-  explicit NameForgetter(Notifications& notifications) : notifications_(notifications) {}
-  ~NameForgetter() { stop(); }
+  explicit NameForgetterThreads(Notifications& notifications) : notifications_(notifications) {}
+  ~NameForgetterThreads() override { stop(); }
 
-  // On the strand. False if not all of them are forgotten, because a directory is locked for too
-  // long, there are too many, or this kernel can't (before 6.2).
-  bool forget(const std::vector<NodeTable::HeldName>& names);
+  bool forget(const std::vector<NodeTable::HeldName>& names) override;
   // While requests are still answered: waits for the threads.
   void stop();
 

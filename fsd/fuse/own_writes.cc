@@ -57,6 +57,10 @@ const OwnWrites::Write* OwnWrites::find(const tree::Txn& txn) const {
 }
 
 const LocalChange* OwnWrites::local_change(const tree::Txn& txn) const {
+  auto* multi = std::get_if<tree::MultiTxn>(&txn.body);
+  bool is_refused =
+      txn.header.type == tree::OpCode::kError || (multi != nullptr && multi->failed());
+  if (is_refused) return nullptr;
   const Write* write = find(txn);
   return write == nullptr || write->local.names.empty() ? nullptr : &write->local;
 }

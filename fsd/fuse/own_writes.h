@@ -59,7 +59,7 @@ class OwnWrites {
   // The same; the request is answered with kReadOnly.
   void when_writable(const RequestPtr& request, std::function<void()> body);
 
-  // What the kernel changes by itself for that txn; null if nothing.
+  // What the kernel changes by itself for that txn; null if nothing, as when it was refused.
   const LocalChange* local_change(const tree::Txn& txn) const;
   // Whether a program here is making, removing or moving a name of that directory. The kernel has
   // locked the directory for it, until it is answered.

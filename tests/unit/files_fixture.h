@@ -32,9 +32,19 @@ class RecordedNotifications : public Notifications {
   std::vector<KernelNode> forgotten;
 };
 
+class NoOtherThreads : public NameForgetter, public CallerThreads {
+ public:
+  bool forget(const std::vector<NodeTable::HeldName>&) override { return true; }
+  bool may_change_names(pid_t) override { return false; }
+  bool may_look_up(pid_t) override { return false; }
+  bool wait_until(const std::function<bool()>& condition) override { return condition(); }
+};
+
 class FilesTest : public SessionTest, public consensus::ReplicaListener {
  protected:
-  FilesTest() {
+  FilesTest() : FilesTest(notifications_, no_threads_, no_threads_) {}
+  FilesTest(Notifications& kernel, NameForgetter& forgetter, CallerThreads& callers)
+      : kernel_(kernel), forgetter_(forgetter), callers_(callers) {
     replica_->add_listener(this);
     on_strand([this] { writer_.start(); });
     replies_->who = {kPid, 1'000, 1'000};
@@ -281,6 +291,10 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
   std::vector<std::unique_ptr<char>> requests_;  // whose addresses are their fuse_req_t
   std::shared_ptr<RecordedReplies> replies_ = std::make_shared<RecordedReplies>();
   RecordedNotifications notifications_;
+  NoOtherThreads no_threads_;
+  Notifications& kernel_;
+  NameForgetter& forgetter_;
+  CallerThreads& callers_;
   NodeTable nodes_;
   DeferredAttributes deferred_;
   NodeReader reader_{*this, nodes_, deferred_, {}};
@@ -289,22 +303,24 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
                         {[this](uint64_t handle) { files_.lock_granted(handle); },
                          [this](uint64_t handle) { files_.lock_given_up(handle); },
                          [this](uint64_t handle) { files_.lock_lost(handle); }}};
-  PageTurns turns_{*this, notifications_, nodes_, reader_, 0};
+  PageTurns turns_{*this, kernel_, nodes_, reader_, 0};
   OpenFiles open_;
   KernelCache cache_{
       *this,
-      notifications_,
+      kernel_,
       nodes_,
       reader_,
       writes_,
       turns_,
+      forgetter_,
+      callers_,
       {[this](auto changes, const RenameSeen& rename) { files_.follow(changes, rename); },
        [this](KernelNode node, const tree::Bytes& last) { orphans_.gone(node, last); }}};
   Replayer replayer_;
   NodeAnswers answers_{nodes_, open_, reader_, cache_, turns_, replayer_};
   ReleaseGate gate_;
   HandleNumbers numbers_;
-  FileCommits commits_{*this, notifications_, nodes_, deferred_, reader_, writes_, writer_, 1'000};
+  FileCommits commits_{*this, kernel_, nodes_, deferred_, reader_, writes_, writer_, 1'000};
   Orphans orphans_{
       nodes_, open_, answers_, turns_, commits_, numbers_, tree::Limits().data_bytes()};
   Files files_{{*this, notifications_, nodes_, open_, reader_, answers_, turns_, writes_, commits_,

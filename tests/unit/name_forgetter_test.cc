@@ -61,7 +61,7 @@ class NameForgetterTest : public testing::Test {
   }
 
   LockedDirectories kernel_;
-  NameForgetter forgetter_{kernel_};
+  NameForgetterThreads forgetter_{kernel_};
 };
 
 TEST_F(NameForgetterTest, AllAreForgottenWhenItReturns) {
@@ -83,7 +83,7 @@ TEST_F(NameForgetterTest, ALockedDirectoryIsNotWaitedForAndOthersGoOn) {
 }
 
 TEST_F(NameForgetterTest, WhatItCannotDoItSays) {
-  EXPECT_FALSE(forgetter_.forget(Names(NameForgetter::kMaxNames + 1, {1, "a"})));
+  EXPECT_FALSE(forgetter_.forget(Names(NameForgetterThreads::kMaxNames + 1, {1, "a"})));
   EXPECT_TRUE(kernel_.forgotten().empty());
   kernel_.can_ = false;
   EXPECT_FALSE(forgetter_.forget({{1, "a"}}));
