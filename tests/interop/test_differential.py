@@ -385,7 +385,7 @@ class Asker:
     def ask(self, i, kind, body):
         """Its answer and that of a ping behind it, or how the connection ended; and events."""
         session, told, forgets = self.side.sessions[i], [], False
-        closes = kind == raw.CLOSE or kind not in malformed.KNOWN
+        closes = kind == raw.CLOSE or kind not in (*malformed.KNOWN, raw.SASL)
         try:
             session.post(kind, body, {raw.PING: -2, raw.AUTH: -4}.get(kind))
             if not closes:  # who closes a connection with bytes unread may lose its last answer
