@@ -55,7 +55,20 @@ bool KernelCache::forget_each(const std::vector<NodeTable::HeldName>& names) {
     std::optional<Node> directory = nodes_.find(name.parent);
     return directory && writes_.are_names_changing_in(directory->path);
   });
-  return names.empty() || (!are_locked && forgetter_.forget(names));
+  return names.empty() || (!are_locked && await_lookups(names) && forgetter_.forget(names));
+}
+
+// The kernel asks for a name again that it has, without the lock of its directory. So an answer to
+// that, which came before the change, may be taken after the name was forgotten. False if such a
+// thread does not get to it soon.
+bool KernelCache::await_lookups(const std::vector<NodeTable::HeldName>& names) {
+  std::vector<LookingThreads::Looking> left = looking_.among(names);
+  return callers_.wait_until([this, &left] {
+    std::erase_if(left, [this](const LookingThreads::Looking& looking) {
+      return !looking_.contains(looking) || !callers_.may_look_up(looking.first);
+    });
+    return left.empty();
+  });
 }
 
 // The table has these nodes and the kernel has not: the answers to their first look-ups are on
@@ -152,7 +165,6 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
   }
   auto end_of_others = names.begin() + static_cast<std::ptrdiff_t>(known);
   std::unordered_set<std::string> of_others(names.begin(), end_of_others);
-  names_.insert(names.begin(), names.end());
   catch_up();  // a program that sees the new txns sees those before them, too
   // The last one that this kernel asked for itself has nothing behind it yet.
   if (last == nullptr || last->thread == 0) {
@@ -189,18 +201,8 @@ void KernelCache::catch_up() {
   forget_names();
 }
 
-// The kernel asks for a name again that it has, without the lock of its directory. So an answer to
-// that may have come before the name was forgotten, and be taken after it. Whoever is to give such
-// an answer notes it under the tree's lock: here all of them are known that say what was before.
-void KernelCache::forget_if_looked_up() {
-  std::vector<pid_t> threads = looking_.take(names_);
-  auto may_look_up = [this](pid_t thread) { return callers_.may_look_up(thread); };
-  if (std::any_of(threads.begin(), threads.end(), may_look_up)) forget_names();
-}
-
 // With the tree's lock: the nodes stand for what is in the tree now.
 void KernelCache::publishing(std::span<const Change> changes) {
-  forget_if_looked_up();
   if (changes.empty()) return;
   auto rename = renames_.find(changes.front().zxid);
   if (rename != renames_.end()) {
@@ -270,7 +272,6 @@ void KernelCache::note_kind(const std::string& path, NodeTable::Forget& retyped)
 void KernelCache::end_change() {
   renames_.clear();
   kinds_.clear();
-  names_.clear();
   nodes_.end_change();
   turns_.end_change();
 }

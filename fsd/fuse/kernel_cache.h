@@ -90,12 +90,14 @@ class KernelCache {
   void note_request(const void* request, size_t size);
   // With the tree's lock shared: a name that the kernel may have already is about to be answered,
   // and to be kept. On a FUSE worker.
-  void note_looked_up_again(pid_t thread, const std::string& path) { looking_.add(thread, path); }
+  void note_looked_up_again(pid_t thread, NodeTable::HeldName name) {
+    looking_.add(thread, std::move(name));
+  }
 
  private:
   void forget(const NodeTable::Forget& forget);
   bool forget_each(const std::vector<NodeTable::HeldName>& names);
-  void forget_if_looked_up();
+  bool await_lookups(const std::vector<NodeTable::HeldName>& names);
   void await_answers(std::vector<KernelNode>& coming);
   bool is_up_to_date(KernelNode id);
   void forget_late();
@@ -120,7 +122,6 @@ class KernelCache {
   // Of the batch in progress:
   std::map<tree::Zxid, RenameSeen> renames_;
   std::map<std::string, tree::Kind> kinds_;  // of znodes that it may make another kind
-  std::set<std::string> names_;              // that it changes
 };
 
 }  // namespace zabfs::fsd

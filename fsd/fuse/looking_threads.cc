@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace zabfs::fsd {
@@ -12,13 +13,13 @@ constexpr size_t kMany = 10'000;
 
 }  // namespace
 
-void LookingThreads::add(pid_t thread, const std::string& path) {
+void LookingThreads::add(pid_t thread, NodeTable::HeldName name) {
   MutexLock lock(mutex_);
   if (names_.size() >= kMany) {
     std::erase_if(names_,
                   [](const auto& entry) { return ::kill(entry.first, 0) != 0 && errno == ESRCH; });
   }
-  names_[thread] = path;
+  names_[thread] = std::move(name);
   is_empty_ = false;
 }
 
@@ -29,20 +30,22 @@ void LookingThreads::landed(pid_t thread) {
   is_empty_ = names_.empty();
 }
 
-std::vector<pid_t> LookingThreads::take(const std::set<std::string>& names) {
+std::vector<LookingThreads::Looking> LookingThreads::among(
+    const std::vector<NodeTable::HeldName>& names) const {
   if (is_empty_) return {};
   MutexLock lock(mutex_);
-  std::vector<pid_t> threads;
-  for (auto entry = names_.begin(); entry != names_.end();) {
-    if (names.contains(entry->second)) {
-      threads.push_back(entry->first);
-      entry = names_.erase(entry);
-    } else {
-      ++entry;
-    }
+  std::vector<Looking> found;
+  for (const auto& [thread, name] : names_) {
+    if (std::find(names.begin(), names.end(), name) != names.end())
+      found.emplace_back(thread, name);
   }
-  is_empty_ = names_.empty();
-  return threads;
+  return found;
+}
+
+bool LookingThreads::contains(const Looking& looking) const {
+  MutexLock lock(mutex_);
+  auto found = names_.find(looking.first);
+  return found != names_.end() && found->second == looking.second;
 }
 
 }  // namespace zabfs::fsd

@@ -10,34 +10,39 @@
 //      unasked.
 //   3. Thread 1 runs: the kernel keeps d/a.
 //
-// So before 2 is visible the mount asks whether thread 1 may still be on its way. Thread-safe.
+// So before the kernel is told in 2, the mount waits for thread 1. From then on d/a is answered to
+// be kept by nobody. Thread-safe.
 #pragma once
 
 #include <sys/types.h>
 
 #include <atomic>
 #include <map>
-#include <set>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "consensus/mutex.h"
+#include "fsd/fuse/node_table.h"
 
 namespace zabfs::fsd {
 
 class LookingThreads {
  public:
+  using Looking = std::pair<pid_t, NodeTable::HeldName>;
+
   // The answer is about to be given to it. One that has died is dropped when there are many.
-  void add(pid_t thread, const std::string& path);
+  void add(pid_t thread, NodeTable::HeldName name);
   // It asks for something else: it has got to what it was answered.
   void landed(pid_t thread);
-  // Those that were answered one of these names. They are forgotten.
-  std::vector<pid_t> take(const std::set<std::string>& names);
+  // Those that were answered one of these names.
+  std::vector<Looking> among(const std::vector<NodeTable::HeldName>& names) const;
+  // Whether it has not landed since.
+  bool contains(const Looking& looking) const;
   bool is_empty() const { return is_empty_; }
 
  private:
-  Mutex mutex_;
-  std::map<pid_t, std::string> names_ GUARDED_BY(mutex_);  // of each its last
+  mutable Mutex mutex_;
+  std::map<pid_t, NodeTable::HeldName> names_ GUARDED_BY(mutex_);  // of each its last
   std::atomic<bool> is_empty_{true};
 };
 

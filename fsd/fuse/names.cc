@@ -38,7 +38,8 @@ void Names::lookup_child(const RequestPtr& request, KernelNode parent, const std
     bool is_held = parts_.nodes.held(path) != 0;
     if (parts_.answers.fill_entry(tree, path, false, entry, &must_wait)) {
       bool is_kept = entry.entry_timeout > 0;
-      if (is_held && is_kept) parts_.cache.note_looked_up_again(request->asker().pid, path);
+      if (is_held && is_kept)
+        parts_.cache.note_looked_up_again(request->asker().pid, {parent, name});
       return true;
     }
     entry = {};

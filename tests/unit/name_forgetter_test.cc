@@ -89,18 +89,25 @@ TEST_F(NameForgetterTest, WhatItCannotDoItSays) {
   EXPECT_FALSE(forgetter_.forget({{1, "a"}}));
 }
 
-TEST(LookingThreads, AreTakenByTheNameThatChanges) {
+TEST(LookingThreads, AreFoundByTheNameThatChanges) {
+  using Found = std::vector<LookingThreads::Looking>;
   LookingThreads threads;
-  threads.add(1, "/a");
-  threads.add(2, "/b");
-  threads.add(3, "/a");
-  threads.add(4, "/a");
-  threads.add(4, "/c");  // it has asked for another one since
+  EXPECT_TRUE(threads.is_empty());
+  threads.add(1, {9, "a"});
+  threads.add(2, {9, "b"});
+  threads.add(3, {9, "a"});
+  threads.add(4, {9, "a"});
+  threads.add(4, {9, "c"});  // it has asked for another one since
+  threads.add(5, {8, "a"});  // in another directory
   threads.landed(3);
-  EXPECT_EQ(threads.take({"/a", "/x"}), std::vector<pid_t>{1});
-  EXPECT_TRUE(threads.take({"/a"}).empty());
-  EXPECT_FALSE(threads.is_empty());
-  EXPECT_EQ(threads.take({"/b", "/c"}), (std::vector<pid_t>{2, 4}));
+  Found found = threads.among({{9, "a"}, {9, "x"}});
+  EXPECT_EQ(found, (Found{{1, {9, "a"}}}));
+  EXPECT_TRUE(threads.contains(found.front()));
+  threads.landed(1);
+  EXPECT_FALSE(threads.contains(found.front()));
+  EXPECT_TRUE(threads.among({{9, "a"}}).empty());
+  EXPECT_EQ(threads.among({{9, "b"}, {9, "c"}}).size(), 2u);
+  for (pid_t thread : {2, 4, 5}) threads.landed(thread);
   EXPECT_TRUE(threads.is_empty());
 }
 

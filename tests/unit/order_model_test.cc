@@ -19,8 +19,9 @@
 namespace zabfs::fsd {
 namespace {
 
-constexpr int kSeeds = 2'000;        // or as many as ZABFS_ORDER_SEEDS says
-constexpr int kSteps = 600;          // of a seed
+constexpr int kSeeds = 2'000;  // or as many as ZABFS_ORDER_SEEDS says
+constexpr int kRounds = 5;
+constexpr int kSteps = 120;          // of a seed
 constexpr int kDrainSteps = 20'000;  // until all threads have ended what they do
 constexpr int kThreads = 4;
 constexpr int64_t kAbsent = -1;
@@ -127,19 +128,25 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   ~Model() override { answers_given_->close(); }
 
   void run_seed() {
-    for (int step = 0; step < kSteps; ++step) {
-      if (one_in(4)) {
-        strand_step();
-      } else {
-        kernel_step();
+    for (int round = 0; round < kRounds; ++round) {
+      may_begin_ = true;
+      programs_only_look_ = one_in(2);
+      for (int step = 0; step < kSteps; ++step) {
+        if (one_in(4)) {
+          strand_step();
+        } else {
+          kernel_step();
+        }
       }
+      may_begin_ = false;
+      for (int step = 0; step < kDrainSteps && !are_all_idle(); ++step) {
+        kernel_step();
+        if (step % 4 == 0) strand_step();
+      }
+      EXPECT_TRUE(are_all_idle()) << "a call does not end";
+      settle();
+      check_all_that_is_kept();
     }
-    may_begin_ = false;
-    for (int step = 0; step < kDrainSteps && !are_all_idle(); ++step) {
-      kernel_step();
-      if (step % 4 == 0) strand_step();
-    }
-    EXPECT_TRUE(are_all_idle()) << "a call does not end";
   }
 
   Reached reached;
@@ -220,6 +227,15 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     events_.push_back(fmt::format(format, std::forward<Args>(args)...));
   }
 
+  std::string story() const {
+    std::string story;
+    for (size_t n = events_.size() - std::min(events_.size(), kShownEvents); n < events_.size();
+         ++n) {
+      story += events_[n] + "\n";
+    }
+    return story;
+  }
+
   // ---- what is in the tree, and what was seen of it
 
   int64_t value_of(const std::string& path) {
@@ -261,14 +277,9 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
       seen_ = std::max(seen_, *zxid);
       return note("seen: {} {}, so {:x}", path, what, seen_);
     }
-    std::string story;
-    for (size_t n = events_.size() - std::min(events_.size(), kShownEvents); n < events_.size();
-         ++n) {
-      story += events_[n] + "\n";
-    }
     ADD_FAILURE() << path << " was shown with " << what << " after somebody had seen zxid "
                   << std::hex << seen_before << "\n"
-                  << story;
+                  << story();
   }
   // Since when the path was in the first such state that was not replaced before `seen_before`.
   std::optional<int64_t> right(const std::string& path, const Matches& matches,
@@ -329,7 +340,14 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     for (size_t n = 0; n < expiries_.size(); ++n) {
       if (is_free(expiries_[n].directory)) possible.emplace_back([this, n] { expire(n); });
     }
+    if (!dentries_.empty()) possible.emplace_back([this] { time_out(); });
     if (!possible.empty()) possible[static_cast<size_t>(pick(static_cast<int>(possible.size())))]();
+  }
+  // A name that was kept for its whole time is asked for again.
+  void time_out() {
+    auto entry = dentries_.begin();
+    std::advance(entry, pick(static_cast<int>(dentries_.size())));
+    entry->second->is_valid = false;
   }
   bool are_all_idle() const {
     return std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.is_idle; });
@@ -347,7 +365,8 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     thread.is_idle = false;
     thread.seen_before = seen_;
     note("thread {} begins, seen {:x}", thread.id, seen_);
-    if (one_in(2)) return begin_stat(thread, one_of(kDirectories), one_of(kNames));
+    if (programs_only_look_ || one_in(2))
+      return begin_stat(thread, one_of(kDirectories), one_of(kNames));
     thread.changes_names = true;
     const std::string& directory = one_in(2) ? kDirectories[1] : kDirectories[2];
     const std::string& name = one_of(kNames);
@@ -365,9 +384,13 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
 
   void begin_stat(Thread& thread, const std::string& directory, const std::string& name) {
     look_up(thread, directory, name, false, [=, this, &thread](KernelNode node) {
-      if (node != 0) return show_size(thread, directory, name, node);
-      saw(directory + "/" + name, kAbsent, thread.seen_before);
-      end(thread);
+      std::string path = directory + "/" + name;
+      if (node == 0) {
+        saw(path, kAbsent, thread.seen_before);
+        return end(thread);
+      }
+      saw_that_it_is_there(path, thread.seen_before);
+      show_size(thread, directory, name, node);
     });
   }
   void show_size(Thread& thread, const std::string& directory, const std::string& name,
@@ -468,6 +491,19 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   void unlock_and_end(Thread& thread, const std::string& directory) {
     locks_of_[directory].is_exclusive = false;
     end(thread);
+  }
+
+  // Nothing is under way: all that the kernel would show unasked is so in the tree.
+  void check_all_that_is_kept() {
+    for (const auto& [path, dentry] : dentries_) {
+      if (!dentry->is_valid || dentry->epoch != epoch_) continue;
+      ++reached.from_cache;
+      int64_t value = value_of(path);
+      EXPECT_EQ(dentry->node, nodes_.held(path)) << path << " has another node\n" << story();
+      EXPECT_EQ(dentry->node != 0, value != kAbsent) << path << "\n" << story();
+      if (dentry->node == 0 || !inodes_[dentry->node].has_size) continue;
+      EXPECT_EQ(inodes_[dentry->node].size, value) << path << "\n" << story();
+    }
   }
 
   // ---- names
@@ -666,6 +702,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   bool is_running_ = false;
   bool may_begin_ = true;
   bool is_tree_locked_ = false;
+  bool programs_only_look_ = false;  // in this round
   // The kernel's
   std::map<std::string, DentryPtr> dentries_;
   std::map<KernelNode, Inode> inodes_;
