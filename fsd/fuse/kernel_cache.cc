@@ -121,9 +121,8 @@ void KernelCache::begin_change(const std::vector<tree::Txn>& txns,
     changing(tree::parent_path(path));
   };
   auto going = [&](const std::string& path) {
-    const tree::ZNode* node = tree.find(path);
-    if (node == nullptr || nodes_.held(path) == 0) return;
-    nodes_.note_last(path, stat_of(reader_.view(tree, *node, path)));
+    going_.insert(path);
+    note_last(path);
   };
   Clock::time_point now = Clock::now();
   size_t known = 0;  // names of the txns before
@@ -215,8 +214,17 @@ void KernelCache::publishing(std::span<const Change> changes) {
     if (deleted) note_gone(change);
     bool of_child = deleted || change.type == ChangeType::kCreated;
     note_kind(of_child ? std::string(tree::parent_path(change.path)) : change.path, retyped);
+    if (!deleted && going_.contains(change.path)) note_last(change.path);  // by a later txn
   }
   if (retyped.all_names || !forget_each(retyped.names)) forget_names();
+}
+
+// What it looks like at this moment, should it be the last one.
+void KernelCache::note_last(const std::string& path) {
+  const tree::Tree& tree = service_.replica().tree();
+  const tree::ZNode* znode = tree.find(path);
+  if (znode == nullptr || nodes_.held(path) == 0) return;
+  nodes_.note_last(path, stat_of(reader_.view(tree, *znode, path)));
 }
 
 // One txn may have removed it and made another one of the name.
@@ -272,6 +280,7 @@ void KernelCache::note_kind(const std::string& path, NodeTable::Forget& retyped)
 void KernelCache::end_change() {
   renames_.clear();
   kinds_.clear();
+  going_.clear();
   nodes_.end_change();
   turns_.end_change();
 }

@@ -104,6 +104,7 @@ class KernelCache {
   void note_kind(const std::string& path, NodeTable::Forget& retyped);
   void follow(std::span<const tree::Change> changes, const RenameSeen& rename);
   void note_gone(const tree::Change& change);
+  void note_last(const std::string& path);
 
   consensus::Service& service_;
   Notifications& notifications_;
@@ -122,6 +123,7 @@ class KernelCache {
   // Of the batch in progress:
   std::map<tree::Zxid, RenameSeen> renames_;
   std::map<std::string, tree::Kind> kinds_;  // of znodes that it may make another kind
+  std::set<std::string> going_;              // paths that it removes, or renames another one over
 };
 
 }  // namespace zabfs::fsd

@@ -14,6 +14,7 @@
 #include <random>
 
 #include "fsd/fuse/names.h"
+#include "tree/path.h"
 #include "unit/files_fixture.h"
 
 namespace zabfs::fsd {
@@ -25,6 +26,7 @@ constexpr int kSteps = 120;          // of a seed
 constexpr int kDrainSteps = 20'000;  // until all threads have ended what they do
 constexpr int kThreads = 4;
 constexpr int64_t kAbsent = -1;
+constexpr size_t kLately = 3;  // changed paths, of which the next calls are more often
 constexpr size_t kShownEvents = 150;
 
 // ---- what the kernel has
@@ -131,6 +133,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     for (int round = 0; round < kRounds; ++round) {
       may_begin_ = true;
       programs_only_look_ = one_in(2);
+      names_time_out_ = one_in(2);
       for (int step = 0; step < kSteps; ++step) {
         if (one_in(4)) {
           strand_step();
@@ -217,7 +220,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   // A client of this node's port, behind a barrier.
   void look_on_the_wire() {
     cache_.catch_up();
-    std::string path = one_of(kDirectories) + "/" + one_of(kNames);
+    std::string path = a_path();
     saw(path, value_of(path), seen_);
   }
 
@@ -236,6 +239,13 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     return story;
   }
 
+  std::string a_path() {
+    if (!lately_.empty() && one_in(2)) {
+      return lately_[static_cast<size_t>(pick(static_cast<int>(lately_.size())))];
+    }
+    return one_of(kDirectories) + "/" + one_of(kNames);
+  }
+
   // ---- what is in the tree, and what was seen of it
 
   int64_t value_of(const std::string& path) {
@@ -251,6 +261,8 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
       if (znode != nullptr) czxids_[path] = znode->stat.czxid;
       if (is_same) continue;
       versions.emplace_back(replica_->tree().last_zxid().value, value);
+      lately_.push_back(path);
+      if (lately_.size() > kLately) lately_.pop_front();
       note("committed {:x}: {} has {}", replica_->tree().last_zxid().value, path, value);
     }
   }
@@ -340,7 +352,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     for (size_t n = 0; n < expiries_.size(); ++n) {
       if (is_free(expiries_[n].directory)) possible.emplace_back([this, n] { expire(n); });
     }
-    if (!dentries_.empty()) possible.emplace_back([this] { time_out(); });
+    if (names_time_out_ && !dentries_.empty()) possible.emplace_back([this] { time_out(); });
     if (!possible.empty()) possible[static_cast<size_t>(pick(static_cast<int>(possible.size())))]();
   }
   // A name that was kept for its whole time is asked for again.
@@ -365,8 +377,11 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     thread.is_idle = false;
     thread.seen_before = seen_;
     note("thread {} begins, seen {:x}", thread.id, seen_);
-    if (programs_only_look_ || one_in(2))
-      return begin_stat(thread, one_of(kDirectories), one_of(kNames));
+    if (programs_only_look_ || one_in(2)) {
+      std::string path = a_path();
+      return begin_stat(thread, std::string(tree::parent_path(path)),
+                        std::string(tree::base_name(path)));
+    }
     thread.changes_names = true;
     const std::string& directory = one_in(2) ? kDirectories[1] : kDirectories[2];
     const std::string& name = one_of(kNames);
@@ -702,7 +717,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   bool is_running_ = false;
   bool may_begin_ = true;
   bool is_tree_locked_ = false;
-  bool programs_only_look_ = false;  // in this round
+  bool programs_only_look_ = false, names_time_out_ = false;  // in this round
   // The kernel's
   std::map<std::string, DentryPtr> dentries_;
   std::map<KernelNode, Inode> inodes_;
@@ -719,6 +734,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   std::map<std::string, KernelNode> nodes_of_;
   std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> history_;  // zxid, value
   std::map<std::string, tree::Zxid> czxids_;
+  std::deque<std::string> lately_;
   std::map<pid_t, int64_t> committed_;  // by that thread, last
   int64_t seen_ = 0;
   size_t next_size_ = 1;
