@@ -79,6 +79,8 @@ class Run:
         self.machines = lab.machines
 
     def fail(self, block, why, output):
+        for machine in self.machines:
+            output += f"--- log of {machine.name}:\n" + machine.sh("tail -n 15 /run/systemd/zabfs*.log")
         self.test.fail(f"{self.name}:{block.line}, under \"{block.heading}\": {why}\n{block.text}"
                        f"--- it printed:\n{output}")
 

@@ -54,8 +54,9 @@ class Unit:
             return 0
         command = self.command()
         path = f"{STATE}/{self.name}.notify"
-        if os.path.exists(path):
-            os.unlink(path)
+        for old in (path, self.status_file):  # of a run that has ended
+            if os.path.exists(old):
+                os.unlink(old)
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify.bind(path)
         os.makedirs("/var/lib/zabfs", mode=0o700, exist_ok=True)  # StateDirectory=

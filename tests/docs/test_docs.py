@@ -33,7 +33,7 @@ def run_page(test, name):
     lab = Lab(4 if "on 4" in marks else 3 if marks & {"each", "on 2", "on 3"} else 1)
     test.addCleanup(lab.stop)
     if name != README:
-        Run(test, README, lab).run(steps() if several else one_node())
+        Run(test, README, lab).run(steps() if len(lab.machines) > 1 else one_node())
     Run(test, name, lab).run(blocks)
 
 
