@@ -106,7 +106,7 @@ class Run:
 
 
 # Programs that the documents name and that need not be on the machine that tests.
-ELSEWHERE = {"docker"}
+ELSEWHERE = {"docker", "modprobe"}
 
 
 def commands_of(script):
