@@ -119,12 +119,12 @@ class Patterns(unittest.TestCase):
         return [{key: value for key, value in found.groupdict().items() if value}
                 for found in CITATION.finditer(without_line_breaks(comment, "//"))]
 
-    def test_the_readme_has_the_keys_of_zoo_cfg(self):
+    def test_the_documents_have_the_keys_of_zoo_cfg(self):
         build = os.environ.get("ZABFS_BUILD", os.path.join(ROOT, "build"))
         told = subprocess.run([os.path.join(build, "bin", "zabfsd"), "--keys"],
                               capture_output=True, text=True, check=True).stdout
         own, _, zookeepers = told.partition("\n\n")
-        self.assertIn(own, read("README.md"))
+        self.assertIn(own, read("packaging/docs/configuration.md"))
         self.assertIn("| `tickTime` |", zookeepers)
         self.assertIn(zookeepers.strip(), read("fsd/config/KEYS.md"))
 

@@ -1,4 +1,5 @@
-"""Every example of README.md and @/help runs as it stands, in each shell and with busybox's tools."""
+"""What README.md says to try and every example of @/help run as they stand, in each shell and with
+busybox's tools. (All other commands of README.md: tests/docs.)"""
 import os
 import re
 import subprocess
@@ -13,9 +14,9 @@ SHELLS = {"bash": ["bash"], "dash": ["dash"], "zsh": ["zsh", "-f"], "busybox": [
 
 
 def block_after(text, heading):
-    """The lines of the indented block that follows a line."""
+    """The lines of the indented or fenced block that follows a line."""
     lines = text[text.index(heading):].splitlines()[1:]
-    block = re.search(r"(?:^ +\S.*\n?)+", "\n".join(lines), re.M).group()
+    block = re.search(r"(?:^ +\S.*\n?)+|(?<=^```sh\n)(?:.*\n)*?(?=```$)", "\n".join(lines), re.M).group()
     return [line.strip() for line in block.splitlines()]
 
 
