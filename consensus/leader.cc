@@ -242,7 +242,7 @@ void Leader::on_ack_epoch(LinkId link, Learner& learner, const Packet& packet, A
     bool counts = !learner.observer && state_.membership.is_voter(learner.id) &&
                   !state_.membership.is_weightless(learner.id);
     if (ahead && phase_ == Phase::kEpochAcks && counts) {
-      failure_ = "server " + std::to_string(learner.id.value) + " has a longer history";
+      failure_ = "server " + std::to_string(member_of(learner.id).value) + " has a longer history";
       return;
     }
     if (ahead && phase_ == Phase::kEpochAcks) return drop(link, "its history is ahead", out);
@@ -310,7 +310,7 @@ void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions
   learner.phase = LearnerPhase::kSynced;
   state_.note_passwords(member_of(learner.id),
                         learner.has_secret ? Passwords::kSecret : Passwords::kPublic);
-  out.push_back(action::Notice{"server " + std::to_string(learner.id.value) +
+  out.push_back(action::Notice{"server " + std::to_string(member_of(learner.id).value) +
                                (learner.observer ? " observes" : " follows")});
   if (phase_ == Phase::kBroadcast) {
     out.push_back(action::Send{{link}, Packet(PacketType::kUpToDate, Zxid{-1})});
@@ -476,8 +476,8 @@ void Leader::check_confirmation(Actions& out) {
 void Leader::note_loss(LinkId link, const std::string& reason, Actions& out) const {
   auto found = learners_.find(link);
   if (found == learners_.end() || found->second.phase != LearnerPhase::kSynced) return;
-  out.push_back(
-      action::Notice{"lost server " + std::to_string(found->second.id.value) + ": " + reason});
+  out.push_back(action::Notice{"lost server " + std::to_string(member_of(found->second.id).value) +
+                               ": " + reason});
 }
 
 void Leader::drop(LinkId link, const std::string& reason, Actions& out) {

@@ -51,7 +51,12 @@ Status Kernel::mount(const std::string& point, const std::string& options,
   fuse_opt_free_args(&args);
   if (session_ == nullptr) return Status::failed("can't start a FUSE session");
   if (fuse_session_mount(session_, point_.c_str()) != 0) {
-    return Status::failed(fmt::format("can't mount at {}: {}", point, std::strerror(errno)));
+    const char* remedy = ::geteuid() == 0
+                             ? ""
+                             : "; fusermount3 mounts for a user who is not root: is the package "
+                               "fuse3 installed, and the directory this user's?";
+    return Status::failed(
+        fmt::format("can't mount at {}: {}{}", point, std::strerror(errno), remedy));
   }
   if (Status guarded = guard_.start(point_); !guarded.ok()) {
     spdlog::warn(

@@ -51,8 +51,7 @@ std::string shown(const std::string& name) {
 }
 
 // What lies in the directory: some names, and how many there are beside them. Empty: nothing.
-std::string strays_in(const std::string& directory) {
-  std::error_code error;
+std::string strays_in(const std::string& directory, std::error_code& error) {
   std::string names;
   size_t count = 0;
   for (std::filesystem::directory_iterator at(directory, error), end; !error && at != end;
@@ -61,7 +60,6 @@ std::string strays_in(const std::string& directory) {
     if (!names.empty()) names += ", ";
     names += shown(at->path().filename().string());
   }
-  if (error) return fmt::format("(it can't be read: {})", error.message());
   if (count > kStraysNamed) names += fmt::format(" and {} more", count - kStraysNamed);
   return names;
 }
@@ -132,7 +130,14 @@ Status MountPoint::check(const std::string& point, bool& is_configuration) {
   if (::geteuid() != 0 && st.st_uid == ::geteuid() && (st.st_mode & kModeBits) == 0) {
     ::chmod(directory.c_str(), kUsualMode);
   }
-  if (std::string strays = strays_in(directory); !strays.empty()) {
+  std::error_code unread;
+  std::string strays = strays_in(directory, unread);
+  if (unread) {
+    return Status::failed(fmt::format(
+        "can't look into the mount point {}: {}; the user of zabfsd must be able to read it", point,
+        unread.message()));
+  }
+  if (!strays.empty()) {
     return Status::failed(fmt::format(
         "the mount point {} is not empty: {}. These are on the disk of this machine alone, as if "
         "written while nothing was mounted here. Move them elsewhere, start zabfsd, and copy into "
@@ -141,8 +146,10 @@ Status MountPoint::check(const std::string& point, bool& is_configuration) {
   }
   if (::access("/dev/fuse", R_OK | W_OK) != 0) {
     is_configuration = false;
-    return Status::failed(
-        fmt::format("/dev/fuse: {}; load the fuse module and run as root", std::strerror(errno)));
+    bool is_denied = errno == EACCES || errno == EPERM;
+    return Status::failed(fmt::format("/dev/fuse: {}; {}", std::strerror(errno),
+                                      is_denied ? "run as root, or let this user read and write it"
+                                                : "load the fuse module: modprobe fuse"));
   }
   return {};
 }

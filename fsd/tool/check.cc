@@ -1,7 +1,10 @@
 // zabfs check: the files of a stopped node.
 #include "consensus/check.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -9,6 +12,19 @@
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
+
+namespace {
+
+// As DataDirectory locks it.
+bool is_in_use(const std::string& directory) {
+  int fd = ::open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool is_locked = ::flock(fd, LOCK_SH | LOCK_NB) != 0;
+  ::close(fd);
+  return is_locked;
+}
+
+}  // namespace
 
 // DIR is a dataDir (its zabfs folder is meant) or that folder itself.
 int check(const std::string& directory, const std::string& log_directory) {
@@ -21,6 +37,10 @@ int check(const std::string& directory, const std::string& log_directory) {
     if (!std::filesystem::exists(path + "/identity")) {
       return fail(fmt::format("{} holds no data of zabfsd's", path), kUsage);
     }
+  }
+  if (is_in_use(snapshots)) {
+    fmt::print("a zabfsd runs on {}: what it writes at this moment may be shown as damage\n",
+               snapshots);
   }
   consensus::PosixDisk snapshot_disk(snapshots), log_disk(log);
   consensus::CheckResult result = consensus::check_storage(log_disk, snapshot_disk);

@@ -32,6 +32,10 @@ int conflict(const std::string& file, const std::string& copy) {
 }  // namespace
 
 int edit(const std::string& file) {
+  std::string parent = std::filesystem::path(file).parent_path().string();
+  if (!is_in_mount(parent.empty() ? "." : parent)) {
+    return fail(fmt::format("{} is in no zabfs mount", file), kUsage);
+  }
   // This handle's base is the version that it finds now: its commit replaces that one or nothing.
   int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return fail(error_of(file));

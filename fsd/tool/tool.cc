@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,8 +24,22 @@ int fail(const std::string& what, int code) {
   return code;
 }
 
+// A control room is in all directories of a mount, and nowhere else.
+bool is_in_mount(const std::string& directory) {
+  struct stat st;
+  return ::stat(join(directory, "@/help").c_str(), &st) == 0;
+}
+
 std::string error_of(const std::string& file) {
-  return fmt::format("{}: {}", file, std::strerror(errno));
+  int error = errno;
+  size_t room = file.find("/@/");
+  if (error != ENOENT || room == std::string::npos || is_in_mount(file.substr(0, room))) {
+    return fmt::format("{}: {}", file, std::strerror(error));
+  }
+  std::string directory = file.substr(0, room);
+  struct stat st;
+  if (::stat(directory.c_str(), &st) != 0) return error_of(directory);
+  return directory + " is no directory of a zabfs mount";
 }
 
 int64_t now_ms() {

@@ -21,7 +21,10 @@ inline constexpr int kLockLost = 125;
 
 // Says so on standard error; gives `code`.
 int fail(const std::string& what, int code = kFailed);
-std::string error_of(const std::string& file);  // "FILE: why", from errno
+// "FILE: why", from errno; of a file of a control room also that there is no such room.
+std::string error_of(const std::string& file);
+// Whether it is a directory of a mount.
+bool is_in_mount(const std::string& directory);
 // "there is no KIND "NAME".", and the one of the names that is close.
 std::string unknown(const char* kind, const std::string& name,
                     const std::vector<std::string>& names);
