@@ -20,7 +20,7 @@
 namespace zabfs::fsd {
 namespace {
 
-constexpr int kSeeds = 2'000;  // or as many as ZABFS_ORDER_SEEDS says
+constexpr int kSeeds = 5'000;  // or as many as ZABFS_ORDER_SEEDS says
 constexpr int kRounds = 5;
 constexpr int kSteps = 120;          // of a seed
 constexpr int kDrainSteps = 20'000;  // until all threads have ended what they do
@@ -183,8 +183,9 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   void others_change() {
     on_strand([this] {
       for (int n = pick(3); n >= 0; --n) {
-        const std::string& directory = one_in(2) ? kDirectories[0] : kDirectories[2];
-        std::string path = directory + "/" + one_of(kNames);
+        std::string path = a_path();
+        std::string directory(tree::parent_path(path));
+        if (directory == kDirectories[1]) continue;
         const tree::ZNode* znode = replica_->tree().find(path);
         if (znode == nullptr) {
           others_send(OpCode::kCreate, create_body(path, next_size_++));
@@ -450,7 +451,8 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
       };
       ask(thread, call, [=, this, &thread, epoch = epoch_](const Answer& answer) {
         if (answer.error == 0) {
-          inodes_[answer.entry.ino];
+          Inode& inode = inodes_[answer.entry.ino];  // it orders this against nothing
+          inode = {answer.entry.attr.st_size, answer.entry.attr_timeout > 0, ++version_};
           install(path, answer.entry, epoch);
         }
         end_change(thread, directory, answer);

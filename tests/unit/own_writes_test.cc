@@ -68,6 +68,16 @@ TEST_F(OwnWritesTest, ThatAreDoneAgainInTheNextSessionAreKnownToo) {
   EXPECT_EQ(threads_, (Threads{{"/a", kThread}}));
 }
 
+TEST_F(OwnWritesTest, ThatAreRefusedChangeNothing) {
+  on_strand([this] { make("/a"); });
+  run();
+  threads_.clear();
+  on_strand([this] { make("/a"); });
+  run();
+  EXPECT_EQ(errors_, (std::vector<Error>{Error::kOk, Error::kNodeExists}));
+  EXPECT_EQ(threads_, Threads{});
+}
+
 TEST_F(OwnWritesTest, AreNewsOnceTheProgramWasAnswered) {
   on_strand([this] { make("/a"); });
   wait(kCommitMs);
