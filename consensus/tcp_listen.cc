@@ -56,10 +56,10 @@ boost::system::error_code listen_everywhere(tcp::acceptor& acceptor, uint16_t po
 Status cannot_listen(const std::string& host, uint16_t port, const char* what,
                      const boost::system::error_code& error) {
   std::string remedy = "is another server running there?";
-  if (error == boost::asio::error::address_not_available ||
-      error == boost::asio::error::address_family_not_supported) {
+  if (error == boost::system::errc::address_not_available ||
+      error == boost::system::errc::address_family_not_supported) {
     remedy = "this machine does not have that address: mend it in zoo.cfg";
-  } else if (error == boost::asio::error::access_denied) {
+  } else if (error == boost::system::errc::permission_denied) {
     remedy = "a port below 1024 is for root";
   }
   return Status::failed(fmt::format("can't listen on {}:{} ({}): {}; {}", host.empty() ? "*" : host,

@@ -223,7 +223,8 @@ void KernelCache::publishing(std::span<const Change> changes) {
 void KernelCache::note_last(const std::string& path) {
   const tree::Tree& tree = service_.replica().tree();
   const tree::ZNode* znode = tree.find(path);
-  if (znode == nullptr || nodes_.held(path) == 0) return;
+  std::optional<Node> node = nodes_.find(nodes_.held(path));
+  if (znode == nullptr || !node || !stands_for(*node, znode->stat.czxid)) return;
   nodes_.note_last(path, stat_of(reader_.view(tree, *znode, path)));
 }
 
