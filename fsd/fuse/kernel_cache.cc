@@ -214,7 +214,9 @@ void KernelCache::publishing(std::span<const Change> changes) {
     if (deleted) note_gone(change);
     bool of_child = deleted || change.type == ChangeType::kCreated;
     note_kind(of_child ? std::string(tree::parent_path(change.path)) : change.path, retyped);
-    if (!deleted && going_.contains(change.path)) note_last(change.path);  // by a later txn
+    // A later txn removes it. (An ACL alone may be of the file that a rename puts there next.)
+    bool is_data = change.type == ChangeType::kDataChanged;
+    if (is_data && going_.contains(change.path)) note_last(change.path);
   }
   if (retyped.all_names || !forget_each(retyped.names)) forget_names();
 }
