@@ -100,7 +100,8 @@ class Unit:
     def stop(self):
         if pid := self.pid():
             os.kill(pid, signal.SIGTERM)
-            while self.pid():
+            # A zombie may have threads that still hold its files. `keep` waits for them.
+            while self.pid() or "EXITED" not in self.status():
                 time.sleep(0.02)
         return 0
 

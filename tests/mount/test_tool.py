@@ -77,9 +77,14 @@ class Tool(ClusterTest):
             self.assertEqual(result.returncode, 2, command)
         for command in ("lock", "watch", "run", "who", "edit", "tree", "export", "import", "status"):
             self.assertEqual(run(ZABFS, command, "--help").returncode, 0)
-        result = run(ZABFS, "watch", "/nosuch")
-        self.assertEqual((result.returncode, result.stderr),
-                         (1, "zabfs: /nosuch/@/watch: No such file or directory\n"))
+        for command, code, said in (
+                (("watch", "/nosuch"), 1, "/nosuch: No such file or directory"),
+                (("watch", "/tmp"), 1, "/tmp is no directory of a zabfs mount"),
+                (("lock", "/tmp", "--", "true"), 1, "/tmp is no directory of a zabfs mount"),
+                (("who", "/tmp"), 1, "/tmp is no directory of a zabfs mount"),
+                (("edit", "/etc/passwd"), 2, "/etc/passwd is in no zabfs mount")):
+            result = run(ZABFS, *command)
+            self.assertEqual((result.returncode, result.stderr), (code, f"zabfs: {said}\n"))
 
     def test_watch_prints(self):
         plain = self.start("watch", self.dir(self.n1), stdout=subprocess.PIPE)
