@@ -162,7 +162,7 @@ class Faults(LoadTest):
         """It ends with its daemon, killed or stopped."""
         victim = self.cluster.followers()[0]
         for end in victim.kill, victim.terminate:
-            [guard] = children_of(victim.process.pid, "zabfs-guard")
+            [guard] = wait_for(lambda: children_of(victim.process.pid, "zabfs-guard"), 10, "a guard")
             end()
             wait_for(lambda: has_ended(guard), 10, "the guard's end")
             victim.start()
