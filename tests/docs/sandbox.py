@@ -132,7 +132,7 @@ class Machine:
         self.control.write(f"{'fails' if fails else 'runs'} {path}\n")
         self.control.flush()
 
-    def end(self, seconds=60):
+    def end(self, seconds=300):
         """What the block printed, and whether it did what it should."""
         def on_time(number, frame):
             raise TimeoutError
