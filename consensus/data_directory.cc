@@ -56,13 +56,17 @@ Status DataDirectory::check(const std::string& path, tree::ServerId me) {
                     "myid",
                     path_, found, identity_of(me)));
   }
-  int fd = ::open((path_ + "/lock").c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) return {};
-  bool in_use = ::flock(fd, LOCK_EX | LOCK_NB) != 0;
-  ::close(fd);
-  if (!in_use) return {};
+  if (!is_in_use(path_)) return {};
   return Status::failed(fmt::format(
       "{} is in use by another zabfsd: stop that one, or name another directory", path_));
+}
+
+bool DataDirectory::is_in_use(const std::string& storage) {
+  int fd = ::open((storage + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool is_locked = ::flock(fd, LOCK_SH | LOCK_NB) != 0;
+  ::close(fd);
+  return is_locked;
 }
 
 Status DataDirectory::open(const std::string& path, tree::ServerId me) {

@@ -19,6 +19,8 @@ class DataDirectory {
   Status check(const std::string& path, tree::ServerId me);
   // Takes the directory for this server, making it if it is new.
   Status open(const std::string& path, tree::ServerId me);
+  // Whether a zabfsd has taken it. `storage` is DIR/zabfs.
+  static bool is_in_use(const std::string& storage);
   // The last failure is the configuration's fault.
   bool is_misconfigured() const { return is_misconfigured_; }
   ~DataDirectory();

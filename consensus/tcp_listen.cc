@@ -53,11 +53,16 @@ boost::system::error_code listen_everywhere(tcp::acceptor& acceptor, uint16_t po
   return listen_at(acceptor, tcp::endpoint(has_v6 ? tcp::v6() : tcp::v4(), port), backlog);
 }
 
+// This machine does not have that address.
+bool is_absent(const boost::system::error_code& error) {
+  return error == boost::system::errc::address_not_available ||
+         error == boost::system::errc::address_family_not_supported;
+}
+
 Status cannot_listen(const std::string& host, uint16_t port, const char* what,
                      const boost::system::error_code& error) {
   std::string remedy = "is another server running there?";
-  if (error == boost::system::errc::address_not_available ||
-      error == boost::system::errc::address_family_not_supported) {
+  if (is_absent(error)) {
     remedy = "this machine does not have that address: mend it in zoo.cfg";
   } else if (error == boost::system::errc::permission_denied) {
     remedy = "a port below 1024 is for root";
@@ -90,8 +95,7 @@ Status listen_on_each(const std::function<tcp::acceptor&()>& add, boost::asio::i
     tcp::acceptor& acceptor = add();
     boost::system::error_code error = listen_at(acceptor, endpoint, backlog);
     boost::system::error_code ignored;
-    if (error == boost::system::errc::address_not_available ||
-        error == boost::system::errc::address_family_not_supported) {
+    if (is_absent(error)) {
       absent = error;
       acceptor.close(ignored);
       continue;

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <iterator>
-#include <numeric>
+
+#include "fsd/suggestion.h"
 
 namespace zabfs::fsd {
 
@@ -14,21 +15,6 @@ std::vector<Key> make_keys() {
     std::move(more.begin(), more.end(), std::back_inserter(keys));
   }
   return keys;
-}
-
-// The fewest characters to insert, remove or replace (Levenshtein).
-size_t distance(const std::string& from, const std::string& to) {
-  std::vector<size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (char c : from) {
-    size_t diagonal = row[0]++;
-    for (size_t at = 1; at <= to.size(); ++at) {
-      size_t replaced = diagonal + (to[at - 1] == c ? 0 : 1);
-      diagonal = row[at];
-      row[at] = std::min({replaced, row[at] + 1, row[at - 1] + 1});
-    }
-  }
-  return row.back();
 }
 
 }  // namespace
@@ -50,16 +36,11 @@ const Key* find_key(const std::string& name) {
 }
 
 std::string nearest_own_key(const std::string& name) {
-  std::string nearest;
-  size_t least = SIZE_MAX;
+  std::vector<std::string> names;
   for (const Key& key : config_keys()) {
-    size_t changes = key.is_own() ? distance(name, key.name) : SIZE_MAX;
-    if (changes < least) {
-      least = changes;
-      nearest = key.name;
-    }
+    if (key.is_own()) names.push_back(key.name);
   }
-  return nearest;
+  return nearest(name, names);
 }
 
 }  // namespace zabfs::fsd

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <unordered_set>
 #include <utility>
 
 #include "fsd/view/view.h"
@@ -77,7 +78,6 @@ bool KernelCache::await_lookups(const std::vector<NodeTable::HeldName>& names) {
 // changed, and then b; who sees the new b must not see the old a after it. The thread runs at once,
 // most times.
 void KernelCache::await_answers(std::vector<KernelNode>& coming) {
-  if (coming.empty()) return;
   callers_.wait_until([this, &coming] {
     std::erase_if(coming, [this](KernelNode id) { return is_up_to_date(id); });
     return coming.empty();
@@ -195,7 +195,7 @@ void KernelCache::catch_up() {
   auto have_landed = [this] {
     return !landing_.are_any([this](pid_t thread) { return callers_.may_change_names(thread); });
   };
-  if (have_landed() || callers_.wait_until(have_landed)) return;
+  if (callers_.wait_until(have_landed)) return;
   landing_.clear();
   forget_names();
 }

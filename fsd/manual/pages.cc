@@ -39,12 +39,10 @@ void append_commands(const CLI::App& app, const std::string& name, std::vector<B
   }
 }
 
-bool is_own(const Key& key) { return key.name.starts_with("zabfs."); }
-
 std::vector<Block> key_items(bool own) {
   std::vector<Block> blocks;
   for (const Key& key : config_keys()) {
-    if (!key.value.empty() && is_own(key) == own) blocks.push_back(item(key.name, text_of(key)));
+    if (key.has_effect() && key.is_own() == own) blocks.push_back(item(key.name, text_of(key)));
   }
   return blocks;
 }
@@ -110,8 +108,8 @@ std::string sample_line(const Key& key) {
 std::string sample_keys(bool own) {
   std::string text;
   for (const Key& key : config_keys()) {
-    bool is_needed = !key.value.empty() && !keys_of_the_begin().contains(key.name);
-    if (is_needed && is_own(key) == own) {
+    bool is_needed = key.has_effect() && !keys_of_the_begin().contains(key.name);
+    if (is_needed && key.is_own() == own) {
       text += "\n" + commented(text_of(key)) + sample_line(key);
     }
   }

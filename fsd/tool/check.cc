@@ -1,30 +1,15 @@
 // zabfs check: the files of a stopped node.
 #include "consensus/check.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <filesystem>
 
+#include "consensus/data_directory.h"
 #include "consensus/posix_disk.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
-
-namespace {
-
-// As DataDirectory locks it.
-bool is_in_use(const std::string& directory) {
-  int fd = ::open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  bool is_locked = ::flock(fd, LOCK_SH | LOCK_NB) != 0;
-  ::close(fd);
-  return is_locked;
-}
-
-}  // namespace
 
 // DIR is a dataDir (its zabfs folder is meant) or that folder itself.
 int check(const std::string& directory, const std::string& log_directory) {
@@ -38,7 +23,7 @@ int check(const std::string& directory, const std::string& log_directory) {
       return fail(fmt::format("{} holds no data of zabfsd's", path), kUsage);
     }
   }
-  if (is_in_use(snapshots)) {
+  if (consensus::DataDirectory::is_in_use(snapshots)) {
     fmt::print("a zabfsd runs on {}: what it writes at this moment may be shown as damage\n",
                snapshots);
   }

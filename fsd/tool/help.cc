@@ -8,7 +8,7 @@
 
 #include "fsd/manual/command_line.h"
 #include "fsd/manual/pages.h"
-#include "fsd/manual/suggestion.h"
+#include "fsd/suggestion.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -94,7 +94,7 @@ int help(const CLI::App& app, const std::string& topic, bool as_man) {
 
 std::string unknown(const char* kind, const std::string& name,
                     const std::vector<std::string>& names) {
-  std::string close = manual::closest(name, names);
+  std::string close = fsd::closest(name, names);
   std::string text = fmt::format("there is no {} \"{}\".", kind, name);
   return close.empty() ? text : text + fmt::format(" Did you mean \"{}\"?", close);
 }

@@ -437,7 +437,7 @@ int export_tree(const std::string& directory, const std::string& target) {
 int import_tree(const std::string& source, const std::string& directory) {
   struct stat st = {};
   if (::stat(source.c_str(), &st) != 0) return fail(error_of(source));
-  if (::access(join(directory, "@/txn").c_str(), F_OK) != 0) {
+  if (!is_in_mount(directory)) {
     return fail(fmt::format("{} is no directory of a zabfs mount", directory), kUsage);
   }
   bool as_tar = !S_ISDIR(st.st_mode);

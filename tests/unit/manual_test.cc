@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "fsd/manual/page.h"
-#include "fsd/manual/suggestion.h"
+#include "fsd/suggestion.h"
 
 namespace zabfs::fsd::manual {
 namespace {

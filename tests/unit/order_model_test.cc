@@ -20,9 +20,9 @@
 namespace zabfs::fsd {
 namespace {
 
-constexpr int kSeeds = 5'000;  // or as many as ZABFS_ORDER_SEEDS says
-constexpr int kRounds = 5;
-constexpr int kSteps = 120;          // of a seed
+constexpr int kSeeds = 5'000;        // or as many as ZABFS_ORDER_SEEDS says
+constexpr int kRounds = 5;           // of a seed
+constexpr int kSteps = 120;          // of a round
 constexpr int kDrainSteps = 20'000;  // until all threads have ended what they do
 constexpr int kThreads = 4;
 constexpr int64_t kAbsent = -1;
@@ -96,15 +96,6 @@ struct Reached {
   int64_t expired = 0;     // single names
   int64_t locked = 0;      // directories that could not be locked in time
   int64_t from_cache = 0;  // names and sizes that were shown unasked
-
-  void add(const Reached& other) {
-    overtaken += other.overtaken;
-    waits += other.waits;
-    epochs += other.epochs;
-    expired += other.expired;
-    locked += other.locked;
-    from_cache += other.from_cache;
-  }
 };
 
 // Where names are changed by others only, by programs here only, and by both.
@@ -113,7 +104,8 @@ const Strings kNames = {"a", "b"};
 
 class Model : public NameForgetter, public CallerThreads, public Notifications, public FilesTest {
  public:
-  explicit Model(unsigned seed) : FilesTest(*this, *this, *this), random_(seed) {
+  Model(unsigned seed, Reached& reached)
+      : FilesTest(*this, *this, *this), random_(seed), reached_(reached) {
     for (const std::string& directory : kDirectories)
       submit(OpCode::kCreate, create_body(directory, 0));
     for (const std::string& directory : kDirectories) {
@@ -151,8 +143,6 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
       check_all_that_is_kept();
     }
   }
-
-  Reached reached;
 
  private:
   void TestBody() override {}
@@ -413,7 +403,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
                  KernelNode node) {
     std::string path = directory + "/" + name;
     if (inodes_[node].has_size) {
-      ++reached.from_cache;
+      ++reached_.from_cache;
       saw_size({path, path_of(node)}, inodes_[node].size, thread.seen_before);
       return end(thread);
     }
@@ -514,7 +504,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   void check_all_that_is_kept() {
     for (const auto& [path, dentry] : dentries_) {
       if (!dentry->is_valid || dentry->epoch != epoch_) continue;
-      ++reached.from_cache;
+      ++reached_.from_cache;
       int64_t value = value_of(path);
       EXPECT_EQ(dentry->node, nodes_.held(path)) << path << " has another node\n" << story();
       EXPECT_EQ(dentry->node != 0, value != kAbsent) << path << "\n" << story();
@@ -536,16 +526,14 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     auto entry = dentries_.find(path);
     bool is_of_now = entry != dentries_.end() && entry->second->epoch == epoch_;
     if (is_of_now && entry->second->is_valid) {
-      ++reached.from_cache;
+      ++reached_.from_cache;
       return found(entry->second->node);
     }
     if (is_of_now && entry->second->node != 0) {
       return ask_again(thread, directory, name, is_locked, entry->second, found);
     }
     dentries_.erase(path);
-    if (is_locked)
-      return ask_anew(thread, directory, name,
-                      [this, found, path](KernelNode node) { found(node); });
+    if (is_locked) return ask_anew(thread, directory, name, found);
     then(
         thread,
         [this, directory, path] {
@@ -583,7 +571,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     ask_for_name(thread, directory, name, [=, this](const Answer& answer) {
       std::string path = directory + "/" + name;
       if (answer.error != 0) return found(0);
-      if (epoch != epoch_) ++reached.overtaken;
+      if (epoch != epoch_) ++reached_.overtaken;
       if (answer.entry.ino != 0) {
         bool is_new = !inodes_.contains(answer.entry.ino);
         if (is_new) inodes_[answer.entry.ino];
@@ -613,7 +601,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     note("attributes of node {}: {} bytes, kept {}{}", node, entry.attr.st_size, entry.attr_timeout,
          inode.version > version ? ", but overtaken" : "");
     if (inode.version > version) {
-      ++reached.overtaken;
+      ++reached_.overtaken;
       return;
     }
     inode.version = ++version_;
@@ -670,7 +658,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   bool forget_names() override {
     run_others();
     ++epoch_;
-    ++reached.epochs;
+    ++reached_.epochs;
     note("forget all names");
     return true;
   }
@@ -690,7 +678,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
     for (const auto& [directory, paths] : by_directory)
       expiries_.push_back({directory, paths, left});
     for (int n = pick(8); n > 0 && *left > 0; --n) kernel_step();
-    if (*left > 0) ++reached.locked;
+    if (*left > 0) ++reached_.locked;
     return *left == 0;
   }
   void expire(size_t n) {
@@ -700,7 +688,7 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
       auto entry = dentries_.find(path);
       if (entry == dentries_.end()) continue;
       entry->second->is_valid = false;
-      ++reached.expired;
+      ++reached_.expired;
       note("expired: {}", path);
     }
     --*expiry.left;
@@ -710,12 +698,14 @@ class Model : public NameForgetter, public CallerThreads, public Notifications, 
   bool may_look_up(pid_t thread) override { return !thread_of(thread).is_idle; }
   Thread& thread_of(pid_t id) { return threads_[static_cast<size_t>(id - 1)]; }
   bool wait_until(const std::function<bool()>& condition) override {
-    ++reached.waits;
+    if (condition()) return true;
+    ++reached_.waits;
     for (int n = pick(8); n > 0 && !condition(); --n) kernel_step();
     return condition();
   }
 
   std::mt19937 random_;
+  Reached& reached_;
   bool is_running_ = false;
   bool may_begin_ = true;
   bool is_tree_locked_ = false;
@@ -756,9 +746,7 @@ TEST(OrderModel, WhoeverSawTheSecondChangeSeesTheFirst) {
   Reached all;
   for (int seed = first; seed < end && !testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    Model model(static_cast<unsigned>(seed));
-    model.run_seed();
-    all.add(model.reached);
+    Model(static_cast<unsigned>(seed), all).run_seed();
   }
   if (testing::Test::HasFailure()) return;
   std::string what =

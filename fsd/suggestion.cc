@@ -1,9 +1,10 @@
-#include "fsd/manual/suggestion.h"
+#include "fsd/suggestion.h"
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
-namespace zabfs::fsd::manual {
+namespace zabfs::fsd {
 
 namespace {
 
@@ -31,10 +32,9 @@ size_t distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::string closest(std::string_view word, const std::vector<std::string>& names) {
-  if (word.size() > kMaxWord) return {};
+std::string nearest(std::string_view word, const std::vector<std::string>& names) {
   std::string found;
-  size_t least = std::max<size_t>(word.size() / 3, 1) + 1;
+  size_t least = SIZE_MAX;
   for (const std::string& name : names) {
     size_t differs = distance(word, name);
     if (differs >= least) continue;
@@ -44,4 +44,10 @@ std::string closest(std::string_view word, const std::vector<std::string>& names
   return found;
 }
 
-}  // namespace zabfs::fsd::manual
+std::string closest(std::string_view word, const std::vector<std::string>& names) {
+  if (word.size() > kMaxWord || names.empty()) return {};
+  std::string found = nearest(word, names);
+  return distance(word, found) <= std::max<size_t>(word.size() / 3, 1) ? found : "";
+}
+
+}  // namespace zabfs::fsd
