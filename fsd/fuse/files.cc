@@ -358,7 +358,7 @@ void Files::resize(const RequestPtr& request, KernelNode id, off_t size, uint64_
   if (bytes == 0 && is_appended_by_others(*file, now)) {
     // As logrotate's copytruncate does: its close would come too late for a condition.
     return truncate(request, id, 0, kTruncateTries, [this, file, id, then = std::move(then)] {
-      if (auto after = parts_.commits.committed(id)) file->written.rebase(*after);
+      file->written.emptied(parts_.commits.committed(id));
       then();
     });
   }

@@ -81,8 +81,13 @@ void WriteBuffer::begin_image(const Committed& now) {
 }
 
 bool WriteBuffer::others_appended(const Committed& now) const {
-  return !is_whole_ && !image_ && now.version != base_version_ &&
+  return !is_whole_ && !image_ && now.version != base_version_ && !base_.view().empty() &&
          now.data.view().starts_with(base_.view());
+}
+
+void WriteBuffer::emptied(const std::optional<Committed>& now) {
+  bool is_empty = now && now->data.view().empty();
+  rebase(is_empty ? *now : Committed{tree::Bytes(), kNoVersion});
 }
 
 void WriteBuffer::rebase(const Committed& now) {

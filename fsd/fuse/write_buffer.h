@@ -121,10 +121,12 @@ class WriteBuffer {
   // Opened with O_APPEND, and nothing was written otherwise since the last commit.
   bool only_appends() const { return is_append_handle_ && !has_own_image(); }
   // Whether what the handle began with is there still, with something behind it that others
-  // appended.
+  // appended. False if it began with nothing: whatever is there then may be somebody's whole file.
   bool others_appended(const Committed& now) const;
-  // The file was truncated by another way. `now` is what became of it.
-  void rebase(const Committed& now);
+  // The file was emptied by another way, for this handle. `now`: what it holds by then. Example:
+  // the handle empties it, and another writer writes it before this one is told. The handle goes on
+  // from the empty file, not from that writer's data, so its next commit is stale.
+  void emptied(const std::optional<Committed>& now);
   // A write that was refused before it got here, because there is no leader.
   Answer refuse(bool is_append, FileError error);
   // `utimens`, between the last write and the close. True if the time goes with the data that is to
@@ -194,6 +196,7 @@ class WriteBuffer {
   };
 
   bool has_own_image() const { return has_new_image_ || is_only_truncated_; }
+  void rebase(const Committed& now);
   void begin_image(const Committed& now);
   void follow(const Rename& rename);
   void take_back();

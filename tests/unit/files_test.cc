@@ -214,6 +214,16 @@ TEST_F(FilesTest, AnEditThatEmptiesAndWritesKeepsItsCondition) {
   EXPECT_EQ(content("/f"), "two");
 }
 
+TEST_F(FilesTest, AnEditOfAnEmptyFileThatSomebodyWroteKeepsItsCondition) {
+  put("/f", "");
+  uint64_t editor = open("/f", O_RDWR);
+  others_write("/f", "two");
+  EXPECT_EQ(resize(editor, 0), "done 0");
+  write(editor, "ONE", 0);
+  EXPECT_EQ(close_handle(editor), std::to_string(ESTALE));
+  EXPECT_EQ(content("/f"), "two");
+}
+
 // ---- files that are held open
 
 TEST_F(FilesTest, AFileThatAHandleMadeIsCommittedWhileItIsOpen) {

@@ -242,6 +242,27 @@ TEST_F(WriteBufferTest, TheHandleThatLostAlsoLosesWhatWasWrittenDuringItsCommit)
   EXPECT_FALSE(loser.has_uncommitted());
 }
 
+TEST_F(WriteBufferTest, AHandleGoesOnFromTheFileThatItEmptied) {
+  WriteBuffer handle = open(O_WRONLY);
+  replace("");
+  handle.emptied(now_);
+  write(handle, "W");
+  EXPECT_EQ(close(handle), FileError::kOk);
+  EXPECT_EQ(data(), "W");
+}
+
+TEST_F(WriteBufferTest, AHandleThatEmptiedTheFileTakesNothingOfWhoWroteItSince) {
+  WriteBuffer handle = open(O_RDWR);
+  replace("");
+  replace("another one's");
+  handle.emptied(now_);
+  EXPECT_EQ(handle.image(now_), "");
+  write(handle, "W");
+  EXPECT_EQ(handle.image(now_), "W");
+  EXPECT_EQ(close(handle), FileError::kStale);
+  EXPECT_EQ(data(), "another one's");
+}
+
 TEST_F(WriteBufferTest, WholeContentsReplaceWhateverIsThere) {
   WriteBuffer handle = open(O_WRONLY | O_TRUNC);
   write(handle, "new");
