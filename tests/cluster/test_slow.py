@@ -2,11 +2,15 @@
 """What is slow still gets there, and costs the others no memory: a synchronisation that takes longer
 than initLimit, a disk that is slower than the network."""
 import os
+import re
 import shutil
 import struct
 import subprocess
+import sys
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
+import raw  # noqa: E402
 from harness import ZABFSD, Cluster, OwnClusterTest, Node, die_with_parent, sh, wait_for
 from netns import NetCluster, ip
 
@@ -133,6 +137,52 @@ class SlowDisk(OwnClusterTest):
         slow.barrier()
         with open(slow.path("big3"), "rb") as f:
             self.assertEqual(f.read(), data)
+
+    def start_alone(self, setting):
+        self.cluster.stop()
+        self.cluster = SlowSyncCluster(1, extra=f"{setting}\n")
+        self.cluster.start()
+        return self.cluster.nodes[0]
+
+    def test_a_slow_sync_is_told_of(self):
+        node = self.start_alone("fsync.warningthresholdms=100")
+        told = re.compile("the log's disk took ([0-9]+) ms for one sync")
+
+        def write_with(delay_ms):
+            node.set_delay(delay_ms)
+            with open(node.path("f"), "w") as f:
+                f.write(f"{delay_ms}")
+            return [int(ms) for ms in told.findall(node.log_text())]
+        write_with(0)
+        before = len(write_with(20))  # a busy machine may make it a slow one
+        after = write_with(400)
+        self.assertGreater(len(after), before)
+        self.assertGreaterEqual(max(after), 400)
+
+    def most_outstanding(self, node):
+        """While one client sends a thousand writes without waiting."""
+        client = raw.Session(("127.0.0.1", node.client_port))
+        os.chmod(node.mount, 0o777)
+        client.request(raw.CREATE, raw.create("/f"))
+        node.set_delay(300)
+        for _ in range(1_000):
+            client.post(raw.SET_DATA, raw.buf("/f") + raw.buf("x") + raw.i32(-1))
+        most = 0
+        for answered in range(1_000):
+            self.assertEqual(client.answer()[2], 0)
+            if answered % 100 == 0:
+                with open(node.path("@/metrics")) as f:
+                    now = re.search("^outstanding_requests ([0-9]+)", f.read(), re.MULTILINE)[1]
+                most = max(most, int(now))
+        client.close()
+        return most
+
+    def test_outstanding_requests_are_bounded(self):
+        many = self.most_outstanding(self.start_alone("globalOutstandingLimit=1000"))
+        few = self.most_outstanding(self.start_alone("globalOutstandingLimit=50"))
+        print(f"{many} requests were outstanding with a limit of 1000, {few} with one of 50")
+        self.assertGreater(many, 200)
+        self.assertLess(few, 100)
 
 
 if __name__ == "__main__":

@@ -33,3 +33,17 @@ class Authority:
                 with open(part) as p:
                     f.write(p.read())
         return store
+
+    def key_store(self, store, password):
+        """The key and the certificate of `issue`, as PKCS#12."""
+        out = store.replace(".pem", ".p12")
+        openssl("pkcs12", "-export", "-in", store, "-out", out, "-passout", f"pass:{password}")
+        return out
+
+    def trust_store(self, password):
+        """The authority's certificate, as PKCS#12 by Java's own tool."""
+        out = self.path("trust.p12")
+        subprocess.run(["keytool", "-importcert", "-noprompt", "-alias", "ca", "-file",
+                        self.certificate, "-keystore", out, "-storetype", "PKCS12", "-storepass",
+                        password], check=True, capture_output=True)
+        return out

@@ -33,9 +33,10 @@ class Tls(unittest.TestCase):
         self.alice = self.authority.issue("alice")
 
     def start(self, *settings):
-        server = Zabfs([f"secureClientPort={self.secure_port}",
-                        f"ssl.keyStore.location={self.store}",
-                        f"ssl.trustStore.location={self.authority.certificate}", *settings])
+        stores = () if any("trustStore" in setting for setting in settings) else (
+            f"ssl.keyStore.location={self.store}",
+            f"ssl.trustStore.location={self.authority.certificate}")
+        server = Zabfs([f"secureClientPort={self.secure_port}", *stores, *settings])
         server.start()
         self.addCleanup(server.stop)
         return server
@@ -68,6 +69,18 @@ class Tls(unittest.TestCase):
             self.assertEqual(len(alice.request(raw.GET_DATA, get)[3].buf()), 200_000)
             for session in (alice, bob):
                 session.close()
+
+    def test_stores_as_java_has_them(self):
+        self.start(f"ssl.keyStore.location={self.authority.key_store(self.store, 'secret')}",
+                   "ssl.keyStore.password=secret",
+                   f"ssl.trustStore.location={self.authority.trust_store('changeit')}",
+                   "ssl.trustStore.password=changeit")
+        alice = Session(self.socket(self.alice))
+        self.assertEqual(alice.request(raw.WHO_AM_I)[2], 0)
+        alice.close()
+        os.mkdir(os.path.join(self.directory, "other"))
+        stranger = Authority(os.path.join(self.directory, "other"), "stranger")
+        self.refused(stranger.issue("mallory"))
 
     def test_who_has_no_good_certificate_is_refused_with_a_reason(self):
         server = self.start()
@@ -124,6 +137,24 @@ class Tls(unittest.TestCase):
 
 
 class QuorumTls(unittest.TestCase):
+    def test_stores_as_java_has_them(self):
+        directory = tempfile.mkdtemp(prefix="zabfs-tls-")
+        self.addCleanup(shutil.rmtree, directory, True)
+        authority = Authority(directory)
+        store = authority.key_store(authority.issue("member"), "secret")
+        cluster = Cluster(3, tick_ms=500, extra=(
+            "sslQuorum=true\n"
+            f"ssl.quorum.keyStore.location={store}\nssl.quorum.keyStore.password=secret\n"
+            f"ssl.quorum.trustStore.location={authority.trust_store('changeit')}\n"
+            "ssl.quorum.trustStore.password=changeit\n"))
+        self.addCleanup(cluster.stop)
+        cluster.start()
+        with open(cluster.nodes[0].path("f"), "w") as f:
+            f.write("by TLS")
+        for node in cluster.nodes:
+            node.barrier()
+            self.assertEqual(os.path.getsize(node.path("f")), 6)
+
     def test_members_speak_tls_and_strangers_are_kept_out(self):
         directory = tempfile.mkdtemp(prefix="zabfs-tls-")
         self.addCleanup(shutil.rmtree, directory, True)
