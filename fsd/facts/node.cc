@@ -11,6 +11,7 @@
 namespace zabfs::fsd {
 
 using consensus::Role;
+using Kind = Metric::Kind;
 
 namespace {
 
@@ -271,7 +272,6 @@ void add_process_metrics(Metrics& into) {
     metric.kind = kind;
     into.push_back(std::move(metric));
   };
-  using Kind = Metric::Kind;
   add(Kind::kGauge, "resident_memory_bytes", process.resident_bytes, "Resident memory");
   add(Kind::kCounter, "cpu_seconds", process.cpu_seconds, "CPU time, user and system");
   add(Kind::kGauge, "start_time_seconds", process.start_seconds, "When it began, since 1970");

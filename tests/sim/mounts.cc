@@ -20,11 +20,11 @@ using tree::Zxid;
 
 namespace {
 
-constexpr int32_t kSessionMs = 3'000;
+constexpr int32_t kMountSessionMs = 3'000;
 constexpr int64_t kQuorumGraceMs = 1'500;
 constexpr int64_t kCommitTimeoutMs = 4'000;
-constexpr int kMaxUnderWay = 6;
-constexpr int kFiles = 2;
+constexpr int kMaxWritesUnderWay = 6;
+constexpr int kSharedFiles = 2;
 constexpr const char* kDirectory = "/mount";
 constexpr const char* kGuarded = "/mount/guarded";
 
@@ -100,7 +100,7 @@ void Mount::standing_changed() { process_->writer.standing_changed(); }
 // ---- its files
 
 void Mount::mount() {
-  process_ = std::make_unique<Process>(node_, kSessionMs);
+  process_ = std::make_unique<Process>(node_, kMountSessionMs);
   life_ = node_.life();
   for (Lock& lock : locks_) lock = {lock.queue, lock.mode};
   guarded_ = 0;
@@ -139,7 +139,7 @@ void Mount::make_files() {
 
 void Mount::append() {
   std::string token = mounts_.next_token(number_);
-  std::string path = "/f" + std::to_string(world_.random(kFiles));
+  std::string path = "/f" + std::to_string(world_.random(kSharedFiles));
   process_->writer.when_writable(
       [this, token, path] {
         world_.invariants().attempted(token);
@@ -159,7 +159,7 @@ void Mount::append() {
 }
 
 void Mount::edit() {
-  std::string path = "/r" + std::to_string(world_.random(kFiles));
+  std::string path = "/r" + std::to_string(world_.random(kSharedFiles));
   const tree::ZNode* node = node_.replica().tree().find(path);
   if (node == nullptr) return append();  // others make them
   tree::ExtWrite ext;
@@ -225,7 +225,7 @@ void Mount::act() {
   if (!node_.is_up() || node_.is_paused()) return;
   node_.on_strand([this] {
     if (!is_alive()) return mount();
-    if (process_->under_way >= kMaxUnderWay) return;
+    if (process_->under_way >= kMaxWritesUnderWay) return;
     if (node_.replica().tree().find(kGuarded) == nullptr) return make_files();
     uint64_t choice = world_.random(16);
     if (choice < 4) return append();

@@ -6,6 +6,8 @@
 #include <string>
 #include <variant>
 
+#include "unit/numbers.h"
+
 namespace zabfs::consensus {
 namespace {
 
@@ -47,12 +49,6 @@ std::string wrong_key(const std::string& text) {
   auto read = read_ensemble(text);
   auto* error = std::get_if<EnsembleError>(&read);
   return error == nullptr ? "" : error->key;
-}
-
-std::set<ServerId> ids(std::set<int64_t> numbers) {
-  std::set<ServerId> found;
-  for (int64_t id : numbers) found.insert(ServerId{id});
-  return found;
 }
 
 TEST(Ensemble, WithGroupsAQuorumIsAMajorityInAMajorityOfThem) {

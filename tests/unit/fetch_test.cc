@@ -6,15 +6,12 @@
 
 #include "sim/sim_disk.h"
 #include "unit/hand_lanes.h"
+#include "unit/numbers.h"
 
 namespace zabfs::consensus {
 namespace {
 
-constexpr LinkId kLink = 1;
-constexpr LinkId kOther = 2;
-constexpr size_t kTxnBytes = 100;
-
-Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
+constexpr size_t kAskedTxnBytes = 100;
 
 TEST(Fetch, AQuestionComesBack) {
   std::string data =
@@ -40,7 +37,7 @@ class FetchAnswersTest : public testing::Test {
     std::vector<LogEntry> batch;
     for (uint32_t counter = 1; counter <= 8; ++counter) {
       batch.push_back({log_format::RecordType::kTxn, zxid(counter), 0,
-                       make_payload(std::string(kTxnBytes, 'x'))});
+                       make_payload(std::string(kAskedTxnBytes, 'x'))});
     }
     EXPECT_TRUE(log_.at_rest().write(batch, Zxid{}).ok());
   }
@@ -58,7 +55,7 @@ class FetchAnswersTest : public testing::Test {
   std::map<LinkId, std::string> sent_;  // "p3 p4 end "
   std::map<LinkId, std::string> cut_off_;
   FetchAnswers answers_{
-      3 * kTxnBytes,
+      3 * kAskedTxnBytes,
       log_,
       {[this](const LearnerInfo&) { return may_fetch_; }, [this](LinkId) { return is_up_; },
        [this] { return serves_; },

@@ -10,20 +10,17 @@
 #include "sim/sim_disk.h"
 #include "tree/snapshot.h"
 #include "unit/hand_lanes.h"
+#include "unit/numbers.h"
 #include "unit/put_snapshot.h"
 
 namespace zabfs::consensus {
 namespace {
 
-constexpr LinkId kLink = 1;
-constexpr LinkId kOther = 2;
 constexpr size_t kTxnBytes = 100;
 constexpr uint32_t kLast = 8;    // of the log
 constexpr uint32_t kOnDisk = 5;  // what is later is in memory, too
 constexpr size_t kPieceBytes = 2 * kTxnBytes;
 constexpr size_t kMaxWaitingBytes = 1'000;
-
-Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
 
 // A network that takes what the test lets it take.
 class HandLinks : public Transport {

@@ -9,15 +9,14 @@
 
 #include "sim/sim_disk.h"
 #include "unit/hand_lanes.h"
+#include "unit/numbers.h"
 
 namespace zabfs::consensus {
 namespace {
 
 using log_format::RecordType;
 
-constexpr size_t kTxnBytes = 500;
-
-Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
+constexpr size_t kLongTxnBytes = 500;
 
 class LogPipelineTest : public testing::Test {
  protected:
@@ -46,7 +45,7 @@ class LogPipelineTest : public testing::Test {
   void append(std::initializer_list<uint32_t> counters) {
     for (uint32_t counter : counters) {
       pipeline_->append(
-          {RecordType::kTxn, zxid(counter), 0, make_payload(std::string(kTxnBytes, 'x'))});
+          {RecordType::kTxn, zxid(counter), 0, make_payload(std::string(kLongTxnBytes, 'x'))});
     }
   }
   void begin_group(SyncMode mode, Zxid at) {
@@ -155,7 +154,7 @@ TEST_F(LogPipelineTest, HoldsLinksWhileTheQueueIsTooLong) {
   end_batch();
   EXPECT_EQ(holds_, (std::vector<bool>{true}));
   EXPECT_TRUE(pipeline_->holds_links());
-  EXPECT_EQ(pipeline_->queue_bytes(), 3 * kTxnBytes);
+  EXPECT_EQ(pipeline_->queue_bytes(), 3 * kLongTxnBytes);
   run();
   EXPECT_EQ(holds_, (std::vector<bool>{true, false}));
   EXPECT_EQ(pipeline_->queue_bytes(), 0u);

@@ -5,6 +5,7 @@
 #include "consensus/reconfig.h"
 #include "tree/jute.h"
 #include "tree/txn.h"
+#include "unit/numbers.h"
 
 namespace zabfs::consensus {
 namespace {
@@ -17,12 +18,6 @@ Ensemble of(std::set<int64_t> voters, int64_t version = 0) {
     members[ServerId{id}] = Member{"h" + std::to_string(id), 2888, 3888, false, "0.0.0.0:2181"};
   }
   return Ensemble(std::move(members), version);
-}
-
-std::set<ServerId> ids(std::set<int64_t> numbers) {
-  std::set<ServerId> found;
-  for (int64_t id : numbers) found.insert(ServerId{id});
-  return found;
 }
 
 std::string txn_for(const Ensemble& ensemble) {

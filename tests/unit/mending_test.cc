@@ -8,17 +8,15 @@
 #include <vector>
 
 #include "consensus/fetch.h"
+#include "unit/numbers.h"
 
 namespace zabfs::consensus {
 namespace {
 
 using Next = Mending::Next;
 
-constexpr LinkId kLink = 7;
 constexpr int64_t kNow = 10'000;
 const std::set<ServerId> kOthers{ServerId{2}, ServerId{3}};
-
-Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
 
 // A log that lacks (1,3) to (1,5) and (1,9).
 class MendingTest : public testing::Test {

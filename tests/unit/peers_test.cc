@@ -3,6 +3,7 @@
 
 #include "tree/snapshot.h"
 #include "unit/lone_replica.h"
+#include "unit/numbers.h"
 
 namespace zabfs::consensus {
 namespace {
@@ -10,7 +11,6 @@ namespace {
 using tree::Identities;
 using tree::OpCode;
 
-constexpr LinkId kLink = 1;
 const ServerId kObserver{2};
 const Identities kSuper{{"super", ""}};
 

@@ -11,6 +11,7 @@
 #include "sim/sim_disk.h"
 #include "tree/snapshot.h"
 #include "unit/hand_lanes.h"
+#include "unit/numbers.h"
 #include "unit/put_snapshot.h"
 
 namespace zabfs::consensus {
@@ -23,7 +24,6 @@ constexpr uint32_t kCommitted = 25;   // as the log notes
 constexpr uint32_t kAccepted = 4;     // promised
 constexpr uint64_t kSegment = 4'096;  // holds about ten txns
 
-Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
 Payload txn(uint32_t counter) { return make_payload(std::string(300, static_cast<char>(counter))); }
 
 class RecoveryTest : public testing::Test {

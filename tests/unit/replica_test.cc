@@ -5,12 +5,11 @@
 
 #include "tree/snapshot.h"
 #include "unit/lone_replica.h"
+#include "unit/numbers.h"
 #include "unit/put_snapshot.h"
 
 namespace zabfs::consensus {
 namespace {
-
-constexpr LinkId kLink = 1;
 
 class ReplicaTest : public testing::Test, public LoneReplica {
  protected:

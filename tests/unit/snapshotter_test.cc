@@ -10,16 +10,14 @@
 #include "sim/sim_disk.h"
 #include "tree/snapshot.h"
 #include "unit/hand_lanes.h"
+#include "unit/numbers.h"
 #include "unit/put_snapshot.h"
 
 namespace zabfs::consensus {
 namespace {
 
-constexpr LinkId kLink = 1;
 constexpr int64_t kTxns = 160;
 constexpr size_t kRetain = 2;
-
-Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
 
 // A txn only borrows its path.
 const std::string& path(uint32_t counter) {

@@ -8,10 +8,10 @@
 #include <thread>
 #include <vector>
 
+#include "unit/numbers.h"
+
 namespace zabfs::consensus {
 namespace {
-
-Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
 
 // A txn only borrows its path.
 const std::string& path(uint32_t counter) {

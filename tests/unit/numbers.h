@@ -1,0 +1,23 @@
+// Numbers that many tests of the consensus name.
+#pragma once
+
+#include <cstdint>
+#include <set>
+
+#include "consensus/protocol.h"
+
+namespace zabfs::consensus {
+
+inline constexpr LinkId kLink = 1;
+inline constexpr LinkId kOther = 2;
+
+// Of epoch 1.
+inline Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
+
+inline std::set<ServerId> ids(const std::set<int64_t>& numbers) {
+  std::set<ServerId> found;
+  for (int64_t id : numbers) found.insert(ServerId{id});
+  return found;
+}
+
+}  // namespace zabfs::consensus
