@@ -83,10 +83,10 @@ void ElectionMesh::accept() {
 void ElectionMesh::read_hello(const StreamPtr& socket) {
   auto arrival = std::make_shared<Arrival>(io_, socket);
   arrival->ticket = arrivals_.enter(address_of(socket->socket), [this, socket](size_t count) {
-    log_.warn(
-        fmt::format("election port: closed {}: too many connections do not say who they are, "
-                    "{} of them from there",
-                    name_of(socket->socket), count));
+    log_(LogLevel::kWarning,
+         fmt::format("election port: closed {}: too many connections do not say who they are, "
+                     "{} of them from there",
+                     name_of(socket->socket), count));
     socket->close();
   });
   arrival->limit.expires_after(kHelloLimit);
@@ -135,7 +135,8 @@ void ElectionMesh::refuse(const ArrivalPtr& arrival, const std::string& why) {
   arrivals_.leave(arrival->ticket);
   arrival->limit.cancel();
   if (!arrival->socket->socket.is_open()) return;  // whoever closed it has said so
-  log_.warn(fmt::format("election port: closed {}: {}", name_of(arrival->socket->socket), why));
+  log_(LogLevel::kWarning,
+       fmt::format("election port: closed {}: {}", name_of(arrival->socket->socket), why));
   arrival->socket->close();
 }
 
@@ -259,7 +260,8 @@ void ElectionMesh::say_hello(ServerId id, const StreamPtr& socket) {
 
 void ElectionMesh::lost(ServerId id, const StreamPtr& socket) {
   if (!socket->why().empty()) {
-    log_.warn(fmt::format("election port: closed server {}: TLS: {}", id.value, socket->why()));
+    log_(LogLevel::kWarning,
+         fmt::format("election port: closed server {}: TLS: {}", id.value, socket->why()));
   }
   socket->close();
   auto peer = peers_.find(id);
@@ -312,8 +314,9 @@ void ElectionMesh::read_vote(ServerId id, const StreamPtr& socket) {
         if (error) return self->lost(id, socket);
         int32_t length = tree::jute::Reader(*head).i32();
         if (length < 1 || static_cast<size_t>(length) > kMaxNotificationBytes) {
-          self->log_.warn(fmt::format("election port: closed server {}: a frame of {} bytes",
-                                      id.value, length));
+          self->log_(LogLevel::kWarning,
+                     fmt::format("election port: closed server {}: a frame of {} bytes", id.value,
+                                 length));
           return self->lost(id, socket);
         }
         auto payload = std::make_shared<std::string>(static_cast<size_t>(length), '\0');
@@ -329,8 +332,8 @@ void ElectionMesh::read_vote(ServerId id, const StreamPtr& socket) {
 void ElectionMesh::take_vote(ServerId from, const std::string& payload) {
   std::optional<Notification> notification = decode_notification(payload);
   if (!notification) {
-    return log_.warn(
-        fmt::format("election port: server {} sent a malformed notification", from.value));
+    return log_(LogLevel::kWarning,
+                fmt::format("election port: server {} sent a malformed notification", from.value));
   }
   strand_.post([receiver = receiver_, from, vote = std::move(*notification)] {
     if (receiver != nullptr) receiver->on_vote(from, vote);

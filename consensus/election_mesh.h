@@ -18,7 +18,6 @@
 #include "consensus/claims.h"
 #include "consensus/dialler.h"
 #include "consensus/guests.h"
-#include "consensus/spare_log.h"
 #include "consensus/strand.h"
 #include "consensus/tls_stream.h"
 
@@ -28,6 +27,7 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
  public:
   using tcp = boost::asio::ip::tcp;
 
+  // `log` is for what others can cause at will.
   ElectionMesh(boost::asio::io_context& io, Strand& strand, ServerId me,
                std::map<ServerId, Member> members, std::shared_ptr<Dialler> dialler,
                TlsContext* tls, Dialler::Logger log);
@@ -84,7 +84,7 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   Guests known_strangers_, arrivals_;
   std::shared_ptr<Dialler> dialler_;
   TlsContext* tls_;  // null: none
-  SpareLog log_;
+  const Dialler::Logger log_;
   tcp::acceptor acceptor_;
   boost::asio::steady_timer pause_;
   Receiver* receiver_ = nullptr;

@@ -14,7 +14,7 @@
 
 namespace zabfs::consensus {
 
-enum class LogLevel { kInfo, kWarning, kError };
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 class Environment {
  public:
@@ -31,6 +31,9 @@ class Environment {
   // The same for long work (snapshots), beside the I/O lane.
   virtual void run_background(std::function<void()> job, std::function<void()> done) = 0;
   virtual void log(LogLevel level, const std::string& line) = 0;
+  // A line that somebody else can cause as often as he likes. Of many, the log is told the first,
+  // and how many came (line_limiter.h).
+  virtual void log_limited(LogLevel level, const std::string& line) { log(level, line); }
   // The node can't go on: a failed sync, a broken invariant. Does not return in production.
   virtual void die(const std::string& why) = 0;
 };

@@ -26,7 +26,12 @@ int64_t clock_ms(clockid_t clock) {
 }  // namespace
 
 Host::Host(HostConfig config)
-    : config_(std::move(config)), work_(asio::make_work_guard(io_)), timer_(io_) {}
+    : config_(std::move(config)),
+      work_(asio::make_work_guard(io_)),
+      timer_(io_),
+      limited_log_(
+          io_, [this](LogLevel level, const std::string& line) { log(level, line); },
+          [] { return spdlog::should_log(spdlog::level::debug); }) {}
 
 Host::~Host() { stop(); }
 
@@ -48,7 +53,8 @@ HostError Host::open() {
       io_, strand_, me, config_.replica.zab.ensemble, config_.replica.is_standalone(),
       static_cast<int>(std::min<int64_t>(config_.replica.zab.sync_ms(), INT_MAX)),
       config_.connect_ms, tls_ ? &*tls_ : nullptr,
-      [this](LogLevel level, const std::string& line) { log(level, line); });
+      [this](LogLevel level, const std::string& line) { log(level, line); },
+      [this](LogLevel level, const std::string& line) { log_limited(level, line); });
   status = transport_->listen(config_.listen_on_all);
   if (!status.ok()) return {status.why(), false};
   if (!config_.replica.is_standalone() && !tls_) {
@@ -96,6 +102,7 @@ void Host::stop() {
   if (background_lane_) background_lane_->stop();
   io_.stop();
   if (io_thread_.joinable()) io_thread_.join();
+  limited_log_.close();
 }
 
 int64_t Host::now_ms() { return clock_ms(CLOCK_BOOTTIME); }
@@ -155,6 +162,9 @@ void Host::run_background(std::function<void()> job, std::function<void()> done)
 
 void Host::log(LogLevel level, const std::string& line) {
   switch (level) {
+    case LogLevel::kDebug:
+      spdlog::debug(line);
+      return;
     case LogLevel::kInfo:
       spdlog::info(line);
       return;
@@ -166,6 +176,8 @@ void Host::log(LogLevel level, const std::string& line) {
       return;
   }
 }
+
+void Host::log_limited(LogLevel level, const std::string& line) { limited_log_.log(level, line); }
 
 void Host::die(const std::string& why) {
   spdlog::critical("{}; this process ends, a restart recovers from the log", why);

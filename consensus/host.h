@@ -18,6 +18,7 @@
 #include "consensus/environment.h"
 #include "consensus/host_config.h"
 #include "consensus/lane.h"
+#include "consensus/limited_log.h"
 #include "consensus/posix_disk.h"
 #include "consensus/replica.h"
 #include "consensus/service.h"
@@ -55,6 +56,7 @@ class Host : public Environment, public Service {
   void run_io(std::function<void()> job, std::function<void()> done) override;
   void run_background(std::function<void()> job, std::function<void()> done) override;
   void log(LogLevel level, const std::string& line) override;
+  void log_limited(LogLevel level, const std::string& line) override;
   void die(const std::string& why) override;
 
  private:
@@ -67,6 +69,7 @@ class Host : public Environment, public Service {
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   boost::asio::steady_timer timer_;
+  LimitedLog limited_log_;
   Strand strand_;
   std::optional<TlsContext> tls_;
   std::unique_ptr<TcpTransport> transport_;

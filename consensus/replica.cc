@@ -194,7 +194,7 @@ void Replica::carry_out(Action& any) {
     if (!zab_->membership().is_overridden()) config_.intervention = {};  // it is done
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
   } else if (auto* notice = std::get_if<action::Notice>(&any)) {
-    environment_.log(LogLevel::kInfo, describe() + ": " + notice->text);
+    environment_.log_limited(LogLevel::kInfo, describe() + ": " + notice->text);
   } else if (auto* doubled = std::get_if<action::Doubled>(&any)) {
     on_double(doubled->id,
               fmt::format("two servers say that they are server {}: each ends the other's "
@@ -375,8 +375,9 @@ void Replica::apply_committed() {
       if (leadership_) leadership_->closed(header.session);
       own_sessions_.closed(header.session);
       closed.push_back(header.session);
-      environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} closed", describe(),
-                                                    static_cast<uint64_t>(header.session.value)));
+      environment_.log_limited(LogLevel::kInfo,
+                               fmt::format("{}: session 0x{:x} closed", describe(),
+                                           static_cast<uint64_t>(header.session.value)));
     }
     std::optional<Completion> done = pending_.take_committed(header, false);
     if (done && header.type == OpCode::kCreateSession) {

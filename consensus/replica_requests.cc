@@ -222,8 +222,8 @@ size_t Replica::synced_voter_count() const {
 void Replica::expire_sessions() {
   for (SessionId session : leadership_->take_expired(environment_.now_ms())) {
     ++measures_.sessions_expired;
-    environment_.log(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", describe(),
-                                                  static_cast<uint64_t>(session.value)));
+    environment_.log_limited(LogLevel::kInfo, fmt::format("{}: session 0x{:x} expired", describe(),
+                                                          static_cast<uint64_t>(session.value)));
     tree::Request request;
     request.session = session;
     request.type = OpCode::kCloseSession;

@@ -26,6 +26,8 @@ class Service {
   virtual uint64_t random() = 0;
   // One line. On any thread.
   virtual void log(LogLevel level, const std::string& line) = 0;
+  // As Environment's. On any thread.
+  virtual void log_limited(LogLevel level, const std::string& line) { log(level, line); }
   // To be used on the strand only, but for Replica::read.
   virtual Replica& replica() = 0;
 };

@@ -62,7 +62,7 @@ struct TcpTransport::Link {
 
 TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
                            const Ensemble& ensemble, bool is_alone, int sync_ms, int connect_ms,
-                           TlsContext* tls, Logger log)
+                           TlsContext* tls, Logger log, Logger guest_log)
     : io_(io),
       strand_(strand),
       me_(me),
@@ -72,12 +72,12 @@ TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
       sync_ms_(sync_ms),
       tls_(tls),
       log_(log),
-      guest_log_(log),
+      guest_log_(std::move(guest_log)),
       guests_(most_strangers()),
       dialler_(std::make_shared<Dialler>(io, me, log, std::chrono::milliseconds(connect_ms))),
       quorum_acceptor_(io),
       pause_(io),
-      mesh_(std::make_shared<ElectionMesh>(io, strand, me, members_, dialler_, tls, log)) {}
+      mesh_(std::make_shared<ElectionMesh>(io, strand, me, members_, dialler_, tls, guest_log_)) {}
 
 TcpTransport::~TcpTransport() { dialler_->stop(); }
 
@@ -112,17 +112,17 @@ void TcpTransport::admit(const std::shared_ptr<Link>& link) {
   link->came = true;
   start_link(link, nullptr);
   link->ticket = guests_.enter(address_of(link->socket), [this, link](size_t count) {
-    guest_log_.warn(
-        fmt::format("quorum port: closed {}: too many connections are from no member, "
-                    "{} of them from there",
-                    name_of(link->socket), count));
+    guest_log_(LogLevel::kWarning,
+               fmt::format("quorum port: closed {}: too many connections are from no member, "
+                           "{} of them from there",
+                           name_of(link->socket), count));
     lose(link);
   });
   link->limit.expires_after(kIntroductionLimit);
   link->limit.async_wait([this, link](error_code cancelled) {
     if (cancelled) return;
-    guest_log_.warn(
-        fmt::format("quorum port: closed {}: it did not say who it is", name_of(link->socket)));
+    guest_log_(LogLevel::kWarning, fmt::format("quorum port: closed {}: it did not say who it is",
+                                               name_of(link->socket)));
     lose(link);
   });
 }
@@ -219,7 +219,8 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
       if (link->came && !link->is_introduced) link->bytes_before += size;
       if (link->bytes_before > kMaxIntroductionBytes) problem = "it did not say who it is";
       if (!problem.empty()) {
-        guest_log_.warn(fmt::format("quorum port: closed {}: {}", name_of(link->socket), problem));
+        guest_log_(LogLevel::kWarning,
+                   fmt::format("quorum port: closed {}: {}", name_of(link->socket), problem));
       }
     }
     bool down = error || !problem.empty();
@@ -290,8 +291,8 @@ void TcpTransport::flush_link(const std::shared_ptr<Link>& link) {
   if (link->closed) return;
   // Packets for a leader are bounded by the requests under way.
   if (link->came && unsent(link->id) > kMaxUnsentBytes) {
-    log_(LogLevel::kWarning,
-         fmt::format("quorum port: closed {}: it reads too slowly", name_of(link->socket)));
+    guest_log_(LogLevel::kWarning,
+               fmt::format("quorum port: closed {}: it reads too slowly", name_of(link->socket)));
     return drop(link);
   }
   if (link->waiting_for_room) return;
@@ -335,13 +336,8 @@ void TcpTransport::close(LinkId id, const std::string& reason) {
   link->closed = true;
   asio::post(io_, [this, link, reason] {
     if (!reason.empty()) {
-      std::string text = fmt::format("quorum port: closed {}: {}", name_of(link->socket), reason);
-      // Who is no member may come again and again.
-      if (link->ticket != 0) {
-        guest_log_.warn(text);
-      } else {
-        log_(LogLevel::kInfo, text);
-      }
+      guest_log_(link->ticket != 0 ? LogLevel::kWarning : LogLevel::kInfo,
+                 fmt::format("quorum port: closed {}: {}", name_of(link->socket), reason));
     }
     error_code ignored;
     link->socket.close(ignored);

@@ -20,7 +20,6 @@
 
 #include "consensus/environment.h"
 #include "consensus/guests.h"
-#include "consensus/spare_log.h"
 #include "consensus/strand.h"
 #include "consensus/tls.h"
 
@@ -35,9 +34,10 @@ class TcpTransport : public Transport {
 
   // `is_alone`: no ports are needed. `sync_ms`: a learner link is given up when nothing was
   // acknowledged on it for so long. `connect_ms`: for an address of a member to answer. With `tls`
-  // both ports speak nothing else.
+  // both ports speak nothing else. `guest_log` is for what others can cause at will; on any thread.
   TcpTransport(boost::asio::io_context& io, Strand& strand, ServerId me, const Ensemble& ensemble,
-               bool is_alone, int sync_ms, int connect_ms, TlsContext* tls, Logger log);
+               bool is_alone, int sync_ms, int connect_ms, TlsContext* tls, Logger log,
+               Logger guest_log);
   ~TcpTransport() override;
 
   // Binds both ports. `all_addresses`: quorumListenOnAllIPs.
@@ -78,8 +78,8 @@ class TcpTransport : public Transport {
   TlsContext* tls_;  // null: none
   Logger log_;
   Receiver* receiver_ = nullptr;
-  SpareLog guest_log_;  // on the io thread, as what follows
-  Guests guests_;
+  const Logger guest_log_;
+  Guests guests_;  // on the io thread, as what follows
   std::shared_ptr<Dialler> dialler_;
   tcp::acceptor quorum_acceptor_;
   boost::asio::steady_timer pause_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <spdlog/pattern_formatter.h>
+#include <sys/stat.h>
+#include <syslog.h>
 
 #include <boost/locale/utf.hpp>
 #include <iterator>
@@ -46,11 +48,42 @@ class Message : public spdlog::custom_flag_formatter {
   }
 };
 
+// Of syslog(3).
+int priority_of(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::trace:
+    case spdlog::level::debug:
+      return LOG_DEBUG;
+    case spdlog::level::warn:
+      return LOG_WARNING;
+    case spdlog::level::err:
+      return LOG_ERR;
+    case spdlog::level::critical:
+      return LOG_CRIT;
+    case spdlog::level::info:
+    case spdlog::level::off:
+    case spdlog::level::n_levels:
+      return LOG_INFO;
+  }
+  return LOG_INFO;
+}
+
+class Priority : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    out.push_back(static_cast<char>('0' + priority_of(message.level)));
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<Priority>();
+  }
+};
+
 }  // namespace
 
-std::string log_line(std::string_view message) {
+std::string log_line(std::string_view message, size_t max_bytes) {
   std::string line;
-  size_t cut = message.size() > kMaxLogLineBytes ? message.size() - kMaxLogLineBytes : 0;
+  size_t cut = message.size() > max_bytes ? message.size() - max_bytes : 0;
   message.remove_suffix(cut);
   line.reserve(message.size());
   const char* at = message.data();
@@ -72,10 +105,17 @@ std::string log_line(std::string_view message) {
   return line;
 }
 
-std::unique_ptr<spdlog::formatter> log_formatter() {
+std::unique_ptr<spdlog::formatter> log_formatter(LogStyle style) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<Message>('*').set_pattern("%Y-%m-%d %H:%M:%S.%e %l %*");
+  formatter->add_flag<Message>('*').add_flag<Priority>('&');
+  formatter->set_pattern(style == LogStyle::kJournal ? "<%&>%*" : "%Y-%m-%dT%H:%M:%S.%e%z %l %*");
   return formatter;
+}
+
+bool is_journal(int fd, const char* journal_stream) {
+  struct stat st = {};
+  return journal_stream != nullptr && ::fstat(fd, &st) == 0 &&
+         journal_stream == fmt::format("{}:{}", st.st_dev, st.st_ino);
 }
 
 }  // namespace zabfs::fsd

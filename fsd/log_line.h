@@ -16,9 +16,16 @@ inline constexpr size_t kMaxLogLineBytes = 2'000;  // of a message, before its e
 
 // The message, escaped: control characters, what breaks or turns lines, and what is not UTF-8. A
 // longer one is cut, and says so.
-std::string log_line(std::string_view message);
+std::string log_line(std::string_view message, size_t max_bytes = kMaxLogLineBytes);
 
-// Date, time, level and the message as a log line.
-std::unique_ptr<spdlog::formatter> log_formatter();
+enum class LogStyle {
+  kTimed,    // the time, as RFC 3339 has it in local time, the level and the message
+  kJournal,  // `<N>`, the level as syslog numbers it, and the message: the journal has the time
+};
+std::unique_ptr<spdlog::formatter> log_formatter(LogStyle style);
+
+// Whether that descriptor is the journal's. systemd says in $JOURNAL_STREAM which file that is, as
+// DEVICE:INODE; a program that inherited the variable alone may write elsewhere.
+bool is_journal(int fd, const char* journal_stream);
 
 }  // namespace zabfs::fsd

@@ -17,6 +17,8 @@
 #include "consensus/host.h"
 #include "fsd/admin/metrics_server.h"
 #include "fsd/admin/server.h"
+#include "fsd/audit/audit_log.h"
+#include "fsd/audit/ephemerals.h"
 #include "fsd/config/config.h"
 #include "fsd/facts/node.h"
 #include "fsd/fuse/connection_guard.h"
@@ -39,6 +41,11 @@ int fail(const std::string& what, int code) {
   return code;
 }
 
+LogStyle log_style() {
+  bool is_journals = is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
+  return is_journals ? LogStyle::kJournal : LogStyle::kTimed;
+}
+
 // A descriptor a client: the soft limit is for programs that use select.
 void raise_file_limit() {
   rlimit limit = {};
@@ -48,9 +55,10 @@ void raise_file_limit() {
 }
 
 // The signal that ends the daemon. Meanwhile systemd is told how it is.
-int wait_for_end(const sigset_t& signals, Systemd& systemd) {
+int wait_for_end(const sigset_t& signals, Systemd& systemd, audit::AuditLog* audit) {
   int signal = 0;
   while (signal <= 0 || signal == SIGHUP) {
+    if (signal == SIGHUP && audit != nullptr) audit->reopen();
     if (!systemd.is_there()) {
       ::sigwait(&signals, &signal);
       continue;
@@ -66,6 +74,7 @@ int wait_for_end(const sigset_t& signals, Systemd& systemd) {
 int run(Config& config) {
   raise_file_limit();
   if (!config.core_dumps) ::prctl(PR_SET_DUMPABLE, 0);
+  set_log_level(config.log_level);
   for (const std::string& warning : config.warnings) spdlog::warn(warning);
   for (const std::string& line : config.ignored) spdlog::info(line);
   bool is_configuration = false;
@@ -81,21 +90,34 @@ int run(Config& config) {
   ::signal(SIGPIPE, SIG_IGN);
 
   consensus::Host host(config.host);
+  // The reason is the last line, behind what the host has to tell.
+  auto failed = [&host](const std::string& why, int code) {
+    host.stop();
+    return fail(why, code);
+  };
   consensus::HostError problem = host.open();
   if (!problem.what.empty()) {
-    return fail(problem.what, problem.is_configuration ? kBadConfiguration : kFailed);
+    return failed(problem.what, problem.is_configuration ? kBadConfiguration : kFailed);
   }
   Registry registry;
   registry.add([&host](Metrics& into) { add_node_metrics(host.replica(), into); });
   registry.add(add_process_metrics);
+  std::unique_ptr<audit::AuditLog> audit;
+  std::unique_ptr<audit::Ephemerals> ephemerals;
+  if (config.audit.enabled) {
+    audit = std::make_unique<audit::AuditLog>(host, config.audit, log_style());
+    if (Status status = audit->open(); !status.ok()) return failed(status.why(), kFailed);
+    ephemerals = std::make_unique<audit::Ephemerals>(*audit);
+    host.replica().add_listener(ephemerals.get());
+  }
   std::unique_ptr<wire::WireServer> clients;
   if (config.wire.port || config.wire.secure_port || !config.wire.unix_socket.empty()) {
     config.wire.settings = settings_of(config);
     config.wire.data_dir = config.host.data_dir;
     config.wire.data_log_dir =
         config.host.data_log_dir.empty() ? config.host.data_dir : config.host.data_log_dir;
-    clients = std::make_unique<wire::WireServer>(host, config.wire, registry);
-    if (Status status = clients->listen(); !status.ok()) return fail(status.why(), kFailed);
+    clients = std::make_unique<wire::WireServer>(host, config.wire, registry, audit.get());
+    if (Status status = clients->listen(); !status.ok()) return failed(status.why(), kFailed);
   }
   std::unique_ptr<admin::AdminServer> administration;
   if (config.admin.enabled && config.admin.port) {
@@ -108,13 +130,14 @@ int run(Config& config) {
   std::unique_ptr<admin::MetricsServer> metrics;
   if (config.metrics.enabled) {
     metrics = std::make_unique<admin::MetricsServer>(host, registry, config.metrics);
-    if (Status status = metrics->listen(); !status.ok()) return fail(status.why(), kFailed);
+    if (Status status = metrics->listen(); !status.ok()) return failed(status.why(), kFailed);
   }
   std::unique_ptr<Mount> mount;
   if (!config.mount.point.empty()) {
-    mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir, registry);
+    mount =
+        std::make_unique<Mount>(host, config.mount, config.host.data_dir, registry, audit.get());
     Status mounted = mount->mount();
-    if (!mounted.ok()) return fail(mounted.why(), kFailed);
+    if (!mounted.ok()) return failed(mounted.why(), kFailed);
   }
   host.start();
   if (mount) mount->attach();  // before any client: it says whose a new tree's root is
@@ -128,10 +151,12 @@ int run(Config& config) {
     mount->start([] { ::kill(::getpid(), SIGUSR1); });
     spdlog::info("mounted at {}", config.mount.point);
   }
+  if (audit) audit->write_own("serverStart", audit::Result::kSuccess);
   Systemd systemd(host);
-  int signal = wait_for_end(signals, systemd);
+  int signal = wait_for_end(signals, systemd, audit.get());
   spdlog::info(signal == SIGUSR1 ? "unmounted from outside; stopping" : "stopping");
   systemd.stopping();
+  if (audit) audit->write_own("serverStop", audit::Result::kInvoked);
   if (mount) mount->stop();
   if (metrics) metrics->stop();
   if (administration) administration->stop();
@@ -239,7 +264,7 @@ int main(int argc, char** argv) {
     return zabfs::fsd::run_connection_guard(argv[2]);
   }
   spdlog::set_default_logger(spdlog::stderr_logger_mt("zabfsd"));
-  spdlog::set_formatter(zabfs::fsd::log_formatter());
-  spdlog::flush_on(spdlog::level::info);
+  spdlog::set_formatter(zabfs::fsd::log_formatter(zabfs::fsd::log_style()));
+  spdlog::flush_on(spdlog::level::debug);
   return zabfs::fsd::start(argc, argv);
 }

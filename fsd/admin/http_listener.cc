@@ -40,8 +40,9 @@ struct HttpListener::Exchange {
   bool is_answered = false;
 };
 
-HttpListener::HttpListener(Options options, Handler handler)
-    : options_(std::move(options)),
+HttpListener::HttpListener(consensus::Service& service, Options options, Handler handler)
+    : service_(service),
+      options_(std::move(options)),
       handler_(std::move(handler)),
       max_connections_(consensus::most_strangers()),
       acceptor_(io_),
@@ -103,18 +104,21 @@ void HttpListener::greet(const std::shared_ptr<Exchange>& exchange) {
     if (error || ::recv(ready.socket.native_handle(), &first, 1, MSG_PEEK) != 1) return;
     bool with_tls = first == kHandshake && tls_;
     if (!with_tls && options_.only_tls) {
-      spdlog::warn("{}: closed a client without TLS (admin.forceHttps)", options_.name);
-      return;
+      return warn("closed a client without TLS (admin.forceHttps)");
     }
     if (with_tls) ready.start(&*tls_, nullptr);
-    http::async_read(
-        ready, exchange->buffer, exchange->request, [this, exchange](error_code failed, size_t) {
-          if (!exchange->stream->why().empty()) {
-            spdlog::warn("{}: closed a client: TLS: {}", options_.name, exchange->stream->why());
-          }
-          if (!failed) answer(exchange);
-        });
+    http::async_read(ready, exchange->buffer, exchange->request,
+                     [this, exchange](error_code failed, size_t) {
+                       if (!exchange->stream->why().empty()) {
+                         warn("closed a client: TLS: " + exchange->stream->why());
+                       }
+                       if (!failed) answer(exchange);
+                     });
   });
+}
+
+void HttpListener::warn(const std::string& what) {
+  service_.log_limited(consensus::LogLevel::kWarning, options_.name + ": " + what);
 }
 
 void HttpListener::answer(const std::shared_ptr<Exchange>& exchange) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "consensus/service.h"
 #include "consensus/tls.h"
 #include "tree/status.h"
 
@@ -38,7 +39,8 @@ class HttpListener {
   // Called on the listener's thread with the path that was asked for, without what follows a `?`.
   using Handler = std::function<void(const std::string& path, Reply reply)>;
 
-  HttpListener(Options options, Handler handler);
+  // The log of `service` gets what strangers can cause.
+  HttpListener(consensus::Service& service, Options options, Handler handler);
   ~HttpListener();
 
   // Binds.
@@ -59,6 +61,9 @@ class HttpListener {
   void answer(const std::shared_ptr<Exchange>& exchange);
   void send(const std::shared_ptr<Exchange>& exchange, Answer answer);
 
+  void warn(const std::string& what);
+
+  consensus::Service& service_;
   const Options options_;
   const Handler handler_;
   const size_t max_connections_;

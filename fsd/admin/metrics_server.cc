@@ -8,7 +8,7 @@ MetricsServer::MetricsServer(consensus::Service& service, const Registry& regist
                              const MetricsConfig& config)
     : service_(service),
       registry_(registry),
-      listener_({"port of metrics", config.address, config.port},
+      listener_(service, {"port of metrics", config.address, config.port},
                 [this](const std::string& path, const HttpListener::Reply& reply) {
                   answer(path, reply);
                 }) {}

@@ -63,7 +63,7 @@ AdminServer::AdminServer(consensus::Service& service, wire::WireServer* clients,
     : service_(service),
       clients_(clients),
       config_(std::move(config)),
-      listener_(options_of(config_),
+      listener_(service, options_of(config_),
                 [this](const std::string& path, const Reply& reply) { answer(path, reply); }) {}
 
 void AdminServer::answer(const std::string& path, const Reply& reply) {

@@ -13,7 +13,9 @@
 
 #include "consensus/host_config.h"
 #include "fsd/admin/config.h"
+#include "fsd/audit/config.h"
 #include "fsd/fuse/config.h"
+#include "fsd/log_level.h"
 #include "fsd/wire/config.h"
 #include "tree/status.h"
 #include "tree/types.h"
@@ -26,8 +28,10 @@ struct Config {
   wire::WireConfig wire;
   admin::AdminConfig admin;
   admin::MetricsConfig metrics;
+  audit::AuditConfig audit;
   // A core dump would have the passwords and the data of everybody.
   bool core_dumps = false;
+  spdlog::level::level_enum log_level = spdlog::level::info;
   size_t jute_max_buffer = tree::Limits::kDefaultBytes;
   std::vector<std::string> warnings;
   std::vector<std::string> ignored;  // the lines without effect, each with its reason

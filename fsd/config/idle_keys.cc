@@ -82,7 +82,7 @@ const std::vector<Reason>& reasons() {
       {"ACLs are checked by the leader, as in ZooKeeper without it", {"enableEagerACLCheck"}},
       {"trees are compared by digests of zabfs's own", {"digest.enabled"}},
       {"TTL nodes have the format of ZooKeeper 3.5.4 and later", {"emulate353TTLNodes"}},
-      {"no audit log is written", {"audit.enable", "audit.impl.class"}},
+      {"audit lines are those of Java's own logger; see audit.enable", {"audit.impl.class"}},
       {"sockets are closed without waiting",
        {"learner.closeSocketAsync", "leader.closeSocketAsync", "learner.asyncSending"}},
       {"requests of members go one way",

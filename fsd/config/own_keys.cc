@@ -1,4 +1,8 @@
 // The keys that are zabfs's alone.
+#include <fmt/format.h>
+
+#include <optional>
+
 #include "fsd/config/keys.h"
 #include "fsd/config/take.h"
 #include "tree/posix.h"
@@ -15,6 +19,12 @@ void take_memory(ConfigReader& reader, const Property& line) {
   size_t mib = 0;
   reader.own_number(line, mib, 16, 1 << 20);
   reader.config().wire.memory_bytes = mib << 20;
+}
+
+void take_log_level(ConfigReader& reader, const Property& line) {
+  std::optional<spdlog::level::level_enum> level = log_level_named(line.value);
+  if (!level) return reader.fail(line, fmt::format("{} is none of {}", line.value, kLogLevels));
+  reader.config().log_level = *level;
 }
 
 }  // namespace
@@ -66,6 +76,12 @@ std::vector<Key> own_keys() {
          r.config().wire.sasl_users[end_of(line, "zabfs.sasl.user.")] = line.value;
        },
        "none", "password of the SASL DIGEST-MD5 user of that name"},
+      {"zabfs.log.level", kLogLevels, take_log_level, "info",
+       "what the log is told. Until the next start `zabfs log-level` sets another one. At debug "
+       "each of many like lines is told, too"},
+      {"zabfs.audit.file", "a path", path(ZABFS_AT(config().audit.file)), "none",
+       "with audit.enable=true: the file that audit lines are appended to; without it they are "
+       "among the lines of the log. SIGHUP opens it anew"},
       {"zabfs.coreDumps", kBoolean, boolean(ZABFS_AT(config().core_dumps)), "false",
        "whether the daemon may leave a core dump, which holds passwords and data. A debugger of a "
        "user other than root needs it too"},

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int32_t kTickMs = 3'000;  // without tickTime, as in Java
 
-bool is_secret(const std::string& key) {
+bool is_password(const std::string& key) {
   return key.ends_with(".password") || key.starts_with("zabfs.sasl.user.") ||
          key == "DigestAuthenticationProvider.superDigest";
 }
@@ -76,6 +76,10 @@ Status ConfigReader::read() {
   if (Status status = check_client_doors(); !status.ok()) return status;
   if (Status status = take_tls_of_members(); !status.ok()) return status;
   if (has_secret_) check_readers(file_, "a password");
+  if (!config_.audit.file.empty() && !config_.audit.enabled) {
+    config_.warnings.push_back(
+        fmt::format("{}: zabfs.audit.file has no effect without audit.enable=true", file_));
+  }
   check_readers(config_.wire.tls.key_store, "a private key");
   check_readers(quorum_tls_.key_store, "a private key");
   return finish();
@@ -98,7 +102,7 @@ std::vector<Property> ConfigReader::last_of_each(std::vector<Property> lines) {
 }
 
 void ConfigReader::take(const Property& line) {
-  has_secret_ = has_secret_ || is_secret(line.key);
+  has_secret_ = has_secret_ || is_password(line.key);
   if (is_of_members(line.key)) {
     return dynamic_ ? fail(line, kElsewhere) : take_of_members(line);
   }

@@ -182,6 +182,8 @@ std::vector<Key> keys_of_authentication() {
       {"authProvider.*", "a class",
        [](ConfigReader& r, const Property& line) { r.take_auth_provider(line); }, "",
        "ZooKeeper's for digest, ip, x509 and sasl; others are ignored with a warning"},
+      {"audit.enable", kBoolean, property_boolean(ZABFS_AT(config().audit.enabled)), "",
+       "changes by the mount have lines, too; see zabfs.audit.file"},
       {"enforce.auth.enabled", kBoolean,
        [](ConfigReader& r, const Property& line) { r.enforce_auth(line); }},
       {"enforce.auth.schemes", "schemes, with commas between",

@@ -167,6 +167,7 @@ void Changes::set_attributes(const RequestPtr& request, KernelNode id, const str
     request->reply(error);
   };
   auto body = [this, request, id, wanted, set, handle] {
+    ClientSession::Acting as(writes_.session(), request->asker().uid);
     this->set(request, id, wanted, set, handle);
   };
   writes_.when_writable(std::move(body), std::move(refuse));

@@ -72,6 +72,7 @@ void FileCommits::commit(const FilePtr& file, Done done) {
 }
 
 void FileCommits::begin(const FilePtr& file, bool is_asked) {
+  ClientSession::Acting as(writes_.session(), file->user);
   std::optional<Node> node = nodes_.find(file->node);
   if (!node || node->gone) file->written.lose();
   std::optional<WriteBuffer::Commit> begun = file->written.begin_commit(

@@ -44,13 +44,14 @@ std::optional<std::string> path_after(const RenameSeen& rename, const std::strin
 
 // ---- open
 
-Files::FilePtr Files::make(const Node& node, const fuse_file_info& info, pid_t pid,
+Files::FilePtr Files::make(const Node& node, const fuse_file_info& info, const Asker& by,
                            const tree::ZNode& znode, bool is_new) {
   // Readable through this handle even if the znode goes.
   auto file = std::make_shared<OpenFile>(znode.data);
   file->number = parts_.numbers.next();
   file->node = node.id;
-  file->opener = pid;
+  file->opener = by.pid;
+  file->user = by.uid;
   bool truncates = (info.flags & O_TRUNC) != 0 && !is_new;
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
   if (!file->writable) return file;
@@ -83,13 +84,13 @@ void Files::truncate_for_appends(const RequestPtr& request, KernelNode id,
 }
 
 void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_info info) {
-  pid_t pid = request->asker().pid;
+  Asker by = request->asker();
   PageCache::Use use = PageCache::Use::kDirect;
   FilePtr file = parts_.reader.read([&](const tree::Tree& tree) -> FilePtr {
     Node now;
     const tree::ZNode* znode = parts_.reader.znode_of(tree, node.id, now);
     if (znode == nullptr) return nullptr;
-    FilePtr made = make(now, info, pid, *znode, false);
+    FilePtr made = make(now, info, by, *znode, false);
     if (!made->writable) use = parts_.turns.open(tree, now, *znode, *made);
     return made;
   });
@@ -109,7 +110,7 @@ void Files::open_znode(const RequestPtr& request, const Node& node, fuse_file_in
 
 bool Files::reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,
                           bool is_new) {
-  pid_t pid = request->asker().pid;
+  Asker by = request->asker();
   fuse_entry_param entry = {};
   int error = 0;
   // The kernel has checked who may create, and not who may open what is there.
@@ -123,7 +124,7 @@ bool Files::reply_created(const RequestPtr& request, const std::string& path, fu
       return nullptr;
     }
     parts_.answers.fill_entry(tree, path, true, entry);
-    FilePtr made = make(*parts_.nodes.find(entry.ino), info, pid, *znode, is_new);
+    FilePtr made = make(*parts_.nodes.find(entry.ino), info, by, *znode, is_new);
     if (is_new) made->made_inode = entry.attr.st_ino;
     return made;
   });
@@ -240,6 +241,7 @@ void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, o
   };
   auto shared = std::make_shared<const std::string>(std::move(bytes));
   auto body = [this, request, file, id, by_root, shared, offset, flags = info.flags] {
+    ClientSession::Acting as(parts_.writes.session(), request->asker().uid);
     auto then = [this, request, file, id, shared, offset, flags] {
       parts_.turns.apart_from_reads(id, [this, request, file, shared, offset, flags] {
         write_to(request, file, *shared, offset, flags);

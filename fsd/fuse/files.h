@@ -100,8 +100,8 @@ class Files {
   size_t max_file_bytes() const {
     return parts_.service.replica().config().prepare.limits.data_bytes();
   }
-  FilePtr make(const Node& node, const fuse_file_info& info, pid_t pid, const tree::ZNode& znode,
-               bool is_new);
+  FilePtr make(const Node& node, const fuse_file_info& info, const Asker& by,
+               const tree::ZNode& znode, bool is_new);
   void open_znode(const RequestPtr& request, const Node& node, fuse_file_info info);
   // False if the kernel was told of an error, or nothing.
   bool reply_created(const RequestPtr& request, const std::string& path, fuse_file_info info,

@@ -1,7 +1,7 @@
 #include "fsd/fuse/lock_requests.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 
 #include <cerrno>
@@ -63,10 +63,11 @@ void LockRequests::set(const RequestPtr& request, KernelNode id, const fuse_file
   parts_.locks.expect_process_locks();
   bool whole = wanted.l_start == 0 && wanted.l_len == 0;
   if (wanted.l_type != F_UNLCK && !whole) {
-    spdlog::warn(
-        "{}: process {} asked for a byte-range lock, which only this node would know: "
-        "refused with ENOLCK; lock the whole file",
-        node->path, request->asker().pid);
+    parts_.service.log_limited(
+        consensus::LogLevel::kWarning,
+        fmt::format("a byte-range lock, which only this node would know, is refused with ENOLCK: "
+                    "process {} is to lock the whole file \"{}\"",
+                    request->asker().pid, node->path));
     return static_cast<void>(request->reply(ENOLCK));
   }
   std::optional<LockMode> mode;

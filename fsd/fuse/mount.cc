@@ -1,11 +1,13 @@
 #include "fsd/fuse/mount.h"
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <future>
 #include <utility>
 
+#include "fsd/audit/operations.h"
 #include "fsd/fuse/mount_point.h"
 #include "fsd/fuse/txn_view.h"
 
@@ -20,13 +22,14 @@ constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
 }  // namespace
 
 Mount::Mount(consensus::Service& service, MountConfig config, std::string data_dir,
-             Registry& registry)
+             Registry& registry, audit::AuditLog* audit)
     : service_(service),
       config_(std::move(config)),
       replies_(make_replies([](fuse_req_t interrupted, void* data) {
         auto* operations = static_cast<Operations*>(fuse_req_userdata(interrupted));
         operations->interrupted(reinterpret_cast<uint64_t>(data));
       })),
+      replayer_(service),
       session_(service, config_.session_timeout_ms),
       writer_(service, session_, config_.quorum_grace_ms, config_.commit_timeout_ms),
       room_(service, session_, writer_, {config_.uid, config_.gid}),
@@ -62,6 +65,14 @@ Mount::Mount(consensus::Service& service, MountConfig config, std::string data_d
                    staging_, lock_requests_, locks_,   replays_,    gate_,
                    cache_,   numbers_,       writer_,  interrupts_, std::move(data_dir)},
                   replies_) {
+  if (audit != nullptr) {
+    session_.set_witness([audit](ClientSession::Actor actor, tree::SessionId session,
+                                 tree::OpCode type, const std::string& body,
+                                 const tree::Outcome& outcome) {
+      audit::Who who{session, {}, {actor.value_or(::geteuid())}, {}};
+      audit->write(audit::events_of(who, type, body, outcome));
+    });
+  }
   session_.set_on_lost([this](tree::SessionId session) { room_.session_lost(session); });
   room_.tell(registry);
   registry.add([replies = replies_](Metrics& into) { replies->times().add_to(into); });

@@ -23,6 +23,7 @@
 
 #include "consensus/replica.h"
 #include "consensus/service.h"
+#include "fsd/audit/audit_log.h"
 #include "fsd/fuse/changes.h"
 #include "fsd/fuse/config.h"
 #include "fsd/fuse/control_files.h"
@@ -61,7 +62,9 @@ namespace zabfs::fsd {
 class Mount : public consensus::ReplicaListener {
  public:
   // Its facts go to the registry, as long as it lives.
-  Mount(consensus::Service& service, MountConfig config, std::string data_dir, Registry& registry);
+  // `audit` may be null.
+  Mount(consensus::Service& service, MountConfig config, std::string data_dir, Registry& registry,
+        audit::AuditLog* audit);
   ~Mount() override;
 
   Status mount();

@@ -31,6 +31,7 @@ struct OpenFile {
   uint64_t number = 0;
   KernelNode node = 0;
   pid_t opener = 0;
+  uid_t user = 0;  // who opened it
   bool writable = false;
 
   // Reading: the version this pass over the file sees.

@@ -47,7 +47,11 @@ void OwnWrites::when_writable(std::function<void()> body, Writer::Done refuse) {
 }
 
 void OwnWrites::when_writable(const RequestPtr& request, std::function<void()> body) {
-  when_writable(std::move(body), [request](FileError error) { request->reply(error); });
+  auto as_asked = [this, uid = request->asker().uid, body = std::move(body)] {
+    ClientSession::Acting as(session_, uid);
+    body();
+  };
+  when_writable(std::move(as_asked), [request](FileError error) { request->reply(error); });
 }
 
 const OwnWrites::Write* OwnWrites::find(const tree::Txn& txn) const {

@@ -58,6 +58,7 @@ class OwnWrites {
   void when_writable(std::function<void()> body, Writer::Done refuse);
   // The same; the request is answered with kReadOnly.
   void when_writable(const RequestPtr& request, std::function<void()> body);
+  ClientSession& session() { return session_; }
 
   // What the kernel changes by itself for that txn; null if nothing, as when it was refused.
   const LocalChange* local_change(const tree::Txn& txn) const;

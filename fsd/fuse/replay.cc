@@ -1,6 +1,7 @@
 #include "fsd/fuse/replay.h"
 
 #include <dirent.h>
+#include <fmt/format.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -266,8 +267,10 @@ void Replayer::run() {
     std::unordered_set<KernelNode> nodes = watched();
     auto pause = std::min(kPauseFactor * (std::chrono::steady_clock::now() - began), kMostPause);
     if (dropped > 0 && !nodes.empty()) {
-      spdlog::warn("too many changes to tell inotify of: {} were left out after {}", dropped,
-                   batch.size());
+      service_.log_limited(
+          consensus::LogLevel::kWarning,
+          fmt::format("too many changes to tell inotify of: {} were left out after {}", dropped,
+                      batch.size()));
     }
     for (const ReplayOp& op : batch) {
       bool wanted = nodes.contains(op.parent) || nodes.contains(op.self) ||

@@ -24,6 +24,7 @@
 #include <unordered_set>
 
 #include "consensus/mutex.h"
+#include "consensus/service.h"
 #include "fsd/fuse/node_table.h"
 #include "tree/status.h"
 
@@ -49,6 +50,8 @@ struct ReplayOp {
 
 class Replayer {
  public:
+  // The log of `service` gets what local users can cause.
+  explicit Replayer(consensus::Service& service) : service_(service) {}
   ~Replayer();
 
   // From now on changes are queued. To be called before the mount answers anybody, who may watch it
@@ -89,6 +92,7 @@ class Replayer {
   void forget();  // what is queued, for good
   bool execute(const ReplayOp& op);
 
+  consensus::Service& service_;
   std::atomic<bool> takes_{false};
   std::atomic<pid_t> helper_{0};  // 0: there is none
   uid_t uid_ = 0;                 // these two are written before helper_, and not again

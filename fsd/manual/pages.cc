@@ -129,7 +129,7 @@ Page daemon_page(const CLI::App& app) {
             "zabfsd keeps a full copy of one tree of znodes, equal to that of the other members, "
             "mounts it, and serves ZooKeeper's clients. It stays in the foreground and logs to "
             "standard error. On SIGTERM and SIGINT it gives up its locks and ephemerals, unmounts "
-            "and ends."),
+            "and ends. On SIGHUP it opens the file of the audit log anew."),
         paragraph(
             "A user other than root mounts by fusermount3(1). Others can look into that mount only "
             "if /etc/fuse.conf has user_allow_other.")}},
@@ -160,7 +160,8 @@ Page tool_page(const CLI::App& app) {
       {"SYNOPSIS", {paragraph("`zabfs` COMMAND [OPTION]... [ARGUMENT]...")}},
       {"DESCRIPTION",
        {paragraph("zabfs works through a mount of zabfsd(8), as any script could. Only `zabfs "
-                  "check` reads the files of a node, which must be stopped.")}},
+                  "check` reads the files of a node, which must be stopped; `zabfs debug` lists "
+                  "their names.")}},
       std::move(commands),
       {"EXIT STATUS",
        {item("0", "done; of `status`: the node has a quorum"), item("1", "it failed"),
@@ -168,7 +169,7 @@ Page tool_page(const CLI::App& app) {
         item("125", "of `lock`: the lock was lost while the command ran"),
         item("other", "of `lock` and `run`: the exit status of the command")}},
       {"ENVIRONMENT",
-       {item("ZABFS_MOUNT", "the mount that `status` and `members` ask"),
+       {item("ZABFS_MOUNT", "the mount that `status`, `members`, `log-level` and `debug` ask"),
         item("VISUAL, EDITOR", "the editor of `edit`"),
         item("ZABFS_TOKEN", "the fencing token of the lock, for the command of `lock`"),
         item("ZABFS_DIR, ZABFS_ZXID, ZABFS_CHANGES", "what changed, for the command of `watch`")}},

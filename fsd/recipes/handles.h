@@ -13,6 +13,7 @@ using HandlePtr = std::shared_ptr<Handle>;
 // A text that is made anew for each read at offset 0: help, stat, lock, cluster and the like.
 HandlePtr open_text(Room& room, Control control, const std::string& directory, Opener opener);
 HandlePtr open_acl(Room& room, const std::string& directory, Opener opener);
+HandlePtr open_log_level(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_members(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_watch(Room& room, Control control, const std::string& directory, Opener opener);
 HandlePtr open_next(Room& room, const std::string& directory, Opener opener);

@@ -54,6 +54,7 @@ inline constexpr std::string_view kHelpText =
                a reconfiguration, committed at close. `zabfs members` does it step by step
   health       (mount root only) `state ok`, degraded or no-quorum, and why
   metrics      (mount root only) for Prometheus
+  log-level    (mount root only) what this node's log is told; root sets it until the next start
   handles      (mount root only) what you hold on this node; root sees what everybody holds:
                `KIND PATH PID NAME`
 

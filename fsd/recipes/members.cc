@@ -1,6 +1,7 @@
 // `@/members`: the configuration in force, as ZooKeeper writes it. What is written replaces it at
 // close, `>>` adds lines: a reconfiguration, as of the version that the text names.
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -106,16 +107,16 @@ class MembersHandle : public Handle {
   std::string text() const { return room_.service().replica().zab().ensemble().text() + "\n"; }
 
   void commit(const Wanted& wanted, Done done) {
-    room_.writer().commit(OpCode::kReconfig,
-                          consensus::reconfig_body(wanted.members, wanted.version),
-                          [self = shared_from_this(), this, done](const Outcome& outcome) {
-                            if (outcome.error != Error::kOk) {
-                              room_.service().log(consensus::LogLevel::kWarning,
-                                                  std::string("the members stay as they are: ") +
-                                                      reason_of(outcome.error));
-                            }
-                            done(file_error(outcome.error));
-                          });
+    room_.writer().commit(
+        OpCode::kReconfig, consensus::reconfig_body(wanted.members, wanted.version),
+        [self = shared_from_this(), this, done](const Outcome& outcome) {
+          if (outcome.error != Error::kOk) {
+            room_.service().log_limited(
+                consensus::LogLevel::kWarning,
+                fmt::format("the members stay as they are: {}", reason_of(outcome.error)));
+          }
+          done(file_error(outcome.error));
+        });
   }
 
   std::string written_;  // the whole, as this handle edits it

@@ -41,6 +41,8 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
       return open_text(*this, control, directory, std::move(opener));
     case Control::kAcl:
       return open_acl(*this, directory, std::move(opener));
+    case Control::kLogLevel:
+      return open_log_level(*this, directory, std::move(opener));
     case Control::kMembers:
       return open_members(*this, directory, std::move(opener));
     case Control::kWatch:
@@ -130,13 +132,19 @@ std::vector<HandlePtr> Room::listeners() const {
 void Room::published(const std::vector<tree::Change>& changes) {
   session_.check_deadline();  // before anything is granted in it
   locks_.published(changes);
-  for (const HandlePtr& handle : listeners()) handle->published(changes);
+  for (const HandlePtr& handle : listeners()) {
+    ClientSession::Acting as(session_, handle->opener().uid);
+    handle->published(changes);
+  }
 }
 
 void Room::tree_replaced() {
   session_.check_deadline();
   locks_.tree_replaced();
-  for (const HandlePtr& handle : listeners()) handle->tree_replaced();
+  for (const HandlePtr& handle : listeners()) {
+    ClientSession::Acting as(session_, handle->opener().uid);
+    handle->tree_replaced();
+  }
 }
 
 void Room::session_lost(tree::SessionId session) {

@@ -111,7 +111,7 @@ void ClientSession::close(std::function<void()> done) {
 }
 
 void ClientSession::submit(OpCode type, std::string body, Completion done, Sent sent) {
-  Waiting write{type, std::move(body), std::move(done), std::move(sent)};
+  Waiting write{type, std::move(body), std::move(done), std::move(sent), false, actor_};
   if (open_) return send(std::move(write));
   if (waiting_.size() < kMaxWaiting) {
     waiting_.push_back(std::move(write));
@@ -131,14 +131,21 @@ void ClientSession::send(Waiting write) {
   service_.replica().submit(tree::superuser_request(session, cxid, kept->type, kept->body),
                             [this, kept, session](const Outcome& outcome) {
                               if (outcome.error != Error::kSessionExpired || closed_) {
-                                return kept->done(outcome);
+                                return answered(*kept, session, outcome);
                               }
                               // Refused as a whole, so it was not done; the next session does it.
                               if (session == id_ && open_) lose();
-                              if (kept->is_bound) return kept->done(outcome);
+                              if (kept->is_bound) return answered(*kept, session, outcome);
+                              Acting as(*this, kept->actor);
                               submit(kept->type, std::move(kept->body), std::move(kept->done),
                                      std::move(kept->sent));
                             });
+}
+
+void ClientSession::answered(const Waiting& write, SessionId session, const Outcome& outcome) {
+  if (witness_) witness_(write.actor, session, write.type, write.body, outcome);
+  Acting as(*this, write.actor);
+  write.done(outcome);
 }
 
 void ClientSession::submit_held(SessionId session, OpCode type, std::string body, Completion done,
@@ -149,7 +156,7 @@ void ClientSession::submit_held(SessionId session, OpCode type, std::string body
     outcome.error = Error::kSessionExpired;
     return done(outcome);
   }
-  send({type, std::move(body), std::move(done), std::move(sent), true});
+  send({type, std::move(body), std::move(done), std::move(sent), true, actor_});
 }
 
 }  // namespace zabfs::fsd

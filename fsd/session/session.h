@@ -12,7 +12,9 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "consensus/completion.h"
 #include "consensus/service.h"
@@ -24,12 +26,32 @@ class ClientSession {
  public:
   using Completion = consensus::Completion;
   using Sent = std::function<void(int32_t cxid)>;
+  // The user who asked for a write; nullopt: the mount itself.
+  using Actor = std::optional<uint32_t>;
+  // Is told of every write that was answered.
+  using Witness = std::function<void(Actor actor, tree::SessionId session, tree::OpCode type,
+                                     const std::string& body, const tree::Outcome& outcome)>;
+
+  // As long as it lives, what is submitted is that user's. So is what follows from the answers.
+  class Acting {
+   public:
+    Acting(ClientSession& session, Actor actor)
+        : session_(session), before_(std::exchange(session.actor_, actor)) {}
+    ~Acting() { session_.actor_ = before_; }
+    Acting(const Acting&) = delete;
+    Acting& operator=(const Acting&) = delete;
+
+   private:
+    ClientSession& session_;
+    const Actor before_;
+  };
 
   ClientSession(consensus::Service& service, int32_t timeout_ms)
       : service_(service), timeout_ms_(timeout_ms) {}
 
   // Called with the session that was lost, after `id` has changed.
   void set_on_lost(std::function<void(tree::SessionId)> on_lost) { on_lost_ = std::move(on_lost); }
+  void set_witness(Witness witness) { witness_ = std::move(witness); }
   void start();
   // Closes the session; `done` runs when that is committed, or at once if there is none.
   void close(std::function<void()> done);
@@ -42,6 +64,7 @@ class ClientSession {
   void submit_held(tree::SessionId session, tree::OpCode type, std::string body, Completion done,
                    Sent sent = nullptr);
 
+  Actor actor() const { return actor_; }
   tree::SessionId id() const { return id_; }
   bool is_open() const { return open_; }
   // What depends on the session's life: a lock, an ephemeral.
@@ -62,12 +85,14 @@ class ClientSession {
     Completion done;
     Sent sent;
     bool is_bound = false;  // to the session
+    Actor actor = {};
   };
   void open();
   void renew();
   void tick();
   void lose();
   void send(Waiting write);
+  void answered(const Waiting& write, tree::SessionId session, const tree::Outcome& outcome);
 
   consensus::Service& service_;
   int32_t timeout_ms_;
@@ -81,6 +106,8 @@ class ClientSession {
   std::atomic<int64_t> deadline_ms_{0};
   int64_t last_renewal_ms_ = 0;
   std::deque<Waiting> waiting_;
+  Actor actor_;
+  Witness witness_;
 };
 
 }  // namespace zabfs::fsd

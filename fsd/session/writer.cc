@@ -28,7 +28,10 @@ void Writer::standing_changed() {
     return;
   }
   leaderless_since_ms_ = 0;
-  for (Waiting& waiting : std::exchange(waiting_, {})) waiting.body();
+  for (Waiting& waiting : std::exchange(waiting_, {})) {
+    ClientSession::Acting as(session_, waiting.actor);
+    waiting.body();
+  }
 }
 
 bool Writer::is_read_only() const {
@@ -39,7 +42,7 @@ bool Writer::is_read_only() const {
 void Writer::when_writable(std::function<void()> body, Done refuse) {
   if (service_.replica().is_serving()) return body();
   if (is_read_only()) return refuse(FileError::kReadOnly);
-  waiting_.push_back({std::move(body), std::move(refuse)});
+  waiting_.push_back({std::move(body), std::move(refuse), session_.actor()});
 }
 
 void Writer::tick() {

@@ -56,6 +56,7 @@ class Writer {
   struct Waiting {
     std::function<void()> body;
     Done refuse;
+    ClientSession::Actor actor;
   };
   void tick();
 

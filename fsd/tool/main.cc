@@ -139,6 +139,13 @@ int start(int argc, char** argv) {
     code = run_member(member);
   });
 
+  std::string mount, level;
+  sub = app.add_subcommand("log-level",
+                           "print what the node's log is told, or set it until the next start");
+  sub->add_option("level", level, "debug, info, warning or error; only root sets it");
+  sub->add_option("--mount", mount, "the mount (default: $ZABFS_MOUNT, or the first)");
+  sub->callback([&] { code = change_log_level(mount, level); });
+
   sub = app.add_subcommand(
       "who",
       "print who holds or waits for locks, leadership and the like, on all nodes, of PATH and what "
@@ -173,6 +180,19 @@ int start(int argc, char** argv) {
   sub->add_option("dir", path, "its dataDir")->required();
   sub->add_option("--log-dir", log_directory, "its dataLogDir, if that is another");
   sub->callback([&] { code = check(path, log_directory); });
+
+  DebugOptions debug_options;
+  sub = app.add_subcommand(
+      "debug",
+      "write what support needs to know of a node into one tar file: configuration, state, log, "
+      "versions; no passwords and no data. As root it has most");
+  sub->add_option("-o,--output", debug_options.output,
+                  "a new file (default: zabfs-debug-HOST-TIME.tar)");
+  sub->add_option("--mount", debug_options.mount,
+                  "the mount (default: $ZABFS_MOUNT, or the first)");
+  sub->add_option("--config", debug_options.config,
+                  "the zoo.cfg (default: the one that zabfsd was started with)");
+  sub->callback([&] { code = debug(debug_options); });
 
   std::string topic;
   bool as_man = false;

@@ -64,6 +64,8 @@ struct MembersOptions {
   double timeout_s = 300;  // for the member to have what the others have
 };
 int change_members(MembersOptions options);
+// Of an empty level: prints the one in force.
+int change_log_level(std::string mount, const std::string& level);
 struct LockOptions {
   std::string directory;
   double timeout_s = -1;  // negative: waits for as long as it takes
@@ -92,6 +94,12 @@ int show_tree(const std::string& directory, int depth, bool as_json);
 int export_tree(const std::string& directory, const std::string& target);
 int import_tree(const std::string& source, const std::string& directory);
 int check(const std::string& directory, const std::string& log_directory);
+struct DebugOptions {
+  std::string output;  // empty: a name with host and time, in this directory
+  std::string mount;   // empty: the first
+  std::string config;  // empty: that of the zabfsd of the mount
+};
+int debug(DebugOptions options);
 // Of the program, for an empty topic; `as_man`: pages of the manual as troff.
 int help(const CLI::App& app, const std::string& topic, bool as_man);
 

@@ -39,6 +39,7 @@ constexpr Row kRoom[] = {
     {Control::kCluster, "cluster", true},
     {Control::kHandles, "handles", true},
     {Control::kHealth, "health", true},
+    {Control::kLogLevel, "log-level", true},
     {Control::kMembers, "members", true},
     {Control::kMetrics, "metrics", true},
 };
@@ -92,6 +93,7 @@ Control member_named(Control directory, std::string_view name) {
     case Control::kTxn:
     case Control::kCluster:
     case Control::kHealth:
+    case Control::kLogLevel:
     case Control::kMembers:
     case Control::kMetrics:
     case Control::kHandles:
@@ -142,6 +144,7 @@ uint32_t control_mode(Control control, uint32_t directory) {
       return read;
     case Control::kAcl:
       return read | 0200;  // its owner, whatever the mode
+    case Control::kLogLevel:
     case Control::kMembers:
       return read | 0200;  // root alone
     case Control::kData:
@@ -176,7 +179,8 @@ uint32_t control_mode(Control control, uint32_t directory) {
 }
 
 bool can_write(Control control) {
-  return control == Control::kAcl || control == Control::kMembers || control == Control::kData ||
+  return control == Control::kAcl || control == Control::kMembers ||
+         control == Control::kLogLevel || control == Control::kData ||
          control == Control::kSeqFile || control == Control::kEphemeralFile ||
          control == Control::kQueue || control == Control::kWork || control == Control::kCounter;
 }

@@ -45,6 +45,7 @@ enum class Control {
   kTxn,  // the directory @/txn; what is in it are znodes
   kCluster,
   kHealth,
+  kLogLevel,
   kMembers,
   kMetrics,
   kHandles,

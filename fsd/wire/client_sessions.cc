@@ -115,14 +115,20 @@ void ClientSessions::open(const ConnectionPtr& connection, const ConnectRequest&
     append_connect_response(locked->out().plain(), timeout_ms, session, password_of(session),
                             read_only);
   }
+  if (spdlog::should_log(spdlog::level::debug)) {
+    service_.log(consensus::LogLevel::kDebug,
+                 fmt::format("client port: {} has session 0x{:x}, timeout {} ms",
+                             connection->name(), hex(session), timeout_ms));
+  }
   connection->attachment = attachment;
   connections_[session] = connection;
   to_send_.add(connection);
 }
 
 void ClientSessions::turn_away(const ConnectionPtr& connection, const ConnectRequest& request) {
-  spdlog::info("client port: {} comes with session 0x{:x}, which is over", connection->name(),
-               hex(request.session));
+  service_.log_limited(consensus::LogLevel::kInfo,
+                       fmt::format("client port: {} comes with session 0x{:x}, which is over",
+                                   connection->name(), hex(request.session)));
   std::optional<bool> read_only;
   if (request.read_only) read_only = false;
   append_connect_response(connection->lock()->out().plain(), 0, SessionId{}, "", read_only);
@@ -205,7 +211,8 @@ void ClientSessions::name_touched() {
 
 void ClientSessions::end_local_sessions() {
   for (SessionId session : local_.take_expired(service_.now_ms())) {
-    spdlog::info("client port: local session 0x{:x} expired", hex(session));
+    service_.log_limited(consensus::LogLevel::kInfo,
+                         fmt::format("client port: local session 0x{:x} expired", hex(session)));
     session_closed(session);
   }
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "consensus/replica.h"
+#include "fsd/audit/operations.h"
 #include "fsd/wire/messages.h"
 #include "tree/jute.h"
 
@@ -54,6 +55,7 @@ void ClientWrites::submit(Submission submission) {
   if (std::optional<Outcome> outcome = sessions_.serve_locally(submission.request)) {
     return answer(submission, *outcome);
   }
+  if (audit_ != nullptr) submission.body = submission.request.body;
   tree::Request request = std::move(submission.request);
   submission.request.type = request.type;
   request.attachment = submission.connection->attachment;
@@ -62,6 +64,7 @@ void ClientWrites::submit(Submission submission) {
   service_.replica().submit(
       std::move(request),
       [this, submission = std::move(submission)](const Outcome& outcome) {
+        audit(submission, outcome);
         answer(submission, outcome);
       },
       true);
@@ -74,6 +77,16 @@ void ClientWrites::synced(const Submission& sync, const Outcome& outcome) {
   std::deque<Submission> behind = std::move(found->second);
   behind_sync_.erase(found);
   for (Submission& submission : behind) submit(std::move(submission));
+}
+
+void ClientWrites::audit(const Submission& submission, const Outcome& outcome) {
+  if (audit_ == nullptr) return;
+  const Connection& connection = *submission.connection;
+  tree::Identities identities = submission.connection->lock()->client().identities;
+  bool is_local = connection.port() == 0;  // by the Unix-domain socket
+  audit::Who who =
+      audit::who_of(submission.request.session, identities, is_local ? "" : connection.address());
+  audit_->write(audit::events_of(who, submission.request.type, submission.body, outcome));
 }
 
 void ClientWrites::answer(const Submission& submission, const Outcome& outcome) {

@@ -27,6 +27,7 @@
 #include <unordered_map>
 
 #include "consensus/service.h"
+#include "fsd/audit/audit_log.h"
 #include "fsd/wire/client_sessions.h"
 #include "fsd/wire/connection.h"
 #include "fsd/wire/read_answers.h"
@@ -42,13 +43,18 @@ struct Submission {
   RequestQueue::Number number;  // of the request that waits
   int32_t xid = 0;
   tree::Request request;
+  std::string body = {};  // the request's, for the audit
 };
 
 class ClientWrites {
  public:
   ClientWrites(consensus::Service& service, ClientSessions& sessions, ReadAnswers& answers,
-               SendList& to_send)
-      : service_(service), sessions_(sessions), answers_(answers), to_send_(to_send) {}
+               SendList& to_send, audit::AuditLog* audit)
+      : service_(service),
+        sessions_(sessions),
+        answers_(answers),
+        to_send_(to_send),
+        audit_(audit) {}
 
   // The cxid of the first write. They rise from there.
   void start(int32_t first_cxid) { next_cxid_ = first_cxid; }
@@ -60,6 +66,7 @@ class ClientWrites {
 
  private:
   void answer(const Submission& submission, const tree::Outcome& outcome);
+  void audit(const Submission& submission, const tree::Outcome& outcome);
   std::string encode(const Submission& submission, const tree::Outcome& outcome) const;
   void synced(const Submission& sync, const tree::Outcome& outcome);
   void drain(Connection& connection, Connection::Locked& locked);
@@ -68,6 +75,7 @@ class ClientWrites {
   ClientSessions& sessions_;
   ReadAnswers& answers_;
   SendList& to_send_;
+  audit::AuditLog* audit_;  // null: none
   // By connection: what came behind a sync that is not answered yet.
   std::unordered_map<uint64_t, std::deque<Submission>> behind_sync_;
   int32_t next_cxid_ = 1;

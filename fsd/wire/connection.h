@@ -110,6 +110,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   uint64_t number() const { return number_; }  // its watcher's, too
   const std::string& address() const { return address_; }
+  uint16_t port() const { return port_; }  // 0: it came by the Unix-domain socket
   // "address:port"
   std::string name() const;
   ServerStats& server_stats() const { return server_.stats; }

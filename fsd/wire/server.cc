@@ -29,12 +29,12 @@ Budget::UnderWay busy(const consensus::ReplicaConfig& limits, const WireConfig& 
 
 }  // namespace
 
-WireServer::WireServer(consensus::Service& service, WireConfig config, Registry& registry)
+WireServer::WireServer(consensus::Service& service, WireConfig config, Registry& registry,
+                       audit::AuditLog* audit)
     : service_(service),
       registry_(registry),
       config_(std::move(config)),
       work_(asio::make_work_guard(io_)),
-      log_([](consensus::LogLevel, const std::string& line) { spdlog::warn(line); }),
       watches_({config_.memory_bytes / 8, config_.memory_bytes / 2}),
       budget_(config_.memory_bytes * 2 / 5, busy(service.replica().config(), config_),
               [this] { asio::post(io_, [this] { sweeper_.relieve(); }); }),
@@ -49,7 +49,7 @@ WireServer::WireServer(consensus::Service& service, WireConfig config, Registry&
       answers_(watches_, config_.skip_acl),
       facts_({service_, config_, connections_, watches_, stats_, budget_}),
       sessions_(service_, config_, to_send_),
-      writes_(service_, sessions_, answers_, to_send_),
+      writes_(service_, sessions_, answers_, to_send_, audit),
       reader_(service_, config_, answers_,
               {connections_, sessions_, writes_,
                [this](const std::string& word) { return answer_word(*this, word); }}) {
@@ -85,8 +85,7 @@ void WireServer::stop() {
 }
 
 void WireServer::warn(const std::string& line) {
-  MutexLock lock(log_mutex_);
-  log_.warn(line);
+  service_.log_limited(consensus::LogLevel::kWarning, line);
 }
 
 // ---- connections

@@ -31,7 +31,6 @@
 #include "consensus/mutex.h"
 #include "consensus/replica.h"
 #include "consensus/service.h"
-#include "consensus/spare_log.h"
 #include "fsd/facts/registry.h"
 #include "fsd/wire/acceptors.h"
 #include "fsd/wire/budget.h"
@@ -52,7 +51,8 @@ namespace zabfs::fsd::wire {
 class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
  public:
   // Its facts go to the registry, as long as it lives.
-  WireServer(consensus::Service& service, WireConfig config, Registry& registry);
+  WireServer(consensus::Service& service, WireConfig config, Registry& registry,
+             audit::AuditLog* audit = nullptr);
   ~WireServer() override;
 
   // Binds.
@@ -89,7 +89,7 @@ class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
   void received(const ConnectionPtr& connection) override { reader_.received(connection); }
   void may_drain(const ConnectionPtr& connection) override;
   void closed(const ConnectionPtr& connection) override;
-  void warn(const std::string& line) override EXCLUDES(log_mutex_);
+  void warn(const std::string& line) override;
 
   void admit(Connection::Socket socket, Visitor visitor);
   void forget_watches(uint64_t number);
@@ -101,9 +101,6 @@ class WireServer : public consensus::ReplicaListener, private ConnectionOwner {
   boost::asio::io_context io_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::vector<std::thread> threads_;
-
-  Mutex log_mutex_;
-  consensus::SpareLog log_ GUARDED_BY(log_mutex_);
 
   WatchBoard watches_;
   ServerStats stats_;

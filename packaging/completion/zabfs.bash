@@ -2,7 +2,7 @@
 
 _zabfs() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= options i
-  local commands="status members lock watch run who edit tree export import check help"
+  local commands="status members lock watch run log-level who edit tree export import check debug help"
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ ${COMP_WORDS[i]} == -- ]]; then  # from here on it is another command's
       COMPREPLY=($(compgen -c -f -- "$word"))
@@ -15,12 +15,14 @@ _zabfs() {
         return ;;
     status) options="--mount --json --watch" ;;
     members) options="--mount --json" ;;
+    log-level) options="--mount" ;;
     lock) options="--timeout --no-wait --busy-code" ;;
     watch) options="--all --json --exec --state" ;;
     run) options="--member --name --data --check --every" ;;
     who) options="--json" ;;
     tree) options="--depth --json" ;;
     check) options="--log-dir" ;;
+    debug) options="--output --mount --config" ;;
     help) options="--man" ;;
     *) options= ;;
   esac
@@ -34,6 +36,8 @@ _zabfs() {
     COMPREPLY=($(compgen -W "zabfs zabfs.cfg recipes zoo.cfg $commands" -- "$word"))
   elif [[ $command == members ]]; then
     COMPREPLY=($(compgen -W "add remove promote demote" -- "$word"))
+  elif [[ $command == log-level ]]; then
+    COMPREPLY=($(compgen -W "debug info warning error" -- "$word"))
   elif [[ $command == edit || $command == who || $command == import ]] || [[ $previous == --state ]]; then
     COMPREPLY=($(compgen -f -- "$word"))
   else

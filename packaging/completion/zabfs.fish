@@ -1,6 +1,6 @@
 # Completion of zabfs for fish.
 
-set -l commands status members lock watch run who edit tree export import check help
+set -l commands status members lock watch run log-level who edit tree export import check debug help
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -f
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l help -d 'print help'
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l version -d 'print the version'
@@ -17,21 +17,24 @@ __zabfs_command members 'the members'
 __zabfs_command lock 'run a command while its lock is held'
 __zabfs_command watch 'print changes, or run a command for them'
 __zabfs_command run 'register a member while a command runs'
+__zabfs_command log-level 'what the log is told'
 __zabfs_command who 'who holds or waits for what'
 __zabfs_command edit 'edit a file, and commit it if nobody else changed it'
 __zabfs_command tree 'a directory and what is below it'
 __zabfs_command export 'copy a directory as it is at one zxid'
 __zabfs_command import 'copy an export into a directory'
 __zabfs_command check 'verify the data directory of a stopped node'
+__zabfs_command debug 'write a bundle for support'
 __zabfs_command help 'explain a command, a recipe, a key or another topic'
 
-for name in status members
+for name in status members log-level debug
     __zabfs_option $name -f -l mount -r -a '(__fish_complete_directories)' -d 'the mount'
 end
 for name in status members watch who tree
     __zabfs_option $name -f -l json -d 'for scripts'
 end
 __zabfs_option status -x -l watch -d 'again each so many seconds'
+__zabfs_option log-level -f -a 'debug info warning error'
 __zabfs_option members -f -a 'add remove promote demote'
 for name in lock watch run tree check
     __zabfs_option $name -f -a '(__fish_complete_directories)'
@@ -49,5 +52,7 @@ __zabfs_option run -x -l check -a '(__fish_complete_command)' -d 'says whether t
 __zabfs_option run -x -l every -d 'seconds between checks'
 __zabfs_option tree -x -l depth -d levels
 __zabfs_option check -x -l log-dir -a '(__fish_complete_directories)' -d 'its dataLogDir'
+__zabfs_option debug -r -s o -l output -d 'a new file'
+__zabfs_option debug -r -l config -d 'the zoo.cfg'
 __zabfs_option help -f -a "zabfs zabfs.cfg recipes zoo.cfg $commands"
 __zabfs_option help -f -l man -d 'as troff'

@@ -9,12 +9,14 @@ _zabfs() {
     'lock:run a command while its lock is held'
     'watch:print changes, or run a command for them'
     'run:register a member while a command runs'
+    'log-level:what the log is told'
     'who:who holds or waits for what'
     'edit:edit a file, and commit it if nobody else changed it'
     'tree:a directory and what is below it'
     'export:copy a directory as it is at one zxid'
     'import:copy an export into a directory'
     'check:verify the data directory of a stopped node'
+    'debug:write a bundle for support'
     'help:explain a command, a recipe, a key or another topic'
   )
   if (( CURRENT == 2 )); then
@@ -44,12 +46,18 @@ _zabfs() {
       _arguments -S '--member[register a member]' '--name=[its name]:name' '--data=[its data]:data' \
         '--check=[a command that says whether it is well]:command:_command_names' \
         '--every=[seconds between checks]:seconds' '1:directory:_directories' $command_line ;;
+    log-level)
+      _arguments '--mount=[the mount]:mount:_directories' \
+        '1:level:(debug info warning error)' ;;
     who) _arguments '--json[for scripts]' '1:path:_files' ;;
     edit) _arguments '1:file:_files' ;;
     tree) _arguments '--depth=[levels]:levels' '--json[for scripts]' '1:directory:_directories' ;;
     export) _arguments '1:directory:_directories' '2:target:_files' ;;
     import) _arguments '1:source:_files' '2:directory:_directories' ;;
     check) _arguments '--log-dir=[its dataLogDir]:directory:_directories' '1:dataDir:_directories' ;;
+    debug)
+      _arguments '(-o --output)'{-o,--output=}'[a new file]:file:_files' \
+        '--mount=[the mount]:mount:_directories' '--config=[the zoo.cfg]:file:_files' ;;
     help) _arguments '--man[as troff]' "1:topic:(zabfs zabfs.cfg recipes zoo.cfg ${commands%%:*})" ;;
   esac
 }

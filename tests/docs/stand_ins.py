@@ -3,7 +3,7 @@
 ask of it, and refuses anything else.
 
 systemctl   starts what a unit's ExecStart= says, waits until it has said that it is ready as for
-            Type=notify, stops it, and gives the StatusText that it told. It starts nothing again.
+            Type=notify, stops it, reloads it by SIGHUP, and gives the StatusText that it told. It starts nothing again.
 journalctl  prints what a unit has logged.
 cmake       builds nothing: what is tested is built already. It installs.
 editor      leaves the file as it is.
@@ -105,6 +105,10 @@ class Unit:
                 time.sleep(0.02)
         return 0
 
+    def reload(self):
+        os.kill(self.pid(), signal.SIGHUP)
+        return 0
+
     def status(self):
         try:
             with open(self.status_file) as f:
@@ -138,6 +142,8 @@ def systemctl(arguments):
         return max(unit.stop() for unit in units)
     if verb == "restart":
         return max(unit.stop() or unit.start() for unit in units)
+    if verb == "reload":
+        return max(unit.reload() for unit in units)
     if verb == "status":
         return max(unit.print_status() for unit in units)
     return refuse(f"it has no {verb}")

@@ -25,7 +25,7 @@ def keys():
 
 
 def commands():
-    return re.findall(r"^  ([a-z]+) ", run(ZABFS, "--help").stdout.split("Subcommands:")[1], re.M)
+    return re.findall(r"^  ([a-z-]+) ", run(ZABFS, "--help").stdout.split("Subcommands:")[1], re.M)
 
 
 def options(*program):
@@ -252,7 +252,7 @@ class Completion(unittest.TestCase):
         with open(os.path.join(self.FOLDER, "zabfs.zsh")) as f:
             text = f.read()
         self.assertEqual(run("zsh", "-n", os.path.join(self.FOLDER, "zabfs.zsh")).stderr, "")
-        self.assertEqual(set(re.findall(r"^    '([a-z]+):", text, re.M)), set(commands()))
+        self.assertEqual(set(re.findall(r"^    '([a-z-]+):", text, re.M)), set(commands()))
         every = set().union(*(options(ZABFS, command) for command in commands()))
         self.assertEqual(set(re.findall(r"(--[a-z-]+)", text)), every | {"--version"})
 

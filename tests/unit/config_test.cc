@@ -7,9 +7,11 @@
 #include <fstream>
 #include <optional>
 #include <set>
+#include <sstream>
 
 #include "fsd/config/keys.h"
 #include "fsd/config/reader.h"
+#include "fsd/config/redacted.h"
 
 namespace zabfs::fsd {
 namespace {
@@ -53,6 +55,52 @@ TEST_F(ConfigTest, UnknownKeysAreWarningsWithTheirLine) {
   EXPECT_EQ(load("someKey=1\n"), "");
   ASSERT_EQ(config_.warnings.size(), 1u);
   EXPECT_NE(config_.warnings[0].find("zoo.cfg:2: unknown key someKey"), std::string::npos);
+}
+
+TEST_F(ConfigTest, TheLogsLevelIsOneOfThoseThatTheErrorNames) {
+  EXPECT_EQ(load(""), "");
+  EXPECT_EQ(config_.log_level, spdlog::level::info);
+  EXPECT_EQ(load("zabfs.log.level=warning\n"), "");
+  EXPECT_EQ(config_.log_level, spdlog::level::warn);
+  for (const char* level : {"verbose", "WARN", ""}) {
+    EXPECT_NE(load(std::string("zabfs.log.level=") + level + "\n")
+                  .find("is none of debug, info, warning, error"),
+              std::string::npos);
+  }
+}
+
+TEST(Redacted, NoSecretAndNoUnknownValueIsShown) {
+  std::istringstream in(
+      "# ssl.keyStore.password=in a comment\ntickTime=500\nssl.keyStore.location=/k\n"
+      "ssl.keyStore.password = hidden\nssl.quorum.trustStore.passwordPath=hidden\n"
+      "DigestAuthenticationProvider.superDigest:hidden\nzabfs.sasl.user.a=hid\\\nden\nplugin="
+      "hidden\n"
+      "server.1=a:1:2\n");
+  std::string text = without_secrets(in, "zoo.cfg");
+  EXPECT_EQ(text.find("hid"), std::string::npos) << text;
+  EXPECT_EQ(text.find("comment"), std::string::npos);
+  for (const char* kept : {"tickTime=500\n", "ssl.keyStore.location=/k\n", "server.1=a:1:2\n",
+                           "plugin=(left out: an unknown key)\n"}) {
+    EXPECT_NE(text.find(kept), std::string::npos) << kept << text;
+  }
+}
+
+TEST(Redacted, OfAFileThatIsNoConfigurationNothingIsShown) {
+  std::istringstream in(
+      "-----BEGIN PRIVATE KEY-----\nMIIEvhiddenQIBADANBgkqhkiG9w0BAQEFAASC\nhid/den+A=\n"
+      "two hidden words\n" +
+      std::string(101, 'h') + "id=1\n");
+  std::string text = without_secrets(in, "key.pem");
+  EXPECT_EQ(text.find("hid"), std::string::npos) << text;
+  EXPECT_EQ(text.find("KEY"), std::string::npos) << text;
+}
+
+// Whatever key is a secret: its name says so, and this test, that is_secret sees it.
+TEST(Redacted, KeysWhosePasswordsAreTakenAreSecret) {
+  for (const Key& key : config_keys()) {
+    bool takes_secret = key.value == "a password" || key.value == "user:digest";
+    EXPECT_TRUE(!takes_secret || is_secret(key.name)) << key.name;
+  }
 }
 
 TEST_F(ConfigTest, ErrorsNameFileLineAndKey) {

@@ -316,7 +316,7 @@ class FilesTest : public SessionTest, public consensus::ReplicaListener {
       callers_,
       {[this](auto changes, const RenameSeen& rename) { files_.follow(changes, rename); },
        [this](KernelNode node, const tree::Bytes& last) { orphans_.gone(node, last); }}};
-  Replayer replayer_;
+  Replayer replayer_{*this};
   NodeAnswers answers_{nodes_, open_, reader_, cache_, turns_, replayer_};
   ReleaseGate gate_;
   HandleNumbers numbers_;

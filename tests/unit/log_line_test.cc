@@ -3,10 +3,18 @@
 #include <gtest/gtest.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/ostream_sink.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <random>
+#include <regex>
 #include <sstream>
+#include <string>
+
+#include "fsd/log_level.h"
 
 namespace zabfs::fsd {
 namespace {
@@ -63,7 +71,7 @@ TEST(LogLine, OfAnyBytesIsOneLineOfPrintableText) {
 TEST(LogLine, TheFormatterPutsEveryMessageThroughIt) {
   std::ostringstream out;
   spdlog::logger logger("test", std::make_shared<spdlog::sinks::ostream_sink_st>(out));
-  logger.set_formatter(log_formatter());
+  logger.set_formatter(log_formatter(LogStyle::kTimed));
   logger.warn("from {}", "a\nclient");
   logger.error(std::string("\x1b[2J"));
   std::istringstream lines(out.str());
@@ -73,6 +81,63 @@ TEST(LogLine, TheFormatterPutsEveryMessageThroughIt) {
   EXPECT_TRUE(first.ends_with(" warning from a\\nclient")) << first;
   EXPECT_TRUE(second.ends_with(" error \\x1b[2J")) << second;
   EXPECT_FALSE(std::getline(lines, rest));
+}
+
+std::string formatted(LogStyle style, spdlog::level::level_enum level) {
+  std::ostringstream out;
+  spdlog::logger logger("test", std::make_shared<spdlog::sinks::ostream_sink_st>(out));
+  logger.set_formatter(log_formatter(style));
+  logger.set_level(spdlog::level::trace);
+  logger.log(level, "a line");
+  return out.str();
+}
+
+TEST(LogLine, TimesAreRfc3339WithTheOffset) {
+  std::regex line(
+      "\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}[+-]\\d{2}:\\d{2} info a line\n");
+  for (const char* zone : {"UTC", "Asia/Kolkata", "America/St_Johns"}) {
+    ::setenv("TZ", zone, 1);
+    ::tzset();
+    std::string text = formatted(LogStyle::kTimed, spdlog::level::info);
+    EXPECT_TRUE(std::regex_match(text, line)) << text;
+    std::string offset = zone == std::string("UTC") ? "+00:00 " : ":30 ";
+    EXPECT_NE(text.find(offset), std::string::npos) << text;
+  }
+  ::unsetenv("TZ");
+  ::tzset();
+}
+
+TEST(LogLine, TheJournalGetsTheLevelAsSyslogNumbersIt) {
+  EXPECT_EQ(formatted(LogStyle::kJournal, spdlog::level::debug), "<7>a line\n");
+  EXPECT_EQ(formatted(LogStyle::kJournal, spdlog::level::info), "<6>a line\n");
+  EXPECT_EQ(formatted(LogStyle::kJournal, spdlog::level::warn), "<4>a line\n");
+  EXPECT_EQ(formatted(LogStyle::kJournal, spdlog::level::err), "<3>a line\n");
+  EXPECT_EQ(formatted(LogStyle::kJournal, spdlog::level::critical), "<2>a line\n");
+}
+
+TEST(LogLine, TheJournalIsWhatTheVariableNames) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  struct stat st = {};
+  ASSERT_EQ(::fstat(ends[1], &st), 0);
+  std::string name = std::to_string(st.st_dev) + ":" + std::to_string(st.st_ino);
+  EXPECT_TRUE(is_journal(ends[1], name.c_str()));
+  EXPECT_FALSE(is_journal(ends[1], (name + "0").c_str()));
+  EXPECT_FALSE(is_journal(ends[1], ""));
+  EXPECT_FALSE(is_journal(ends[1], nullptr));
+  ::close(ends[0]);
+  ::close(ends[1]);
+  EXPECT_FALSE(is_journal(ends[1], name.c_str()));
+}
+
+TEST(LogLevel, HasTheNamesThatAreListed) {
+  for (const char* name : {"debug", "info", "warning", "error"}) {
+    EXPECT_TRUE(log_level_named(name)) << name;
+    EXPECT_NE(std::string(kLogLevels).find(name), std::string::npos);
+  }
+  for (const char* name : {"", "Info", "warn", "all", "info "}) {
+    EXPECT_FALSE(log_level_named(name)) << name;
+  }
 }
 
 }  // namespace
