@@ -50,6 +50,13 @@ std::vector<asio::ip::address> addresses_of(const std::string& host, std::string
   return found;
 }
 
+std::string text_of(const tcp::endpoint& endpoint) {
+  const char* form = endpoint.address().is_v6() ? "[{}]:{}" : "{}:{}";
+  return fmt::format(fmt::runtime(form), endpoint.address().to_string(), endpoint.port());
+}
+
+const char* name_of_port(Door door) { return door == Door::kElection ? "election" : "quorum"; }
+
 bool contains(const std::vector<asio::ip::address>& all, const asio::ip::address& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
@@ -66,6 +73,7 @@ struct Dialler::Attempt {
   std::shared_ptr<Socket> socket;  // of `current`
   asio::steady_timer limit;
   bool waits = false;  // for a look-up
+  std::string why;     // the addresses so far did not answer
 };
 
 Dialler::Dialler(asio::io_context& io, ServerId me, Logger log, std::chrono::milliseconds limit)
@@ -83,6 +91,7 @@ void Dialler::stop() {
 void Dialler::connect(const Target& target, Done done) {
   auto attempt = std::make_shared<Attempt>(io_, target, std::move(done));
   if (is_wildcard(target.host)) {
+    tell(target, fmt::format("its address is {}, by which nobody reaches it", target.host));
     complain(target,
              fmt::format("the address of server {} is {}, by which nobody reaches it; write "
                          "its own address or name into the configuration",
@@ -236,7 +245,10 @@ void Dialler::try_next(const AttemptPtr& attempt) {
       [self = shared_from_this(), attempt, socket, address](error_code failed) {
         if (attempt->socket != socket) return;
         attempt->limit.cancel();
-        if (failed || !socket->is_open()) return self->try_next(attempt);
+        if (failed || !socket->is_open()) {
+          self->came_to_nothing(attempt, failed);
+          return self->try_next(attempt);
+        }
         auto name = self->names_.find(attempt->target.id);
         if (name != self->names_.end() && name->second.host == attempt->target.host) {
           std::vector<Address>& known = name->second.found;
@@ -247,7 +259,31 @@ void Dialler::try_next(const AttemptPtr& attempt) {
       });
 }
 
+// `error`: of the address under trial.
+void Dialler::came_to_nothing(const AttemptPtr& attempt, const error_code& error) {
+  namespace errc = boost::system::errc;
+  const Target& target = attempt->target;
+  std::string to = fmt::format("its {} port {}", name_of_port(target.door),
+                               text_of({attempt->tried.back(), target.port}));
+  std::string why = fmt::format("{}: {}", to, error.message());
+  if (error == errc::connection_refused) {
+    why = fmt::format("{} refuses connections (does its zabfsd run?)", to);
+  } else if (!error || error == asio::error::operation_aborted || error == errc::timed_out) {
+    why =
+        fmt::format("{} does not answer within {} ms (is the machine up, and no firewall between?)",
+                    to, limit_.count());
+  } else if (error == errc::host_unreachable || error == errc::network_unreachable) {
+    why = fmt::format("there is no route to {}", to);
+  }
+  attempt->why += (attempt->why.empty() ? "" : ", ") + why;
+}
+
+void Dialler::tell(const Target& target, const std::string& why) const {
+  if (target.is_member) trouble_(target, why);
+}
+
 void Dialler::finish(const AttemptPtr& attempt, std::shared_ptr<Socket> socket) {
+  if (!socket && !attempt->why.empty()) tell(attempt->target, attempt->why);
   auto name = names_.find(attempt->target.id);
   if (name != names_.end()) std::erase(name->second.waiting, attempt);
   Done done = std::exchange(attempt->done, nullptr);
@@ -260,6 +296,9 @@ void Dialler::does_not_resolve(const Target& target, const std::string& problem)
       name.found.empty()
           ? fmt::format("server {} can't be dialled", target.id.value)
           : fmt::format("its last address {} is used", name.found.front().to_string());
+  if (name.found.empty()) {
+    tell(target, fmt::format("its name {} does not resolve: {}", target.host, problem));
+  }
   complain(target, fmt::format("{}, the name of server {}, does not resolve: {}; {} until it does. "
                                "Check DNS or /etc/hosts here, or write an address in the place of "
                                "the name",

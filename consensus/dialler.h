@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "consensus/environment.h"
@@ -30,6 +31,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   using Socket = boost::asio::ip::tcp::socket;
   using Done = std::function<void(std::shared_ptr<Socket>)>;  // null: it came to nothing
   using Logger = std::function<void(LogLevel, const std::string&)>;
+  struct Target;
+  // Is told why a dial came to nothing, or waits: a clause that names the address.
+  using Trouble = std::function<void(const Target&, const std::string& why)>;
 
   // `limit`: for an address to answer.
   Dialler(boost::asio::io_context& io, ServerId me, Logger log,
@@ -40,7 +44,10 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     bool is_member = true;
     std::string host;
     uint16_t port = 0;
+    Door door = Door::kElection;  // what that port is
   };
+  // Before the first dial.
+  void tell_troubles_to(Trouble trouble) { trouble_ = std::move(trouble); }
   void connect(const Target& target, Done done);
   // Looks up the name of a peer that came by itself, if its addresses are not known. It may have to
   // be dialled after the name servers have died.
@@ -77,6 +84,8 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   void finish(const AttemptPtr& attempt, std::shared_ptr<Socket> socket);
   // What is known of the target's name; nothing yet if it had another one.
   Name& name_of(const Target& target);
+  void came_to_nothing(const AttemptPtr& attempt, const boost::system::error_code& error);
+  void tell(const Target& target, const std::string& why) const;
   void does_not_resolve(const Target& target, const std::string& problem);
   void complain(const Target& target, const std::string& what);
   void make_room();
@@ -84,6 +93,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   boost::asio::io_context& io_;
   ServerId me_;
   Logger log_;
+  Trouble trouble_ = [](const Target&, const std::string&) {};
   const std::chrono::milliseconds limit_;
   std::map<ServerId, Name> names_;
   int threads_ = 0;

@@ -18,6 +18,7 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr auto kHelloLimit = std::chrono::seconds(2);
+constexpr auto kProbeEvery = std::chrono::seconds(5);
 constexpr int kVoteTimeoutMs = 2'000;
 constexpr size_t kMaxHelloAddress = 2'048;
 constexpr size_t kHelloHeadBytes = 20;
@@ -59,11 +60,13 @@ ElectionMesh::ElectionMesh(asio::io_context& io, Strand& strand, ServerId me,
       tls_(tls),
       log_(std::move(log)),
       acceptor_(io),
-      pause_(io) {}
+      pause_(io),
+      probe_timer_(io) {}
 
 void ElectionMesh::start(Receiver& receiver) {
   receiver_ = &receiver;
   accept();
+  probe();
 }
 
 void ElectionMesh::accept() {
@@ -205,12 +208,39 @@ void ElectionMesh::on_hello(const StreamPtr& socket, ServerId from, const std::s
   adopt(from, socket, port);
 }
 
+bool ElectionMesh::is_connected(ServerId id) const {
+  auto peer = peers_.find(id);
+  return peer != peers_.end() && peer->second.socket;
+}
+
+// While this node looks for a leader, its votes make it dial sooner.
+void ElectionMesh::probe() {
+  probe_timer_.expires_after(kProbeEvery);
+  probe_timer_.async_wait([self = weak_from_this()](error_code cancelled) {
+    std::shared_ptr<ElectionMesh> mesh = self.lock();
+    if (cancelled || !mesh) return;
+    for (const auto& [id, member] : mesh->members_) {
+      if (id != mesh->me_ && !mesh->is_connected(id)) mesh->dial(id);
+    }
+    mesh->probe();
+  });
+}
+
+void ElectionMesh::note_unreachable(ServerId id, const std::string& why) {
+  strand_.post([receiver = receiver_, id, why] {
+    if (receiver != nullptr) receiver->on_unreachable(id, Door::kElection, why);
+  });
+}
+
 void ElectionMesh::adopt(ServerId id, const StreamPtr& socket, const std::string& port) {
   Peer& peer = peers_[id];
   if (peer.socket) peer.socket->close();
   set_options(socket->socket, kVoteTimeoutMs);
   peer.socket = socket;
   peer.claim = {address_of(socket->socket), port};
+  strand_.post([receiver = receiver_, id] {
+    if (receiver != nullptr) receiver->on_reached(id, Door::kElection);
+  });
   auto member = members_.find(id);
   if (member != members_.end()) {
     dialler_->learn({id, true, member->second.host, member->second.election_port});
@@ -250,15 +280,41 @@ void ElectionMesh::say_hello(ServerId id, const StreamPtr& socket) {
   auto bytes = std::make_shared<std::string>(encode_hello(hello));
   asio::async_write(*socket, asio::buffer(*bytes),
                     [self = shared_from_this(), id, socket, bytes](error_code error, size_t) {
-                      if (error || self->me_ < id) {
-                        socket->close();  // the larger connects back
+                      if (error) {
+                        socket->close();
+                        self->note_unreachable(id, "its election port: " + error.message());
+                      } else if (self->me_ < id) {
+                        self->wait_for_return(id, socket);
                       } else {
                         self->adopt(id, socket, port_of(socket->socket));
                       }
                     });
 }
 
-void ElectionMesh::lost(ServerId id, const StreamPtr& socket) {
+// The larger closes this connection and connects back. With TLS, the hello is on its way only once
+// both have read.
+void ElectionMesh::wait_for_return(ServerId id, const StreamPtr& socket) {
+  auto limit = std::make_shared<asio::steady_timer>(io_, kHelloLimit);
+  limit->async_wait([socket](error_code cancelled) {
+    if (!cancelled) socket->close();
+  });
+  auto byte = std::make_shared<char>();
+  std::string address = name_of(socket->socket);
+  asio::async_read(
+      *socket, asio::buffer(byte.get(), 1),
+      [self = shared_from_this(), id, socket, limit, byte, address](error_code, size_t) {
+        limit->cancel();
+        socket->close();
+        if (self->is_connected(id)) return;
+        std::string why =
+            "it does not connect back to this server (do both have the same members in their "
+            "zoo.cfg? its log may say why)";
+        if (!socket->why().empty()) why = "TLS: " + socket->why();
+        self->note_unreachable(id, fmt::format("its election port {}: {}", address, why));
+      });
+}
+
+void ElectionMesh::lost(ServerId id, const StreamPtr& socket, const std::string& why) {
   if (!socket->why().empty()) {
     log_(LogLevel::kWarning,
          fmt::format("election port: closed server {}: TLS: {}", id.value, socket->why()));
@@ -266,6 +322,8 @@ void ElectionMesh::lost(ServerId id, const StreamPtr& socket) {
   socket->close();
   auto peer = peers_.find(id);
   if (peer == peers_.end() || peer->second.socket != socket) return;
+  const std::string& tls = socket->why();
+  note_unreachable(id, fmt::format("its election port: {}", tls.empty() ? why : "TLS: " + tls));
   peer->second.socket.reset();
   peer->second.writing = false;
   if (!find(id)) peers_.erase(peer);
@@ -301,7 +359,7 @@ void ElectionMesh::write(ServerId id) {
         auto now = self->peers_.find(id);
         if (now == self->peers_.end() || now->second.socket != socket) return;
         now->second.writing = false;
-        if (error) return self->lost(id, socket);
+        if (error) return self->lost(id, socket, why_over(error));
         self->write(id);
       });
 }
@@ -311,18 +369,18 @@ void ElectionMesh::read_vote(ServerId id, const StreamPtr& socket) {
   asio::async_read(
       *socket, asio::buffer(*head),
       [self = shared_from_this(), id, socket, head](error_code error, size_t) {
-        if (error) return self->lost(id, socket);
+        if (error) return self->lost(id, socket, why_over(error));
         int32_t length = tree::jute::Reader(*head).i32();
         if (length < 1 || static_cast<size_t>(length) > kMaxNotificationBytes) {
           self->log_(LogLevel::kWarning,
                      fmt::format("election port: closed server {}: a frame of {} bytes", id.value,
                                  length));
-          return self->lost(id, socket);
+          return self->lost(id, socket, "it sent a malformed frame");
         }
         auto payload = std::make_shared<std::string>(static_cast<size_t>(length), '\0');
         asio::async_read(*socket, asio::buffer(*payload),
                          [self, id, socket, payload](error_code failed, size_t) {
-                           if (failed) return self->lost(id, socket);
+                           if (failed) return self->lost(id, socket, why_over(failed));
                            self->take_vote(id, *payload);
                            self->read_vote(id, socket);
                          });

@@ -3,7 +3,10 @@
 //
 // A server that is not a member may become one; until then its hello says where it listens. Bounds:
 // most_strangers() connections that have not said who they are, for kHelloLimit each; as many
-// strangers. Rules: FORMATS.md 4.1, 4.2; Java: QuorumCnxManager.
+// strangers.
+//
+// A member without a connection is dialled again each kProbeEvery, while this node serves, too: so
+// this node knows why it can't be reached. Rules: FORMATS.md 4.1, 4.2; Java: QuorumCnxManager.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -37,6 +40,7 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   void start(Receiver& receiver);
   void set_members(const std::map<ServerId, Member>& members);
   bool is_member(ServerId id) const { return members_.contains(id); }
+  bool is_connected(ServerId id) const;
   // The newest vote for a peer replaces one not yet sent.
   void send(ServerId to, std::string payload);
 
@@ -69,11 +73,14 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   void on_hello(const StreamPtr& socket, ServerId from, const std::string& port);
   void adopt(ServerId id, const StreamPtr& socket, const std::string& port);
   void dial(ServerId id);
+  void probe();
   void say_hello(ServerId id, const StreamPtr& socket);
+  void wait_for_return(ServerId id, const StreamPtr& socket);
+  void note_unreachable(ServerId id, const std::string& why);
   void write(ServerId id);
   void read_vote(ServerId id, const StreamPtr& socket);
   void take_vote(ServerId from, const std::string& payload);
-  void lost(ServerId id, const StreamPtr& socket);
+  void lost(ServerId id, const StreamPtr& socket, const std::string& why);
 
   boost::asio::io_context& io_;
   Strand& strand_;
@@ -86,7 +93,7 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   TlsContext* tls_;  // null: none
   const Dialler::Logger log_;
   tcp::acceptor acceptor_;
-  boost::asio::steady_timer pause_;
+  boost::asio::steady_timer pause_, probe_timer_;
   Receiver* receiver_ = nullptr;
   std::map<ServerId, Peer> peers_;
   Claims claims_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 namespace zabfs::consensus {
@@ -188,6 +189,31 @@ bool Ensemble::can_have_quorum() const {
 bool Ensemble::is_quorum(const std::set<ServerId>& ids) const {
   Tally tally(*this);
   return std::any_of(ids.begin(), ids.end(), [&](ServerId id) { return tally.add(id); });
+}
+
+// In each group, the fewest whose loss takes its majority away are its heaviest; and the fewest
+// that take the quorum away are those of the groups that lose theirs first.
+std::optional<size_t> Ensemble::may_lose(const std::set<ServerId>& ids) const {
+  if (!is_quorum(ids)) return std::nullopt;
+  std::vector<std::vector<int64_t>> weights(group_weights_.size());
+  for (ServerId id : ids) {
+    auto vote = votes_.find(id);
+    if (vote != votes_.end()) weights[vote->second.group].push_back(vote->second.weight);
+  }
+  std::vector<size_t> costs;  // of each group that is won
+  for (size_t group = 0; group < weights.size(); ++group) {
+    std::sort(weights[group].rbegin(), weights[group].rend());
+    int64_t gathered = std::accumulate(weights[group].begin(), weights[group].end(), int64_t{0});
+    if (2 * gathered <= group_weights_[group]) continue;
+    size_t cost = 0;
+    while (2 * gathered > group_weights_[group]) gathered -= weights[group][cost++];
+    costs.push_back(cost);
+  }
+  std::sort(costs.begin(), costs.end());
+  size_t surplus = costs.size() - counted_groups_ / 2;  // so many groups must be lost
+  return std::accumulate(costs.begin(), costs.begin() + static_cast<ptrdiff_t>(surplus),
+                         size_t{0}) -
+         1;
 }
 
 Zxid Ensemble::quorum_zxid(const std::map<ServerId, Zxid>& reached) const {

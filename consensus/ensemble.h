@@ -89,6 +89,8 @@ class Ensemble {
   bool can_have_quorum() const;
   // Others than voters in `ids` don't count.
   bool is_quorum(const std::set<ServerId>& ids) const;
+  // How many of `ids`, whoever they are, may be lost and a quorum is left. None: there is none now.
+  std::optional<size_t> may_lose(const std::set<ServerId>& ids) const;
   // The largest zxid that a quorum has reached, given each one's.
   Zxid quorum_zxid(const std::map<ServerId, Zxid>& reached) const;
   std::string text() const;

@@ -44,6 +44,9 @@ struct LinkFlow {
   uint64_t delivered = 0;  // of these, what has reached the peer
 };
 
+// A port of another member's.
+enum class Door { kElection, kQuorum };
+
 // What the transport tells the replica of. All calls are made on the strand.
 class Receiver {
  public:
@@ -51,6 +54,9 @@ class Receiver {
   virtual void on_vote(ServerId from, const Notification& notification) = 0;
   // Two servers seem to have this number; `text` says which.
   virtual void on_double(ServerId id, std::string text) = 0;
+  // A connection to that server's port is there; or none is any more, or came about, and `why`.
+  virtual void on_reached(ServerId, Door) {}
+  virtual void on_unreachable(ServerId, Door, const std::string& /*why*/) {}
   // A learner link that was dialled is up.
   virtual void on_link_up(LinkId link) = 0;
   // One has come in, with the number that the replica has given it.

@@ -21,9 +21,11 @@ Leader::Leader(const ZabConfig& config, ZabState& state, Zxid committed, int64_t
       own_epoch_(state.current_epoch),
       own_last_(state.history.last()),
       committed_(committed),
+      now_ms_(now_ms),
       progress_ms_(now_ms),
       next_tick_ms_(now_ms + config.tick_ms / 2),
       quorum_seen_ms_(now_ms) {
+  state_.facts[config_.me] = {config_.version};
   try_choose_epoch(out);
 }
 
@@ -49,6 +51,7 @@ void Leader::on_progress(int64_t now_ms, Learner& learner) {
 }
 
 void Leader::step(int64_t now_ms, const Event& event, Actions& out) {
+  now_ms_ = now_ms;
   if (took_too_long(now_ms)) return;
   if (const auto* packet = std::get_if<event::PacketReceived>(&event)) {
     on_packet(now_ms, packet->link, packet->packet, out);
@@ -119,6 +122,8 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
       }
       out.push_back(action::Forwarded{link, learner.id, packet});
       return;
+    case PacketType::kDiskFull:
+      return on_disk_full(link, learner, out);
     case PacketType::kProposal:
     case PacketType::kCommit:
     case PacketType::kSync:
@@ -176,6 +181,7 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
   learner.observer = packet.type == PacketType::kObserverInfo;
   learner.is_zabfs = info->is_zabfs;
   learner.has_secret = info->has_secret;
+  note_facts(member_of(info->id), {info->is_zabfs ? info->version : std::string(kZooKeeper)});
   learner.phase = LearnerPhase::kInfo;
   learner.last = packet.zxid;  // its accepted epoch, until ACKEPOCH says where its log ends
   if (phase_ == Phase::kDiscovery) return try_choose_epoch(out);
@@ -186,6 +192,23 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
     return;
   }
   if (phase_ != Phase::kSavingAccepted) send_leader_info(link, state_.secret, out);
+}
+
+// Its link goes down next, and until it is back the others are told why.
+void Leader::on_disk_full(LinkId link, const Learner& learner, Actions& out) {
+  if (!learner.is_zabfs || learner.phase != LearnerPhase::kSynced) {
+    return drop(link, "it sent DISKFULL, but is no zabfs server that serves", out);
+  }
+  auto facts = state_.facts.find(member_of(learner.id));
+  if (facts != state_.facts.end()) facts->second.disk_full = true;
+}
+
+void Leader::note_facts(ServerId id, MemberFacts facts) {
+  if (state_.facts.size() >= 2 * kMaxMembers) {
+    std::erase_if(state_.facts,
+                  [this](const auto& entry) { return !state_.membership.is_member(entry.first); });
+  }
+  state_.facts[id] = std::move(facts);
 }
 
 // Once, a server may come back before its old connection is known to be gone. Two servers with one
@@ -473,11 +496,13 @@ void Leader::check_confirmation(Actions& out) {
   start_confirmation(out);
 }
 
-void Leader::note_loss(LinkId link, const std::string& reason, Actions& out) const {
+void Leader::note_loss(LinkId link, const std::string& reason, Actions& out) {
   auto found = learners_.find(link);
   if (found == learners_.end() || found->second.phase != LearnerPhase::kSynced) return;
-  out.push_back(action::Notice{"lost server " + std::to_string(member_of(found->second.id).value) +
-                               ": " + reason});
+  const ServerId id = member_of(found->second.id);
+  auto facts = state_.facts.find(id);
+  if (facts != state_.facts.end()) facts->second.heard_ms = found->second.heard_ms;
+  out.push_back(action::Notice{"lost server " + std::to_string(id.value) + ": " + reason});
 }
 
 void Leader::drop(LinkId link, const std::string& reason, Actions& out) {

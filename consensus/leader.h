@@ -20,6 +20,8 @@ class Leader {
 
   void step(int64_t now_ms, const Event& event, Actions& out);
   int64_t deadline_ms() const;
+  // The learners hear why this node does not lead any more.
+  void tell_disk_full(Actions& out);
   // Not empty once this leadership must end.
   const std::string& failure() const { return failure_; }
 
@@ -81,7 +83,9 @@ class Leader {
   void start_confirmation(Actions& out);
   void ask_for_proof(LinkId link, Learner& learner, Actions& out);
   void check_confirmation(Actions& out);
-  void note_loss(LinkId link, const std::string& reason, Actions& out) const;
+  void note_loss(LinkId link, const std::string& reason, Actions& out);
+  void on_disk_full(LinkId link, const Learner& learner, Actions& out);
+  void note_facts(ServerId id, MemberFacts facts);
   void drop(LinkId link, const std::string& reason, Actions& out);
   bool is_counted(const Learner& learner, LearnerPhase at_least) const;
   std::set<ServerId> voters_at(LearnerPhase at_least) const;
@@ -96,6 +100,7 @@ class Leader {
   uint32_t own_epoch_;  // the current epoch this leader was elected with
   Zxid own_last_;       // the end of its initial history
   Zxid committed_;
+  int64_t now_ms_;       // of the last event
   int64_t progress_ms_;  // the start, or when the synchronisation of a voter last went on
   int64_t next_tick_ms_;
   int64_t quorum_seen_ms_;

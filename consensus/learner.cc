@@ -20,8 +20,8 @@ std::string to_hex(Zxid zxid) {
   return std::string(digits, end);
 }
 
-// Leader::status_text; empty: it says nothing.
-std::vector<MemberStatus> decode_status(std::string_view text) {
+// Leader::status_text; empty: it says nothing. What follows the roles older leaders don't say.
+std::vector<MemberStatus> decode_status(std::string_view text, int64_t now_ms) {
   if (text.empty()) return {};
   tree::jute::Reader in(text);
   std::vector<MemberStatus> members(in.count(20));
@@ -33,13 +33,21 @@ std::vector<MemberStatus> decode_status(std::string_view text) {
     member.zxid.value = in.i64();
   }
   if (!in.ok()) return {};
-  for (MemberStatus& member : members) {  // which older leaders don't say
+  for (MemberStatus& member : members) {
     if (in.rest().size() < 4) break;
     int32_t passwords = in.i32();
     if (passwords == static_cast<int32_t>(Passwords::kPublic) ||
         passwords == static_cast<int32_t>(Passwords::kSecret)) {
       member.passwords = static_cast<Passwords>(passwords);
     }
+  }
+  for (MemberStatus& member : members) {
+    if (in.at_end()) break;
+    member.facts.version = checked_version(in.string());
+    member.facts.disk_full = in.boolean();
+    int64_t ago_ms = in.i64();
+    if (ago_ms >= 0 && ago_ms <= now_ms) member.facts.heard_ms = now_ms - ago_ms;
+    if (!in.ok()) member.facts = {};
   }
   return members;
 }
@@ -90,7 +98,11 @@ void Learner::step(int64_t now_ms, const Event& event, Actions& out) {
     bool may_be_voter = is_to_vote(config_, membership) || !membership.is_understood();
     bool lacks_vote = observes_ && may_be_voter;
     LearnerInfo info{lacks_vote ? without_vote(config_.me) : config_.me,
-                     state_.membership.in_force().version(), true, state_.settled_ensemble()};
+                     state_.membership.in_force().version(),
+                     true,
+                     state_.settled_ensemble(),
+                     true,
+                     config_.version};
     send(Packet(observes_ ? PacketType::kObserverInfo : PacketType::kFollowerInfo,
                 Zxid::make(state_.accepted_epoch, 0), encode_learner_info(info)),
          out);
@@ -194,6 +206,7 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
       out.push_back(action::Answered{packet});
       return;
     case PacketType::kFetchTxns:
+    case PacketType::kDiskFull:
     case PacketType::kRequest:
     case PacketType::kAck:
     case PacketType::kFollowerInfo:
@@ -205,9 +218,18 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
 }
 
 void Learner::on_ping(const Packet& packet, Actions& out) {
-  std::vector<MemberStatus> members = decode_status(packet.bytes());
-  for (const MemberStatus& member : members) state_.note_passwords(member.id, member.passwords);
+  std::vector<MemberStatus> members = decode_status(packet.bytes(), heard_ms_);
+  for (const MemberStatus& member : members) {
+    state_.note_passwords(member.id, member.passwords);
+    if (state_.membership.is_member(member.id)) state_.facts[member.id] = member.facts;
+  }
   out.push_back(action::AnswerPing{packet.zxid, std::move(members)});
+}
+
+void Learner::tell_disk_full(Actions& out) {
+  if (phase_ == Phase::kServing && leader_is_zabfs_) {
+    send(Packet(PacketType::kDiskFull, committed_), out);
+  }
 }
 
 void Learner::on_leader_info(const Packet& packet, Actions& out) {

@@ -24,6 +24,8 @@ class Learner {
   void step(int64_t now_ms, const Event& event, Actions& out);
   int64_t deadline_ms() const { return deadline_ms_; }
   const std::string& failure() const { return failure_; }
+  // The leader hears why this node leaves, if it is one that understands that.
+  void tell_disk_full(Actions& out);
   LinkId link() const { return link_; }
 
   bool took_snapshot() const { return mode_ == SyncMode::kSnap; }

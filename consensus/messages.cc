@@ -15,7 +15,7 @@ namespace {
 constexpr int32_t kProtocolVersion = 0x10000;
 constexpr int64_t kHelloVersion = -65536;
 constexpr int32_t kNotificationVersion = 2;
-constexpr int32_t kMaxPacketType = 21;
+constexpr int32_t kMaxPacketType = 22;
 constexpr size_t kPacketHeadBytes = 16;
 // Head, data, identities.
 constexpr size_t kMaxPacketBytes =
@@ -42,7 +42,7 @@ const char* packet_name(PacketType type) {
       "PING",      "REVALIDATE",   "SYNC",       "INFORM",   "COMMITANDACTIVATE",
       "NEWLEADER", "FOLLOWERINFO", "UPTODATE",   "DIFF",     "TRUNC",
       "SNAP",      "OBSERVERINFO", "LEADERINFO", "ACKEPOCH", "INFORMANDACTIVATE",
-      "FETCHTXNS", "REFUSED"};
+      "FETCHTXNS", "REFUSED",      "DISKFULL"};
   auto index = static_cast<size_t>(type);
   return index < kNames.size() ? kNames[index] : "?";
 }
@@ -75,6 +75,7 @@ std::string encode_learner_info(const LearnerInfo& info) {
   out.i32(kCapabilityMagic);
   out.i32(kCapabilities);
   out.i64(info.ensemble);
+  out.string(info.version);
   return bytes;
 }
 
@@ -89,7 +90,14 @@ std::optional<LearnerInfo> decode_learner_info(std::string_view data) {
   info.is_zabfs = (capabilities & kRequests) != 0;
   info.has_secret = (capabilities & kSecret) != 0;
   if (info.is_zabfs && in.rest().size() >= 8) info.ensemble = in.i64();
+  if (info.is_zabfs && in.rest().size() >= 4) info.version = checked_version(in.string());
   return info;
+}
+
+std::string checked_version(std::string_view text) {
+  bool is_one = text.size() <= kMaxVersionBytes &&
+                std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
+  return is_one ? std::string(text) : std::string();
 }
 
 std::string encode_leader_info(int64_t ensemble, std::string_view secret) {

@@ -46,6 +46,8 @@ enum class PacketType : int32_t {
   // zabfs only, from the leader: a request will not be prepared. Zxid: its attachment. Data:
   // session, cxid, error.
   kRefused = 21,
+  // zabfs only, from a learner, to a leader that is zabfs: its disk is full, so it leaves.
+  kDiskFull = 22,
 };
 const char* packet_name(PacketType type);
 
@@ -90,14 +92,19 @@ void encode_packet(const Packet& packet, std::string& out);
 
 // LearnerInfo and LEADERINFO's data, with zabfs's capability bytes trailing, which Java ignores,
 // and behind them the ensemble that the sender belongs to (ZabState::ensemble; 0: none, or
-// unknown); in LEADERINFO also its secret (ZabState::secret; empty: none).
+// unknown); in LearnerInfo also its version, and in LEADERINFO its secret (ZabState::secret; empty:
+// none).
 struct LearnerInfo {
   ServerId id;
   int64_t config_version = 0;
   bool is_zabfs = false;
   int64_t ensemble = 0;
-  bool has_secret = true;  // it makes passwords with the ensemble's secret
+  bool has_secret = true;    // it makes passwords with the ensemble's secret
+  std::string version = {};  // of zabfs; at most kMaxVersionBytes of printable ASCII, or empty
 };
+inline constexpr size_t kMaxVersionBytes = 32;
+// What does not look like a version is empty then.
+std::string checked_version(std::string_view text);
 struct LeaderInfo {
   bool is_zabfs = false;
   int64_t ensemble = 0;

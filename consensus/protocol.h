@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -27,12 +29,22 @@ enum class SyncMode { kDiff, kTrunc, kSnap };
 // older ones of ours, everybody who knows the session.
 enum class Passwords : int32_t { kUnknown, kSecret, kPublic };
 
+// What a member last said of itself, or its leader of it.
+struct MemberFacts {
+  std::string version;     // of zabfs, or kZooKeeper; empty: not known
+  bool disk_full = false;  // it stepped aside for that, and has not come back
+  std::optional<int64_t> heard_ms = std::nullopt;  // when its leader heard of it, by our clock
+};
+// The version of who is not zabfs: Java's servers don't say theirs.
+inline constexpr std::string_view kZooKeeper = "ZooKeeper";
+
 // One member's standing, as the leader knows it.
 struct MemberStatus {
   ServerId id;
   Role role = Role::kLooking;
   Zxid zxid;
   Passwords passwords = Passwords::kUnknown;
+  MemberFacts facts = {};
 };
 
 namespace event {
@@ -220,7 +232,8 @@ using Actions = std::vector<Action>;
 
 struct ZabConfig {
   ServerId me;
-  Ensemble ensemble;  // as configured; what counts is Membership
+  std::string version;  // of zabfs, as the others are told
+  Ensemble ensemble;    // as configured; what counts is Membership
   // A new ensemble, once all voters have been seen empty; Java: db.autocreate.
   bool begins_by_itself = true;
   // Who is in no configuration may follow, for it may come to be in one.
@@ -269,7 +282,8 @@ struct ZabState {
   // without one takes `fresh_secret` and saves it with its epoch; a learner takes over and saves
   // its leader's before it acknowledges NEWLEADER. So whoever is elected later has it.
   std::string secret, fresh_secret;
-  std::set<ServerId> public_passwords;  // whose are, as last heard
+  std::set<ServerId> public_passwords;    // whose are, as last heard
+  std::map<ServerId, MemberFacts> facts;  // of at most 2 * kMaxMembers; strangers give way
   uint32_t accepted_epoch = 0;
   uint32_t current_epoch = 0;
   History history;  // appended, not necessarily durable

@@ -93,7 +93,20 @@ void Replica::on_timer() {
 }
 
 void Replica::on_vote(ServerId from, const Notification& notification) {
+  contacts_.heard(from, environment_.now_ms());
+  if (zab_->state().is_foreign(notification.ensemble)) {
+    contacts_.failed(from, Door::kElection, foreign_ensemble(from));
+  }
   step(event::VoteReceived{from, notification});
+}
+
+void Replica::on_reached(ServerId id, Door door) {
+  contacts_.reached(id, door);
+  contacts_.heard(id, environment_.now_ms());
+}
+
+void Replica::on_unreachable(ServerId id, Door door, const std::string& why) {
+  contacts_.failed(id, door, why);
 }
 
 void Replica::on_link_up(LinkId link) {
@@ -190,7 +203,7 @@ void Replica::carry_out(Action& any) {
   } else if (auto* serve = std::get_if<action::Serve>(&any)) {
     on_serve(*serve);
   } else if (std::holds_alternative<action::MembershipChanged>(any)) {
-    transport_.set_members(zab_->membership().addresses());
+    know_members();
     if (!zab_->membership().is_overridden()) config_.intervention = {};  // it is done
     for (ReplicaListener* listener : listeners_) listener->standing_changed();
   } else if (auto* notice = std::get_if<action::Notice>(&any)) {
@@ -263,6 +276,7 @@ void Replica::on_role_changed(const action::RoleChanged& change) {
 
 void Replica::on_serve(const action::Serve& serve) {
   service_ = Service::kCatchingUp;
+  contacts_.forget_quorum_ports();
   leader_is_zabfs_ = serve.leader_is_zabfs;
   if (!serve.leader_is_zabfs) pending_.lose_track();
 }

@@ -7,7 +7,7 @@
 //
 // A replica is put together from plain objects of the strand.
 //   remember, and say what is due: recent_txns.h, pending_requests.h, barriers.h, leadership.h,
-//     learner_sessions.h, own_sessions.h, troubles.h
+//     learner_sessions.h, own_sessions.h, troubles.h, contacts.h
 //   give work to the disks: log_pipeline.h owns the log, learner_supply.h sends learners what they
 //     lack, snapshotter.h takes snapshots and takes in a leader's, fetch.h gives other members what
 //     their logs have lost
@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "consensus/barriers.h"
+#include "consensus/contacts.h"
 #include "consensus/environment.h"
 #include "consensus/fetch.h"
 #include "consensus/leadership.h"
@@ -170,6 +171,9 @@ class Replica : public Receiver {
   const Zab& zab() const { return *zab_; }
   // What is amiss: whom this node waits for, what contradicts what, and what to do about it.
   std::vector<std::string> troubles() const;
+  // When it heard of other members, and why it has no connection to one.
+  const Contacts& contacts() const { return contacts_; }
+  int64_t now_ms() const { return environment_.now_ms(); }
   std::vector<MemberStatus> member_status() const;
   // Whether `member_status` is the word of a leader that knows; else it names members alone.
   bool knows_members() const {
@@ -201,6 +205,8 @@ class Replica : public Receiver {
   void on_timer();
   void on_vote(ServerId from, const Notification& notification) override;
   void on_double(ServerId id, std::string text) override;
+  void on_reached(ServerId id, Door door) override;
+  void on_unreachable(ServerId id, Door door, const std::string& why) override;
   void on_link_up(LinkId link) override;
   LinkId new_link_id() override { return next_accepted_link_++; }
   void on_link_accepted(LinkId link) override;
@@ -286,6 +292,7 @@ class Replica : public Receiver {
   ReconfigLimits reconfig_limits() const;
   void give_configuration_a_version();
   void tell_troubles();
+  void know_members();
   void flush_barriers();
   bool has_batch_work() const;
   // The last txn that a barrier or SYNC has to wait for, at the leader.
@@ -334,6 +341,7 @@ class Replica : public Receiver {
   bool in_batch_ = false;
   bool plans_for_itself_ = false;  // a reconfiguration of this node's own, not a client's
   Troubles troubles_;
+  Contacts contacts_;
   Measures measures_;
 };
 

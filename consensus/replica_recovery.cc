@@ -50,7 +50,7 @@ Status Replica::recover() {
   snapshotter_.recovered(base);
   if (lacks_snapshot) snapshotter_.want();
   zab_.emplace(config_.zab, std::move(state));
-  transport_.set_members(zab_->membership().addresses());
+  know_members();
   if (std::string text = difference(zab_->waiting(environment_.now_ms())); !text.empty()) {
     environment_.log(LogLevel::kWarning, fmt::format("{}: {}", describe(), text));
   }
@@ -58,6 +58,16 @@ Status Replica::recover() {
   for (ReplicaListener* listener : listeners_) listener->tree_replaced();  // recovered again
   apply_committed();
   return {};
+}
+
+void Replica::know_members() {
+  std::map<ServerId, Member> members = zab_->membership().addresses();
+  transport_.set_members(members);
+  std::set<ServerId> others;
+  for (const auto& [id, member] : members) {
+    if (id != config_.zab.me) others.insert(id);
+  }
+  contacts_.keep(others);
 }
 
 void Replica::recover_again() {
@@ -133,6 +143,10 @@ std::vector<std::string> Replica::troubles() const {
 void Replica::tell_troubles() {
   int64_t now_ms = environment_.now_ms();
   for (const std::string& text : troubles_.look(sentences(zab_->waiting(now_ms)), now_ms)) {
+    environment_.log(LogLevel::kWarning, fmt::format("{}: {}", describe(), text));
+  }
+  if (is_serving()) return;
+  for (const std::string& text : contacts_.look(now_ms)) {
     environment_.log(LogLevel::kWarning, fmt::format("{}: {}", describe(), text));
   }
 }

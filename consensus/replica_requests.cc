@@ -325,8 +325,11 @@ std::vector<MemberStatus> Replica::member_status() const {
   if (members.empty()) {
     for (const auto& [id, member] : zab_->ensemble().members()) members.push_back({id, {}, {}});
   }
+  const std::map<ServerId, MemberFacts>& known = zab_->state().facts;
   for (MemberStatus& member : members) {
+    if (auto facts = known.find(member.id); facts != known.end()) member.facts = facts->second;
     if (member.id != config_.zab.me) continue;
+    member.facts = {config_.zab.version, is_disk_full(), environment_.now_ms()};
     member.role = zab_->role();
     member.zxid = tree_.applied();
   }

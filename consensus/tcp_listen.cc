@@ -113,6 +113,12 @@ size_t most_strangers() {
   return std::clamp(static_cast<size_t>(limit.rlim_cur) / 16, kLeast, kMost);
 }
 
+std::string why_over(const boost::system::error_code& error) {
+  if (error == boost::asio::error::eof) return "it closed the connection";
+  if (error == boost::asio::error::timed_out) return "it does not answer any more";
+  return error.message();
+}
+
 std::string name_of(const tcp::socket& socket) {
   boost::system::error_code error;
   tcp::endpoint peer = socket.remote_endpoint(error);

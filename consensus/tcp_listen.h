@@ -46,6 +46,8 @@ void accept_next(Acceptor& acceptor, typename Acceptor::protocol_type::socket& s
 // few. All these doors together take less than what clients leave to this process.
 size_t most_strangers();
 
+// How an error of reading ended a connection: "the connection was closed".
+std::string why_over(const boost::system::error_code& error);
 // "10.0.0.1:2888", for the log.
 std::string name_of(const boost::asio::ip::tcp::socket& socket);
 // "10.0.0.1"; empty if there is nobody any more.

@@ -42,7 +42,10 @@ struct TcpTransport::Link {
   // On the io thread:
   std::string buffer;
   LinkReader reader;
-  bool came = false;           // it was not dialled from here
+  bool came = false;  // it was not dialled from here
+  ServerId leader;    // of one that was, as what follows
+  std::string address;
+  bool is_answered = false;    // by who was dialled
   Guests::Ticket ticket = 0;   // of one that came, and is no member's
   bool is_introduced = false;  // it has said what it wants
   size_t bytes_before = 0;     // that
@@ -77,7 +80,12 @@ TcpTransport::TcpTransport(asio::io_context& io, Strand& strand, ServerId me,
       dialler_(std::make_shared<Dialler>(io, me, log, std::chrono::milliseconds(connect_ms))),
       quorum_acceptor_(io),
       pause_(io),
-      mesh_(std::make_shared<ElectionMesh>(io, strand, me, members_, dialler_, tls, guest_log_)) {}
+      mesh_(std::make_shared<ElectionMesh>(io, strand, me, members_, dialler_, tls, guest_log_)) {
+  dialler_->tell_troubles_to([this](const Dialler::Target& target, const std::string& why) {
+    bool is_there = target.door == Door::kElection && mesh_->is_connected(target.id);
+    if (!is_there) note_unreachable(target.id, target.door, why);
+  });
+}
 
 TcpTransport::~TcpTransport() { dialler_->stop(); }
 
@@ -97,6 +105,14 @@ void TcpTransport::start(Receiver& receiver) {
   if (!quorum_acceptor_.is_open()) return;
   accept_learner();
   mesh_->start(receiver);
+}
+
+void TcpTransport::note_reached(ServerId id, Door door) {
+  strand_.post([this, id, door] { receiver_->on_reached(id, door); });
+}
+
+void TcpTransport::note_unreachable(ServerId id, Door door, const std::string& why) {
+  strand_.post([this, id, door, why] { receiver_->on_unreachable(id, door, why); });
 }
 
 void TcpTransport::accept_learner() {
@@ -148,7 +164,8 @@ void TcpTransport::dial(ServerId leader, LinkId id) {
   auto member = members_.find(leader);
   auto fail = [this, id] { strand_.post([this, id] { receiver_->on_link_down(id); }); };
   if (member == members_.end()) return fail();
-  Dialler::Target target{leader, true, member->second.host, member->second.quorum_port};
+  Dialler::Target target{leader, true, member->second.host, member->second.quorum_port,
+                         Door::kQuorum};
   asio::post(io_, [this, target, id, fail] {
     dialler_->connect(target,
                       [this, target, id, fail](const std::shared_ptr<Dialler::Socket>& socket) {
@@ -156,15 +173,21 @@ void TcpTransport::dial(ServerId leader, LinkId id) {
                         auto link = std::make_shared<Link>(io_);
                         link->id = id;
                         link->socket = std::move(*socket);
-                        start_link(link, &target.host);
+                        start_link(link, &target);
                       });
   });
 }
 
-// `dialled` is the host of a leader, null for a learner that came.
-void TcpTransport::start_link(std::shared_ptr<Link> link, const std::string* dialled) {
+// `dialled` is a leader, null for a learner that came.
+void TcpTransport::start_link(std::shared_ptr<Link> link, const Dialler::Target* dialled) {
   bool accepted = dialled == nullptr;
-  if (tls_ != nullptr) link->tls = std::make_unique<TlsSession>(*tls_, dialled);
+  if (dialled != nullptr) {
+    link->leader = dialled->id;
+    link->address = name_of(link->socket);
+  }
+  if (tls_ != nullptr) {
+    link->tls = std::make_unique<TlsSession>(*tls_, accepted ? nullptr : &dialled->host);
+  }
   error_code ignored;
   set_options(link->socket, sync_ms_);
   link->socket.non_blocking(true, ignored);
@@ -194,6 +217,9 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
       handlers.packet = [&](Packet packet) {
         if (link->came && problem.empty()) problem = introduce(*link, packet);
         if (!problem.empty()) return;
+        if (!link->came && !std::exchange(link->is_answered, true)) {
+          note_reached(link->leader, Door::kQuorum);
+        }
         events.push_back([this, id = link->id, packet = std::move(packet)] {
           receiver_->on_packet(id, packet);
         });
@@ -227,7 +253,7 @@ void TcpTransport::read(std::shared_ptr<Link> link) {
     strand_.post([events = std::move(events)] {
       for (const auto& event : events) event();
     });
-    if (down) return lose(link);
+    if (down) return lose(link, problem.empty() ? why_over(error) : problem);
     link->parked = link->held;
     if (!link->parked) read(link);
   });
@@ -242,7 +268,13 @@ void TcpTransport::hold(LinkId id, bool held) {
 }
 
 // On the io thread: the link is no more.
-void TcpTransport::lose(const std::shared_ptr<Link>& link) {
+void TcpTransport::lose(const std::shared_ptr<Link>& link, const std::string& why) {
+  // What this node closed itself is no trouble.
+  if (!link->came && link->socket.is_open() && !why.empty()) {
+    note_unreachable(link->leader, Door::kQuorum,
+                     fmt::format("its quorum port {}: {}{}", link->address, why,
+                                 link->is_answered ? "" : " (its log may say why)"));
+  }
   guests_.leave(std::exchange(link->ticket, 0));
   link->limit.cancel();
   drop(link);

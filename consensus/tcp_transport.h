@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "consensus/dialler.h"
 #include "consensus/environment.h"
 #include "consensus/guests.h"
 #include "consensus/strand.h"
@@ -25,7 +26,6 @@
 
 namespace zabfs::consensus {
 
-class Dialler;
 class ElectionMesh;
 
 class TcpTransport : public Transport {
@@ -59,12 +59,14 @@ class TcpTransport : public Transport {
   using tcp = boost::asio::ip::tcp;
   struct Link;
 
+  void note_reached(ServerId id, Door door);
+  void note_unreachable(ServerId id, Door door, const std::string& why);
   void accept_learner();
   void admit(const std::shared_ptr<Link>& link);
   std::string introduce(Link& link, const Packet& packet);
-  void start_link(std::shared_ptr<Link> link, const std::string* dialled);
+  void start_link(std::shared_ptr<Link> link, const Dialler::Target* dialled);
   void read(std::shared_ptr<Link> link);
-  void lose(const std::shared_ptr<Link>& link);
+  void lose(const std::shared_ptr<Link>& link, const std::string& why = {});
   void drop(const std::shared_ptr<Link>& link);
   void flush_link(const std::shared_ptr<Link>& link);
 

@@ -175,6 +175,8 @@ void Zab::step(int64_t now_ms, const Event& event, Actions& out) {
     return;
   } else if (const auto* stalled = std::get_if<event::StorageStalled>(&event)) {
     gaining_vote_ = false;  // it may have been what could not be written
+    if (leader_) leader_->tell_disk_full(out);
+    if (learner_) learner_->tell_disk_full(out);
     if (role_ != Role::kSettling) leave(stalled->why, out);
     return;
   }

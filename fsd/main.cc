@@ -102,6 +102,9 @@ int run(Config& config) {
   Registry registry;
   registry.add([&host](Metrics& into) { add_node_metrics(host.replica(), into); });
   registry.add(add_process_metrics);
+  const std::string& log_dir =
+      config.host.data_log_dir.empty() ? config.host.data_dir : config.host.data_log_dir;
+  registry.add([log_dir](Metrics& into) { add_disk_metrics(log_dir, into); });
   std::unique_ptr<audit::AuditLog> audit;
   std::unique_ptr<audit::Ephemerals> ephemerals;
   if (config.audit.enabled) {
@@ -242,6 +245,7 @@ int start(int argc, char** argv) {
   StatusOr<Config> config =
       config_file.empty() ? standalone_config(data_dir, mount_point) : load_config(config_file);
   if (!config.ok()) return fail(config.why(), kBadConfiguration);
+  config->host.replica.zab.version = ZABFS_VERSION;
   if (!mount_point.empty()) config->mount.point = mount_point;
   config->host.replica.intervention.readdress = readdress;
   if (!last_zxid.empty()) config->host.replica.intervention.begin_alone = zxid_of(last_zxid);

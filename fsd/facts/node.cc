@@ -1,6 +1,7 @@
 #include "fsd/facts/node.h"
 
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -277,6 +278,16 @@ void add_process_metrics(Metrics& into) {
   add(Kind::kGauge, "start_time_seconds", process.start_seconds, "When it began, since 1970");
   add(Kind::kGauge, "open_fds", open_file_count(), "Open file descriptors");
   add(Kind::kGauge, "max_fds", max_file_count(), "The limit of open file descriptors");
+}
+
+void add_disk_metrics(const std::string& directory, Metrics& into) {
+  struct statvfs disk = {};
+  if (::statvfs(directory.c_str(), &disk) != 0) return;
+  uint64_t free = ::geteuid() == 0 ? disk.f_bfree : disk.f_bavail;
+  into.push_back(
+      own_gauge("disk_free_bytes", free * disk.f_frsize, "What is free on the disk of the log"));
+  into.push_back(own_gauge("disk_size_bytes", uint64_t{disk.f_blocks} * disk.f_frsize,
+                           "The size of the disk of the log"));
 }
 
 }  // namespace zabfs::fsd

@@ -53,5 +53,7 @@ uint64_t max_file_count();
 // Sources of the registry.
 void add_node_metrics(const consensus::Replica& replica, Metrics& into);
 void add_process_metrics(Metrics& into);
+// Of the disk that the directory is on: what is free for this process, and all of it.
+void add_disk_metrics(const std::string& directory, Metrics& into);
 
 }  // namespace zabfs::fsd

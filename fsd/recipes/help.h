@@ -49,7 +49,7 @@ inline constexpr std::string_view kHelpText =
                the file of that name here, all in one commit or none. ESTALE if one of them was
                changed since the mkdir; the staged files stay then. Only the user who made NAME may
                commit or remove it
-  cluster      (mount root only) members, roles, zxids; `note`: what is amiss and what to do about it
+  cluster      (mount root only) members, roles, zxids; `unreachable`: why; `note`: what is amiss
   members      (mount root only) the configuration in force. root edits it, or adds a line by >>:
                a reconfiguration, committed at close. `zabfs members` does it step by step
   health       (mount root only) `state ok`, degraded or no-quorum, and why

@@ -98,8 +98,9 @@ StatusOr<std::string> capture(const std::vector<std::string>& words, CaptureLimi
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return text;
   why = why.substr(0, why.find('\n'));
+  // Without a quorum `status` fails, and its text says why.
+  if (WIFEXITED(status) && why.empty() && !text.empty()) return text;
   if (why.empty()) why = fmt::format("{} failed with status {}", words[0], status);
-  // Of `status` without a quorum the text is what matters.
   if (!text.empty()) return text + "\n(" + why + ")\n";
   return Status::failed(why);
 }

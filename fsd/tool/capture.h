@@ -13,8 +13,9 @@ struct CaptureLimits {
   size_t bytes = 16u << 20;  // what is beyond that is left out, and the text says so
 };
 
-// Its standard output. It failed: its first words on standard error, or its exit code. One that
-// does not end in time is killed, and not waited for if it can't die.
+// Its standard output. It failed: its first words on standard error, or its exit code; behind the
+// output, if there is any and it said why. One that does not end in time is killed, and not waited
+// for if it can't die.
 StatusOr<std::string> capture(const std::vector<std::string>& words, CaptureLimits limits = {});
 
 }  // namespace zabfs::tool

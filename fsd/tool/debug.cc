@@ -192,7 +192,8 @@ std::string versions() {
   };
   add({"uname", "-a"});
   add({"fusermount3", "--version"});
-  add({"dpkg-query", "--show", "zabfs", "libfuse3-3", "libboost-json1.81.0", "libssl3", "systemd"});
+  add({"dpkg-query", "--show", "zabfs", "libfuse3-3", "libboost-json1.81.0", "libssl3",
+       "libzookeeper-mt2", "systemd"});
   text += read_file("/etc/os-release").value_or("(no /etc/os-release)\n");
   return text;
 }

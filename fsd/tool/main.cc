@@ -18,19 +18,34 @@ void take_command(CLI::App& app, std::vector<std::string>& command) {
   app.positionals_at_end(false);
 }
 
+// Which node is asked: that of a mount, or a server.
+void add_place(CLI::App& app, std::string& mount, ServerOptions& server) {
+  CLI::Option* place =
+      app.add_option("--mount", mount, "the mount (default: $ZABFS_MOUNT, or the first)");
+  CLI::Option* address = app.add_option("--server", server.address,
+                                        "HOST:CLIENTPORT of a server, where there is no mount");
+  address->excludes(place);
+  app.add_option("--auth-file", server.auth_file,
+                 "a file of mode 0600 with SCHEME:CREDENTIALS for the server, as "
+                 "digest:USER:PASSWORD; - for standard input (default: $ZABFS_AUTH)")
+      ->needs(address);
+}
+
 // `members`, and what changes them.
 void add_members(CLI::App& app, int& code) {
   auto options = std::make_shared<MembersOptions>();
   auto as_json = std::make_shared<bool>(false);
   CLI::App* members = app.add_subcommand(
-      "members", "print the members, or change them: needs reconfigEnabled=true, and root");
-  members->add_option("--mount", options->mount, "the mount");
+      "members",
+      "print the members, or change them: needs reconfigEnabled=true, and root or the rights");
+  add_place(*members, options->mount, options->server);
   members->add_flag("--json", *as_json, "for scripts");
   members->require_subcommand(0, 1);
   members->callback([members, options, as_json, &code] {
     if (!members->get_subcommands().empty()) return;
     StatusOptions shown;
     shown.mount = options->mount;
+    shown.server = options->server;
     shown.members_only = true;
     shown.as_json = *as_json;
     code = status(shown);
@@ -86,8 +101,7 @@ int start(int argc, char** argv) {
   StatusOptions status_options;
   CLI::App* sub = app.add_subcommand(
       "status", "show the members, their roles and what is amiss; exit 0 with quorum, 1 without");
-  sub->add_option("--mount", status_options.mount,
-                  "the mount (default: $ZABFS_MOUNT, or the first)");
+  add_place(*sub, status_options.mount, status_options.server);
   sub->add_flag("--json", status_options.as_json, "for scripts");
   sub->add_option("--watch", status_options.watch_s, "again each so many seconds (default: 2)")
       ->expected(0, 1)

@@ -1,21 +1,21 @@
-// zabfs members add, remove, promote, demote: reconfigurations, by `@/members` of a mount.
+// zabfs members add, remove, promote, demote: reconfigurations, by `@/members` of a mount, or by a
+// server (members_door.h).
 //
 // A new member observes first, and votes once it has what the others have: a voter that is still
 // being filled counts for the quorum, and can't help to reach it.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <thread>
 #include <utility>
 
+#include "fsd/tool/members_door.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -25,11 +25,13 @@ constexpr auto kLookEvery = std::chrono::milliseconds(200);
 constexpr const char* kObserver = ":observer";
 constexpr const char* kParticipant = ":participant";
 
-std::string reason_of(int error) {
+std::string reason_of(int error, const MembersDoor& door) {
   switch (error) {
     case EPERM:
     case EACCES:
-      return "only root may change the members";
+      return door.permission_hint();
+    case ECONNRESET:
+      return "the connection was lost, and the change may have been made; see `zabfs members`";
     case EOPNOTSUPP:
       return "set reconfigEnabled=true in every zoo.cfg, and start the nodes again one by one";
     case EINVAL:
@@ -57,9 +59,9 @@ bool observes(const std::string& address) {
 // What `@/members` says: `server.N=...`, groups and weights, and the version.
 class Configuration {
  public:
-  static std::optional<Configuration> read(const std::string& mount) {
-    std::optional<std::string> text = read_file(join(mount, "@/members"));
-    if (!text) return std::nullopt;
+  static StatusOr<Configuration> read(MembersDoor& door) {
+    StatusOr<std::string> text = door.configuration();
+    if (!text.ok()) return text.status();
     Configuration read;
     std::istringstream lines(*text);
     for (std::string line; std::getline(lines, line);) {
@@ -71,14 +73,10 @@ class Configuration {
   }
 
   // Gives errno.
-  int commit(const std::string& mount) const {
-    int fd = ::open(join(mount, "@/members").c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
-    if (fd < 0) return errno;
+  int commit(MembersDoor& door) const {
     std::string text;
     for (const auto& [key, value] : values_) text += key + "=" + value + "\n";
-    int error = write_all(fd, text) ? 0 : errno;
-    if (::close(fd) != 0 && error == 0) error = errno;
-    return error;
+    return door.reconfigure(text);
   }
 
   std::string member(int64_t id) const {
@@ -112,46 +110,39 @@ std::string with_role(const std::string& address, const char* role) {
   return servers + role + client;
 }
 
-// A member as `@/cluster` shows it, and what this node has.
+// A member as the node that is asked sees it, and what that node has.
 struct Progress {
   std::string role = "looking";
   uint64_t zxid = 0;
   uint64_t zxid_here = 0;
+  std::string why;  // nobody reaches it
 };
 
-uint64_t zxid_of(const std::string& text) {
-  uint64_t zxid = 0;
-  if (text.starts_with("0x")) std::from_chars(text.data() + 2, text.data() + text.size(), zxid, 16);
-  return zxid;
-}
-
-Progress progress_of(const std::string& mount, int64_t id) {
+Progress progress_of(MembersDoor& door, int64_t id) {
   Progress progress;
-  std::istringstream lines(read_file(join(mount, "@/cluster")).value_or(""));
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream fields(line);
-    std::string name, number, address, role, word, zxid;
-    fields >> name >> number;
-    if (name == "zxid") progress.zxid_here = zxid_of(number);
-    if (name != "member" || number != std::to_string(id)) continue;
-    fields >> address >> role >> word >> zxid;
-    progress.role = role;
-    progress.zxid = zxid_of(zxid);
-  }
+  StatusOr<Cluster> cluster = door.cluster();
+  if (!cluster.ok()) return progress;
+  progress.zxid_here = zxid_of(cluster->value("zxid"));
+  const ClusterMember* member = cluster->find(std::to_string(id));
+  if (member == nullptr) return progress;
+  progress.role = member->role;
+  progress.zxid = zxid_of(member->fact("zxid"));
+  progress.why = member->unreachable;
   return progress;
 }
 
 // Until the member has what this node has now, or the time is over.
-bool wait_until_in_sync(const MembersOptions& options) {
-  uint64_t wanted = progress_of(options.mount, options.id).zxid_here;
+bool wait_until_in_sync(MembersDoor& door, const MembersOptions& options) {
+  uint64_t wanted = progress_of(door, options.id).zxid_here;
   int64_t end_ms = now_ms() + static_cast<int64_t>(options.timeout_s * 1000);
   std::string told;
   while (true) {
-    Progress progress = progress_of(options.mount, options.id);
+    Progress progress = progress_of(door, options.id);
     bool is_there = progress.role != "looking";
     if (is_there && progress.zxid >= wanted) return true;
     std::string news = is_there ? fmt::format("has 0x{:x} of 0x{:x}", progress.zxid, wanted)
                                 : "does not follow yet; is its zabfsd running?";
+    if (!is_there && !progress.why.empty()) news = "can't be reached: " + progress.why;
     if (news != told) fmt::print(stderr, "zabfs: member {} {}\n", options.id, news);
     told = news;
     if (now_ms() >= end_ms) return false;
@@ -159,24 +150,23 @@ bool wait_until_in_sync(const MembersOptions& options) {
   }
 }
 
-int refused(int error) {
-  return fail(fmt::format("the members stay as they are: {}", reason_of(error)));
+int refused(int error, const MembersDoor& door) {
+  return fail(fmt::format("the members stay as they are: {}", reason_of(error, door)));
 }
 
-int commit(const Configuration& configuration, const MembersOptions& options,
-           const std::string& done) {
-  if (int error = configuration.commit(options.mount); error != 0) return refused(error);
+int commit(const Configuration& configuration, MembersDoor& door, const std::string& done) {
+  if (int error = configuration.commit(door); error != 0) return refused(error, door);
   fmt::print("{}\n", done);
   return 0;
 }
 
 // It is to vote, by what is committed. A server that began empty does so a while later (initLimit):
 // it might have promised something before.
-int wait_for_vote(const MembersOptions& options) {
+int wait_for_vote(MembersDoor& door, const MembersOptions& options) {
   int64_t end_ms = now_ms() + static_cast<int64_t>(options.timeout_s * 1000);
   bool told = false;
   while (true) {
-    std::string role = progress_of(options.mount, options.id).role;
+    std::string role = progress_of(door, options.id).role;
     if (role == "follower" || role == "leader") break;
     if (now_ms() >= end_ms) {
       return fail(
@@ -191,73 +181,72 @@ int wait_for_vote(const MembersOptions& options) {
   return 0;
 }
 
-int make_voter(const MembersOptions& options) {
-  if (!wait_until_in_sync(options)) {
+int make_voter(MembersDoor& door, const MembersOptions& options) {
+  if (!wait_until_in_sync(door, options)) {
     return fail(
         fmt::format("member {0} observes, but does not have yet what the others have. It votes "
                     "after `zabfs members promote {0}`",
                     options.id));
   }
-  std::optional<Configuration> now = Configuration::read(options.mount);
-  if (!now) return fail(error_of(join(options.mount, "@/members")));
+  StatusOr<Configuration> now = Configuration::read(door);
+  if (!now.ok()) return fail(now.why());
   now->set(options.id, with_role(now->member(options.id), kParticipant));
-  if (int error = now->commit(options.mount); error != 0) return refused(error);
-  return wait_for_vote(options);
+  if (int error = now->commit(door); error != 0) return refused(error, door);
+  return wait_for_vote(door, options);
 }
 
 // Beside the only voter: both are the quorum then. The leader refuses it until the new one is in
 // sync.
-int add_second_voter(Configuration now, const MembersOptions& options) {
+int add_second_voter(Configuration now, MembersDoor& door, const MembersOptions& options) {
   now.set(options.id, with_role(options.address, kParticipant));
   int64_t end_ms = now_ms() + static_cast<int64_t>(options.timeout_s * 1000);
-  int error = now.commit(options.mount);
+  int error = now.commit(door);
   if (error == EBUSY) fmt::print(stderr, "zabfs: waits until server {} is in sync\n", options.id);
   while (error == EBUSY && now_ms() < end_ms) {
     std::this_thread::sleep_for(kLookEvery);
-    error = now.commit(options.mount);
+    error = now.commit(door);
   }
   if (error == EBUSY) {
     return fail(fmt::format("server {} is not in sync; is its zabfsd running?", options.id));
   }
-  return error == 0 ? wait_for_vote(options) : refused(error);
+  return error == 0 ? wait_for_vote(door, options) : refused(error, door);
 }
 
-int add(Configuration now, const MembersOptions& options) {
+int add(Configuration now, MembersDoor& door, const MembersOptions& options) {
   if (!now.member(options.id).empty()) {
     return fail(fmt::format("{} is a member already: {}", options.id, now.member(options.id)));
   }
   bool is_to_vote = !observes(options.address);
-  if (is_to_vote && now.voters() == 1) return add_second_voter(std::move(now), options);
+  if (is_to_vote && now.voters() == 1) return add_second_voter(std::move(now), door, options);
   now.set(options.id, with_role(options.address, kObserver));
-  int code = commit(now, options, fmt::format("member {} observes", options.id));
-  return code != 0 || !is_to_vote ? code : make_voter(options);
+  int code = commit(now, door, fmt::format("member {} observes", options.id));
+  return code != 0 || !is_to_vote ? code : make_voter(door, options);
 }
 
 }  // namespace
 
-int change_members(MembersOptions options) {
-  if (options.mount.empty()) options.mount = find_mount();
-  if (options.mount.empty()) return fail("no zabfs mount on this machine; name one by --mount");
-  std::optional<Configuration> now = Configuration::read(options.mount);
-  if (!now) return fail(error_of(join(options.mount, "@/members")));
+int change_members(const MembersOptions& options) {
+  StatusOr<std::unique_ptr<MembersDoor>> opened = open_members(options.mount, options.server);
+  if (!opened.ok()) return fail(opened.why());
+  MembersDoor& door = **opened;
+  StatusOr<Configuration> now = Configuration::read(door);
+  if (!now.ok()) return fail(now.why());
   if (now->has_groups()) {
-    return fail(fmt::format("there are groups: say in which a member is by editing {}",
-                            join(options.mount, "@/members")));
+    return fail("there are groups: say in which a member is by editing @/members of a mount");
   }
-  if (options.change == MembersOptions::Change::kAdd) return add(*now, options);
+  if (options.change == MembersOptions::Change::kAdd) return add(*now, door, options);
   std::string address = now->member(options.id);
   if (address.empty()) return fail(fmt::format("no member is {}", options.id));
   if (options.change == MembersOptions::Change::kPromote) {
     if (!observes(address)) return fail(fmt::format("member {} votes already", options.id));
-    return make_voter(options);
+    return make_voter(door, options);
   }
   if (options.change == MembersOptions::Change::kDemote) {
     now->set(options.id, with_role(address, kObserver));
-    return commit(*now, options, fmt::format("member {} observes", options.id));
+    return commit(*now, door, fmt::format("member {} observes", options.id));
   }
   now->remove(options.id);
-  return commit(*now, options,
-                fmt::format("{} is no member any more; stop its zabfsd", options.id));
+  return commit(*now, door, fmt::format("{} is no member any more; stop its zabfsd", options.id));
 }
 
 }  // namespace zabfs::tool

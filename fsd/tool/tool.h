@@ -1,5 +1,6 @@
 // zabfs, the command-line tool: what its commands share. It works through a mount, as any script
-// could; only `check` reads the files of a stopped node. Each command gives its exit code.
+// could; `status` and `members` ask a server over the network, too (server.h), and only `check`
+// reads the files of a stopped node. Each command gives its exit code.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "fsd/tool/server.h"
 
 namespace CLI {
 class App;
@@ -49,21 +52,23 @@ std::string find_mount();
 
 // ---- commands
 struct StatusOptions {
-  std::string mount;  // empty: the first
+  std::string mount;     // empty: the first
+  ServerOptions server;  // in its place, if it has an address
   bool members_only = false;
   bool as_json = false;
   std::optional<double> watch_s;  // again after so many seconds, for ever
 };
-int status(const StatusOptions& options);
+int status(StatusOptions options);
 struct MembersOptions {
   enum class Change { kAdd, kRemove, kPromote, kDemote };
   Change change = Change::kAdd;
-  std::string mount;
+  std::string mount;     // empty: the first
+  ServerOptions server;  // in its place, if it has an address
   int64_t id = 0;
   std::string address;     // HOST:QUORUMPORT:ELECTIONPORT[:observer][;CLIENTPORT]
   double timeout_s = 300;  // for the member to have what the others have
 };
-int change_members(MembersOptions options);
+int change_members(const MembersOptions& options);
 // Of an empty level: prints the one in force.
 int change_log_level(std::string mount, const std::string& level);
 struct LockOptions {

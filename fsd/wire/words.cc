@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "consensus/replica.h"
+#include "fsd/facts/cluster.h"
 #include "fsd/wire/server.h"
 
 namespace zabfs::fsd::wire {
@@ -231,6 +232,9 @@ struct Word {
 
 const std::map<std::string, Word>& words() {
   static const std::map<std::string, Word> kWords = {
+      {"clus",  // ours, not Java's: what `@/cluster` says
+       {false,
+        [](WireServer& server) { return cluster_text(server.replica(), &server.registry()); }}},
       {"ruok", {false, [](WireServer&) { return "imok"; }}},
       {"isro",
        {false,

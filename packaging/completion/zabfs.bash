@@ -13,8 +13,8 @@ _zabfs() {
   case $command in
     "") COMPREPLY=($(compgen -W "$commands --help --version" -- "$word"))
         return ;;
-    status) options="--mount --json --watch" ;;
-    members) options="--mount --json" ;;
+    status) options="--mount --server --auth-file --json --watch" ;;
+    members) options="--mount --server --auth-file --json" ;;
     log-level) options="--mount" ;;
     lock) options="--timeout --no-wait --busy-code" ;;
     watch) options="--all --json --exec --state" ;;
@@ -27,8 +27,10 @@ _zabfs() {
     *) options= ;;
   esac
   case $previous in
+    --auth-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
     --exec | --check) COMPREPLY=($(compgen -c -- "$word")); return ;;
-    --timeout | --busy-code | --name | --data | --every | --depth | --watch) COMPREPLY=(); return ;;
+    --timeout | --server | --busy-code | --name | --data | --every | --depth | --watch)
+        COMPREPLY=(); return ;;
   esac
   if [[ $word == -* ]]; then
     COMPREPLY=($(compgen -W "$options --help" -- "$word"))

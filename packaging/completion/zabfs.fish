@@ -30,6 +30,10 @@ __zabfs_command help 'explain a command, a recipe, a key or another topic'
 for name in status members log-level debug
     __zabfs_option $name -f -l mount -r -a '(__fish_complete_directories)' -d 'the mount'
 end
+for name in status members
+    __zabfs_option $name -x -l server -d 'HOST:CLIENTPORT of a server'
+    __zabfs_option $name -r -l auth-file -d 'a file with credentials'
+end
 for name in status members watch who tree
     __zabfs_option $name -f -l json -d 'for scripts'
 end

@@ -30,9 +30,13 @@ _zabfs() {
   case $words[1] in
     status)
       _arguments '--mount=[the mount]:mount:_directories' '--json[for scripts]' \
+        '--server=[HOST:CLIENTPORT of a server]:server' \
+        '--auth-file=[a file with credentials]:file:_files' \
         '--watch=[again each so many seconds]:seconds' ;;
     members)
       _arguments '--mount=[the mount]:mount:_directories' '--json[for scripts]' \
+        '--server=[HOST:CLIENTPORT of a server]:server' \
+        '--auth-file=[a file with credentials]:file:_files' \
         '1:change:(add remove promote demote)' ;;
     lock)
       _arguments -S '--timeout=[seconds to wait]:seconds' '(-n --no-wait)'{-n,--no-wait}"[don't wait]" \

@@ -193,6 +193,8 @@ class Node:
         unprotect(self.mount)
 
     def log_text(self):
+        if not os.path.exists(self.log):
+            return ""  # it was never started
         with open(self.log, errors="replace") as f:
             return f.read()
 

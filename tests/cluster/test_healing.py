@@ -1,4 +1,5 @@
 """Disks that lose things under real daemons: each node heals by itself, and nothing is lost."""
+import json
 import os
 import shutil
 import struct
@@ -197,6 +198,9 @@ class FullDisk(ClusterTest):
         wait_for(lambda: victim.cluster_state()["disk"] == "full", 30, "a full disk")
         self.assertIsNone(victim.process.poll())
         self.assertEqual(victim.cluster_state()["role"], "looking")
+        for node in self.cluster.nodes:  # itself, the leader, and whom the leader tells
+            wait_for(lambda: self.state_of(victim, node) == "disk full", 20,
+                     f"word of the full disk on node {node.number}")
         self.assertIn("No space left", victim.log_text())
         self.assertEqual(sh(f"cat {self.dir(victim, 'f')}"), "before\n")
         sh(f"echo meanwhile > {self.dir(leader, 'g')}")
@@ -206,6 +210,15 @@ class FullDisk(ClusterTest):
                  "room again")
         victim.barrier()
         self.assertEqual(sh(f"cat {self.dir(victim, 'g')}"), "meanwhile\n")
+        for node in self.cluster.nodes:
+            wait_for(lambda: self.state_of(victim, node) == "up", 20,
+                     f"word of the room on node {node.number}")
+
+    def state_of(self, member, node):
+        """As `zabfs status` shows it on `node`."""
+        answer = run(ZABFS, "status", "--json", "--mount", node.mount)
+        members = json.loads(answer.stdout)["members"]
+        return {m["id"]: m["state"] for m in members}[member.number]
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class Debug(OwnClusterTest):
         self.assertIn("autopurge.snapRetainCount=5\n", parts["zoo.cfg"])
         self.assertTrue(json.loads(parts["status.json"])["quorum"])
         self.assertIn("node 1, leader", parts["status.txt"])
+        self.assertIn("quorum: 1 of 1 voters, may lose 0", parts["status.txt"])
+        self.assertRegex(parts["status.txt"], "(?m)^disk ok: ")
         self.assertIn("mounted at " + node.mount, parts["log.txt"])
         self.assertIn("zabfs_", parts["metrics.txt"])
         self.assertIn("zabfs/identity", parts["data.txt"])
@@ -82,6 +84,21 @@ class Debug(OwnClusterTest):
         self.assertNotIn("missing", parts["index.txt"])
         for line in parts["index.txt"].splitlines():
             self.assertIn(line, result.stdout)
+
+    def test_a_bundle_says_why_a_member_cannot_be_reached(self):
+        self.cluster = Cluster(3, tick_ms=300)
+        self.node = self.cluster.nodes[0]
+        self.scratch = tempfile.mkdtemp(dir=self.cluster.directory)
+        self.node.start()
+        wait_for(lambda: "refuses connections" in run(ZABFS, "status", "--mount", self.node.mount).stdout,
+                 40, "why the others are not there")
+        wait_for(lambda: "refuses connections" in self.node.log_text(), 40, "the same in the log")
+        target = os.path.join(self.scratch, "alone.tar")
+        self.assertEqual(self.bundle("-o", target).returncode, 0)
+        parts = self.parts(target)
+        for name in ("status.txt", "cluster.txt", "health.txt", "log.txt", "status.json"):
+            self.assertIn("refuses connections", parts.get(name, ""), name)
+        self.assertFalse(json.loads(parts["status.json"])["quorum"])
 
     def test_nothing_is_written_over(self):
         self.start()

@@ -43,29 +43,74 @@ class Tool(ClusterTest):
     def out(self, name):
         return os.path.join(self.scratch, name)
 
+    def status(self, node):
+        return json.loads(run(ZABFS, "status", "--json", "--mount", node.mount).stdout)
+
     def test_status_as_json(self):
-        result = run(ZABFS, "status", "--json", "--mount", self.n1.mount)
-        state = json.loads(result.stdout)
-        self.assertEqual((state["node"], state["quorum"], len(state["members"])), (1, True, 3))
+        state = wait_for(lambda: (s := self.status(self.n1))["present"] == 3 and s, 20, "all three")
+        self.assertEqual((state["node"], state["quorum"], state["voters"], state["may_lose"]),
+                         (1, True, 3, 1))
         self.assertIn(state["role"], ("leader", "follower"))
+        version = run(ZABFS, "--version").stdout.split()[1]
+        self.assertEqual(state["version"], version)
+        self.assertRegex(state["ensemble"], "^0x[0-9a-f]+$")
+        self.assertEqual(self.status(self.n2)["ensemble"], state["ensemble"])
+        self.assertGreater(state["disk_size"], state["disk_free"])
+        self.assertGreaterEqual(state["sessions"], 3)  # the mounts'
+        self.assertEqual(state["notes"], [])
+        wait_for(lambda: all(m["version"] == version for m in self.status(self.n1)["members"]), 10,
+                 "the versions")
+        for member in self.status(self.n1)["members"]:
+            self.assertEqual((member["state"], member["disk"], member["votes"],
+                              member["unreachable"]), ("up", "ok", True, None), member)
+            self.assertLess(member["last_contact_ms"], 60_000)
         members = json.loads(run(ZABFS, "members", "--json", "--mount", self.n1.mount).stdout)
         self.assertEqual([m["id"] for m in members], [1, 2, 3])
 
     def test_status_as_a_table(self):
+        wait_for(lambda: self.status(self.n2)["present"] == 3, 20, "all three")
         result = run(ZABFS, "status", "--mount", self.n2.mount)
-        first, head, *rows = result.stdout.splitlines()
-        self.assertRegex(first, f"^{self.n2.mount}: node 2, (leader|follower), quorum, epoch [0-9]+, ")
-        self.assertEqual(head.split(), ["ID", "ROLE", "ZXID", "BEHIND", "ADDRESS"])
+        first, quorum, clients, disk, head, *rows = result.stdout.splitlines()
+        self.assertRegex(first, f"^{self.n2.mount}: node 2, (leader|follower), zxid 0x[0-9a-f]+; "
+                                "ensemble 0x[0-9a-f]+$")
+        self.assertRegex(quorum, "^quorum: 3 of 3 voters, may lose 1; leader [123], epoch [0-9]+$")
+        self.assertRegex(clients, "^clients: [0-9]+ connections to this node, [0-9]+ sessions")
+        self.assertRegex(disk, "^disk ok: [0-9.]+ [MG]iB of [0-9.]+ [MG]iB free on this node$")
+        self.assertEqual(head.split(), ["ID", "ROLE", "STATE", "ZXID", "BEHIND", "VERSION", "HEARD",
+                                        "ADDRESS"])
         self.assertEqual([row[:6].split() for row in rows], [["1"], ["*", "2"], ["3"]])
         self.assertEqual(sorted(row[7:16].strip() for row in rows), ["follower", "follower", "leader"])
+        self.assertEqual({row[17:26].strip() for row in rows}, {"up"})
         self.assertEqual(run(ZABFS, "members", "--mount", self.n2.mount).stdout.splitlines()[0], head)
+
+    def test_colours_are_for_terminals(self):
+        def on_terminal(**environment):
+            ours, theirs = pty.openpty()
+            try:
+                process = self.start("status", "--mount", self.n1.mount, stdout=theirs,
+                                     env={**os.environ, **environment})
+                os.close(theirs)
+                text = b""
+                while True:
+                    try:
+                        part = os.read(ours, 4096)
+                    except OSError:  # its end is closed
+                        break
+                    text += part
+                self.assertEqual(process.wait(10), 0)
+                return text.decode()
+            finally:
+                os.close(ours)
+        self.assertIn("\x1b[1m", on_terminal(NO_COLOR=""))  # the leader
+        self.assertNotIn("\x1b", on_terminal(NO_COLOR="1"))
+        self.assertNotIn("\x1b", run(ZABFS, "status", "--mount", self.n1.mount).stdout)
 
     def test_status_again_and_again(self):
         watch = self.start("status", "--mount", self.n1.mount, "--watch", "0.1",
                            stdout=subprocess.PIPE)
         for _ in range(3):
             self.assertIn("node 1", watch.stdout.readline())
-            for _ in range(4):
+            for _ in range(7):
                 watch.stdout.readline()
         watch.stdout.close()
         self.assertEqual(watch.wait(10), -signal.SIGPIPE)

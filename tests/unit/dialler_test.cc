@@ -57,6 +57,38 @@ TEST_F(DiallerTest, ANameThatDoesNotResolveIsNamedOnce) {
   EXPECT_EQ(log_.find('\n'), log_.size() - 1);
 }
 
+TEST_F(DiallerTest, SaysWhyADialCameToNothing) {
+  std::vector<std::string> whys;
+  dialler_->tell_troubles_to([&](const Dialler::Target& to, const std::string& why) {
+    EXPECT_EQ(to.id, ServerId{2});
+    whys.push_back(why);
+  });
+  EXPECT_TRUE(connects(target("127.0.0.1")));
+  EXPECT_TRUE(whys.empty());
+  std::string port = std::to_string(acceptor_.local_endpoint().port());
+  Dialler::Target to = target("127.0.0.1");
+  to.door = Door::kQuorum;
+  acceptor_.close();
+  EXPECT_FALSE(connects(to));
+  std::string name(70, 'x');
+  to.host = name;
+  EXPECT_FALSE(connects(to));
+  ASSERT_EQ(whys.size(), 2u);
+  EXPECT_EQ(whys[0],
+            "its quorum port 127.0.0.1:" + port + " refuses connections (does its zabfsd run?)");
+  EXPECT_TRUE(whys[1].starts_with("its name " + name + " does not resolve: ")) << whys[1];
+}
+
+TEST_F(DiallerTest, NobodyHearsOfWhoIsNoMember) {
+  bool is_told = false;
+  dialler_->tell_troubles_to([&](const Dialler::Target&, const std::string&) { is_told = true; });
+  Dialler::Target to = target("127.0.0.1");
+  to.is_member = false;
+  acceptor_.close();
+  EXPECT_FALSE(connects(to));
+  EXPECT_FALSE(is_told);
+}
+
 TEST_F(DiallerTest, NobodyIsReachedByAWildcard) {
   EXPECT_FALSE(connects(target("0.0.0.0")));
   EXPECT_FALSE(connects(target("::")));

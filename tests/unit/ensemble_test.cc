@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "unit/numbers.h"
 
@@ -63,6 +66,42 @@ TEST(Ensemble, WithGroupsAQuorumIsAMajorityInAMajorityOfThem) {
   EXPECT_EQ(ensemble->quorum_zxid(reached), Zxid{105});  // of 8 9, 5 6
   for (int64_t i : {5, 6, 8, 9}) reached.erase(ServerId{i});
   EXPECT_EQ(ensemble->quorum_zxid(reached), Zxid{});
+}
+
+// The largest number of which every choice may go: by trying them all.
+std::optional<size_t> may_lose_by_trial(const Ensemble& ensemble, const std::set<ServerId>& here) {
+  std::vector<ServerId> all(here.begin(), here.end());
+  size_t least = all.size() + 1;  // whose loss is too much
+  for (uint32_t lost = 0; lost < (1u << all.size()); ++lost) {
+    std::set<ServerId> left;
+    for (size_t i = 0; i < all.size(); ++i) {
+      if ((lost >> i & 1) == 0) left.insert(all[i]);
+    }
+    if (!ensemble.is_quorum(left)) least = std::min(least, all.size() - left.size());
+  }
+  return least == 0 ? std::nullopt : std::optional<size_t>(least - 1);
+}
+
+TEST(Ensemble, SaysHowManyMayBeLost) {
+  Ensemble ensemble = three_and_an_observer();
+  EXPECT_EQ(ensemble.may_lose(ids({1, 2, 3, 4})), 1u);
+  EXPECT_EQ(ensemble.may_lose(ids({1, 3, 4})), 0u);
+  EXPECT_EQ(ensemble.may_lose(ids({1, 4})), std::nullopt);
+  for (const char* hierarchy :
+       {"group.1=1:2:3\ngroup.2=4:5:6\ngroup.3=7:8:9\n",
+        "group.1=1:2:3\ngroup.2=4:5:6\ngroup.3=7:8:9\nweight.1=3\nweight.2=1\nweight.7=0\n"
+        "weight.8=0\nweight.9=0\n",
+        "group.1=1:2\ngroup.2=3\ngroup.3=4:5:6:7:8:9\nweight.4=9\nweight.5=5\n", ""}) {
+    auto of_nine = parse_ensemble(nine(hierarchy));
+    ASSERT_TRUE(of_nine);
+    for (int64_t gone = 0; gone < 512; gone += 7) {
+      std::set<ServerId> here;
+      for (int64_t i = 0; i < 9; ++i) {
+        if ((gone >> i & 1) == 0) here.insert(ServerId{i + 1});
+      }
+      EXPECT_EQ(of_nine->may_lose(here), may_lose_by_trial(*of_nine, here)) << hierarchy << gone;
+    }
+  }
 }
 
 TEST(Ensemble, WeightsDecideInAGroupAndAGroupWithoutAnyDoesNotCount) {

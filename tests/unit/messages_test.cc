@@ -43,6 +43,18 @@ TEST(Messages, CapabilitiesTrailAndAreOptional) {
   EXPECT_EQ(decode_learner_info(java)->config_version, 7);
   EXPECT_EQ(decode_learner_info(java.substr(0, 8))->id, ServerId{3});
   EXPECT_FALSE(decode_learner_info("abc"));
+  LearnerInfo with_version{ServerId{3}, 7, true, 5, true, "0.1.0"};
+  std::string bytes = encode_learner_info(with_version);
+  EXPECT_EQ(decode_learner_info(bytes)->version, "0.1.0");
+  // Cut short, as an older one of ours, or by somebody who means no good.
+  for (size_t size = 20; size < bytes.size(); ++size) {
+    EXPECT_EQ(decode_learner_info(bytes.substr(0, size))->version, "") << size;
+  }
+  for (const char* no_version :
+       {"0.1\n", "0 1", "\x1b[2J", "0.0000000000000000000000000000000000"}) {
+    with_version.version = no_version;
+    EXPECT_EQ(decode_learner_info(encode_learner_info(with_version))->version, "");
+  }
   EXPECT_TRUE(decode_leader_info(encode_leader_info(0, "")).is_zabfs);
   const std::string secret(kSecretBytes, 's');
   EXPECT_EQ(decode_leader_info(encode_leader_info(5, secret)).secret, secret);

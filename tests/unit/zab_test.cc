@@ -133,6 +133,90 @@ TEST_F(LeaderTest, TellsALearnerOfAnotherEnsembleAndDoesNotCountIt) {
   EXPECT_EQ(all<action::SaveAcceptedEpoch>()[0].epoch, 2u);
 }
 
+// What server `id` is said to be.
+MemberStatus status_of(const std::vector<MemberStatus>& all, int64_t id) {
+  for (const MemberStatus& status : all) {
+    if (status.id == ServerId{id}) return status;
+  }
+  return {};
+}
+
+TEST_F(LeaderTest, KnowsWhatItsLearnersSayOfThemselves) {
+  establish();
+  step(event::LinkAccepted{12});
+  receive(12, Packet(PacketType::kFollowerInfo, Zxid::make(1, 0),
+                     encode_learner_info({ServerId{2}, 0, true, 0, true, "0.2.0"})));
+  EXPECT_EQ(status_of(zab_->member_status(), 2).facts.version, "0.2.0");
+  // A server of Java's says nothing behind its LearnerInfo.
+  std::string java = encode_learner_info({ServerId{2}, 0, true}).substr(0, 20);
+  step(event::LinkAccepted{13});
+  receive(13, Packet(PacketType::kFollowerInfo, Zxid::make(1, 0), java));
+  EXPECT_EQ(status_of(zab_->member_status(), 2).facts.version, kZooKeeper);
+}
+
+TEST_F(LeaderTest, RemembersALearnerThatLeftBecauseItsDiskIsFull) {
+  connect(12, 2);
+  establish();
+  receive(12, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
+  receive(12, Packet(PacketType::kAck, Zxid::make(2, 0)));
+  EXPECT_EQ(status_of(zab_->member_status(), 2).role, Role::kFollowing);
+  int64_t heard_ms = now_ms_;
+  receive(12, Packet(PacketType::kDiskFull, Zxid::make(2, 0)));
+  now_ms_ += 100;
+  step(event::LinkDown{12});
+  MemberStatus status = status_of(zab_->member_status(), 2);
+  EXPECT_EQ(status.role, Role::kLooking);
+  EXPECT_TRUE(status.facts.disk_full);
+  EXPECT_EQ(status.facts.heard_ms, heard_ms);
+  connect(14, 2);
+  EXPECT_FALSE(status_of(zab_->member_status(), 2).facts.disk_full);
+}
+
+TEST_F(LeaderTest, BelievesInAFullDiskOnlyOfAZabfsServerThatServes) {
+  establish();
+  const Packet full(PacketType::kDiskFull, Zxid::make(2, 0));
+  std::string java = encode_learner_info({ServerId{2}, 0, true}).substr(0, 20);
+  for (const std::string& info : {encode_learner_info({ServerId{2}, 0, true}), java}) {
+    bool is_java = info == java;
+    // Of what a learner says before it serves.
+    for (LinkId said = is_java ? 2 : 0; said < 3; ++said) {
+      LinkId link = (is_java ? 30 : 20) + said;
+      step(event::LinkAccepted{link});
+      if (said > 0) receive(link, Packet(PacketType::kFollowerInfo, Zxid::make(1, 0), info));
+      if (said > 1) {
+        receive(link, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
+        if (is_java) receive(link, Packet(PacketType::kAck, Zxid::make(2, 0)));
+      }
+      receive(link, full);
+      EXPECT_EQ(all<action::Close>().size(), 1u) << link;
+      EXPECT_FALSE(status_of(zab_->member_status(), 2).facts.disk_full) << link;
+    }
+  }
+}
+
+TEST_F(LeaderTest, RemembersFactsOfFewStrangers) {
+  ZabConfig open = config(3);
+  open.admits_strangers = true;
+  make(open, state_with(1, 2));
+  for (int64_t peer : {1, 2}) {
+    vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 1}, 1);
+  }
+  for (int64_t id = 10; id < 2'000; ++id) {
+    connect(static_cast<LinkId>(id), id);
+    EXPECT_LE(zab_->state().facts.size(), 2 * kMaxMembers);
+  }
+  connect(2, 2);
+  for (int64_t id = 2'000; id < 3'000; ++id) connect(static_cast<LinkId>(id), id);
+  EXPECT_TRUE(zab_->state().facts.contains(ServerId{2}));
+}
+
+TEST_F(LeaderTest, TellsItsLearnersThatItsDiskIsFull) {
+  establish();
+  step(event::StorageStalled{"the disk is full"});
+  EXPECT_EQ(sent(), "PING");
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
 TEST_F(LeaderTest, GivesUpForALongerHistory) {
   connect(11, 1);
   step(event::AcceptedEpochSaved{2, true});
@@ -330,6 +414,57 @@ class FollowerTest : public ZabFixture {
   }
   LinkId link_ = 0;
 };
+
+TEST_F(FollowerTest, TellsItsLeaderThatItsDiskIsFull) {
+  follow();
+  step(event::StorageStalled{"the disk is full"});
+  EXPECT_EQ(sent(), "DISKFULL");
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+TEST_F(FollowerTest, TellsNobodyElseThatItsDiskIsFull) {
+  receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), std::string(4, '\0')));  // Java
+  step(event::AcceptedEpochSaved{2, true});
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  step(event::EpochSaved{2});
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  ASSERT_TRUE(zab_->is_serving());
+  step(event::StorageStalled{"the disk is full"});
+  EXPECT_EQ(sent(), "");
+}
+
+TEST_F(FollowerTest, TakesOverWhatItsLeaderSaysOfMembers) {
+  follow();
+  std::string text;
+  tree::jute::Writer out(text);
+  out.count(2);
+  for (int64_t id : {2, 3}) {
+    out.i64(id);
+    out.i32(static_cast<int32_t>(id == 3 ? Role::kLeading : Role::kLooking));
+    out.i64(0);
+  }
+  for (int i = 0; i < 2; ++i) out.i32(static_cast<int32_t>(Passwords::kSecret));
+  std::string before = text;
+  for (const char* version : {"0.2.0", "0.3.0"}) {
+    out.string(version);
+    out.boolean(std::string(version) == "0.2.0");
+    out.i64(500);
+  }
+  receive(link_, Packet(PacketType::kPing, Zxid{}, text));
+  const MemberFacts& two = zab_->state().facts.at(ServerId{2});
+  EXPECT_EQ(two.version, "0.2.0");
+  EXPECT_TRUE(two.disk_full);
+  EXPECT_EQ(two.heard_ms, now_ms_ - 500);
+  EXPECT_EQ(zab_->state().facts.at(ServerId{3}).version, "0.3.0");
+  // A leader that says nothing of them, and text that is cut short.
+  receive(link_, Packet(PacketType::kPing, Zxid{}, before));
+  EXPECT_EQ(zab_->state().facts.at(ServerId{2}).version, "");
+  for (size_t size = before.size(); size < text.size(); ++size) {
+    receive(link_, Packet(PacketType::kPing, Zxid{}, text.substr(0, size)));
+    EXPECT_EQ(zab_->role(), Role::kFollowing);
+  }
+}
 
 TEST_F(FollowerTest, PersistsThePromiseBeforeItGivesIt) {
   leader_info(2);

@@ -1,0 +1,142 @@
+"""Ensembles of zabfs and Apache ZooKeeper servers: one of three is Java's. It leads or follows, and
+gets nothing that only zabfs servers understand."""
+import json
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
+from harness import ZABFS, Cluster, Node, OwnClusterTest, die_with_parent, run, sh, wait_for  # noqa: E402
+from kazoo.client import KazooClient  # noqa: E402
+from servers import JAVA_CLASSES  # noqa: E402
+
+BIG_ZNODES = 60
+JAVA_STARTS_S = 240  # also on a busy machine
+LOGGER = "/usr/share/java/slf4j-simple.jar"  # to standard error
+
+
+class JavaNode(Node):
+    """It has no mount."""
+
+    def start(self, *options):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                ["java", "-Xmx400m", "-cp", f"{LOGGER}:{JAVA_CLASSES}", "-Dzookeeper.admin.enableServer=false",
+                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+
+    def cluster_state(self):
+        answer = run("busybox", "nc", "127.0.0.1", str(self.client_port), input="srvr").stdout
+        mode = re.search("^Mode: (.*)$", answer, re.M)
+        return {"quorum": "yes" if mode else "no", "role": mode[1] if mode else "looking"}
+
+    def listens(self):
+        return "ZooKeeper" in run("busybox", "nc", "127.0.0.1", str(self.client_port),
+                                  input="srvr").stdout
+
+
+class Mixed(OwnClusterTest):
+    def make(self, number):
+        """Three servers, of which that one is Java's."""
+        self.cluster = Cluster(3, tick_ms=500)
+        port = self.cluster.nodes[number - 1].client_port
+        self.cluster.nodes[number - 1] = java = JavaNode(self.cluster, number)
+        java.client_port = port
+        self.ours = [node for node in self.cluster.nodes if node is not java]
+        return java
+
+    def may_begin(self, node):
+        """A new ensemble, though not all servers are there."""
+        open(os.path.join(node.data, "initialize"), "w").close()
+
+    def make_open_directory(self, node):
+        sh(f"umask 0; mkdir {node.path('open')}")
+
+    def member(self, node, number):
+        members = json.loads(run(ZABFS, "status", "--json", "--mount", node.mount).stdout)["members"]
+        return next(member for member in members if member["id"] == number)
+
+    def fill_disk_of(self, node):
+        """Its data moves to a small filesystem with no room. Gives what fills it."""
+        node.terminate()
+        saved = os.path.join(node.directory, "saved")
+        os.rename(node.data, saved)
+        os.mkdir(node.data)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=72m", "tmpfs", node.data], check=True)
+        sh(f"cp -a {saved}/. {node.data}")
+        node.start()
+        node.wait_ready()
+        ballast = os.path.join(node.data, "ballast")
+        run("dd", "if=/dev/zero", f"of={ballast}", "bs=64k")
+        return ballast
+
+    def steps_aside_and_comes_back(self, node):
+        """A client of the other node writes, for a mount writes only where the leader is ours."""
+        ballast = self.fill_disk_of(node)
+        other, = [one for one in self.ours if one is not node]
+        client = KazooClient(self.cluster.connect_string([other]))
+        client.start(JAVA_STARTS_S)
+        self.addCleanup(client.close)
+        self.addCleanup(client.stop)
+        for i in range(BIG_ZNODES):
+            client.create(f"/open/{i}", os.urandom(900_000))
+        wait_for(lambda: node.cluster_state()["disk"] == "full", 60, "a full disk")
+        os.unlink(ballast)
+        for i in range(BIG_ZNODES):
+            client.delete(f"/open/{i}")
+        wait_for(lambda: node.cluster_state()["disk"] == "ok" and node.has_quorum(), 60, "room again")
+
+    def assert_java_understood(self, java):
+        log = java.log_text()
+        self.assertIn(" INFO org.apache.zookeeper.server.quorum.", log)
+        # Follower.processPacket, Learner.syncWithLeader, LearnerHandler.run
+        for words in ("Unknown packet type", "unexpected packet", "unexpected quorum packet"):
+            self.assertNotIn(words, log)
+
+    def test_java_follows(self):
+        java = self.make(1)
+        for node in self.ours:
+            self.may_begin(node)
+            node.start()
+        for node in self.ours:
+            node.wait_ready()
+        java.start()
+        java.wait_ready(JAVA_STARTS_S)
+        self.assertEqual(java.cluster_state()["role"], "follower")
+        for node in self.ours:
+            wait_for(lambda: self.member(node, 1)["version"] == "ZooKeeper", 20, "what Java's is")
+            self.assertEqual(self.member(node, 1)["disk"], None)
+            wait_for(lambda: self.member(node, 1)["state"] == "up", 20, "Java's server is up")
+        follower, = [node for node in self.ours if node is not self.cluster.leader()]
+        self.make_open_directory(follower)
+        self.steps_aside_and_comes_back(follower)
+        self.assertEqual(java.cluster_state()["role"], "follower")
+        self.assert_java_understood(java)
+        java.kill()
+        for node in self.ours:
+            wait_for(lambda: self.member(node, 1)["state"] == "lost", 30, "its loss")
+            wait_for(lambda: "refuses" in (self.member(node, 1)["unreachable"] or ""), 30, "why")
+
+    def test_java_leads(self):
+        java = self.make(3)
+        java.start()
+        wait_for(java.listens, JAVA_STARTS_S, "Java's server")
+        n1, n2 = self.ours
+        self.may_begin(n2)
+        n2.start()
+        n2.wait_ready(JAVA_STARTS_S)
+        n1.start()
+        n1.wait_ready(JAVA_STARTS_S)
+        self.assertEqual(java.cluster_state()["role"], "leader")
+        for node in self.ours:
+            self.assertEqual(self.member(node, 3)["role"], "leader")
+        self.make_open_directory(n1)
+        self.steps_aside_and_comes_back(n1)
+        self.assertEqual(java.cluster_state()["role"], "leader")
+        self.assert_java_understood(java)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
