@@ -18,6 +18,8 @@ using tree::Outcome;
 
 namespace {
 
+constexpr size_t kMultiHeadBytes = 9;  // its type, whether it is the end, an error
+
 constexpr const char* kCreate = "create";
 constexpr const char* kDelete = "delete";
 constexpr const char* kSetData = "setData";
@@ -151,6 +153,40 @@ std::vector<Event> multi_events(std::string_view body, const Outcome& outcome) {
   return events;
 }
 
+bool has_data(OpCode type) { return tree::is_create(type) || type == OpCode::kSetData; }
+
+// A path, data, and what follows. Of what is malformed only the path is left.
+std::string one_without_data(std::string_view op) {
+  tree::jute::Reader in(op);
+  std::string path(in.string());
+  if (!in.ok()) return {};
+  std::string rest;
+  tree::jute::Writer out(rest);
+  out.string(path);
+  in.buffer();
+  if (!in.ok()) return rest;
+  out.string("");
+  return rest.append(in.rest());
+}
+
+// Up to where it is malformed.
+std::string multi_without_data(std::string_view body) {
+  std::string rest;
+  tree::jute::Reader in(body);
+  while (in.ok()) {
+    std::string_view head = in.take(kMultiHeadBytes);
+    tree::jute::Reader fields(head);
+    auto type = static_cast<OpCode>(fields.i32());
+    bool is_end = fields.boolean();
+    std::string_view begin = in.rest();
+    if (is_end || !in.ok() || !tree::take_multi_op(type, in)) break;
+    std::string_view op = begin.substr(0, begin.size() - in.rest().size());
+    rest.append(head);
+    rest.append(has_data(type) ? one_without_data(op) : std::string(op));
+  }
+  return rest;
+}
+
 std::vector<Event> plain_events(OpCode type, std::string_view body, const Outcome& outcome) {
   bool is_done = outcome.error == Error::kOk;
   if (type == OpCode::kMulti) {
@@ -172,6 +208,13 @@ std::vector<Event> plain_events(OpCode type, std::string_view body, const Outcom
 }
 
 }  // namespace
+
+std::string without_data(OpCode type, std::string_view body) {
+  if (type == OpCode::kMulti) return multi_without_data(body);
+  if (has_data(type)) return one_without_data(body);
+  bool has_event = type == OpCode::kDelete || type == OpCode::kSetAcl;
+  return std::string(has_event ? body : std::string_view());
+}
 
 std::vector<Event> events_of(const Who& who, OpCode type, std::string_view body,
                              const Outcome& outcome) {

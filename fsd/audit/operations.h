@@ -8,6 +8,7 @@
 // Pure.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,6 +17,10 @@
 #include "tree/txn.h"
 
 namespace zabfs::fsd::audit {
+
+// What `events_of` needs of a client's request, for whoever keeps that until it is answered: the
+// request without the data of its znodes. No longer than `body`.
+std::string without_data(tree::OpCode type, std::string_view body);
 
 std::vector<Event> events_of(const Who& who, tree::OpCode type, std::string_view body,
                              const tree::Outcome& outcome);

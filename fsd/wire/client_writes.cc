@@ -55,7 +55,9 @@ void ClientWrites::submit(Submission submission) {
   if (std::optional<Outcome> outcome = sessions_.serve_locally(submission.request)) {
     return answer(submission, *outcome);
   }
-  if (audit_ != nullptr) submission.body = submission.request.body;
+  if (audit_ != nullptr) {
+    submission.audited = audit::without_data(submission.request.type, submission.request.body);
+  }
   tree::Request request = std::move(submission.request);
   submission.request.type = request.type;
   request.attachment = submission.connection->attachment;
@@ -86,7 +88,7 @@ void ClientWrites::audit(const Submission& submission, const Outcome& outcome) {
   bool is_local = connection.port() == 0;  // by the Unix-domain socket
   audit::Who who =
       audit::who_of(submission.request.session, identities, is_local ? "" : connection.address());
-  audit_->write(audit::events_of(who, submission.request.type, submission.body, outcome));
+  audit_->write(audit::events_of(who, submission.request.type, submission.audited, outcome));
 }
 
 void ClientWrites::answer(const Submission& submission, const Outcome& outcome) {

@@ -43,7 +43,7 @@ struct Submission {
   RequestQueue::Number number;  // of the request that waits
   int32_t xid = 0;
   tree::Request request;
-  std::string body = {};  // the request's, for the audit
+  std::string audited = {};  // what the audit needs of the request's body
 };
 
 class ClientWrites {

@@ -154,6 +154,32 @@ TEST(Audit, WhatChangesNeitherDataNorPermissionsHasNoLine) {
   }
 }
 
+// Whole requests, and such that end anywhere.
+TEST(Audit, ARequestWithoutItsDataHasTheSameLines) {
+  std::string data(1'000, 'x');
+  tree::AclList acl{{31, {"digest", "alice:h="}}};
+  std::string multi = tree::multi_body({{OpCode::kCheck, tree::check_body("/a", 1)},
+                                        {OpCode::kCreate, tree::create_body("/a/s-", data, acl, 2)},
+                                        {OpCode::kSetData, tree::set_data_body("/b", data, -1)},
+                                        {OpCode::kDelete, tree::delete_body("/c", -1)}});
+  std::vector<std::pair<OpCode, std::string>> requests = {
+      {OpCode::kCreate, tree::create_body("/a", data, acl, 1)},
+      {OpCode::kCreate2, tree::create_body("/a", data, acl, 0)},
+      {OpCode::kDelete, tree::delete_body("/a", -1)},
+      {OpCode::kSetData, tree::set_data_body("/a", data, 3)},
+      {OpCode::kSetAcl, tree::set_acl_body("/a", acl, -1)},
+      {OpCode::kReconfig, data},
+      {OpCode::kCloseSession, ""},
+      {OpCode::kMulti, multi}};
+  for (const auto& [type, whole] : requests) {
+    EXPECT_LE(without_data(type, whole).size(), type == OpCode::kMulti ? 250u : 100u);
+    for (size_t size = 0; size <= whole.size(); ++size) {
+      std::string body = whole.substr(0, size);
+      EXPECT_EQ(lines(type, without_data(type, body)), lines(type, body)) << size;
+    }
+  }
+}
+
 // What a client sends may be cut anywhere.
 TEST(Audit, MalformedRequestsHaveNoFieldOfWhatIsNotThere) {
   std::string body =
