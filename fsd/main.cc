@@ -104,7 +104,7 @@ int run(Config& config) {
   registry.add(add_process_metrics);
   const std::string& log_dir =
       config.host.data_log_dir.empty() ? config.host.data_dir : config.host.data_log_dir;
-  registry.add([log_dir](Metrics& into) { add_disk_metrics(log_dir, into); });
+  registry.add_of_cluster([log_dir](Metrics& into) { add_disk_metrics(log_dir, into); });
   std::unique_ptr<audit::AuditLog> audit;
   std::unique_ptr<audit::Ephemerals> ephemerals;
   if (config.audit.enabled) {

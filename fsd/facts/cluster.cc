@@ -55,11 +55,11 @@ std::string quorum_lines(const consensus::Replica& replica) {
 }
 
 std::string measured_lines(const consensus::Replica& replica, const Registry* registry) {
-  Metrics all = registry == nullptr ? Metrics() : registry->gather();
-  auto value = [&all](std::string_view name) {
-    auto found = std::find_if(all.begin(), all.end(),
+  Metrics some = registry == nullptr ? Metrics() : registry->gather_of_cluster();
+  auto value = [&some](std::string_view name) {
+    auto found = std::find_if(some.begin(), some.end(),
                               [name](const Metric& metric) { return metric.name == name; });
-    return found == all.end() ? std::string("-") : text_of(found->value);
+    return found == some.end() ? std::string("-") : text_of(found->value);
   };
   return fmt::format("connections {}\nsessions {}\ndisk_free {}\ndisk_size {}\n",
                      value("num_alive_connections"), replica.tree().sessions().size(),

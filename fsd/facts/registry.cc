@@ -129,7 +129,14 @@ ClientMetric sample_of(const Metric& metric) {
 Metrics Registry::gather() const {
   Metrics all;
   for (const Source& source : sources_) source(all);
+  for (const Source& source : of_cluster_) source(all);
   return all;
+}
+
+Metrics Registry::gather_of_cluster() const {
+  Metrics some;
+  for (const Source& source : of_cluster_) source(some);
+  return some;
 }
 
 std::vector<NamedFact> Registry::zookeeper_facts() const {

@@ -95,7 +95,6 @@ void add_zookeepers(const ServerFacts& facts, const ServerStats& stats, Metrics&
   };
   add("version", std::string(kServerVersion), "");
   add("ephemerals_count", uint64_t{facts.ephemerals}, "Ephemeral znodes of all sessions");
-  add("num_alive_connections", uint64_t{facts.connections}, "Connections of clients");
   add("avg_latency", facts.latency_ms_avg, "Of requests that had to wait, ms");
   add("min_latency", facts.latency_ms_min, "Of requests that had to wait, ms");
   add("max_latency", facts.latency_ms_max, "Of requests that had to wait, ms");
@@ -120,6 +119,11 @@ void add_zookeepers(const ServerFacts& facts, const ServerStats& stats, Metrics&
 }
 
 }  // namespace
+
+void add_connection_count(size_t connections, Metrics& into) {
+  into.push_back(
+      zookeeper_value("num_alive_connections", uint64_t{connections}, "Connections of clients"));
+}
 
 void add_client_metrics(const ServerFacts& facts, const ServerStats& stats, Metrics& into) {
   add_zookeepers(facts, stats, into);

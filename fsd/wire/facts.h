@@ -58,7 +58,8 @@ struct ConnectionFacts {
 // Each list is told as text by four-letter words and as JSON by the admin port, under the names
 // that ZooKeeper gives there.
 
-// What `mntr` and the others that ask the registry are told of clients. A source of the registry.
+// What `mntr` and the others that ask the registry are told of clients. Sources of the registry.
+void add_connection_count(size_t connections, Metrics& into);
 void add_client_metrics(const ServerFacts& facts, const ServerStats& stats, Metrics& into);
 // `srvr` and `stat`; the admin commands `server_stats` and `stats` add the directories' sizes.
 std::vector<NamedFact> server_stats(const ServerFacts& facts);

@@ -53,6 +53,8 @@ WireServer::WireServer(consensus::Service& service, WireConfig config, Registry&
       reader_(service_, config_, answers_,
               {connections_, sessions_, writes_,
                [this](const std::string& word) { return answer_word(*this, word); }}) {
+  registry.add_of_cluster(
+      [this](Metrics& into) { add_connection_count(connections_.size(), into); });
   registry.add([this](Metrics& into) { add_client_metrics(facts(), stats_, into); });
 }
 

@@ -69,6 +69,16 @@ consensus::Durations two_durations() {
   return histogram.durations();
 }
 
+TEST(Registry, WhatIsOfTheClusterIsGatheredWithAllTheOthersAndByItself) {
+  Registry registry = with({own_gauge("quorum", 1, "")});
+  registry.add_of_cluster(
+      [](Metrics& into) { into.push_back(own_gauge("disk_free_bytes", 5, "")); });
+  EXPECT_EQ(registry.gather().size(), 2u);
+  Metrics some = registry.gather_of_cluster();
+  ASSERT_EQ(some.size(), 1u);
+  EXPECT_EQ(some[0].name, "disk_free_bytes");
+}
+
 TEST(Registry, PrometheusIsToldEachNameOnceWithAllItsLabels) {
   Registry registry =
       with({own_gauge("member_zxid", 5, "What it has", {{"member", "1"}}),
