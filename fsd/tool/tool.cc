@@ -115,9 +115,12 @@ bool is_ephemeral(int directory, const std::string& path) {
 std::vector<std::string> names_in(const std::string& directory) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    names.push_back(entry.path().filename().string());
+  std::filesystem::directory_iterator entries(directory, error);
+  while (!error && entries != std::filesystem::directory_iterator()) {
+    names.push_back(entries->path().filename().string());
+    entries.increment(error);
   }
+  if (error) return {};
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -12,6 +12,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -26,7 +27,8 @@ namespace json = boost::json;
 namespace {
 
 constexpr int kRetryMs = 500;
-constexpr int kSettleMs = 30;  // changes that come within so long are one run of the command
+constexpr int kSettleMs = 30;   // changes that come within so long are one run of the command
+constexpr int kMostLooks = 10;  // at a directory that changes meanwhile
 constexpr size_t kMaxChangesShown = 32u << 10;
 
 // What a watcher of the directory can tell apart: every znode's last change.
@@ -73,36 +75,44 @@ class Watching {
         file_(join(options.directory, options.all ? "@/watch-all" : "@/watch")) {}
 
   int run() {
-    if (!open()) return fail(error_of(file_));
+    bool is_lost = false;
+    if (!open()) {
+      // The mount that was there has gone at this moment: as if it went a moment later.
+      is_lost = errno == ECONNABORTED || (errno == ENOTCONN && fd_ >= 0);
+      if (!is_lost || options_.exec.empty()) return fail(error_of(file_));
+    }
     if (options_.exec.empty()) return print();
     catch_signals();
     std::optional<std::string> before =
         options_.state_file.empty() ? std::nullopt : read_file(options_.state_file);
-    seen_ = fingerprint(options_);
+    int number = is_lost ? reconnect(ENOTCONN) : 0;
+    if (number == 0) number = look(seen_);
+    if (number != 0) return 128 + number;
     if (before && *before != seen_) execute("");  // changed while nobody watched
     remember();
+    return follow();
+  }
+
+ private:
+  int follow() {
     while (true) {
-      std::string changes;
+      std::string changes, now;
       bool there = next(-1, changes);
+      int error = there ? 0 : errno;
       int number = caught().number;
-      if (!there && number == 0) {
-        if (errno == EINTR) continue;
-        if (errno == 0) return 0;  // the directory is gone
-        number = reconnect();
+      if (number == 0 && !there) {
+        if (error == EINTR) continue;
+        if (error == 0) return 0;  // the directory is gone
+        number = reconnect(error);
       }
+      if (number == 0) number = there ? look_behind(changes, now) : look_again(changes, now);
       if (number != 0) return 128 + number;
-      while (there && next(kSettleMs, changes)) {
-      }
-      // Changes that come while the command runs are told of again: once too often rather than
-      // never.
-      std::string now = fingerprint(options_);
       if (there || now != seen_) execute(changes);
       seen_ = now;
       remember();
     }
   }
 
- private:
   bool open() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = ::open(file_.c_str(), O_RDONLY | O_CLOEXEC);
@@ -114,9 +124,47 @@ class Watching {
     return true;
   }
 
-  // Gives the signal that ended the wait, or 0 when the mount is there again.
-  int reconnect() {
-    fmt::print(stderr, "zabfs: {}; waits for it to come again\n", error_of(file_));
+  short state() const {
+    pollfd wanted = {fd_, POLLIN, 0};
+    return ::poll(&wanted, 1, 0) > 0 ? wanted.revents : short{0};
+  }
+  // Of a watch that has no more to tell, zabfsd says POLLIN, too.
+  bool is_mount_gone() const { return (state() & (POLLIN | POLLERR)) == POLLERR; }
+
+  // What follows gives the signal that ended it, or 0.
+
+  // At the directory in a mount that is there from beginning to end: what a dead mount shows is no
+  // change.
+  int look(std::string& picture) {
+    while (true) {
+      picture = fingerprint(options_);
+      if (!is_mount_gone()) return 0;
+      if (int number = reconnect(ENOTCONN)) return number;
+    }
+  }
+
+  // After a change, and those that came soon after it. What comes while the command runs is told of
+  // again: once too often rather than never.
+  int look_behind(std::string& changes, std::string& picture) {
+    while (next(kSettleMs, changes)) {
+    }
+    return look(picture);
+  }
+
+  // In a mount that has come again. What is told during a look may be part of the picture, and is
+  // not to be told twice.
+  int look_again(std::string& changes, std::string& picture) {
+    int number = 0;
+    for (int looks = 0; number == 0 && looks < kMostLooks; ++looks) {
+      number = look_behind(changes, picture);
+      if ((state() & POLLIN) == 0) break;
+    }
+    return number;
+  }
+
+  // Returns when the mount is there again.
+  int reconnect(int error) {
+    fmt::print(stderr, "zabfs: {}: {}; waits for it to come again\n", file_, std::strerror(error));
     // A node that was killed begins with what its disk has: older than what was seen is no change.
     while (!barrier(options_.directory) || !open()) {
       ::poll(nullptr, 0, kRetryMs);

@@ -175,22 +175,63 @@ class Tool(ClusterTest):
         watcher = watching()
         wait_for(lambda: len(runs()) == before + 1, 10, "what changed while nobody watched")
 
-    def test_watch_outlives_the_daemon(self):
+    def watch_on_n3(self):
+        """Gives the log of its runs."""
         log = self.out("log")
         self.start("watch", self.dir(self.n3), "--exec", f"echo run >> {log}",
                    stderr=subprocess.DEVNULL)
-        wait_for(lambda: "watch" in read(self.n3.path("@", "handles")), 10, "the watch")
+        self.wait_for_watch_on_n3()
+        return log
 
-        def restart():
-            self.n3.kill()
-            self.n3.start()
-            self.n3.wait_ready()
-            wait_for(lambda: "watch" in read(self.n3.path("@", "handles")), 10, "the watch again")
-        restart()
+    def wait_for_watch_on_n3(self):
+        wait_for(lambda: f"watch /{self.name}/@/watch" in read(self.n3.path("@", "handles")), 30,
+                 "the watch", every=0.0005)
+
+    def restart_n3(self):
+        self.n3.kill()
+        self.n3.start()
+        self.n3.wait_ready()
+        self.wait_for_watch_on_n3()
+
+    def make_files(self):
+        """So many that a watch takes a while to look at them."""
+        sh(f"cd {self.dir(self.n1)} && seq 1500 | xargs touch")
+        self.cluster.sync_all()
+
+    def test_watch_outlives_the_daemon(self):
+        log = self.watch_on_n3()
+        self.restart_n3()
         time.sleep(0.5)
         self.assertFalse(os.path.exists(log))
         sh(f"echo x > {self.dir(self.n1, 'f')}")
-        wait_for(lambda: os.path.exists(log) and read(log) == "run\n", 10, "the run")
+        wait_for(lambda: os.path.exists(log), 10, "the run")
+        time.sleep(0.5)
+        self.assertEqual(read(log), "run\n")
+
+    def test_a_daemon_that_dies_while_a_watch_looks_is_no_change(self):
+        self.make_files()
+        log = self.watch_on_n3()
+        self.restart_n3()
+        time.sleep(1)
+        self.assertFalse(os.path.exists(log))
+
+    def test_a_change_while_a_watch_looks_again_is_one_run(self):
+        self.make_files()
+        log = self.watch_on_n3()
+        time.sleep(2)
+        self.restart_n3()
+        sh(f"echo x > {self.dir(self.n1, '999')}")  # at which a watch looks last
+        wait_for(lambda: os.path.exists(log), 10, "the run")
+        time.sleep(1)
+        self.assertEqual(read(log), "run\n")
+
+    def test_watch_ends_with_its_directory(self):
+        log = self.out("log")
+        watcher = self.start("watch", self.dir(self.n1), "--exec", f"echo run >> {log}")
+        wait_for(lambda: f"watch /{self.name}/@/watch" in read(self.n1.path("@", "handles")), 10,
+                 "the watch")
+        os.rmdir(self.dir(self.n2))
+        self.assertEqual(watcher.wait(10), 0)
 
     def test_a_member_is_there_while_its_command_runs(self):
         members = lambda: sorted(os.listdir(self.dir(self.n2)))  # noqa: E731
