@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -216,22 +217,36 @@ std::string machine() {
   return text;
 }
 
-// What the mount tells. It is asked by other processes, for it may hang; then it is asked no more.
-void add_mount(Bundle& bundle, const std::string& mount) {
+// The clientPort, as `--server` takes it; empty: the configuration has none.
+std::string server_of(const std::string& config) {
+  std::string port = config.empty() ? "" : value_in(config, "clientPort");
+  if (port.empty()) return {};
+  std::string host = value_in(config, "clientPortAddress");
+  if (host.empty()) host = "127.0.0.1";
+  bool needs_brackets = host.find(':') != std::string::npos && !host.starts_with('[');
+  return (needs_brackets ? "[" + host + "]" : host) + ":" + port;
+}
+
+// What the mount tells, or the server where none is mounted. It is asked by other processes, for it
+// may hang; then it is asked no more.
+void add_state(Bundle& bundle, const std::string& mount, const std::string& server) {
   Status silent;
-  if (mount.empty()) silent = Status::failed("nothing of zabfs is mounted here");
   auto add = [&](const std::string& name, const std::string& source,
                  const std::vector<std::string>& words) {
     if (!silent.ok()) return bundle.add(name, source, silent);
     StatusOr<std::string> text = capture(words);
     bundle.add(name, source, text);
     if (!text.ok() && text.why().find("did not end") != std::string::npos) {
-      silent = Status::failed("not asked for, as the mount did not answer before");
+      silent = Status::failed("not asked for, as the node did not answer before");
     }
   };
   std::string self = fs::read_symlink("/proc/self/exe");
-  add("status.txt", "zabfs status", {self, "status", "--mount", mount});
-  add("status.json", "zabfs status --json", {self, "status", "--json", "--mount", mount});
+  bool is_mounted = !mount.empty();
+  std::string door = is_mounted ? "--mount" : "--server", place = is_mounted ? mount : server;
+  if (place.empty()) silent = Status::failed("nothing of zabfs is mounted here");
+  add("status.txt", "zabfs status", {self, "status", door, place});
+  add("status.json", "zabfs status --json", {self, "status", "--json", door, place});
+  if (!is_mounted) silent = Status::failed("nothing of zabfs is mounted here");
   for (const char* name : {"cluster", "members", "health", "metrics", "log-level"}) {
     std::string file = join(mount, "@/" + std::string(name));
     add(std::string(name) + ".txt", file, {"cat", file});
@@ -281,6 +296,7 @@ std::string write_tar(const std::string& directory, const std::string& name,
 }  // namespace
 
 int debug(DebugOptions options) {
+  ::unsetenv("ZABFS_AUTH");  // no server needs to know it for what it is asked here
   std::string name = name_of_bundle();
   if (options.output.empty()) options.output = name + ".tar";
   if (options.mount.empty()) options.mount = find_mount();
@@ -293,7 +309,7 @@ int debug(DebugOptions options) {
   add_config(bundle, options.config,
              node.ok() ? "zabfsd was started without one, or by another user; name it by --config"
                        : node.why());
-  add_mount(bundle, options.mount);
+  add_state(bundle, options.mount, server_of(options.config));
   add_process(bundle, node);
   bundle.add("versions.txt", "of zabfs, libraries, kernel and distribution", versions());
   bundle.add("mounts.txt", "/proc/self/mountinfo", mounts());

@@ -100,6 +100,26 @@ class Debug(OwnClusterTest):
             self.assertIn("refuses connections", parts.get(name, ""), name)
         self.assertFalse(json.loads(parts["status.json"])["quorum"])
 
+    def test_a_node_without_a_mount_is_asked_at_its_client_port(self):
+        self.cluster = Cluster(1)
+        self.node = self.cluster.nodes[0]
+        self.scratch = tempfile.mkdtemp(dir=self.cluster.directory)
+        with open(self.node.config) as file:
+            lines = [line for line in file if not line.startswith("zabfs.mount=")]
+        with open(self.node.config, "w") as file:
+            file.writelines(lines)
+        self.node.start()
+        address = f"127.0.0.1:{self.node.client_port}"
+        wait_for(lambda: run(ZABFS, "status", "--server", address).returncode == 0, 20, "the server")
+        target = os.path.join(self.scratch, "server.tar")
+        result = run(ZABFS, "debug", "-o", target, "--config", self.node.config,
+                     env={**os.environ, "ZABFS_MOUNT": ""})
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        parts = self.parts(target)
+        self.assertIn(f"{address}: node 1, leader", parts["status.txt"])
+        self.assertTrue(json.loads(parts["status.json"])["quorum"])
+        self.assertRegex(parts["index.txt"], r"(?m)^metrics.txt +missing: nothing of zabfs is mounted here")
+
     def test_nothing_is_written_over(self):
         self.start()
         target = os.path.join(self.scratch, "mine.tar")
