@@ -5,6 +5,7 @@
 // takes one of three ways, by the role of the node and by where it comes from:
 //
 //   this node learns   waits -> sent to the leader -> SYNC came, waits until applied -> done
+//                      (of Apache ZooKeeper: a commit of this node's own takes the place of SYNC)
 //   this node leads    waits -> a quorum is asked  -> confirmed, waits until applied -> done
 //   a learner's, here           a quorum is asked  -> confirmed, waits until committed -> SYNC
 //

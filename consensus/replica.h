@@ -294,6 +294,7 @@ class Replica : public Receiver {
   void tell_troubles();
   void know_members();
   void flush_barriers();
+  void prove_by_commit();
   bool has_batch_work() const;
   // The last txn that a barrier or SYNC has to wait for, at the leader.
   Zxid last_txn() const {
@@ -326,6 +327,10 @@ class Replica : public Receiver {
 
   Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;
+  // Of the requests whose commits prove a barrier to a leader of Apache ZooKeeper. Clients' cxids
+  // are positive.
+  SessionId proving_session_;
+  int32_t proving_cxid_ = INT32_MIN;
   uint64_t role_number_ = 0;
   std::optional<Leadership> leadership_;  // while this node serves as the leader
 

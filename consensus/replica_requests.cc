@@ -6,6 +6,7 @@
 
 #include "consensus/replica.h"
 #include "tree/jute.h"
+#include "tree/plain_requests.h"
 
 namespace zabfs::consensus {
 
@@ -47,6 +48,8 @@ void Replica::submit(tree::Request request, Completion done, bool at_once) {
 Error Replica::send_on(PendingRequests::Number number) {
   const tree::Request& request = pending_.count_send(number);
   if (zab_->role() == Role::kLeading) return process(request, config_.zab.me);
+  // It would drop the request without a word.
+  if (!leader_is_zabfs_ && tree::has_plain_form(request.type)) return Error::kUnimplemented;
   send_packet(zab_->link_to_leader(), request_packet(request));
   return Error::kOk;
 }
@@ -71,8 +74,32 @@ void Replica::fail_attaching() {
 
 void Replica::sync(SessionId session, Completion done) { barriers_.add(session, std::move(done)); }
 
+// A leader of Apache ZooKeeper answers SYNC without asking whether it still leads. A commit proves
+// it: a quorum has logged what came to this leader behind the beginning of the barriers.
+void Replica::prove_by_commit() {
+  size_t count = 0;
+  for (; barriers_.has_waiting(); ++count) {
+    SessionId session = barriers_.send_next();
+    if (session != SessionId{}) proving_session_ = session;
+  }
+  if (count == 0) return;
+  // The leader hears of the sessions first, so that the commit proves that, too.
+  send_packet(zab_->link_to_leader(),
+              Packet(PacketType::kPing, tree_.applied(), learner_sessions_.take_touched()));
+  std::string check = tree::check_body("/", tree::kAnyVersion);
+  tree::Request request =
+      tree::superuser_request(proving_session_, ++proving_cxid_, OpCode::kMulti,
+                              tree::multi_body({{OpCode::kCheck, std::move(check)}}));
+  auto done = [this, count, role = role_number_](const Outcome& outcome) {
+    bool is_proof = outcome.zxid != Zxid{} && role == role_number_;
+    for (size_t i = 0; is_proof && i < count; ++i) barriers_.answered(outcome.zxid);
+  };
+  static_cast<void>(send_on(pending_.add(std::move(request), std::move(done), false)));
+}
+
 void Replica::flush_barriers() {
   if (!is_serving()) return;
+  if (zab_->role() != Role::kLeading && !leader_is_zabfs_) return prove_by_commit();
   while (barriers_.has_waiting()) {
     if (zab_->role() != Role::kLeading) {
       tree::Request request;
@@ -309,7 +336,7 @@ void Replica::on_refused(const Packet& packet) {
 void Replica::on_answered(const Packet& packet) {
   if (packet.type == PacketType::kRevalidate) return on_revalidated(packet);
   if (packet.type == PacketType::kRefused) return on_refused(packet);
-  if (packet.type == PacketType::kSync) barriers_.answered(zab_->committed());
+  if (packet.type == PacketType::kSync && leader_is_zabfs_) barriers_.answered(zab_->committed());
 }
 
 void Replica::answer_ping(const action::AnswerPing& ping) {

@@ -34,6 +34,9 @@ struct PrepareOptions {
   bool enforce_quota = false;   // enforceQuota: hard limits
   bool local_sessions = false;  // localSessionsEnabled: unknown ones are some server's
   Limits limits;
+  // A rename over a file removes that one and makes another (plain_requests.h), in place of giving
+  // it the data and the ACL of the first.
+  bool replaces_files = false;
   size_t max_txn_bytes = Limits().txn_bytes();  // the simulator's is smaller
   std::set<std::string> acl_schemes;            // beside world, auth, ip and digest: authProvider.N
   // The text of the configuration that a reconfig request leads to, as of the version that it would
@@ -104,7 +107,9 @@ class Preparer {
   Op make_set_acl(std::string_view path, Record record, AclList acl);
   // Emits a txn of its own, before the request's.
   void emit_first(Op op);
-  Error copy_subtree(std::string_view from, std::string_view to, MultiTxn& multi, size_t& size);
+  // `owner`: of the top in place of its own, if that is to be another.
+  Error copy_subtree(std::string_view from, std::string_view to, MultiTxn& multi, size_t& size,
+                     std::optional<int64_t> owner = std::nullopt);
   Error delete_subtree(std::string_view top, MultiTxn& multi, size_t& size);
   static Amount made_within(std::string_view top, const MultiTxn& multi);
   void settle_kind(std::string_view path, std::optional<Record>& record);

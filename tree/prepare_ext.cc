@@ -182,9 +182,10 @@ AclList Preparer::moved_acl(std::string_view from, const Record& record,
 }
 
 Error Preparer::copy_subtree(std::string_view from, std::string_view to, MultiTxn& multi,
-                             size_t& size) {
+                             size_t& size, std::optional<int64_t> owner) {
   Record record = *outstanding_.find(from);
   if (is_ephemeral(record)) return Error::kBusy;
+  if (owner) record.stat.owner = *owner;
   std::vector<std::string> names = outstanding_.children(from);
   NodeStat made;
   made.mzxid = made.pzxid = zxid_;  // its children are made by the same txn
@@ -219,7 +220,9 @@ Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
   std::optional<Record> source = outstanding_.find(ext.from);
   Error identity = check_identity(source, ext.from_czxid);
   if (identity != Error::kOk) return identity;
-  if (!outstanding_.find(parent_path(ext.to))) return Error::kNoNode;
+  std::optional<Record> parent = outstanding_.find(parent_path(ext.to));
+  if (!parent) return Error::kNoNode;
+  if (is_ephemeral(*parent)) return Error::kNoChildrenForEphemerals;
   if (!is_valid_path(ext.to) || ext.to.size() > kMaxPathBytes) return Error::kBadArguments;
   if (ext.from == "/" || is_within(ext.to, ext.from) || is_within(ext.from, "/zookeeper") ||
       is_within(ext.to, "/zookeeper")) {
@@ -235,8 +238,9 @@ Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
     if (!target) return Error::kNoNode;
     return exchange(ext, std::move(*source), std::move(*target), txn);
   }
-  if (target && shown_kind(*source) == Kind::kFile && shown_kind(*target) == Kind::kFile &&
-      !is_ephemeral(*target)) {
+  bool is_over_file = target && shown_kind(*source) == Kind::kFile &&
+                      shown_kind(*target) == Kind::kFile && !is_ephemeral(*target);
+  if (is_over_file && !options_.replaces_files) {
     return rename_over_file(ext, std::move(*source), std::move(*target), txn);
   }
   MultiTxn multi;
@@ -246,11 +250,14 @@ Error Preparer::prepare_ext_rename(const ExtRename& ext, Txn& txn) {
     gone = {1, static_cast<int64_t>(target->data.size())};
     std::vector<std::string> names = outstanding_.children(ext.to);
     if (!names.empty() && !(names.size() == 1 && names[0] == kHiddenChild)) return Error::kNotEmpty;
+    if (is_within(ext.from, ext.to)) return Error::kNotEmpty;  // the hidden child is the source
     if (is_ephemeral(*target)) return Error::kBusy;
     Error error = delete_subtree(ext.to, multi, size);
     if (error != Error::kOk) return error;
   }
-  Error error = copy_subtree(ext.from, ext.to, multi, size);
+  std::optional<int64_t> owner;  // what is replaced keeps its TTL
+  if (is_over_file) owner = target->stat.owner;
+  Error error = copy_subtree(ext.from, ext.to, multi, size, owner);
   if (error == Error::kOk) error = delete_subtree(ext.from, multi, size);
   if (error != Error::kOk) return error;
   Amount made = made_within(ext.to, multi);

@@ -45,7 +45,9 @@ void ClientSession::open() {
                                   fmt::format("session 0x{:x} of this mount is open, timeout {} ms",
                                               session.value, timeout_ms_));
                               std::deque<Waiting> waiting = std::exchange(waiting_, {});
-                              for (Waiting& write : waiting) send(std::move(write));
+                              for (Waiting& write : waiting) {
+                                send(std::make_shared<Waiting>(std::move(write)));
+                              }
                             });
 }
 
@@ -111,52 +113,103 @@ void ClientSession::close(std::function<void()> done) {
 }
 
 void ClientSession::submit(OpCode type, std::string body, Completion done, Sent sent) {
-  Waiting write{type, std::move(body), std::move(done), std::move(sent), false, actor_};
-  if (open_) return send(std::move(write));
-  if (waiting_.size() < kMaxWaiting) {
-    waiting_.push_back(std::move(write));
-    return;
-  }
-  Outcome outcome;
-  outcome.type = type;
-  outcome.error = Error::kBadLimit;
-  write.done(outcome);
+  submit({type, std::move(body), std::move(done), std::move(sent), false, actor_});
 }
 
-void ClientSession::send(Waiting write) {
-  int32_t cxid = next_cxid();
-  if (write.sent) write.sent(cxid);
-  auto kept = std::make_shared<Waiting>(std::move(write));
-  SessionId session = id_;
-  service_.replica().submit(tree::superuser_request(session, cxid, kept->type, kept->body),
-                            [this, kept, session](const Outcome& outcome) {
-                              if (outcome.error != Error::kSessionExpired || closed_) {
-                                return answered(*kept, session, outcome);
-                              }
-                              // Refused as a whole, so it was not done; the next session does it.
-                              if (session == id_ && open_) lose();
-                              if (kept->is_bound) return answered(*kept, session, outcome);
-                              Acting as(*this, kept->actor);
-                              submit(kept->type, std::move(kept->body), std::move(kept->done),
-                                     std::move(kept->sent));
-                            });
-}
-
-void ClientSession::answered(const Waiting& write, SessionId session, const Outcome& outcome) {
-  if (witness_) witness_(write.actor, session, write.type, write.body, outcome);
-  Acting as(*this, write.actor);
-  write.done(outcome);
+void ClientSession::submit(Waiting write) {
+  if (open_) return send(std::make_shared<Waiting>(std::move(write)));
+  if (waiting_.size() >= kMaxWaiting) return fail(write, Error::kBadLimit);
+  waiting_.push_back(std::move(write));
 }
 
 void ClientSession::submit_held(SessionId session, OpCode type, std::string body, Completion done,
                                 Sent sent) {
-  if (!open_ || session != id_) {
-    Outcome outcome;
-    outcome.type = type;
-    outcome.error = Error::kSessionExpired;
-    return done(outcome);
-  }
-  send({type, std::move(body), std::move(done), std::move(sent), true, actor_});
+  resume(std::make_shared<Waiting>(
+      Waiting{type, std::move(body), std::move(done), std::move(sent), true, actor_, session}));
+}
+
+// In the session that is open now, if the write is not bound to another one.
+void ClientSession::resume(const WaitingPtr& write) {
+  bool is_over = write->is_bound && (!open_ || write->session != id_);
+  if (is_over) return fail(*write, Error::kSessionExpired);
+  if (open_) return send(write);
+  submit(std::move(*write));
+}
+
+void ClientSession::send(const WaitingPtr& write) {
+  send_request(write, write->type, write->body, [this, write](const Outcome& outcome) {
+    bool is_unknown = outcome.error == Error::kUnimplemented && tree::has_plain_form(write->type);
+    if (is_unknown) return send_plain(write);
+    answered(*write, outcome);
+  });
+}
+
+void ClientSession::send_request(const WaitingPtr& write, OpCode type, std::string body,
+                                 Completion then) {
+  int32_t cxid = next_cxid();
+  if (write->sent) write->sent(cxid);
+  write->session = id_;
+  service_.replica().submit(tree::superuser_request(id_, cxid, type, std::move(body)),
+                            [this, write, then = std::move(then)](const Outcome& outcome) {
+                              if (outcome.error != Error::kSessionExpired || closed_)
+                                return then(outcome);
+                              // Refused as a whole, so it was not done; the next session does it.
+                              if (write->session == id_ && open_) lose();
+                              if (write->is_bound) return answered(*write, outcome);
+                              Acting as(*this, write->actor);
+                              submit(std::move(*write));
+                            });
+}
+
+void ClientSession::send_plain(const WaitingPtr& write) {
+  if (write->tries++ >= kMaxTries) return fail(*write, Error::kBadLimit);
+  const consensus::Replica& replica = service_.replica();
+  auto plain = std::make_shared<tree::PlainRequests>(
+      tree::plain_requests(replica.tree(), replica.config().prepare,
+                           tree::superuser_request(id_, 0, write->type, write->body)));
+  if (plain->error != Error::kOk) return fail(*write, plain->error);
+  send_plain(write, plain, 0);
+}
+
+void ClientSession::send_plain(const WaitingPtr& write, const PlainPtr& plain, size_t step) {
+  tree::MultiOp& request = plain->requests[step];
+  send_request(write, request.type, std::move(request.body),
+               [this, write, plain, step](const Outcome& outcome) {
+                 if (tree::is_conflict(outcome.error)) return resume(write);
+                 if (outcome.error != Error::kOk) return answered(*write, outcome);
+                 bool is_last = step + 1 == plain->requests.size();
+                 if (!is_last) return send_plain(write, plain, step + 1);
+                 if (plain->then) return send_rest(write, std::move(*plain->then), outcome);
+                 answered(*write, outcome);
+               });
+}
+
+// The data is committed: whatever comes of the rest, the write has succeeded.
+void ClientSession::send_rest(const WaitingPtr& write, tree::ExtSetPosix rest,
+                              const Outcome& outcome) {
+  const tree::ZNode* node = service_.replica().tree().find(rest.path);
+  bool is_same = node != nullptr && node->stat.version == outcome.stat.version;
+  if (!is_same) rest.change.mtime.reset();  // it does not hold for what somebody else wrote since
+  if (node == nullptr || rest.change.is_empty()) return answered(*write, outcome);
+  auto then = [this, write, outcome](const Outcome&) { answered(*write, outcome); };
+  auto posix =
+      std::make_shared<Waiting>(Waiting{OpCode::kExtSetPosix, encode(rest), then, nullptr});
+  posix->is_bound = true;
+  posix->session = write->session;
+  resume(posix);
+}
+
+void ClientSession::fail(const Waiting& write, Error error) {
+  Outcome outcome;
+  outcome.type = OpCode::kError;
+  outcome.error = error;
+  answered(write, outcome);
+}
+
+void ClientSession::answered(const Waiting& write, const Outcome& outcome) {
+  if (witness_) witness_(write.actor, write.session, write.type, write.body, outcome);
+  Acting as(*this, write.actor);
+  write.done(outcome);
 }
 
 }  // namespace zabfs::fsd

@@ -12,18 +12,22 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "consensus/completion.h"
 #include "consensus/service.h"
+#include "tree/plain_requests.h"
 #include "tree/request.h"
 
 namespace zabfs::fsd {
 
 class ClientSession {
  public:
+  static constexpr int kMaxTries = 100;
+
   using Completion = consensus::Completion;
   using Sent = std::function<void(int32_t cxid)>;
   // The user who asked for a write; nullopt: the mount itself.
@@ -58,7 +62,9 @@ class ClientSession {
 
   // A write in this session, as the superuser. One that was refused because the session had expired
   // is done again in the next one. One that finds no session open waits for it. `sent` gets the
-  // cxid each time before the write goes out.
+  // cxid each time before the write goes out. Under a leader of Apache ZooKeeper the write goes as
+  // requests that that one knows (tree/plain_requests.h), and is tried kMaxTries times while others
+  // are faster; then it fails with kBadLimit.
   void submit(tree::OpCode type, std::string body, Completion done, Sent sent = nullptr);
   // The same, but only in this very session: kSessionExpired if it is gone.
   void submit_held(tree::SessionId session, tree::OpCode type, std::string body, Completion done,
@@ -84,15 +90,26 @@ class ClientSession {
     std::string body;
     Completion done;
     Sent sent;
-    bool is_bound = false;  // to the session
+    bool is_bound = false;  // to `session`
     Actor actor = {};
+    tree::SessionId session = {};  // that it was sent in last
+    int tries = 0;                 // as plain requests
   };
+  using WaitingPtr = std::shared_ptr<Waiting>;
+  using PlainPtr = std::shared_ptr<tree::PlainRequests>;
   void open();
   void renew();
   void tick();
   void lose();
-  void send(Waiting write);
-  void answered(const Waiting& write, tree::SessionId session, const tree::Outcome& outcome);
+  void submit(Waiting write);
+  void resume(const WaitingPtr& write);
+  void send(const WaitingPtr& write);
+  void send_request(const WaitingPtr& write, tree::OpCode type, std::string body, Completion then);
+  void send_plain(const WaitingPtr& write);
+  void send_plain(const WaitingPtr& write, const PlainPtr& plain, size_t step);
+  void send_rest(const WaitingPtr& write, tree::ExtSetPosix rest, const tree::Outcome& outcome);
+  void fail(const Waiting& write, tree::Error error);
+  void answered(const Waiting& write, const tree::Outcome& outcome);
 
   consensus::Service& service_;
   int32_t timeout_ms_;

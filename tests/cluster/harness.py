@@ -22,6 +22,7 @@ ZABFSD = os.path.abspath(os.path.join(BUILD, "bin", "zabfsd"))
 ZABFS = os.path.abspath(os.path.join(BUILD, "bin", "zabfs"))
 # Lines for every zoo.cfg: the same tests hold with these.
 SETTINGS = os.environ.get("ZABFS_TEST_SETTINGS", "")
+JAVA_LEADS = os.environ.get("ZABFS_TEST_LEADER") == "java"
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -220,6 +221,8 @@ rm -rf "$1" """
 
 
 class Cluster:
+    """With $ZABFS_TEST_LEADER=java one more server is Apache ZooKeeper's. It is not in `nodes`, and
+    leads: it has the largest number, and data before the others do."""
     node_class = Node
 
     def __init__(self, nodes=3, tick_ms=500, observers=0, extra=""):
@@ -229,15 +232,19 @@ class Cluster:
                                         stdin=subprocess.PIPE, start_new_session=True,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.nodes = [self.node_class(self, i + 1) for i in range(nodes + observers)]
+        self.java = None
+        if JAVA_LEADS:
+            from java import JavaNode
+            self.java = JavaNode(self, nodes + observers + 1)
         atexit.register(self.stop)
-        total = nodes + observers
+        total = len(self.all())
         ports = free_ports(3 * total)
         servers = ""
         if total > 1:
             for i in range(total):
-                role = "observer" if i >= nodes else "participant"
+                role = "observer" if nodes <= i < nodes + observers else "participant"
                 servers += self.server_line(i, role, ports)
-        for node in self.nodes:
+        for node in self.all():
             node.client_port = ports[2 * total + node.number - 1]
             os.makedirs(node.data)
             with open(os.path.join(node.data, "myid"), "w") as f:
@@ -250,11 +257,19 @@ class Cluster:
     def server_line(self, i, role, ports):
         return f"server.{i + 1}=127.0.0.1:{ports[2 * i]}:{ports[2 * i + 1]}:{role}\n"
 
+    def all(self):
+        return self.nodes + ([self.java] if self.java else [])
+
     def start(self):
+        if self.java:
+            self.java.start()
+            self.java.wait_listens()
         for node in self.nodes:
+            if self.java:  # a new ensemble begins although one of it is not zabfs's
+                open(os.path.join(node.data, "initialize"), "w").close()
             node.start()
         for node in self.nodes:
-            node.wait_ready()
+            node.wait_ready(60 if self.java else 30)
         return self
 
     def connect_string(self, nodes=None):
@@ -282,15 +297,15 @@ class Cluster:
     def stop(self):
         if self.directory is None:
             return
-        for node in self.nodes:
+        for node in self.all():
             if node.process and node.process.poll() is None:
                 node.process.send_signal(signal.SIGCONT)
                 node.process.terminate()
-        for node in self.nodes:
+        for node in self.all():
             node.terminate()
             node.unmount()
         atexit.unregister(self.stop)
-        reports = [line for node in self.nodes if os.path.exists(node.log)
+        reports = [line for node in self.all() if os.path.exists(node.log)
                    for line in node.log_text().splitlines() if "Sanitizer" in line]
         shutil.rmtree(self.directory, ignore_errors=True)
         self.janitor.stdin.close()
@@ -315,7 +330,7 @@ class Cluster:
             client.close()
 
     def print_logs(self):
-        for node in self.nodes:
+        for node in self.all():
             print(f"--- log of node {node.number}", file=sys.stderr)
             print(node.log_text()[-4000:], file=sys.stderr)
 

@@ -2,39 +2,16 @@
 gets nothing that only zabfs servers understand."""
 import json
 import os
-import re
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
-from harness import ZABFS, Cluster, Node, OwnClusterTest, die_with_parent, run, sh, wait_for  # noqa: E402
+from harness import ZABFS, Cluster, OwnClusterTest, run, sh, wait_for  # noqa: E402
+from java import JAVA_STARTS_S, JavaNode  # noqa: E402
 from kazoo.client import KazooClient  # noqa: E402
-from servers import JAVA_CLASSES  # noqa: E402
 
 BIG_ZNODES = 60
-JAVA_STARTS_S = 240  # also on a busy machine
-LOGGER = "/usr/share/java/slf4j-simple.jar"  # to standard error
-
-
-class JavaNode(Node):
-    """It has no mount."""
-
-    def start(self, *options):
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                ["java", "-Xmx400m", "-cp", f"{LOGGER}:{JAVA_CLASSES}", "-Dzookeeper.admin.enableServer=false",
-                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
-
-    def cluster_state(self):
-        answer = run("busybox", "nc", "127.0.0.1", str(self.client_port), input="srvr").stdout
-        mode = re.search("^Mode: (.*)$", answer, re.M)
-        return {"quorum": "yes" if mode else "no", "role": mode[1] if mode else "looking"}
-
-    def listens(self):
-        return "ZooKeeper" in run("busybox", "nc", "127.0.0.1", str(self.client_port),
-                                  input="srvr").stdout
 
 
 class Mixed(OwnClusterTest):

@@ -283,6 +283,10 @@ TEST_F(Prepare, RenameRefusesWhatItCannotDoAsOne) {
   make_file("/b", "");
   EXPECT_EQ(rename("/a", "/b", kAbsent), Error::kNodeExists);
   EXPECT_EQ(rename("/a", "/big"), Error::kNotEmpty);
+  EXPECT_EQ(rename("/a", "/d/e/a"), Error::kNoChildrenForEphemerals);
+  create("/hiding");
+  make_file("/hiding/@", "");
+  EXPECT_EQ(rename("/hiding/@", "/hiding"), Error::kNotEmpty);
 }
 
 TEST_F(Prepare, ExchangeSwapsTwo) {

@@ -1,0 +1,36 @@
+"""A server of Apache ZooKeeper in an ensemble of zabfs servers."""
+import os
+import re
+import subprocess
+import sys
+
+from harness import Node, die_with_parent, run, wait_for
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
+from servers import JAVA_CLASSES  # noqa: E402
+
+JAVA_STARTS_S = 240  # also on a busy machine
+LOGGER = "/usr/share/java/slf4j-simple.jar"  # to standard error
+
+
+class JavaNode(Node):
+    """It has no mount."""
+
+    def start(self, *options):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                ["java", "-Xmx400m", "-cp", f"{LOGGER}:{JAVA_CLASSES}", "-Dzookeeper.admin.enableServer=false",
+                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+
+    def cluster_state(self):
+        answer = run("busybox", "nc", "127.0.0.1", str(self.client_port), input="srvr").stdout
+        mode = re.search("^Mode: (.*)$", answer, re.M)
+        return {"quorum": "yes" if mode else "no", "role": mode[1] if mode else "looking"}
+
+    def listens(self):
+        return "ZooKeeper" in run("busybox", "nc", "127.0.0.1", str(self.client_port),
+                                  input="srvr").stdout
+
+    def wait_listens(self):
+        wait_for(self.listens, JAVA_STARTS_S, "Java's server")

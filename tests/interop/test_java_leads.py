@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""What a mount does under a leader of Apache ZooKeeper, beside what all mounts do: that is tested by
+their own tests with $ZABFS_TEST_LEADER=java."""
+import os
+import signal
+import sys
+import threading
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cluster"))
+os.environ["ZABFS_TEST_LEADER"] = "java"
+from harness import Cluster, OwnClusterTest, wait_for  # noqa: E402
+
+
+class JavaLeads(OwnClusterTest):
+    def setUp(self):
+        self.cluster = Cluster(3)
+        self.cluster.start()
+        self.assertEqual(self.cluster.java.cluster_state()["role"], "leader")
+
+    def test_a_barrier_needs_a_quorum(self):
+        """Java answers `sync` as long as it believes that it leads."""
+        one, *others = self.cluster.nodes
+        done = threading.Event()
+
+        def barrier():
+            one.barrier()
+            done.set()
+        barrier()
+        done.clear()
+        for node in others:
+            node.signal(signal.SIGSTOP)
+        thread = threading.Thread(target=barrier)
+        thread.start()
+        try:
+            self.assertFalse(done.wait(1), "no quorum has proved that the leader leads")
+        finally:
+            for node in others:
+                node.signal(signal.SIGCONT)
+            thread.join()
+        self.assertTrue(done.is_set())
+
+    def test_all_append_and_count_at_once(self):
+        nodes, lines = self.cluster.nodes, 60
+        failures = []
+
+        def work(node):
+            try:
+                for i in range(lines):
+                    with open(node.path("log"), "a") as f:
+                        f.write(f"{node.number} {i}\n")
+                    with open(node.path("@", "counter"), "w") as f:
+                        f.write("+1")
+            except OSError as error:
+                failures.append(error)
+        threads = [threading.Thread(target=work, args=(node,)) for node in nodes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        for node in nodes:
+            node.barrier()
+            with open(node.path("log")) as f:
+                self.assertEqual(sorted(f.read().splitlines()),
+                                 sorted(f"{one.number} {i}" for one in nodes for i in range(lines)))
+            with open(node.path("@", "counter")) as f:
+                self.assertEqual(int(f.read()), lines * len(nodes))
+
+    def test_the_leader_changes_its_kind(self):
+        one = self.cluster.nodes[0]
+        with open(one.path("f"), "w") as f:
+            f.write("by Java")
+        self.cluster.java.kill()
+        wait_for(lambda: self.cluster.leader() is not None, 30, "a zabfs leader")
+        one.wait_ready()
+        with open(one.path("f"), "a") as f:
+            f.write(" and zabfs")
+        os.rename(one.path("f"), one.path("g"))
+        for node in self.cluster.nodes:
+            node.barrier()
+            with open(node.path("g")) as f:
+                self.assertEqual(f.read(), "by Java and zabfs")
+
+
+class Observer(OwnClusterTest):
+    """A mount that is added to an ensemble without a voice in it."""
+
+    def test_an_observers_mount(self):
+        self.cluster = Cluster(2, observers=1)
+        self.cluster.start()
+        voter, _, observer = self.cluster.nodes
+        self.assertEqual(observer.cluster_state()["role"], "observer")
+        os.mkdir(observer.path("d"))
+        for i in range(20):
+            with open(observer.path("d", str(i)), "w") as f:
+                f.write(f"{i}\n" * 1_000)
+            os.rename(observer.path("d", str(i)), observer.path("d", "last"))
+            voter.barrier()
+            with open(voter.path("d", "last")) as f:
+                self.assertEqual(f.read(), f"{i}\n" * 1_000)
+        with open(voter.path("d", "last"), "a") as f:
+            f.write("a line\n")
+        observer.barrier()
+        with open(observer.path("d", "last")) as f:
+            self.assertTrue(f.read().endswith("a line\n"))
+        os.rename(observer.path("d"), observer.path("e"))
+        voter.barrier()
+        self.assertEqual(os.listdir(voter.path("e")), ["last"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
