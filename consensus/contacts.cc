@@ -35,6 +35,11 @@ std::optional<int64_t> Contacts::heard_ms(ServerId id) const {
   return contact == contacts_.end() ? std::nullopt : contact->second.heard_ms;
 }
 
+bool Contacts::is_cut_off(ServerId id) const {
+  auto contact = contacts_.find(id);
+  return contact != contacts_.end() && !contact->second.election.empty();
+}
+
 std::string Contacts::trouble(ServerId id) const {
   auto found = contacts_.find(id);
   if (found == contacts_.end()) return {};

@@ -37,6 +37,8 @@ class Contacts {
   void forget_quorum_ports();
 
   std::optional<int64_t> heard_ms(ServerId id) const;  // never: none
+  // There is no connection to its election port, after one was tried or lost.
+  bool is_cut_off(ServerId id) const;
   // Why there is no connection, in a clause; empty: there is one, or nobody has tried.
   std::string trouble(ServerId id) const;
   // "server 3 can't be reached: ...": those that the log is to be told now.

@@ -295,6 +295,7 @@ class Replica : public Receiver {
   void know_members();
   void flush_barriers();
   void prove_by_commit();
+  Waiting waiting(int64_t now_ms) const;
   bool has_batch_work() const;
   // The last txn that a barrier or SYNC has to wait for, at the leader.
   Zxid last_txn() const {

@@ -129,20 +129,27 @@ void Replica::on_double(ServerId id, std::string text) {
   }
 }
 
+// Who was heard of lately and has no connection by now does not count.
+Waiting Replica::waiting(int64_t now_ms) const {
+  Waiting waiting = zab_->waiting(now_ms);
+  std::erase_if(waiting.heard, [this](ServerId id) { return contacts_.is_cut_off(id); });
+  return waiting;
+}
+
 std::vector<std::string> Replica::troubles() const {
   int64_t now_ms = environment_.now_ms();
-  std::vector<std::string> all = sentences(zab_->waiting(now_ms));
+  std::vector<std::string> all = sentences(waiting(now_ms));
   if (!tree_.doubt().empty())
     all.push_back(tree_.doubt() + "; it is to take over the others' data");
   if (!zab_->join_trouble().empty()) all.push_back(zab_->join_trouble());
-  if (std::string text = difference(zab_->waiting(now_ms)); !text.empty()) all.push_back(text);
+  if (std::string text = difference(waiting(now_ms)); !text.empty()) all.push_back(text);
   for (std::string& text : troubles_.doubles(now_ms)) all.push_back(std::move(text));
   return all;
 }
 
 void Replica::tell_troubles() {
   int64_t now_ms = environment_.now_ms();
-  for (const std::string& text : troubles_.look(sentences(zab_->waiting(now_ms)), now_ms)) {
+  for (const std::string& text : troubles_.look(sentences(waiting(now_ms)), now_ms)) {
     environment_.log(LogLevel::kWarning, fmt::format("{}: {}", describe(), text));
   }
   if (is_serving()) return;

@@ -24,8 +24,8 @@ class Registry : public prometheus::Collectable {
   using Source = std::function<void(Metrics& into)>;
 
   void add(Source source) { sources_.push_back(std::move(source)); }
-  // A source of what `@/cluster` tells (cluster.h), too. It is cheap: all the others together cost
-  // hundreds of microseconds on the strand.
+  // A source of what `@/cluster` tells, too (cluster.h). That is asked for often, so it is gathered
+  // without the others, of which some read /proc.
   void add_of_cluster(Source source) { of_cluster_.push_back(std::move(source)); }
 
   Metrics gather() const;

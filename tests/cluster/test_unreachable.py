@@ -76,6 +76,20 @@ class Ports(UnreachableTest):
         for node in (n1, n2):
             wait_for(lambda: not self.why(node, 3), 20, "nothing amiss")
 
+    def test_who_has_stopped_is_not_counted(self):
+        self.cluster = Cluster(3, tick_ms=300)
+        self.cluster.start()
+        n1, n2, n3 = self.cluster.nodes
+        n2.kill()
+        n3.kill()
+        seen = []
+
+        def knows():
+            seen.extend(self.status(n1).get("notes", []))
+            return any("without some of them there is no quorum" in text for text in seen)
+        wait_for(knows, 20, "what is missing")
+        self.assertEqual([text for text in seen if "enough for a leader" in text], [])
+
     def test_a_server_that_is_of_another_ensemble(self):
         self.cluster = Cluster(3, tick_ms=300)
         n1, n2, n3 = self.cluster.nodes
@@ -142,14 +156,14 @@ class Tls(UnreachableTest):
 
 class Networks(UnreachableTest):
     def test_no_answer_and_no_route(self):
-        self.cluster = NetCluster(3, tick_ms=300)
+        self.cluster = NetCluster(3, tick_ms=300, extra="cnxTimeout=700\n")
         n1, n2, n3 = self.cluster.nodes
         ip("-n", n1.namespace, "route", "add", "unreachable", f"{n3.address}/32")
         n2.drop_from([n1])
         for node in self.cluster.nodes:
             node.start()
         self.wait_reason(n1, 3, "there is no route to its election port 10.231.7.3:3888")
-        self.wait_reason(n1, 2, "does not answer within ")
+        self.wait_reason(n1, 2, "does not answer within 700 ms")
         self.wait_why(n1, 3, "there is no route")
         ip("-n", n1.namespace, "route", "del", "unreachable", f"{n3.address}/32")
         self.cluster.heal()

@@ -25,6 +25,17 @@ TEST_F(ContactsTest, ThereIsATroubleUntilThatPortIsReached) {
   EXPECT_EQ(contacts_.trouble(kTwo), "");
 }
 
+TEST_F(ContactsTest, WhoseElectionPortIsNotReachedIsCutOff) {
+  EXPECT_FALSE(contacts_.is_cut_off(kTwo));
+  contacts_.failed(kTwo, Door::kQuorum, "no answer");
+  EXPECT_FALSE(contacts_.is_cut_off(kTwo));
+  contacts_.failed(kTwo, Door::kElection, "refuses");
+  EXPECT_TRUE(contacts_.is_cut_off(kTwo));
+  EXPECT_FALSE(contacts_.is_cut_off(kThree));
+  contacts_.reached(kTwo, Door::kElection);
+  EXPECT_FALSE(contacts_.is_cut_off(kTwo));
+}
+
 TEST_F(ContactsTest, WhoWasNoLeaderIsNoTroubleOnceThereIsOne) {
   contacts_.failed(kTwo, Door::kElection, "no name");
   contacts_.failed(kTwo, Door::kQuorum, "no answer");
