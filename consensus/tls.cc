@@ -225,6 +225,11 @@ std::string TlsContext::stamp() const {
 StatusOr<std::shared_ptr<SSL_CTX>> TlsContext::make() const {
   std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_method()), SSL_CTX_free);
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS);
+  // Each connection shows its certificate anew. A client that asks to resume an earlier session, as
+  // Java's do, is given a new one.
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(context.get(), 0);
   SSL_CTX_set_default_passwd_cb(context.get(), give_password);
   SSL_CTX_set_default_passwd_cb_userdata(context.get(),
                                          const_cast<std::string*>(&config_.password));

@@ -236,6 +236,7 @@ class Cluster:
         if JAVA_LEADS:
             from java import JavaNode
             self.java = JavaNode(self, nodes + observers + 1)
+        self.voters = nodes + (1 if self.java else 0)
         atexit.register(self.stop)
         total = len(self.all())
         ports = free_ports(3 * total)
@@ -261,16 +262,21 @@ class Cluster:
         return self.nodes + ([self.java] if self.java else [])
 
     def start(self):
-        if self.java:
-            self.java.start()
-            self.java.wait_listens()
-        for node in self.nodes:
-            if self.java:  # a new ensemble begins although one of it is not zabfs's
-                open(os.path.join(node.data, "initialize"), "w").close()
-            node.start()
-        for node in self.nodes:
-            node.wait_ready(60 if self.java else 30)
+        needed = self.start_java() if self.java else len(self.nodes)
+        for some in (self.nodes[:needed], self.nodes[needed:]):
+            for node in some:
+                node.start()
+            for node in some:
+                node.wait_ready(60 if self.java else 30)
         return self
+
+    def start_java(self):
+        """Gives how many of the other voters are enough for a quorum with it, but not without."""
+        self.java.start()
+        self.java.wait_listens()
+        for node in self.nodes:  # a new ensemble begins although one of it is not zabfs's
+            open(os.path.join(node.data, "initialize"), "w").close()
+        return self.voters // 2
 
     def connect_string(self, nodes=None):
         """For ZooKeeper clients."""

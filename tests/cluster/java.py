@@ -11,6 +11,10 @@ from servers import JAVA_CLASSES  # noqa: E402
 
 JAVA_STARTS_S = 240  # also on a busy machine
 LOGGER = "/usr/share/java/slf4j-simple.jar"  # to standard error
+# TLS needs Netty.
+CLASSES = ":".join([LOGGER, JAVA_CLASSES] + [
+    f"/usr/share/java/netty-{part}.jar"
+    for part in ("buffer", "codec", "common", "handler", "resolver", "transport")])
 
 
 class JavaNode(Node):
@@ -19,7 +23,7 @@ class JavaNode(Node):
     def start(self, *options):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["java", "-Xmx400m", "-cp", f"{LOGGER}:{JAVA_CLASSES}", "-Dzookeeper.admin.enableServer=false",
+                ["java", "-Xmx400m", "-cp", CLASSES, "-Dzookeeper.admin.enableServer=false",
                  "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
 

@@ -70,6 +70,22 @@ class Tls(unittest.TestCase):
             for session in (alice, bob):
                 session.close()
 
+    def test_an_earlier_tls_session_is_not_taken_up_and_no_reason_to_fail(self):
+        self.start()
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = ssl.create_default_context(cafile=self.authority.certificate)
+            context.load_cert_chain(self.alice)
+            context.maximum_version = version
+            earlier = None
+            for _ in range(3):
+                plain = socket.create_connection(("127.0.0.1", self.secure_port), 10)
+                tls = context.wrap_socket(plain, server_hostname="127.0.0.1", session=earlier)
+                self.assertFalse(tls.session_reused)
+                session = Session(tls)
+                self.assertEqual(session.request(raw.WHO_AM_I)[2], 0)
+                earlier = tls.session
+                session.close()
+
     def test_stores_as_java_has_them(self):
         self.start(f"ssl.keyStore.location={self.authority.key_store(self.store, 'secret')}",
                    "ssl.keyStore.password=secret",

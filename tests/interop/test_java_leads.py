@@ -2,14 +2,18 @@
 """What a mount does under a leader of Apache ZooKeeper, beside what all mounts do: that is tested by
 their own tests with $ZABFS_TEST_LEADER=java."""
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cluster"))
 os.environ["ZABFS_TEST_LEADER"] = "java"
+from certificates import Authority  # noqa: E402
 from harness import Cluster, OwnClusterTest, wait_for  # noqa: E402
+from java import JAVA_STARTS_S  # noqa: E402
 
 
 class JavaLeads(OwnClusterTest):
@@ -107,6 +111,31 @@ class Observer(OwnClusterTest):
         os.rename(observer.path("d"), observer.path("e"))
         voter.barrier()
         self.assertEqual(os.listdir(voter.path("e")), ["last"])
+
+
+class QuorumTls(OwnClusterTest):
+    def test_the_stores_that_java_has(self):
+        directory = tempfile.mkdtemp(prefix="zabfs-tls-")
+        self.addCleanup(shutil.rmtree, directory, True)
+        authority = Authority(directory)
+        store = authority.key_store(authority.issue("member"), "secret")
+        self.cluster = Cluster(2, extra=(
+            "sslQuorum=true\n"
+            f"ssl.quorum.keyStore.location={store}\nssl.quorum.keyStore.password=secret\n"
+            f"ssl.quorum.trustStore.location={authority.trust_store('changeit')}\n"
+            "ssl.quorum.trustStore.password=changeit\n"))
+        self.cluster.start()
+        one, two = self.cluster.nodes
+        self.assertEqual(self.cluster.java.cluster_state()["role"], "leader")
+        with open(one.path("f"), "w") as f:
+            f.write("x" * 500_000)
+        two.barrier()
+        self.assertEqual(os.path.getsize(two.path("f")), 500_000)
+        self.cluster.java.kill()
+        wait_for(lambda: self.cluster.leader() is not None, 30, "a zabfs leader")
+        self.cluster.java.start()
+        self.cluster.java.wait_ready(JAVA_STARTS_S)
+        self.assertEqual(self.cluster.java.cluster_state()["role"], "follower")
 
 
 if __name__ == "__main__":
