@@ -76,11 +76,12 @@ class Logs(ClusterTest):
                 s.sendall(b"\0\0\0\4abcd")
                 s.recv(100)
         at_once(STORM, garbage)
-        session = raw.Session(self.address)
+        session = raw.Session(self.address, timeout_ms=1)  # the shortest that there is
         session.auth("nonsense", b"x")
         wait_for(lambda: self.lines("failed to authenticate", "nonsense"), 10, "the line of another kind")
         self.assertEqual(self.wait_for_number("not a connect request"), STORM)
         self.assertLess(len(self.lines("not a connect request")), 8)
+        wait_for(lambda: self.lines("session 0x", "closed"), 20, "the end of its session")
 
     def test_the_level_is_set_until_the_next_start(self):
         self.assertEqual(run(ZABFS, "log-level", "--mount", self.n1.mount).stdout, "info\n")

@@ -422,6 +422,21 @@ TEST_F(FollowerTest, TellsItsLeaderThatItsDiskIsFull) {
   EXPECT_EQ(zab_->role(), Role::kSettling);
 }
 
+TEST_F(FollowerTest, AnswersJavasPingsOnceItHasAcknowledgedNewLeader) {
+  Packet ping(PacketType::kPing, Zxid::make(1, 2));
+  receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), std::string(4, '\0')));  // Java
+  step(event::AcceptedEpochSaved{2, true});
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+  receive(link_, ping);
+  EXPECT_TRUE(all<action::AnswerPing>().empty());
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  receive(link_, ping);  // what it has is not on its disk yet
+  EXPECT_TRUE(all<action::AnswerPing>().empty());
+  step(event::EpochSaved{2});
+  receive(link_, ping);
+  EXPECT_EQ(all<action::AnswerPing>().size(), 1u);
+}
+
 TEST_F(FollowerTest, TellsNobodyElseThatItsDiskIsFull) {
   receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), std::string(4, '\0')));  // Java
   step(event::AcceptedEpochSaved{2, true});
