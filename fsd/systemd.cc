@@ -19,14 +19,13 @@ namespace {
 constexpr auto kUntilReady = std::chrono::milliseconds(100);
 constexpr auto kOnceReady = std::chrono::milliseconds(1'000);
 
-struct Look {
-  bool serves = false;
-  std::string line;
-};
-
 }  // namespace
 
 struct Systemd::Answer {
+  struct Look {
+    bool serves = false;
+    std::string line;
+  };
   Mutex mutex;
   bool is_asked GUARDED_BY(mutex) = false;
   std::optional<Look> look GUARDED_BY(mutex);
@@ -61,7 +60,7 @@ std::chrono::milliseconds Systemd::look_every() const {
 }
 
 void Systemd::look() {
-  std::optional<Look> look;
+  std::optional<Answer::Look> look;
   {
     MutexLock lock(answer_->mutex);
     if (answer_->is_asked && !answer_->look) return;  // the strand stands still
@@ -69,7 +68,7 @@ void Systemd::look() {
     answer_->is_asked = true;
   }
   service_.post([answer = answer_, &service = service_] {
-    Look now{service.replica().is_serving(), log_line(status_line(service.replica()))};
+    Answer::Look now{service.replica().is_serving(), log_line(status_line(service.replica()))};
     MutexLock lock(answer->mutex);
     answer->look = std::move(now);
   });

@@ -16,6 +16,7 @@
 namespace zabfs::fsd::take {
 
 inline constexpr const char* kBoolean = "true, false";
+inline constexpr const char* kTrueAlone = "true: the start is refused";  // of false alone
 
 // One of zabfs's: what is no number, or not within the bounds, is an error.
 template <class Target>

@@ -96,7 +96,6 @@ struct Row {
   const char* help;
 };
 
-constexpr const char* kTrueAlone = "true: the start is refused";
 constexpr const char* kPassword = "a password";
 
 // Without their prefix.

@@ -13,7 +13,6 @@ namespace {
 
 constexpr int64_t kMaxMs = 3'600'000;
 constexpr const char* kNoSasl = "SASL between members is not supported; see sslQuorum";
-constexpr const char* kTrueAlone = "true: the start is refused";
 
 void take_tick(ConfigReader& reader, const Property& line) {
   int32_t& tick_ms = reader.replica().zab.tick_ms;

@@ -85,12 +85,12 @@ const std::set<std::string>& keys_of_the_begin() {
 }
 
 std::string commented(const std::string& text) {
-  constexpr size_t kColumns = 98;
+  constexpr size_t kCommentColumns = 98;
   std::string out, line = "#";
   size_t at = 0;
   while (at < text.size()) {
     size_t end = std::min(text.find(' ', at), text.size());
-    if (line.size() + 1 + end - at > kColumns) out += std::exchange(line, "#") + "\n";
+    if (line.size() + 1 + end - at > kCommentColumns) out += std::exchange(line, "#") + "\n";
     line += " " + text.substr(at, end - at);
     at = end + 1;
   }

@@ -13,7 +13,7 @@ namespace zabfs::fsd {
 
 namespace {
 
-constexpr size_t kMaxBytes = 64;
+constexpr size_t kMaxLevelBytes = 64;
 
 class LogLevelHandle : public Handle {
  public:
@@ -22,7 +22,7 @@ class LogLevelHandle : public Handle {
   void write(std::string_view bytes, off_t offset, bool append, Done done) override {
     if (opener().uid != 0) return done(FileError::kNotPermitted);
     size_t at = append ? written_.size() : static_cast<size_t>(offset);
-    if (at + bytes.size() > kMaxBytes) return done(FileError::kTooLarge);
+    if (at + bytes.size() > kMaxLevelBytes) return done(FileError::kTooLarge);
     if (written_.size() < at + bytes.size()) written_.resize(at + bytes.size(), '\n');
     written_.replace(at, bytes.size(), bytes);
     done(FileError::kOk);

@@ -19,7 +19,7 @@ using tree::Outcome;
 
 namespace {
 
-constexpr size_t kMaxBytes = 256u << 10;
+constexpr size_t kMaxChangeBytes = 256u << 10;
 constexpr std::string_view kVersion = "version=";
 
 // The lines of members and groups, and the version that they were read at (-1: whatever it is).
@@ -75,7 +75,7 @@ class MembersHandle : public Handle {
   void write(std::string_view bytes, off_t offset, bool append, Done done) override {
     if (opener().uid != 0) return done(FileError::kNotPermitted);
     size_t at = append ? written_.size() : static_cast<size_t>(offset);
-    if (at + bytes.size() > kMaxBytes) return done(FileError::kTooLarge);
+    if (at + bytes.size() > kMaxChangeBytes) return done(FileError::kTooLarge);
     if (append && !written_.empty() && !written_.ends_with('\n')) {
       written_ += '\n';
       at = written_.size();
