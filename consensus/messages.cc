@@ -245,7 +245,7 @@ Status LinkReader::feed_snapshot(std::string_view& input, const Handlers& handle
   }
   input = in.rest();
   signature_next_ = false;
-  handlers.snapshot(loader_->finish(snapshot_zxid_, nullptr));
+  handlers.snapshot(loader_->finish(snapshot_zxid_));
   loader_.reset();
   return {};
 }

@@ -317,9 +317,8 @@ void Recovery::give_up() {
   has_given_up_mending_ = true;
   // This node goes on where the intact beginning ends, which it has served from.
   std::shared_ptr<VisibleTree::Walk> walk = tree_.begin_walk();
-  DiskStatus status = snapshots_.write(walk->zxid(), walk->digest(), [&](std::string& out) {
-    return walk->next(out, options_.chunk_bytes);
-  });
+  DiskStatus status = snapshots_.write(
+      walk->zxid(), [&](std::string& out) { return walk->next(out, options_.chunk_bytes); });
   walk->end();
   if (!status.ok() && !status.is_full()) return environment_.die(status.message());
   outcomes_.over();

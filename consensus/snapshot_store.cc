@@ -60,15 +60,14 @@ DiskStatus SnapshotStore::write_diverged(tree::Tree& tree) {
   }
   std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
   auto next = [&](std::string& out) { return cursor->next(out, kSnapshotChunkBytes); };
-  return write_as(diverged_name(cursor->zxid()), cursor->zxid(), cursor->digest(), next);
+  return write_as(diverged_name(cursor->zxid()), cursor->zxid(), next);
 }
 
-DiskStatus SnapshotStore::write(Zxid zxid, int64_t digest,
-                                const std::function<bool(std::string& out)>& next) {
-  return write_as(file_name(zxid), zxid, digest, next);
+DiskStatus SnapshotStore::write(Zxid zxid, const std::function<bool(std::string& out)>& next) {
+  return write_as(file_name(zxid), zxid, next);
 }
 
-DiskStatus SnapshotStore::write_as(const std::string& name, Zxid zxid, int64_t digest,
+DiskStatus SnapshotStore::write_as(const std::string& name, Zxid zxid,
                                    const std::function<bool(std::string& out)>& next) {
   // Two may be written at once: this node's own, and one that a leader sends.
   std::string temporary = std::string(kTemporaryPrefix) + name;
@@ -80,7 +79,6 @@ DiskStatus SnapshotStore::write_as(const std::string& name, Zxid zxid, int64_t d
   put(&header[0], kMagic);
   put(&header[8], kVersion);
   put(&header[16], zxid.value);
-  put(&header[24], digest);
   put(&header[12], crc32c(0, std::string_view(header).substr(16)));
   status = file->write_at(0, header);
   uint64_t offset = kHeaderBytes;
@@ -112,7 +110,6 @@ Status SnapshotReader::open(Disk& disk, Zxid zxid) {
       get<uint32_t>(&bytes[12]) != crc32c(0, std::string_view(bytes).substr(16))) {
     return Status::failed(name + " has a corrupt header");
   }
-  digest_ = get<int64_t>(&bytes[24]);
   offset_ = kHeaderBytes;
   return {};
 }
@@ -171,8 +168,7 @@ StatusOr<std::unique_ptr<tree::Tree>> SnapshotStore::load(Zxid zxid) {
   if (state != tree::SnapshotLoader::State::kDone || !pending.empty()) {
     return Status::failed(file_name(zxid) + " does not hold a whole tree");
   }
-  int64_t digest = reader.digest();
-  return loader.finish(zxid, &digest);
+  return loader.finish(zxid);
 }
 
 void SnapshotStore::remove(Zxid zxid) { static_cast<void>(disk_.remove(file_name(zxid))); }

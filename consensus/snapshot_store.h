@@ -1,7 +1,7 @@
 // Snapshots on disk: `snapshot.ZXID` (16 hex digits), each exact at its zxid and checksummed.
 //
 //   header, 40 bytes, little-endian: u64 magic, u32 version, u32 CRC-32C of bytes 16..40,
-//     i64 zxid, i64 tree digest, u64 0
+//     i64 zxid, u64 0, u64 0
 //   chunks: u32 length, u32 CRC-32C of the chunk chained on the one before, bytes; the last has
 //     length 0
 //   the chunks together: ZooKeeper's SNAP stream (tree/snapshot.h)
@@ -32,11 +32,9 @@ class SnapshotReader {
   Status next(std::string& chunk);  // empty at the end
 
   tree::Zxid zxid() const { return zxid_; }
-  int64_t digest() const { return digest_; }
 
  private:
   tree::Zxid zxid_;
-  int64_t digest_ = 0;
   std::unique_ptr<File> file_;
   uint64_t offset_ = 0;
   uint32_t sum_ = 0;
@@ -48,8 +46,7 @@ class SnapshotStore {
 
   std::vector<tree::Zxid> list();  // newest first
   // `next` appends bytes of the stream and returns false at its end. Returns what failed.
-  DiskStatus write(tree::Zxid zxid, int64_t digest,
-                   const std::function<bool(std::string& out)>& next);
+  DiskStatus write(tree::Zxid zxid, const std::function<bool(std::string& out)>& next);
   // A tree that differs from the ensemble's, under a name that no other call here knows. Nothing is
   // written where there is one already.
   DiskStatus write_diverged(tree::Tree& tree);
@@ -64,7 +61,7 @@ class SnapshotStore {
   void remove_leftovers();
 
  private:
-  DiskStatus write_as(const std::string& name, tree::Zxid zxid, int64_t digest,
+  DiskStatus write_as(const std::string& name, tree::Zxid zxid,
                       const std::function<bool(std::string& out)>& next);
 
   Disk& disk_;

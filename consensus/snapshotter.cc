@@ -74,7 +74,7 @@ void Snapshotter::take() {
   environment_.run_background(
       [this, work] {
         int64_t begun_us = environment_.now_us();
-        work->status = store_.write(work->zxid, work->walk->digest(), [&](std::string& out) {
+        work->status = store_.write(work->zxid, [&](std::string& out) {
           size_t before = out.size();
           bool more = work->walk->next(out, options_.chunk_bytes);
           work->bytes += out.size() - before;
@@ -211,7 +211,7 @@ void Snapshotter::write_incoming() {
         remove_strays(log.ended_history());
         remove_later(tree->last_zxid());
         std::unique_ptr<tree::SnapshotCursor> cursor = tree->begin_snapshot();
-        *status = store_.write(cursor->zxid(), cursor->digest(), [&](std::string& out) {
+        *status = store_.write(cursor->zxid(), [&](std::string& out) {
           return cursor->next(out, options_.chunk_bytes);
         });
       },

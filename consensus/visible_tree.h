@@ -52,7 +52,6 @@ class VisibleTree {
   class Walk {
    public:
     Zxid zxid() const { return zxid_; }
-    int64_t digest() const { return digest_; }
     // Appends a piece of the stream; false: that was its end. From any thread.
     bool next(std::string& out, size_t max_bytes) EXCLUDES(owner_.mutex_) {
       ReaderLock lock(owner_.mutex_);
@@ -70,15 +69,13 @@ class VisibleTree {
         : owner_(owner),
           tree_(std::move(tree)),
           cursor_(tree_->begin_snapshot()),
-          zxid_(cursor_->zxid()),
-          digest_(cursor_->digest()) {}
+          zxid_(cursor_->zxid()) {}
 
     VisibleTree& owner_;
     std::shared_ptr<tree::Tree> tree_;
     // Goes before the tree that it walks.
     std::unique_ptr<tree::SnapshotCursor> cursor_ GUARDED_BY(owner_.mutex_);
     const Zxid zxid_;
-    const int64_t digest_;
   };
   // What a batch of txns did.
   struct Published {

@@ -116,8 +116,7 @@ void write_stat(jute::Writer& out, const Stat& stat) {
   out.i64(stat.pzxid.value);
 }
 
-SnapshotCursor::SnapshotCursor(Tree& tree)
-    : tree_(tree), zxid_(tree.last_zxid_), digest_(tree.digest_) {
+SnapshotCursor::SnapshotCursor(Tree& tree) : tree_(tree), zxid_(tree.last_zxid_) {
   tree_.snapshot_ = this;
   ++tree_.snapshot_mark_;
   stack_.push_back(tree_.root_);
@@ -332,11 +331,11 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   if (path.empty()) {
     ZNode& root = tree_->mutable_node(tree_->root_);
     root.stat = stat;
-    root.digest = 0;
     root.data = std::move(bytes);
     tree_->acls_.let_go(std::exchange(root.acl, tree_->acls_.hold(number->second)));
     tree_->node_count_ = 1;
-    saw_root_ = true;
+    tree_->put_on_digest(tree_->root_, "/");
+    bad_ = bad_ || std::exchange(saw_root_, true);
     return;
   }
   std::string_view parent = parent_path(path);
@@ -358,6 +357,7 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   tree_->data_bytes_ += bytes.size();
   node.data = std::move(bytes);
   node.acl = tree_->acls_.hold(number->second);
+  tree_->put_on_digest(id, path);
   children_.push_back(id);
   ++tree_->node_count_;
   tree_->enlist_owner(id, true);
@@ -375,21 +375,10 @@ void SnapshotLoader::adopt_children() {
   children_.clear();
 }
 
-std::unique_ptr<Tree> SnapshotLoader::finish(Zxid zxid, const int64_t* digest) {
+std::unique_ptr<Tree> SnapshotLoader::finish(Zxid zxid) {
   tree_->last_zxid_ = zxid;
   tree_->acls_.forget_unused();
   tree_->find_quotas();
-  if (digest != nullptr) {
-    tree_->digest_ = *digest;
-  } else {
-    std::vector<NodeId> stack{tree_->root_};
-    while (!stack.empty()) {
-      NodeId id = stack.back();
-      stack.pop_back();
-      tree_->put_on_digest(id, tree_->path_of(tree_->node(id)));
-      tree_->node(id).children.for_each([&stack](NodeId child) { stack.push_back(child); });
-    }
-  }
   return std::move(tree_);
 }
 

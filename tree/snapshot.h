@@ -26,7 +26,6 @@ class SnapshotCursor {
   ~SnapshotCursor();
 
   Zxid zxid() const { return zxid_; }
-  int64_t digest() const { return digest_; }
   // Appends at least one and about `limit_bytes` more bytes to `out`; false when all was handed
   // out. A piece is either of the tree or one block of times.
   bool next(std::string& out, size_t limit_bytes);
@@ -52,7 +51,6 @@ class SnapshotCursor {
   };
   Tree& tree_;
   Zxid zxid_;
-  int64_t digest_;
   std::string head_;  // sessions and ACL map, not yet handed out
   std::vector<NodeId> stack_;
   std::unordered_map<NodeId, Kept> kept_;
@@ -73,9 +71,8 @@ class SnapshotLoader {
   // The same for blocks of times, once feed said kDone. kMore: there may be another one. kDone:
   // what follows is none.
   State feed_times(std::string_view& input);
-  // The tree, once feed said kDone. Its last zxid is the caller's to say, and the digest if it was
-  // stored; without one it is computed.
-  std::unique_ptr<Tree> finish(Zxid zxid, const int64_t* digest);
+  // The tree, once feed said kDone. Its last zxid is the caller's to say. Its digest is computed.
+  std::unique_ptr<Tree> finish(Zxid zxid);
 
  private:
   enum class Section { kSessionCount, kSessions, kAclCount, kAcls, kNodes };

@@ -14,6 +14,11 @@ namespace {
 
 constexpr uint64_t kTtlTag = 0xFF00000000000000;
 
+// On from `crc`. libdeflate takes a null pointer, which is what no bytes may have, for a new begin.
+uint32_t crc_of(uint32_t crc, std::string_view bytes) {
+  return bytes.empty() ? crc : ::libdeflate_crc32(crc, bytes.data(), bytes.size());
+}
+
 Bytes to_bytes(std::optional<std::string_view> data) { return data ? Bytes(*data) : Bytes(); }
 
 void append_change(std::vector<Change>* changes, ChangeType type, std::string_view path, Zxid zxid,
@@ -54,9 +59,8 @@ int64_t node_digest(std::string_view path, const Bytes& data, const NodeStat& st
   }
   for (int32_t value : {stat.version, stat.cversion, stat.aversion}) put(value);
   put(stat.owner);
-  uint32_t crc = ::libdeflate_crc32(0, path.data(), path.size());
-  crc = ::libdeflate_crc32(crc, data.view().data(), data.size());
-  return ::libdeflate_crc32(crc, fields, sizeof(fields));
+  uint32_t crc = crc_of(crc_of(0, path), data.view());
+  return crc_of(crc, std::string_view(fields, sizeof(fields)));
 }
 
 Tree::Tree() {

@@ -59,8 +59,7 @@ int main(int argc, char** argv) {
                seconds_since(start) * 1e6 / static_cast<double>(count));
     start = Clock::now();
     auto cursor = tree.begin_snapshot();
-    store.write(cursor->zxid(), cursor->digest(),
-                [&](std::string& out) { return cursor->next(out, 256u << 10); });
+    store.write(cursor->zxid(), [&](std::string& out) { return cursor->next(out, 256u << 10); });
     fmt::print("snapshot of {} znodes: {:.2f} s\n", count, seconds_since(start));
   }
   malloc_trim(0);

@@ -13,8 +13,7 @@ namespace zabfs::consensus {
 inline DiskStatus put_snapshot(SnapshotStore& store, tree::Zxid at, tree::Tree& tree,
                                size_t chunk_bytes) {
   std::unique_ptr<tree::SnapshotCursor> cursor = tree.begin_snapshot();
-  return store.write(at, cursor->digest(),
-                     [&](std::string& out) { return cursor->next(out, chunk_bytes); });
+  return store.write(at, [&](std::string& out) { return cursor->next(out, chunk_bytes); });
 }
 
 // Of an empty tree; what counts is its name.

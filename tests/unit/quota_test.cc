@@ -150,7 +150,7 @@ TEST_F(Quota, IsFoundAgainInASnapshot) {
   SnapshotLoader loader;
   std::string_view input = bytes;
   ASSERT_EQ(loader.feed(input), SnapshotLoader::State::kDone);
-  std::unique_ptr<Tree> loaded = loader.finish(zxid_, nullptr);
+  std::unique_ptr<Tree> loaded = loader.finish(zxid_);
   EXPECT_EQ(loaded->quota_above("/q/a/b/c"), "/q");
   EXPECT_EQ(loaded->quota_above("/r"), "");
   remove("/zookeeper/quota/q/zookeeper_limits");

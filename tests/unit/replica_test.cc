@@ -182,7 +182,7 @@ class Observes : public ReplicaTest {
     std::string_view input = bytes;
     tree::SnapshotLoader loader;
     ASSERT_EQ(loader.feed(input), tree::SnapshotLoader::State::kDone);
-    on_strand([&] { replica_->on_snapshot(link_, loader.finish(zxid, nullptr)); });
+    on_strand([&] { replica_->on_snapshot(link_, loader.finish(zxid)); });
   }
   static Packet inform(Zxid zxid, const std::string& path, std::optional<int64_t> digest = {}) {
     tree::Txn txn;

@@ -24,7 +24,7 @@ class SnapshotTest : public TreeFixture {
       std::string_view input = pending;
       if (loader.feed_times(input) != SnapshotLoader::State::kMore) return nullptr;
       pending = std::string(input) + std::string(bytes.substr(0, piece));
-      if (bytes.empty()) return pending.empty() ? loader.finish(zxid, nullptr) : nullptr;
+      if (bytes.empty()) return pending.empty() ? loader.finish(zxid) : nullptr;
       bytes.remove_prefix(std::min(piece, bytes.size()));
     }
     return nullptr;

@@ -141,6 +141,22 @@ TEST_F(SnapshotStoreTest, ComesBack) {
   EXPECT_EQ(loaded->last_zxid(), tree::Zxid{7});
 }
 
+// Files of an earlier zabfs hold one that was computed otherwise.
+TEST_F(SnapshotStoreTest, TheDigestIsComputedFromTheTree) {
+  tree::Tree tree;
+  ASSERT_TRUE(write(tree).ok());
+  std::unique_ptr<File> file;
+  ASSERT_TRUE(disk_.open("snapshot.0000000000000007", false, file).ok());
+  std::string header;
+  ASSERT_TRUE(file->read_at(0, 40, header).ok());
+  log_format::put(&header[24], tree.digest() + 1);
+  log_format::put(&header[12], crc32c(0, std::string_view(header).substr(16)));
+  ASSERT_TRUE(file->write_at(0, header).ok());
+  StatusOr<std::unique_ptr<tree::Tree>> found = store_.load(tree::Zxid{7});
+  ASSERT_TRUE(found.ok()) << found.why();
+  EXPECT_EQ((*found)->digest(), tree.digest());
+}
+
 TEST_F(SnapshotStoreTest, DamageAnywhereIsNoticed) {
   tree::Tree tree;
   ASSERT_TRUE(write(tree).ok());

@@ -10,6 +10,14 @@ TEST_F(TreeTest, EmptyTreeHasZooKeepersDigest) {
   EXPECT_EQ(Tree().digest(), 0x51c6d660);
 }
 
+TEST_F(TreeTest, TheDigestOfAZnodeWithoutDataCoversItsPath) {
+  // As if its data were empty: zlib's CRC goes on from what came before (FORMATS.md 5.5).
+  EXPECT_EQ(node_digest("/a", Bytes(), NodeStat()), node_digest("/a", Bytes(""), NodeStat()));
+  EXPECT_NE(node_digest("/a", Bytes(), NodeStat()), node_digest("/b", Bytes(), NodeStat()));
+  // CRC-32 of "/a" and 60 zero bytes.
+  EXPECT_EQ(node_digest("/a", Bytes(), NodeStat()), 0xdbb3aeae);
+}
+
 TEST_F(TreeTest, FreshRootShowsCversionMinusOne) {
   EXPECT_EQ(stat("/").cversion, -1);
   EXPECT_EQ(stat("/").num_children, 1);

@@ -182,7 +182,7 @@ TEST_F(VisibleTreeTest, AWalkShowsTheTreeAsItWasWhenItBegan) {
   std::string_view input = stream;
   tree::SnapshotLoader loader;
   ASSERT_EQ(loader.feed(input), tree::SnapshotLoader::State::kDone);
-  std::unique_ptr<tree::Tree> walked = loader.finish(zxid(1), nullptr);
+  std::unique_ptr<tree::Tree> walked = loader.finish(zxid(1));
   ASSERT_TRUE(walked);
   EXPECT_NE(walked->find("/1"), nullptr);
   EXPECT_EQ(walked->find("/2"), nullptr);
