@@ -240,11 +240,16 @@ class Inotify(ClusterTest):
         helper = helpers_of(self.n1)[0]
         self.addCleanup(os.kill, helper, signal.SIGCONT)
 
+        def is_stopped():
+            with open(f"/proc/{helper}/stat") as f:
+                return f.read().rpartition(") ")[2].startswith("T")
+
         def is_in_it():
             os.kill(helper, signal.SIGSTOP)
+            wait_for(is_stopped, 20, "the helper's stop", every=0.0005)
             with open(f"/proc/{helper}/syscall") as f:
                 call = f.read().split()[0]
-            if call in ("running", FTRUNCATE):  # not stopped yet, or it was done
+            if call == FTRUNCATE:  # it was done
                 return False
             links = [os.readlink(f"/proc/{helper}/fd/{fd}") for fd in os.listdir(f"/proc/{helper}/fd")]
             return any(link.endswith("/f") for link in links)
