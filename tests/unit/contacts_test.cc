@@ -2,12 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "unit/numbers.h"
+
 namespace zabfs::consensus {
 namespace {
 
 using Sentences = std::vector<std::string>;
-
-constexpr ServerId kTwo{2}, kThree{3};
 
 class ContactsTest : public testing::Test {
  protected:

@@ -7,13 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "unit/numbers.h"
+
 namespace zabfs::consensus {
 namespace {
 
 using tree::Error;
 using tree::OpCode;
 
-constexpr ServerId kMe{1}, kTwo{2}, kThree{3};
+constexpr ServerId kMe{1};
 constexpr int64_t kReapMs = 5'000;
 
 // As a server of that number makes them for clients.

@@ -10,6 +10,7 @@ namespace zabfs::consensus {
 
 inline constexpr LinkId kLink = 1;
 inline constexpr LinkId kOther = 2;
+inline constexpr ServerId kTwo{2}, kThree{3};
 
 // Of epoch 1.
 inline Zxid zxid(uint32_t counter) { return Zxid::make(1, counter); }
