@@ -1,5 +1,7 @@
 #include "consensus/history.h"
 
+#include <algorithm>
+
 namespace zabfs::consensus {
 
 void History::reset(Zxid base) {
@@ -17,7 +19,7 @@ bool History::follows(Zxid zxid) const {
 void History::append(Zxid zxid) { last_counter_[zxid.epoch()] = zxid.counter(); }
 
 void History::truncate(Zxid zxid) {
-  last_counter_.erase(last_counter_.upper_bound(zxid.epoch()), last_counter_.end());
+  last_counter_.erase(last_counter_.lower_bound(zxid.epoch()), last_counter_.end());
   if (zxid.counter() != 0) last_counter_[zxid.epoch()] = zxid.counter();
 }
 
@@ -28,8 +30,19 @@ Zxid History::last() const {
 }
 
 bool History::contains(Zxid zxid) const {
-  if (zxid == Zxid{}) return true;
+  if (zxid == Zxid{} || zxid == base_) return true;
   return zxid.counter() != 0 && zxid <= last_of_epoch(zxid.epoch());
+}
+
+Zxid History::last_through(Zxid zxid) const {
+  if (zxid < base_) return Zxid{};
+  auto later = last_counter_.upper_bound(zxid.epoch());
+  while (later != last_counter_.begin()) {
+    auto [epoch, counter] = *--later;
+    if (epoch < zxid.epoch()) return std::max(base_, Zxid::make(epoch, counter));
+    if (zxid.counter() != 0) return std::min(zxid, Zxid::make(epoch, counter));
+  }
+  return base_;
 }
 
 Zxid History::next(Zxid zxid) const {

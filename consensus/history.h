@@ -29,6 +29,8 @@ class History {
   Zxid base() const { return base_; }
   Zxid last() const;
   bool contains(Zxid zxid) const;
+  // The last zxid here that is not after `zxid`; zero if the history begins after it.
+  Zxid last_through(Zxid zxid) const;
   // Whether a snapshot at `zxid` is of this history, which goes on from there: one that isn't was
   // staged for a synchronisation that did not end, or is older than the log.
   bool goes_on_from(Zxid zxid) const { return zxid == base_ || (zxid > base_ && contains(zxid)); }

@@ -293,12 +293,13 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   // What is sent as committed: before this leadership is established, its whole initial history.
   Zxid limit = phase_ == Phase::kBroadcast ? committed_ : own_last_;
   Zxid theirs = learner.last;
-  // A Java leader's snapshot may end at the start of an epoch, and all txns of that follow it
-  // (Java: isPeerNewEpochZxid).
-  Zxid last_of_epoch = history.last_of_epoch(theirs.epoch());
-  bool is_epoch_start = theirs.counter() == 0 && last_of_epoch != Zxid{};
-  bool has_theirs = history.contains(theirs) || is_epoch_start;
-  Zxid common = std::min(has_theirs ? theirs : last_of_epoch, limit);
+  // A Java server's log may end at the start of an epoch. Then the epoch was established, and the
+  // log has all before it and nothing of it (Java: isPeerNewEpochZxid). This leader's history has
+  // the same, for it was elected in that epoch or a later one.
+  bool is_epoch_start = theirs.counter() == 0 && theirs.epoch() <= own_epoch_;
+  if (is_epoch_start) theirs = history.last_through(theirs);
+  bool has_theirs = is_epoch_start || history.contains(theirs);
+  Zxid common = std::min(has_theirs ? theirs : history.last_of_epoch(theirs.epoch()), limit);
   bool known = has_theirs || common != Zxid{};
   Packet new_leader(PacketType::kNewLeader, epoch_start(), state_.membership.in_force().text());
   bool reaches_back = common >= history.base();

@@ -292,8 +292,12 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
     out.push_back(action::BeginSync{mode_, state_.history.last(), link_});
   } else if (packet.type == PacketType::kTrunc) {
     mode_ = SyncMode::kTrunc;
-    if (packet.zxid < committed_) {
-      failure_ = lost_history(packet.zxid, committed_);
+    if (!expect(packet.zxid <= state_.history.last(), packet)) return;
+    // To the start of an epoch: that is where the one before it ends.
+    bool is_epoch_start = packet.zxid.counter() == 0;
+    Zxid end = is_epoch_start ? state_.history.last_through(packet.zxid) : packet.zxid;
+    if (end < committed_) {
+      failure_ = lost_history(end, committed_);
       return;
     }
     if (packet.zxid < state_.history.base()) {
@@ -302,12 +306,12 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
           "the snapshot that this node's log begins with holds txns that were never committed";
       return;
     }
-    if (!expect(state_.history.contains(packet.zxid), packet)) return;
-    committed_ = std::max(committed_, packet.zxid);
-    state_.history.truncate(packet.zxid);
-    state_.membership.truncate(packet.zxid);
-    state_.durable = std::min(state_.durable, packet.zxid);
-    out.push_back(action::BeginSync{mode_, packet.zxid, link_});
+    if (!expect(state_.history.contains(end), packet)) return;
+    committed_ = std::max(committed_, end);
+    state_.history.truncate(end);
+    state_.membership.truncate(end);
+    state_.durable = std::min(state_.durable, end);
+    out.push_back(action::BeginSync{mode_, end, link_});
   } else {
     // It may be older than what this node has applied: the txns that follow lead back to there.
     mode_ = SyncMode::kSnap;
