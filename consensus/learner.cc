@@ -185,14 +185,12 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
     case PacketType::kProposal:
       return on_proposal(packet, out);
     case PacketType::kCommit:
-    case PacketType::kCommitAndActivate:  // it comes into force as every commit of one does
       return on_commit(packet.zxid, out);
     case PacketType::kInform:
       return on_inform(packet, out);
+    case PacketType::kCommitAndActivate:
     case PacketType::kInformAndActivate:
-      if (!expect(packet.bytes().size() > 8, packet)) return;
-      return on_inform(
-          Packet(PacketType::kInform, packet.zxid, std::string(packet.bytes().substr(8))), out);
+      return on_activate(packet, out);
     case PacketType::kNewLeader:
       return on_new_leader(packet, out);
     case PacketType::kUpToDate:
@@ -227,6 +225,10 @@ void Learner::on_ping(const Packet& packet, Actions& out) {
     state_.note_passwords(member.id, member.passwords);
     if (state_.membership.is_member(member.id)) state_.facts[member.id] = member.facts;
   }
+  // A Java leader takes nothing before the ACK of NEWLEADER. For one of ours the answer says that
+  // the synchronisation goes on.
+  bool is_synced = phase_ == Phase::kWaitingUpToDate || phase_ == Phase::kServing;
+  if (!is_synced && !leader_is_zabfs_) return;
   out.push_back(action::AnswerPing{packet.zxid, std::move(members)});
 }
 
@@ -359,6 +361,23 @@ void Learner::on_commit(Zxid zxid, Actions& out) {
 void Learner::on_inform(const Packet& packet, Actions& out) {
   on_proposal(packet, out);
   if (failure_.empty()) on_commit(packet.zxid, out);
+}
+
+// The configuration comes into force as every commit of one does.
+void Learner::on_activate(const Packet& packet, Actions& out) {
+  tree::jute::Reader in(packet.bytes());
+  ServerId next_leader{in.i64()};
+  bool has_txn = packet.type == PacketType::kCommitAndActivate || !in.at_end();
+  if (!expect(in.ok() && has_txn, packet)) return;
+  if (packet.type == PacketType::kCommitAndActivate) {
+    on_commit(packet.zxid, out);
+  } else {
+    on_inform(Packet(PacketType::kInform, packet.zxid, std::string(in.rest())), out);
+  }
+  // A Java leader that the configuration leaves out goes when enough of its learners have.
+  if (failure_.empty() && next_leader != leader_) {
+    failure_ = "the leader hands over to server " + std::to_string(next_leader.value);
+  }
 }
 
 void Learner::on_new_leader(const Packet& packet, Actions& out) {

@@ -55,6 +55,7 @@ class Learner {
   void on_proposal(const Packet& packet, Actions& out);
   void on_commit(Zxid zxid, Actions& out);
   void on_inform(const Packet& packet, Actions& out);
+  void on_activate(const Packet& packet, Actions& out);
   void on_new_leader(const Packet& packet, Actions& out);
   void take_over_ensemble(Actions& out);
   void end_sync(Actions& out);
