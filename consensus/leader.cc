@@ -318,6 +318,7 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   }
   out.push_back(action::Send{{link}, new_leader});
   learner.last = Zxid{};
+  learner.told = limit;
   learner.phase = LearnerPhase::kSyncing;
 }
 
@@ -337,12 +338,25 @@ void Leader::on_ack(LinkId link, Learner& learner, const Packet& packet, Actions
   out.push_back(action::Notice{"server " + std::to_string(member_of(learner.id).value) +
                                (learner.observer ? " observes" : " follows")});
   if (phase_ == Phase::kBroadcast) {
-    out.push_back(action::Send{{link}, Packet(PacketType::kUpToDate, Zxid{-1})});
-    // It may stand in for one that left before it could prove a leadership under question.
-    if (!round_tokens_.empty() && !learner.observer) ask_for_proof(link, learner, out);
+    say_up_to_date(link, learner, out);
     return announce(out);
   }
   try_establish(out);
+}
+
+void Leader::say_up_to_date(LinkId link, Learner& learner, Actions& out) {
+  out.push_back(action::Send{{link}, Packet(PacketType::kUpToDate, Zxid{-1})});
+  bool was_told = takes_commits(learner);
+  learner.up_to_date = true;
+  // Java answers no PING that came before it.
+  if (!learner.is_zabfs) learner.pings_sent = learner.pings_answered = 0;
+  Zxid zxid = learner.told.epoch() == epoch_ ? learner.told : epoch_start();
+  while (!was_told && !learner.observer && committed_.epoch() == epoch_ && zxid < committed_) {
+    zxid = zxid.next();
+    out.push_back(action::Send{{link}, commit_of(zxid)});
+  }
+  // It may stand in for one that left before it could prove a leadership under question.
+  if (!round_tokens_.empty() && !learner.observer) ask_for_proof(link, learner, out);
 }
 
 void Leader::try_establish(Actions& out) {
@@ -353,11 +367,9 @@ void Leader::try_establish(Actions& out) {
   state_.membership.committed(committed_);
   out.push_back(action::Commit{committed_});
   out.push_back(action::Serve{epoch_, true, SyncMode::kDiff});
-  action::Send up_to_date{{}, Packet(PacketType::kUpToDate, Zxid{-1})};
-  for (const auto& [link, learner] : learners_) {
-    if (learner.phase == LearnerPhase::kSynced) up_to_date.links.push_back(link);
+  for (auto& [link, learner] : learners_) {
+    if (learner.phase == LearnerPhase::kSynced) say_up_to_date(link, learner, out);
   }
-  if (!up_to_date.links.empty()) out.push_back(std::move(up_to_date));
   announce(out);
 }
 
@@ -381,15 +393,18 @@ void Leader::try_commit(Actions& out) {
   if (phase_ != Phase::kBroadcast) return;
   std::map<ServerId, Zxid> reached{{config_.me, state_.durable}};
   std::vector<LinkId> followers, observers;
+  bool someone_waits = false;
   for (const auto& [link, learner] : learners_) {
     if (learner.phase < LearnerPhase::kSyncing) continue;
     if (learner.observer) {
       observers.push_back(link);
     } else {
-      followers.push_back(link);
+      if (takes_commits(learner)) followers.push_back(link);
+      someone_waits = someone_waits || !takes_commits(learner);
       if (learner.phase == LearnerPhase::kSynced) reached[learner.id] = learner.last;
     }
   }
+  if (!someone_waits) next_leaders_.clear();
   bool has_new_quorum = true;
   while (has_new_quorum) {
     Zxid target = state_.membership.quorum_zxid(reached);
@@ -399,14 +414,11 @@ void Leader::try_commit(Actions& out) {
     while (zxid < target) {
       zxid = zxid.next();
       std::optional<ServerId> next_leader;
-      Packet commit(PacketType::kCommit, zxid);
       if (state_.membership.proposed() != nullptr && zxid == state_.membership.proposed_at()) {
         next_leader = leader_under(*state_.membership.proposed(), reached);
-        std::string data;
-        tree::jute::Writer(data).i64(next_leader->value);
-        commit = Packet(PacketType::kCommitAndActivate, zxid, std::move(data));
+        next_leaders_[zxid] = *next_leader;
       }
-      if (!followers.empty()) out.push_back(action::Send{followers, std::move(commit)});
+      if (!followers.empty()) out.push_back(action::Send{followers, commit_of(zxid)});
       if (!observers.empty()) out.push_back(action::Inform{observers, zxid, next_leader});
     }
     committed_ = target;
@@ -414,6 +426,14 @@ void Leader::try_commit(Actions& out) {
     // Once a configuration is in force, it alone commits the txns behind it.
     has_new_quorum = state_.membership.committed(committed_);
   }
+}
+
+Packet Leader::commit_of(Zxid zxid) const {
+  auto next_leader = next_leaders_.find(zxid);
+  if (next_leader == next_leaders_.end()) return Packet(PacketType::kCommit, zxid);
+  std::string data;
+  tree::jute::Writer(data).i64(next_leader->second.value);
+  return Packet(PacketType::kCommitAndActivate, zxid, std::move(data));
 }
 
 // Who leads under `next`: this node if it can, else the voter there whose log is longest. Who has

@@ -52,6 +52,8 @@ class Leader {
     Zxid last;  // where its log ends, then what it has acknowledged
     int64_t heard_ms = 0;
     uint64_t pings_sent = 0, pings_answered = 0;
+    bool up_to_date = false;  // it has been sent UPTODATE
+    Zxid told;                // committed, as its synchronisation said
   };
   using Links = std::map<LinkId, Learner>;
   struct Returns {  // of a server whose former connection was still there
@@ -72,7 +74,13 @@ class Leader {
   void try_choose_epoch(Actions& out);
   void try_save_epoch(Actions& out);
   void try_establish(Actions& out);
+  void say_up_to_date(LinkId link, Learner& learner, Actions& out);
   void try_commit(Actions& out);
+  Packet commit_of(Zxid zxid) const;
+  // Java ends at a COMMIT between NEWLEADER and UPTODATE.
+  static bool takes_commits(const Learner& learner) {
+    return learner.is_zabfs || learner.up_to_date;
+  }
   ServerId leader_under(const Ensemble& next, const std::map<ServerId, Zxid>& reached) const;
   void send_leader_info(LinkId link, std::string_view secret, Actions& out) const;
   // Brings a learner's log to ours and puts it into the forwarding set, in one step.
@@ -108,6 +116,8 @@ class Leader {
   std::vector<uint64_t> waiting_tokens_, round_tokens_;
   std::map<LinkId, uint64_t> round_targets_;
   std::map<ServerId, Returns> returns_;  // of voters
+  // Who leads under a configuration, by its zxid. Of those that some learner has yet to be told.
+  std::map<Zxid, ServerId> next_leaders_;
 };
 
 }  // namespace zabfs::consensus

@@ -76,9 +76,15 @@ class ZabFixture : public testing::Test {
     tree::jute::Writer(data).i32(epoch);
     return data;
   }
-  static Packet info(int64_t id, uint32_t accepted) {
+  static Packet info(int64_t id, uint32_t accepted, bool is_zabfs = true) {
     return Packet(PacketType::kFollowerInfo, Zxid::make(accepted, 0),
-                  encode_learner_info({ServerId{id}, 0, true}));
+                  encode_learner_info({ServerId{id}, 0, is_zabfs}));
+  }
+  // LEADERINFO's data of a Java leader: its protocol's version.
+  static std::string java_leader_info() {
+    std::string data;
+    tree::jute::Writer(data).i32(0x10000);
+    return data;
   }
 
   std::optional<Zab> zab_;

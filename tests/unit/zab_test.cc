@@ -13,9 +13,14 @@ class LeaderTest : public ZabFixture {
     }
     ASSERT_EQ(zab_->role(), Role::kLeading);
   }
-  void connect(LinkId link, int64_t id, uint32_t accepted = 1) {
+  void connect(LinkId link, int64_t id, uint32_t accepted = 1, bool is_zabfs = true) {
     step(event::LinkAccepted{link});
-    receive(link, info(id, accepted));
+    receive(link, info(id, accepted, is_zabfs));
+  }
+  // Of server 2, which runs Java, until it has been sent NEWLEADER.
+  void synchronise_java(LinkId link) {
+    connect(link, 2, 1, false);
+    receive(link, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
   }
   void establish(Zxid followers_last = Zxid::make(1, 2)) {
     connect(11, 1);
@@ -322,9 +327,83 @@ TEST_F(LeaderTest, SendsAnEpochsTxnsToALearnerThatEndsAtItsStart) {
   EXPECT_EQ(sent(), "DIFF NEWLEADER");
   auto history = all<action::SendHistory>();
   ASSERT_EQ(history.size(), 2u);
-  EXPECT_EQ(history[0].after, Zxid::make(1, 0));
+  EXPECT_EQ(history[0].after, Zxid{});
   EXPECT_EQ(history[0].through, Zxid::make(1, 2));
   EXPECT_TRUE(history[0].commit);
+}
+
+// A Java leader that made no txn leaves its log there, and its followers' logs before it.
+TEST_F(LeaderTest, SendsDiffToALearnerThatEndsAtTheStartOfAnEpochWithoutTxns) {
+  ZabState state = state_with(1, 2);
+  state.current_epoch = state.accepted_epoch = 3;
+  make(config(3), state);
+  for (int64_t peer : {1, 2}) {
+    vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 3}, 1);
+  }
+  connect(11, 1, 3);
+  step(event::AcceptedEpochSaved{4, true});
+  receive(11, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(3)));
+  step(event::EpochSaved{4});
+  receive(11, Packet(PacketType::kAck, Zxid::make(4, 0)));
+  ASSERT_TRUE(zab_->is_serving());
+  step(event::Propose{Zxid::make(4, 1), make_payload("txn")});
+  connect(12, 2, 3);
+  receive(12, Packet(PacketType::kAckEpoch, Zxid::make(3, 0), ack_epoch_data(3)));
+  EXPECT_EQ(sent(), "DIFF NEWLEADER");
+  EXPECT_EQ(all<action::SendHistory>()[0].after, Zxid::make(1, 2));
+  // Of an epoch after this leader's own it knows nothing.
+  step(event::LinkDown{12});
+  connect(13, 2, 3);
+  receive(13, Packet(PacketType::kAckEpoch, Zxid::make(9, 0), ack_epoch_data(-1)));
+  EXPECT_EQ(all<action::SendSnapshot>().size(), 1u);
+}
+
+// Java ends with an exception at a COMMIT between NEWLEADER and UPTODATE.
+TEST_F(LeaderTest, AJavaFollowerIsToldWhatWasCommittedMeanwhileBehindUpToDate) {
+  establish();
+  propose(1);
+  synchronise_java(12);
+  ASSERT_EQ(sent(), "DIFF NEWLEADER");
+  propose(2);
+  for (uint32_t counter : {1u, 2u}) step(event::Synced{Zxid::make(2, counter)});
+  receive(11, Packet(PacketType::kAck, Zxid::make(2, 2)));
+  for (const auto& send : all<action::Send>()) {
+    EXPECT_EQ(send.links, std::vector<LinkId>{11}) << packet_name(send.packet.type);
+  }
+  receive(12, Packet(PacketType::kAck, Zxid::make(2, 0)));
+  EXPECT_EQ(sent(), "UPTODATE COMMIT COMMIT");
+  EXPECT_EQ(all<action::Send>()[1].packet.zxid, Zxid::make(2, 1));
+  EXPECT_EQ(all<action::Send>()[2].packet.zxid, Zxid::make(2, 2));
+  propose(3);
+  step(event::Synced{Zxid::make(2, 3)});
+  receive(11, Packet(PacketType::kAck, Zxid::make(2, 3)));
+  EXPECT_EQ(all<action::Send>().back().links, (std::vector<LinkId>{11, 12}));
+}
+
+TEST_F(LeaderTest, AZabfsFollowerIsToldAtOnceWhatIsCommitted) {
+  establish();
+  connect(12, 2);
+  receive(12, Packet(PacketType::kAckEpoch, Zxid::make(1, 2), ack_epoch_data(1)));
+  propose(1);
+  step(event::Synced{Zxid::make(2, 1)});
+  receive(11, Packet(PacketType::kAck, Zxid::make(2, 1)));
+  EXPECT_EQ(all<action::Send>().back().links, (std::vector<LinkId>{11, 12}));
+}
+
+// Java answers no PING before UPTODATE.
+TEST_F(LeaderTest, PingsThatASyncingJavaFollowerIgnoredAreNotWaitedFor) {
+  establish();
+  synchronise_java(12);
+  for (int i = 0; i < 3; ++i) {
+    now_ms_ += 500;
+    receive(11, Packet(PacketType::kPing, Zxid{}, std::string()));
+    step(event::Tick{});
+    EXPECT_EQ(sent(), "PING PING");
+  }
+  receive(12, Packet(PacketType::kAck, Zxid::make(2, 0)));
+  step(event::ConfirmLeadership{42});
+  receive(12, Packet(PacketType::kPing, Zxid{}, std::string()));
+  EXPECT_EQ(all<action::Confirmed>().size(), 1u);
 }
 
 TEST_F(LeaderTest, StepsDownWithoutAQuorum) {
@@ -400,6 +479,11 @@ class FollowerTest : public ZabFixture {
     receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0),
                           encode_leader_info(ensemble, secret)));
   }
+  // Server 3 runs Java, and leads epoch 2.
+  void java_leader() {
+    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), java_leader_info()));
+    step(event::AcceptedEpochSaved{2, true});
+  }
   void follow() {
     leader_info(2);
     step(event::AcceptedEpochSaved{2, true});
@@ -438,8 +522,7 @@ TEST_F(FollowerTest, AnswersJavasPingsOnceItHasAcknowledgedNewLeader) {
 }
 
 TEST_F(FollowerTest, TellsNobodyElseThatItsDiskIsFull) {
-  receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(2, 0), std::string(4, '\0')));  // Java
-  step(event::AcceptedEpochSaved{2, true});
+  java_leader();
   receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
   receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
   step(event::EpochSaved{2});
@@ -624,6 +707,73 @@ TEST_F(FollowerTest, TruncatesItsLog) {
   receive(link_, Packet(PacketType::kTrunc, Zxid::make(1, 1)));
   EXPECT_EQ(all<action::BeginSync>()[0].mode, SyncMode::kTrunc);
   EXPECT_EQ(zab_->state().history.last(), Zxid::make(1, 1));
+}
+
+// Java names the start of an epoch that it has no txn of.
+TEST_F(FollowerTest, TruncatesItsLogToTheStartOfAnEpoch) {
+  ZabState state = state_with(1, 2);
+  state.history.append(Zxid::make(2, 1));
+  state.durable = Zxid::make(2, 1);
+  state.current_epoch = state.accepted_epoch = 2;
+  make(config(1), state);
+  Vote settled{ServerId{3}, Zxid::make(2, 0), 2};
+  vote(2, PeerState::kFollowing, settled, 1);
+  vote(3, PeerState::kLeading, settled, 1);
+  link_ = all<action::Dial>()[0].link;
+  step(event::LinkUp{link_});
+  receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(3, 0), java_leader_info()));
+  step(event::AcceptedEpochSaved{3, true});
+  receive(link_, Packet(PacketType::kTrunc, Zxid::make(2, 0)));
+  ASSERT_EQ(all<action::BeginSync>().size(), 1u);
+  EXPECT_EQ(all<action::BeginSync>()[0].zxid, Zxid::make(1, 2));
+  EXPECT_EQ(zab_->state().history.last(), Zxid::make(1, 2));
+}
+
+TEST_F(FollowerTest, IsNotTruncatedForward) {
+  java_leader();
+  receive(link_, Packet(PacketType::kTrunc, Zxid::make(2, 0)));
+  EXPECT_TRUE(all<action::BeginSync>().empty());
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
+// Java takes an ACK alone as the first packet after NEWLEADER.
+TEST_F(FollowerTest, AnswersNoPingOfAJavaLeaderBeforeItHasAcknowledgedNewLeader) {
+  java_leader();
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+  receive(link_, Packet(PacketType::kPing, Zxid{}));
+  EXPECT_TRUE(all<action::AnswerPing>().empty());
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  receive(link_, Packet(PacketType::kPing, Zxid{}));
+  EXPECT_TRUE(all<action::AnswerPing>().empty());
+  step(event::EpochSaved{2});
+  ASSERT_EQ(sent(), "ACK");
+  receive(link_, Packet(PacketType::kPing, Zxid{}));
+  EXPECT_EQ(all<action::AnswerPing>().size(), 1u);
+}
+
+// It is how a zabfs leader knows that the synchronisation goes on.
+TEST_F(FollowerTest, AnswersPingsOfAZabfsLeaderDuringTheSync) {
+  leader_info(2);
+  step(event::AcceptedEpochSaved{2, true});
+  receive(link_, Packet(PacketType::kDiff, Zxid::make(1, 2)));
+  receive(link_, Packet(PacketType::kPing, Zxid{}));
+  EXPECT_EQ(all<action::AnswerPing>().size(), 1u);
+}
+
+TEST_F(FollowerTest, LeavesALeaderThatHandsOver) {
+  auto hands_over_to = [this](int64_t id, Zxid zxid) {
+    std::string data;
+    tree::jute::Writer(data).i64(id);
+    proposal(zxid);
+    receive(link_, Packet(PacketType::kCommitAndActivate, zxid, std::move(data)));
+  };
+  follow();
+  hands_over_to(3, Zxid::make(2, 1));  // to itself
+  EXPECT_EQ(zab_->role(), Role::kFollowing);
+  hands_over_to(2, Zxid::make(2, 2));
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+  EXPECT_EQ(zab_->committed(), Zxid::make(2, 2));
+  ASSERT_EQ(all<action::Commit>().size(), 1u);
 }
 
 TEST_F(FollowerTest, LeavesWhenTheLeaderIsSilentOrGone) {
