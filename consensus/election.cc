@@ -18,6 +18,14 @@ constexpr size_t kMaxRepliedTo = 1'000;
 constexpr int64_t kNobody = INT64_MIN;  // an observer's vote
 constexpr Zxid kNoVote{-1};
 
+bool is_of_empty_node(const Vote& vote) {
+  return vote.peer_epoch == 0 && (vote.zxid == kNoVote || vote.zxid == Zxid{});
+}
+
+constexpr int kHeardBeforeQuestion = 2;  // of ours, one answers in that time
+constexpr int64_t kQuestionRounds = int64_t{1} << 40;
+constexpr int64_t kMaxJavaRound = kFirstNonce / 2;
+
 }  // namespace
 
 // Who has no weight never leads, as in Java. Of equals, one that every voter knows of is better
@@ -97,12 +105,7 @@ std::optional<ServerId> Election::receive_looking(int64_t now_ms, ServerId from,
                                                   const Notification& n, Actions& out) {
   if (n.round == nonce_) {            // an answer to this node's question
     if (votes_) return std::nullopt;  // it comes late; what it gives is no round
-    bool is_empty = n.vote.peer_epoch == 0 && (n.vote.zxid == kNoVote || n.vote.zxid == Zxid{});
-    if (is_empty) {
-      seen_empty_.insert(from);
-    } else {
-      seen_empty_.erase(from);
-    }
+    note_answer(from, n.vote);
     return std::nullopt;
   }
   if (n.vote.zxid == kNoVote) {  // a node without a vote (a wiped disk) asks
@@ -111,6 +114,14 @@ std::optional<ServerId> Election::receive_looking(int64_t now_ms, ServerId from,
   }
   if (n.vote.leader.value == kNobody) return std::nullopt;  // it has no vote, by its own word
   if (n.round >= kFirstNonce) return std::nullopt;  // an answer to a former start of this node's
+  if (empty_ && !votes_ && config_.begins_by_itself) {
+    auto asked = java_questions_.find(from);
+    if (asked != java_questions_.end() && asked->second.round == n.round && n.round > 0) {
+      note_answer(from, n.vote);
+    } else if (is_of_empty_node(n.vote)) {
+      question_java(from, n.round, out);
+    }
+  }
   if (n.round < round_) {
     reply(now_ms, from, PeerState::kLooking, round_, out);
     return std::nullopt;
@@ -131,6 +142,31 @@ std::optional<ServerId> Election::receive_looking(int64_t now_ms, ServerId from,
   note_own_vote();
   if (changed) broadcast(out);
   return tick(now_ms, out);
+}
+
+// What a node that is looking said of itself after this node's start. Its vote is for itself, or
+// for a better one than it is.
+void Election::note_answer(ServerId from, const Vote& vote) {
+  if (is_of_empty_node(vote)) {
+    seen_empty_.insert(from);
+  } else {
+    seen_empty_.erase(from);
+  }
+}
+
+// Says a vote for this node, in a round that nobody can have named before this node's start. Java
+// takes that round over, and says so (ZAB.md section 3.7).
+void Election::question_java(ServerId from, int64_t round, Actions& out) {
+  JavaQuestion& question = java_questions_[from];
+  if (seen_empty_.contains(from) || round > kMaxJavaRound) return;
+  if (++question.heard < kHeardBeforeQuestion) return;
+  question.heard = 0;
+  if (question.round <= round) question.round = round + 1 + nonce_ % kQuestionRounds;
+  Notification notification;
+  notification.vote = Vote{config_.me, Zxid{}, 0};
+  notification.round = question.round;
+  notification.config = membership_.in_force().text();
+  out.push_back(action::SendVote{from, std::move(notification)});
 }
 
 std::optional<ServerId> Election::receive_settled(ServerId from, const Notification& n) {

@@ -57,6 +57,8 @@ class Election {
   bool leader_confirms(ServerId leader, int64_t round) const;
   std::optional<ServerId> receive_looking(int64_t now_ms, ServerId from, const Notification& n,
                                           Actions& out);
+  void note_answer(ServerId from, const Vote& vote);
+  void question_java(ServerId from, int64_t round, Actions& out);
   std::optional<ServerId> receive_settled(ServerId from, const Notification& n);
 
   const ZabConfig& config_;
@@ -68,6 +70,12 @@ class Election {
   // that an answer is known from an old vote that a new connection repeats.
   int64_t nonce_ = 0;
   std::set<ServerId> seen_empty_;
+  // A Java server does not answer with that number, but takes over the round of a vote.
+  struct JavaQuestion {
+    int heard = 0;      // votes of its own that it sent since it was last asked
+    int64_t round = 0;  // that this node asked it to take over; 0: none yet
+  };
+  std::map<ServerId, JavaQuestion> java_questions_;
   Vote own_;   // for this node
   Vote vote_;  // the best seen this round; after the election, the winner
   int64_t round_ = 0;

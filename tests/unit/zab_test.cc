@@ -851,6 +851,38 @@ TEST_F(WithoutVote, ANewEnsembleVotesOnceAllAreSeenEmpty) {
   EXPECT_EQ(all<action::SendVote>().front().notification.vote.zxid, Zxid{});
 }
 
+// It ignores the question, and takes over the round of a vote.
+TEST_F(WithoutVote, AnEmptyJavaServerIsSeenEmptyByARoundThatItTakesOver) {
+  make_without_vote(true);
+  vote(2, PeerState::kLooking, {ServerId{2}, Zxid{-1}, 0}, kNonce);
+  const Vote own{ServerId{3}, Zxid{}, 0};
+  vote(3, PeerState::kLooking, own, 1);
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+  int64_t round = 1;
+  for (int i = 0; i < 2; ++i) {  // somebody else's round may come first
+    vote(3, PeerState::kLooking, own, round);
+    if (all<action::SendVote>().empty()) vote(3, PeerState::kLooking, own, round);
+    Notification question = all<action::SendVote>().back().notification;
+    EXPECT_EQ(question.vote, (Vote{ServerId{1}, Zxid{}, 0}));
+    EXPECT_GT(question.round, round);
+    EXPECT_LT(question.round, kFirstNonce);
+    round = question.round + (i == 0 ? 5 : 0);
+  }
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+  vote(3, PeerState::kLooking, {ServerId{1}, Zxid{}, 0}, round);
+  EXPECT_EQ(all<action::SaveAcceptedEpoch>().size(), 1u);
+}
+
+TEST_F(WithoutVote, AJavaServerWithDataIsNotSeenEmpty) {
+  make_without_vote(true);
+  vote(2, PeerState::kLooking, {ServerId{2}, Zxid{-1}, 0}, kNonce);
+  for (int i = 0; i < 2; ++i) vote(3, PeerState::kLooking, {ServerId{3}, Zxid{}, 0}, 1);  // of old
+  int64_t round = all<action::SendVote>().back().notification.round;
+  vote(3, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 1), 1}, round);
+  vote(3, PeerState::kLooking, {ServerId{3}, Zxid{}, 0}, 1);
+  EXPECT_TRUE(all<action::SaveAcceptedEpoch>().empty());
+}
+
 TEST_F(WithoutVote, ALateAnswerToItsQuestionIsNoRound) {
   make_without_vote(true);
   for (int64_t from : {2, 3})
