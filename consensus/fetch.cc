@@ -34,13 +34,17 @@ std::optional<FetchQuestion> decode_fetch(std::string_view data) {
   return question;
 }
 
-std::string encode_fetch_end(bool serves) {
+std::string encode_fetch_end(FetchEnd end) {
   std::string data;
-  tree::jute::Writer(data).i32(serves ? 1 : 0);
+  tree::jute::Writer(data).i32(static_cast<int32_t>(end));
   return data;
 }
 
-bool decode_fetch_end(std::string_view data) { return tree::jute::Reader(data).i32() == 1; }
+FetchEnd decode_fetch_end(std::string_view data) {
+  int32_t end = tree::jute::Reader(data).i32();
+  if (end == static_cast<int32_t>(FetchEnd::kServes)) return FetchEnd::kServes;
+  return end == static_cast<int32_t>(FetchEnd::kBusy) ? FetchEnd::kBusy : FetchEnd::kLooking;
+}
 
 FetchAnswers::FetchAnswers(size_t max_bytes, LogPipeline& log, Outcomes outcomes)
     : max_bytes_(max_bytes), log_(log), outcomes_(std::move(outcomes)) {}
@@ -48,9 +52,7 @@ FetchAnswers::FetchAnswers(size_t max_bytes, LogPipeline& log, Outcomes outcomes
 void FetchAnswers::answer(LinkId link, std::string_view question) {
   std::optional<FetchQuestion> decoded = decode_fetch(question);
   if (!decoded || !outcomes_.may_fetch(decoded->asker)) return send(link, {});
-  if (std::exchange(is_busy_, true)) {
-    return outcomes_.cut_off(link, "others are fetching from this log");
-  }
+  if (std::exchange(is_busy_, true)) return end(link, FetchEnd::kBusy);
   log_.find_in_background(std::move(decoded->ranges), max_bytes_,
                           [this, link](const std::map<Zxid, Payload>& found) {
                             is_busy_ = false;
@@ -62,8 +64,11 @@ void FetchAnswers::send(LinkId link, const std::map<Zxid, Payload>& found) {
   for (const auto& [zxid, txn] : found) {
     outcomes_.send(link, Packet(PacketType::kProposal, zxid, txn));
   }
-  outcomes_.send(link,
-                 Packet(PacketType::kFetchTxns, Zxid{}, encode_fetch_end(outcomes_.serves())));
+  end(link, outcomes_.serves() ? FetchEnd::kServes : FetchEnd::kLooking);
+}
+
+void FetchAnswers::end(LinkId link, FetchEnd how) {
+  outcomes_.send(link, Packet(PacketType::kFetchTxns, Zxid{}, encode_fetch_end(how)));
 }
 
 }  // namespace zabfs::consensus

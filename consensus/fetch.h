@@ -2,13 +2,13 @@
 // member answers (ZAB.md section 3.6). Who asks is in mending.h.
 //
 //   question   i32 number of ranges; of each i64 after, i64 through; LearnerInfo of who asks
-//   answer     one PROPOSAL for each txn that is there, then FETCHTXNS: i32, 1 if this node serves
+//   answer     one PROPOSAL for each txn that is there, then FETCHTXNS: i32 FetchEnd
 //
 // A member answers in any role: its log has a txn or not. Strangers and other ensembles get
 // nothing.
 //
 // Limits: an answer has at most Options::max_bytes of txns, and one. The one who asks asks again.
-// One question is answered at a time: another one meanwhile ends its link.
+// One question is answered at a time: the answer to another one meanwhile is kBusy.
 //
 // Threading: an object of the strand. Its job in the background uses the log's disk.
 #pragma once
@@ -34,8 +34,14 @@ struct FetchQuestion {
 };
 std::string encode_fetch(const FetchQuestion& question);
 std::optional<FetchQuestion> decode_fetch(std::string_view data);
-std::string encode_fetch_end(bool serves);
-bool decode_fetch_end(std::string_view data);  // whether it serves
+// How an answer ends, and what that says of who answers.
+enum class FetchEnd : int32_t {
+  kLooking = 0,  // that was all it has
+  kServes = 1,   // the same, and it serves
+  kBusy = 2,     // it has not looked, for it answers somebody else
+};
+std::string encode_fetch_end(FetchEnd end);
+FetchEnd decode_fetch_end(std::string_view data);
 
 class FetchAnswers {
  public:
@@ -45,7 +51,6 @@ class FetchAnswers {
     std::function<bool(LinkId)> is_up;
     std::function<bool()> serves;
     std::function<void(LinkId, const Packet&)> send;
-    std::function<void(LinkId, const std::string& reason)> cut_off;
   };
 
   FetchAnswers(size_t max_bytes, LogPipeline& log, Outcomes outcomes);
@@ -55,6 +60,7 @@ class FetchAnswers {
 
  private:
   void send(LinkId link, const std::map<Zxid, Payload>& found);
+  void end(LinkId link, FetchEnd how);
 
   const size_t max_bytes_;
   LogPipeline& log_;

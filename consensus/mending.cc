@@ -1,6 +1,7 @@
 #include "consensus/mending.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "consensus/fetch.h"
 
@@ -10,6 +11,7 @@ std::optional<ServerId> Mending::ask_next(const std::set<ServerId>& others, Link
                                           int64_t now_ms) {
   next_step_ms_ = now_ms + kAnswerMs;
   link_ = 0;
+  is_asked_ = false;
   if (others.empty()) return std::nullopt;
   auto next = others.upper_bound(member_);
   member_ = next == others.end() ? *others.begin() : *next;
@@ -32,6 +34,7 @@ std::vector<Log::Range> Mending::still_missing() const {
 
 std::vector<Log::Range> Mending::question() {
   had_ = found_.size();
+  is_asked_ = true;
   std::vector<Log::Range> missing = still_missing();
   if (missing.size() > kMaxFetchRanges) missing.resize(kMaxFetchRanges);
   return missing;
@@ -45,6 +48,8 @@ bool Mending::is_missing(Zxid zxid) const {
 
 Mending::Next Mending::take(const Packet& packet, size_t others, int64_t now_ms) {
   next_step_ms_ = now_ms + kAnswerMs;
+  is_asked_ = false;
+  have_answered_.insert(member_);
   if (packet.type == PacketType::kProposal && packet.data && is_missing(packet.zxid)) {
     found_[packet.zxid] = packet.data;
   }
@@ -53,15 +58,19 @@ Mending::Next Mending::take(const Packet& packet, size_t others, int64_t now_ms)
   if (!complete && found_.size() > had_) return Next::kAskAgain;
   link_ = 0;
   if (complete) return Next::kComplete;
-  refused_.insert(member_);
-  if (decode_fetch_end(packet.bytes()) || refused_.size() == others) return Next::kGiveUp;
+  FetchEnd end = decode_fetch_end(packet.bytes());
   next_step_ms_ = now_ms + kPauseMs;
-  return Next::kWait;
+  if (end == FetchEnd::kBusy) return Next::kWait;
+  refused_.insert(member_);
+  bool is_over = end == FetchEnd::kServes || refused_.size() == others;
+  return is_over ? Next::kGiveUp : Next::kWait;
 }
 
-void Mending::link_down(int64_t now_ms) {
+Mending::Next Mending::link_down(int64_t now_ms) {
   link_ = 0;
   next_step_ms_ = now_ms + kPauseMs;
+  bool is_silent = std::exchange(is_asked_, false) && !have_answered_.contains(member_);
+  return is_silent && ++silences_[member_] >= kMaxSilences ? Next::kGiveUp : Next::kWait;
 }
 
 void Mending::wait_for_room(int64_t until_ms) {

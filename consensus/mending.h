@@ -18,6 +18,10 @@
 // leader then, and this node can do without its vote. Without a leader it holds on to what it has
 // until all others have said that they lack something.
 //
+// A Java server does not know the question. It listens only while it leads, and ends the link
+// without a word. So a member that has done that kMaxSilences times, and has never answered, counts
+// as one that serves and lacks something.
+//
 // A node that knows of no other member asks nobody, and gives up nothing.
 //
 // Limits: a question names at most kMaxFetchRanges ranges. All that was found is in memory.
@@ -41,6 +45,7 @@ class Mending {
  public:
   static constexpr int64_t kPauseMs = 300;  // between one member that could not help and the next
   static constexpr int64_t kAnswerMs = 5'000;  // after that the next member is asked
+  static constexpr int kMaxSilences = 5;
 
   enum class Next {
     kMore,      // the answer goes on
@@ -65,7 +70,7 @@ class Mending {
   std::vector<Log::Range> question();
   // What came by the link.
   Next take(const Packet& packet, size_t others, int64_t now_ms);
-  void link_down(int64_t now_ms);
+  Next link_down(int64_t now_ms);  // kWait or kGiveUp
 
   const std::map<Zxid, Payload>& found() const { return found_; }
   // All is there, and does not fit on the disk: what follows is to be tried again then.
@@ -80,7 +85,10 @@ class Mending {
   size_t had_ = 0;  // found, when the last question was asked
   ServerId member_;
   LinkId link_ = 0;
-  std::set<ServerId> refused_;  // don't have them all
+  std::set<ServerId> refused_;        // don't have them all
+  bool is_asked_ = false;             // by the link, and nothing has come
+  std::map<ServerId, int> silences_;  // of those that have never answered
+  std::set<ServerId> have_answered_;
   int64_t next_step_ms_ = 0;
   bool lacks_room_ = false;
 };

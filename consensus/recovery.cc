@@ -282,7 +282,9 @@ void Recovery::on_timer() {
 
 void Recovery::on_link_up() { ask(); }
 
-void Recovery::on_link_down() { mending_->link_down(environment_.now_ms()); }
+void Recovery::on_link_down() {
+  if (mending_->link_down(environment_.now_ms()) == Mending::Next::kGiveUp) give_up();
+}
 
 void Recovery::ask() {
   outcomes_.send(mending_->link(),

@@ -104,8 +104,7 @@ FetchAnswers::Outcomes Replica::fetch_outcomes() {
                    !zab_->state().is_foreign(asker.ensemble);
           },
           [this](LinkId link) { return links_.contains(link); }, [this] { return is_serving(); },
-          [this](LinkId link, const Packet& packet) { send_packet(link, packet); },
-          [this](LinkId link, const std::string& reason) { cut_off(link, reason); }};
+          [this](LinkId link, const Packet& packet) { send_packet(link, packet); }};
 }
 
 // ---- a full disk

@@ -30,8 +30,8 @@ class MendingTest : public testing::Test {
     return mending_.take(Packet(PacketType::kProposal, zxid(counter), make_payload("txn")),
                          kOthers.size(), now_ms);
   }
-  Next end(bool serves = false, int64_t now_ms = kNow) {
-    return mending_.take(Packet(PacketType::kFetchTxns, Zxid{}, encode_fetch_end(serves)),
+  Next end(FetchEnd end = FetchEnd::kLooking, int64_t now_ms = kNow) {
+    return mending_.take(Packet(PacketType::kFetchTxns, Zxid{}, encode_fetch_end(end)),
                          kOthers.size(), now_ms);
   }
   // "3-5 9"
@@ -109,7 +109,43 @@ TEST_F(MendingTest, WhatIsNotMissingIsNotKept) {
 TEST_F(MendingTest, GivesUpAtOnceWhereAMemberServesWithoutThem) {
   ask_next();
   mending_.question();
-  EXPECT_EQ(end(true), Next::kGiveUp);
+  EXPECT_EQ(end(FetchEnd::kServes), Next::kGiveUp);
+}
+
+TEST_F(MendingTest, AMemberThatIsBusyHasRefusedNothing) {
+  for (int i = 0; i < 10; ++i) {
+    ask_next();
+    mending_.question();
+    EXPECT_EQ(end(FetchEnd::kBusy), Next::kWait);
+  }
+}
+
+// As Java does, whose server leads if it takes the link at all.
+TEST_F(MendingTest, GivesUpWhereAMemberEndsTheLinkAgainAndAgainWithoutAnAnswer) {
+  for (int i = 1; i < Mending::kMaxSilences; ++i) {
+    ask_next();
+    mending_.question();
+    EXPECT_EQ(mending_.link_down(kNow), Next::kWait);
+    ask_next();  // server 3 takes no link
+    EXPECT_EQ(mending_.link_down(kNow), Next::kWait);
+  }
+  ask_next();
+  mending_.question();
+  EXPECT_EQ(mending_.link_down(kNow), Next::kGiveUp);
+}
+
+TEST_F(MendingTest, AMemberThatHasAnsweredIsNoJavaServer) {
+  ask_next();
+  mending_.question();
+  send(3);
+  for (int i = 0; i < 2 * Mending::kMaxSilences; ++i) {
+    EXPECT_EQ(mending_.link_down(kNow), Next::kWait);
+    ask_next();
+    mending_.question();
+    if (mending_.member() == ServerId{3}) end();
+    ask_next();
+    mending_.question();
+  }
 }
 
 TEST_F(MendingTest, WithoutALeaderItGivesUpOnceAllHaveRefused) {

@@ -137,7 +137,8 @@ class RecoveryTest : public testing::Test {
     }
   }
   void asked_member_ends(bool serves = false) {
-    recovery_->on_packet(Packet(PacketType::kFetchTxns, Zxid{}, encode_fetch_end(serves)));
+    recovery_->on_packet(Packet(PacketType::kFetchTxns, Zxid{},
+                                encode_fetch_end(serves ? FetchEnd::kServes : FetchEnd::kLooking)));
   }
   void pass(int64_t ms) {
     lanes_.now_ms_ += ms;
