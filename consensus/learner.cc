@@ -317,12 +317,30 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
   } else {
     // It may be older than what this node has applied: the txns that follow lead back to there.
     mode_ = SyncMode::kSnap;
-    phase_ = Phase::kReceivingSnapshot;
     committed_ = packet.zxid;
-    state_.history.reset(packet.zxid);
-    state_.membership.truncate(Zxid{});
-    state_.durable = packet.zxid;
-    out.push_back(action::BeginSync{mode_, packet.zxid, link_});
+    if (leader_is_zabfs_) return begin_log_at(packet.zxid, out);
+    behind_snapshot_.emplace().history.reset(packet.zxid);
+    out.push_back(action::ReceiveSnapshot{link_});
+  }
+}
+
+void Learner::begin_log_at(Zxid snapshot, Actions& out) {
+  phase_ = Phase::kReceivingSnapshot;
+  state_.history.reset(snapshot);
+  state_.membership.truncate(Zxid{});
+  state_.durable = snapshot;
+  out.push_back(action::BeginSync{mode_, snapshot, link_});
+}
+
+// All txns that a Java leader's snapshot may have parts of have been applied to it by now: it is
+// exact at the last one that was committed. So the log begins there.
+void Learner::complete_snapshot(Actions& out) {
+  std::deque<LogTxn> proposals = std::move(behind_snapshot_->proposals);
+  behind_snapshot_.reset();
+  begin_log_at(committed_, out);
+  for (const LogTxn& txn : proposals) {
+    if (!observes_) unacknowledged_.push_back(txn.zxid);
+    append(txn.zxid, txn.txn, out);
   }
 }
 
@@ -331,22 +349,39 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
   bool after = phase_ == Phase::kSavingEnsemble || phase_ == Phase::kSavingEpoch ||
                phase_ == Phase::kWaitingUpToDate || phase_ == Phase::kServing;
   if (!expect(in_sync || after, packet)) return;
-  if (!state_.history.follows(packet.zxid)) {
-    failure_ = "a gap in the leader's proposals";
-    return;
-  }
+  if (is_in_snapshot(packet.zxid)) return;
   if (!packet.data) {
     failure_ = "a proposal without a txn";
     return;
   }
-  state_.history.append(packet.zxid);
-  state_.membership.appended(packet.zxid, *packet.data);
-  uncommitted_.push_back(packet.zxid);
+  if (behind_snapshot_ && behind_snapshot_->history.follows(packet.zxid)) {
+    behind_snapshot_->history.append(packet.zxid);
+    behind_snapshot_->proposals.push_back({packet.zxid, packet.data});
+    return;
+  }
+  if (!state_.history.follows(packet.zxid)) {
+    failure_ = "a gap in the leader's proposals";
+    return;
+  }
   if (packet.type == PacketType::kProposal && !observes_) unacknowledged_.push_back(packet.zxid);
-  out.push_back(action::Append{packet.zxid, packet.data});
+  append(packet.zxid, packet.data, out);
+}
+
+// Java begins to forward before it takes the snapshot.
+bool Learner::is_in_snapshot(Zxid zxid) const {
+  return behind_snapshot_ && zxid <= behind_snapshot_->history.base();
+}
+
+void Learner::append(Zxid zxid, const Payload& txn, Actions& out) {
+  state_.history.append(zxid);
+  state_.membership.appended(zxid, *txn);
+  uncommitted_.push_back(zxid);
+  out.push_back(action::Append{zxid, txn});
 }
 
 void Learner::on_commit(Zxid zxid, Actions& out) {
+  if (is_in_snapshot(zxid)) return;
+  if (behind_snapshot_) return on_commit_behind_snapshot(zxid, out);
   if (uncommitted_.empty() || uncommitted_.front() != zxid) {
     failure_ = "COMMIT out of order";
     return;
@@ -356,6 +391,17 @@ void Learner::on_commit(Zxid zxid, Actions& out) {
   if (phase_ != Phase::kServing) return;
   state_.membership.committed(committed_);
   out.push_back(action::Commit{committed_});
+}
+
+void Learner::on_commit_behind_snapshot(Zxid zxid, Actions& out) {
+  std::deque<LogTxn>& proposals = behind_snapshot_->proposals;
+  if (proposals.empty() || proposals.front().zxid != zxid) {
+    failure_ = "a COMMIT that is out of order";
+    return;
+  }
+  out.push_back(action::ApplyToSnapshot{zxid, std::move(proposals.front().txn)});
+  proposals.pop_front();
+  committed_ = zxid;
 }
 
 void Learner::on_inform(const Packet& packet, Actions& out) {
@@ -387,6 +433,7 @@ void Learner::on_new_leader(const Packet& packet, Actions& out) {
     failure_ = lost_history(committed_, known_committed_);
     return;
   }
+  if (behind_snapshot_) complete_snapshot(out);
   state_.membership.adopt(packet.bytes());
   // The group in the log ends only when the snapshot it refers to is on disk.
   new_leader_waits_ = phase_ == Phase::kReceivingSnapshot;

@@ -52,8 +52,13 @@ class Learner {
   void promise(Actions& out);
   void on_sync_mode(const Packet& packet, Actions& out);
   void begin_sync(const Packet& packet, Actions& out);
+  void begin_log_at(Zxid snapshot, Actions& out);
+  void complete_snapshot(Actions& out);
   void on_proposal(const Packet& packet, Actions& out);
+  void append(Zxid zxid, const Payload& txn, Actions& out);
+  bool is_in_snapshot(Zxid zxid) const;
   void on_commit(Zxid zxid, Actions& out);
+  void on_commit_behind_snapshot(Zxid zxid, Actions& out);
   void on_inform(const Packet& packet, Actions& out);
   void on_activate(const Packet& packet, Actions& out);
   void on_new_leader(const Packet& packet, Actions& out);
@@ -81,6 +86,12 @@ class Learner {
   std::optional<int64_t> new_ensemble_;  // to be saved before NEWLEADER is acknowledged
   std::string new_secret_;               // the same; empty: as it was
   SyncMode mode_ = SyncMode::kDiff;
+  // What follows a Java leader's snapshot, until NEWLEADER.
+  struct BehindSnapshot {
+    History history;
+    std::deque<LogTxn> proposals;  // without a COMMIT yet
+  };
+  std::optional<BehindSnapshot> behind_snapshot_;
   bool new_leader_waits_ = false;  // for the snapshot to be on disk
   const Zxid known_committed_;     // before this membership
   Zxid committed_;

@@ -208,7 +208,7 @@ Status LinkReader::feed(std::string_view bytes, const Handlers& handlers) {
     }
     input = in.rest();
     if (packet.type == PacketType::kSnap) {
-      loader_ = std::make_unique<tree::SnapshotLoader>();
+      loader_ = std::make_unique<tree::SnapshotLoader>(true);
       snapshot_zxid_ = packet.zxid;
     }
     handlers.packet(std::move(packet));

@@ -162,6 +162,16 @@ struct Append {
   Zxid zxid;
   Payload txn;
 };
+// A Java leader's snapshot comes in on `link`. It is taken while txns are applied, so that it has
+// parts of those that follow it on the link (ZAB.md section 3.4). It becomes the base of the log at
+// BeginSync, when all of them have been applied to it.
+struct ReceiveSnapshot {
+  LinkId link;
+};
+struct ApplyToSnapshot {  // to the one that came in
+  Zxid zxid;
+  Payload txn;
+};
 // Opens the group of a synchronisation in the log; for kSnap, the snapshot that was received on
 // `link` becomes the base.
 struct BeginSync {
@@ -224,10 +234,11 @@ struct Doubled {  // what seems to be two servers connects as this one
 using Action =
     std::variant<action::SendVote, action::Dial, action::Send, action::SendHistory,
                  action::SendSnapshot, action::Inform, action::Close, action::Append,
-                 action::BeginSync, action::EndSync, action::SaveAcceptedEpoch, action::Commit,
-                 action::Settle, action::RoleChanged, action::Serve, action::Forwarded,
-                 action::SessionsTouched, action::AnswerPing, action::Answered, action::Confirmed,
-                 action::MembershipChanged, action::Notice, action::Doubled>;
+                 action::ReceiveSnapshot, action::ApplyToSnapshot, action::BeginSync,
+                 action::EndSync, action::SaveAcceptedEpoch, action::Commit, action::Settle,
+                 action::RoleChanged, action::Serve, action::Forwarded, action::SessionsTouched,
+                 action::AnswerPing, action::Answered, action::Confirmed, action::MembershipChanged,
+                 action::Notice, action::Doubled>;
 using Actions = std::vector<Action>;
 
 struct ZabConfig {

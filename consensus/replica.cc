@@ -192,6 +192,10 @@ void Replica::carry_out(Action& any) {
   } else if (auto* snapshot = std::get_if<action::SendSnapshot>(&any)) {
     ++measures_.snapshots_sent;
     send_snapshot(*snapshot);
+  } else if (auto* receive = std::get_if<action::ReceiveSnapshot>(&any)) {
+    snapshotter_.begin_fuzzy(receive->link);
+  } else if (auto* apply = std::get_if<action::ApplyToSnapshot>(&any)) {
+    snapshotter_.apply_to_fuzzy(apply->zxid, *apply->txn);
   } else if (auto* begin = std::get_if<action::BeginSync>(&any)) {
     on_begin_sync(*begin);
   } else if (auto* end = std::get_if<action::EndSync>(&any)) {
@@ -238,11 +242,11 @@ void Replica::on_begin_sync(const action::BeginSync& begin) {
     }
     recent_.truncate(begin.zxid);
   } else if (begin.mode == SyncMode::kSnap) {
-    snapshotter_.begin_incoming(begin.link);
     recent_.restart(begin.zxid);
   }
   log_.append(
       {log_format::RecordType::kBeginSync, begin.zxid, static_cast<uint32_t>(begin.mode), nullptr});
+  if (begin.mode == SyncMode::kSnap) snapshotter_.begin_incoming(begin.link);
 }
 
 void Replica::on_role_changed(const action::RoleChanged& change) {

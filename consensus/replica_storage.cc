@@ -40,6 +40,10 @@ Snapshotter::Outcomes Replica::snapshot_outcomes() {
           [this](LinkId link) {
             step(event::SnapshotReceived{link, configuration_of(*snapshotter_.incoming())});
           },
+          [this](LinkId link, const std::string& reason) {
+            environment_.log_limited(LogLevel::kError, describe() + ": " + reason);
+            cut_off(link, reason);
+          },
           [this](const DiskStatus& status, size_t bytes) { on_disk_full(status, bytes); },
           [this](Zxid base) {
             if (base > zab_->state().history.base()) step(event::Purged{base});
@@ -52,12 +56,11 @@ Snapshotter::Outcomes Replica::snapshot_outcomes() {
 
 void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   if (!links_.contains(link) || !snapshotter_.is_incoming_on(link)) return;
-  snapshotter_.receive(std::move(tree));
-  const tree::Tree& received = *snapshotter_.incoming();
   environment_.log(LogLevel::kInfo,
                    fmt::format("{}: received a snapshot of {} znodes at 0x{:x}", describe(),
-                               received.node_count(), received.last_zxid().value));
-  snapshotter_.store_incoming();
+                               tree->node_count(), tree->last_zxid().value));
+  snapshotter_.receive(std::move(tree));
+  if (!snapshotter_.is_fuzzy()) snapshotter_.store_incoming();
 }
 
 void Replica::take_snapshot() {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tree/snapshot.h"
+#include "tree/txn.h"
 
 namespace zabfs::consensus {
 
@@ -195,6 +196,29 @@ void Snapshotter::keep_diverged(std::shared_ptr<tree::Tree> tree) {
 
 // ---- of a leader's
 
+void Snapshotter::begin_fuzzy(LinkId link) {
+  incoming_link_ = link;
+  is_fuzzy_ = true;
+}
+
+// The digests of these txns are of trees that were exact.
+void Snapshotter::apply_to_fuzzy(Zxid zxid, std::string_view txn) {
+  std::optional<tree::Txn> decoded = tree::decode_txn(txn);
+  if (!decoded || decoded->header.zxid != zxid || !incoming_) {
+    fault_ = fmt::format("what the leader committed at 0x{:x} is no txn", zxid.value);
+    return;
+  }
+  decoded->digest.reset();
+  incoming_->apply(*decoded, nullptr);
+}
+
+void Snapshotter::begin_incoming(LinkId link) {
+  incoming_link_ = link;
+  if (!std::exchange(is_fuzzy_, false) || !incoming_) return;
+  incoming_->find_quotas();
+  store_incoming();
+}
+
 void Snapshotter::store_incoming() {
   incoming_waits_ = is_busy_ || is_tidying_;
   if (!incoming_waits_) write_incoming();
@@ -204,6 +228,14 @@ void Snapshotter::store_incoming() {
 void Snapshotter::write_incoming() {
   LinkId link = incoming_link_;
   if (!incoming_ || !outcomes_.is_up(link)) return;
+  std::string path = incoming_->path_without_acl();
+  if (fault_.empty() && !path.empty()) fault_ = "the leader's snapshot has no ACL for " + path;
+  if (!fault_.empty()) {
+    return environment_.run_background([] {},
+                                       [this, link, fault = fault_] {
+                                         if (outcomes_.is_up(link)) outcomes_.refused(link, fault);
+                                       });
+  }
   auto status = std::make_shared<DiskStatus>();
   std::shared_ptr<tree::Tree> tree = incoming_;
   log_.run(
@@ -228,6 +260,8 @@ std::shared_ptr<tree::Tree> Snapshotter::take_incoming() {
 }
 
 void Snapshotter::drop_incoming() {
+  is_fuzzy_ = false;
+  fault_.clear();
   incoming_.reset();
   incoming_link_ = 0;
 }

@@ -12,6 +12,11 @@
 //   receive            its tree is there
 //   Outcomes::stored   its file is on the disk
 //   take_incoming      the end of its group is in the log: the log goes on from it
+// A Java leader's is fuzzy: it has parts of txns that come behind it. It takes these steps:
+//   begin_fuzzy        its stream begins
+//   receive            its tree is there
+//   apply_to_fuzzy     for each of those txns
+//   begin_incoming     that was all of them: it is exact now. The rest is as above
 // The txns of the log go on from that tree then, and no longer from the tree that readers see. So
 // none of its own is taken meanwhile.
 //
@@ -37,6 +42,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "consensus/environment.h"
@@ -67,6 +73,8 @@ class Snapshotter {
     std::function<void()> over;  // `is_busy` has become false
     // A leader's is on the disk, or found no room for about so many bytes.
     std::function<void(LinkId)> stored;
+    // A leader's is not to be used.
+    std::function<void(LinkId, const std::string& reason)> refused;
     std::function<void(const DiskStatus&, size_t bytes)> full;
     std::function<void(Zxid base)> purged;  // the log begins there now
     std::function<void(const std::string& what)> report_damage;
@@ -104,11 +112,15 @@ class Snapshotter {
   void keep_diverged(std::shared_ptr<tree::Tree> tree);
 
   // ---- of a leader's
-  void begin_incoming(LinkId link) { incoming_link_ = link; }
+  void begin_fuzzy(LinkId link);
+  void apply_to_fuzzy(Zxid zxid, std::string_view txn);
+  bool is_fuzzy() const { return is_fuzzy_; }
+  void begin_incoming(LinkId link);
   // Nothing may be applied: the log goes on, or will, from what comes in.
   bool is_incoming() const { return incoming_link_ != 0; }
   bool is_incoming_on(LinkId link) const { return link == incoming_link_; }
-  const tree::Tree* incoming() const { return incoming_.get(); }
+  // Null: none has come in, or what has is fuzzy.
+  const tree::Tree* incoming() const { return is_fuzzy_ ? nullptr : incoming_.get(); }
   void receive(std::unique_ptr<tree::Tree> tree) { incoming_ = std::move(tree); }
   // Once it is received: Outcomes::stored says when it is on the disk.
   void store_incoming();
@@ -143,6 +155,8 @@ class Snapshotter {
 
   std::shared_ptr<tree::Tree> incoming_;  // until the log has the end of its group
   LinkId incoming_link_ = 0;
+  bool is_fuzzy_ = false;        // txns behind it are to be applied to it first
+  std::string fault_;            // of what came in; empty: none was found
   bool incoming_waits_ = false;  // for the end of one of its own, or of looking for strays
 };
 

@@ -217,7 +217,7 @@ bool SnapshotCursor::next_times(std::string& out) {
 
 bool is_times_block(std::string_view piece) { return piece.starts_with(times_head()); }
 
-SnapshotLoader::SnapshotLoader() : tree_(std::make_unique<Tree>()) {
+SnapshotLoader::SnapshotLoader(bool fuzzy) : fuzzy_(fuzzy), tree_(std::make_unique<Tree>()) {
   // An empty tree without even the root's own children.
   tree_->slab_.clear();
   tree_->next_unused_ = 0;
@@ -322,17 +322,20 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   int64_t acl = in.i64();
   NodeStat stat = read_node_stat(in);
   if (!in.ok()) return;
-  auto number = acl_numbers_.find(acl);
-  if (number == acl_numbers_.end()) {
+  auto known = acl_numbers_.find(acl);
+  bool has_acl = known != acl_numbers_.end();
+  if (!has_acl && !fuzzy_) {
     bad_ = true;
     return;
   }
+  AclTable::Number number = has_acl ? known->second : 0;
   Bytes bytes = data ? Bytes(*data) : Bytes();
   if (path.empty()) {
     ZNode& root = tree_->mutable_node(tree_->root_);
     root.stat = stat;
     root.data = std::move(bytes);
-    tree_->acls_.let_go(std::exchange(root.acl, tree_->acls_.hold(number->second)));
+    tree_->acls_.let_go(std::exchange(root.acl, tree_->acls_.hold(number)));
+    if (!has_acl) tree_->without_acl_.insert(tree_->root_);
     tree_->node_count_ = 1;
     tree_->put_on_digest(tree_->root_, "/");
     bad_ = bad_ || std::exchange(saw_root_, true);
@@ -356,7 +359,8 @@ void SnapshotLoader::read_node(jute::Reader& in) {
   node.stat = stat;
   tree_->data_bytes_ += bytes.size();
   node.data = std::move(bytes);
-  node.acl = tree_->acls_.hold(number->second);
+  node.acl = tree_->acls_.hold(number);
+  if (!has_acl) tree_->without_acl_.insert(id);
   tree_->put_on_digest(id, path);
   children_.push_back(id);
   ++tree_->node_count_;

@@ -64,7 +64,8 @@ class SnapshotLoader {
  public:
   enum class State { kMore, kDone, kBad };
 
-  SnapshotLoader();
+  // `fuzzy`: ACLs may be missing (Tree::path_without_acl).
+  explicit SnapshotLoader(bool fuzzy = false);
   // Consumes from the front of `input` what makes whole elements, and removes it; the caller keeps
   // the rest and feeds it again with more behind it.
   State feed(std::string_view& input);
@@ -82,6 +83,7 @@ class SnapshotLoader {
   // Those read for `last_parent_` become its children, in a table of their size.
   void adopt_children();
 
+  const bool fuzzy_;
   std::unique_ptr<Tree> tree_;
   std::unordered_map<int64_t, AclTable::Number> acl_numbers_;
   Section section_ = Section::kSessionCount;

@@ -123,6 +123,7 @@ void Tree::detach(NodeId id) {
   enlist_owner(id, false);
   ZNode& child = mutable_node(id);
   acls_.let_go(child.acl);
+  without_acl_.erase(id);
   data_bytes_ -= child.data.size();
   --node_count_;
   mutable_node(child.parent).children.erase(id, name_of());
@@ -298,6 +299,16 @@ void Tree::note_request(const Txn& txn) {
   session = Session{session.timeout_ms, txn.header.zxid, 0, attached_to(txn.header.cxid)};
 }
 
+// A znode came without its ACL, and here is the txn that made it.
+void Tree::note_acl(NodeId id, const AclList& acl) {
+  if (without_acl_.erase(id) == 0) return;
+  acls_.let_go(std::exchange(mutable_node(id).acl, acls_.hold(acl)));
+}
+
+std::string Tree::path_without_acl() const {
+  return without_acl_.empty() ? std::string() : path_of(node(*without_acl_.begin()));
+}
+
 void Tree::apply_op(const TxnHeader& header, OpCode type, const OpBody& body, OpOutcome& outcome,
                     std::vector<Change>* changes) {
   outcome.type = type;
@@ -332,7 +343,10 @@ Error Tree::apply_create(const TxnHeader& header, OpCode type, const CreateTxn& 
       put_on_digest(parent_id, parent_path(txn.path));
     }
   }
-  if (existing != kNoNodeId) return Error::kNodeExists;
+  if (existing != kNoNodeId) {
+    note_acl(existing, txn.acl);
+    return Error::kNodeExists;
+  }
 
   NodeStat stat;
   stat.czxid = stat.mzxid = stat.pzxid = header.zxid;
@@ -410,6 +424,7 @@ Error Tree::apply_set_acl(const TxnHeader& header, const SetAclTxn& txn, OpOutco
   subject.times.acl_ms = header.time_ms;
   AclTable::Number before = std::exchange(subject.acl, acls_.hold(txn.acl));
   acls_.let_go(before);
+  without_acl_.erase(id);
   put_on_digest(id, txn.path);
   outcome.stat = stat_of(subject);
   append_change(changes, ChangeType::kAclChanged, txn.path, header.zxid, subject, 0);

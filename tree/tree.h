@@ -110,6 +110,13 @@ class Tree {
   const std::set<NodeId>& containers() const { return containers_; }
   const std::set<NodeId>& ttl_nodes() const { return ttls_; }
 
+  // ---- of a tree that came in a Java server's snapshot
+  // Such a snapshot is taken while txns are applied: it has parts of them, and ACLs may be missing.
+  // Those come with the txns. A znode whose ACL is still missing; empty: there is none.
+  std::string path_without_acl() const;
+  // Counts anew what quotas count: to be called once those txns have been applied.
+  void find_quotas();
+
   // Starts an exact snapshot of the tree as it is now. At most one is under way at a time.
   std::unique_ptr<SnapshotCursor> begin_snapshot();
 
@@ -138,13 +145,13 @@ class Tree {
   void count_usage(std::string_view path);
   void add_usage(std::string_view path, int64_t count, int64_t bytes);
   void put_usage(std::string_view path, const QuotaTrack& usage);
-  void find_quotas();
   // To be called before any change of a znode: an unfinished snapshot keeps its old state.
   void before_change(NodeId id);
   void take_off_digest(NodeId id);
   void put_on_digest(NodeId id, std::string_view path);
 
   void note_request(const Txn& txn);
+  void note_acl(NodeId id, const AclList& acl);
   Error apply_create(const TxnHeader& header, OpCode type, const CreateTxn& txn, OpOutcome& outcome,
                      std::vector<Change>* changes);
   Error apply_delete(const TxnHeader& header, std::string_view path, std::vector<Change>* changes);
@@ -170,6 +177,7 @@ class Tree {
   std::unordered_map<SessionId, std::set<NodeId>> ephemerals_;
   std::set<NodeId> containers_;
   std::set<NodeId> ttls_;
+  std::set<NodeId> without_acl_;               // it is not known yet
   std::set<std::string, std::less<>> quotas_;  // paths that have limits
   Zxid last_zxid_;
   int64_t digest_ = 0;

@@ -68,7 +68,6 @@ void Tree::put_usage(std::string_view path, const QuotaTrack& usage) {
   data_bytes_ += stats.data.size();
 }
 
-// After a snapshot was loaded.
 void Tree::find_quotas() {
   const ZNode* top = find(kQuotaRoot);
   if (top == nullptr) return;

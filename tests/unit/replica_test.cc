@@ -146,7 +146,7 @@ class Observes : public ReplicaTest {
     run();
   }
   // Goes on as far as what the leader says of the histories.
-  void join(uint32_t epoch) {
+  void join(uint32_t epoch, bool of_java = false) {
     size_t before = dials_.size();
     for (int i = 0; dials_.size() == before; ++i) {
       ASSERT_LT(i, 100);
@@ -157,8 +157,8 @@ class Observes : public ReplicaTest {
     link_ = dials_.back();
     sent_[link_].clear();
     on_strand([&] { replica_->on_link_up(link_); });
-    receive(link_,
-            Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), encode_leader_info(0, "")));
+    std::string info = of_java ? std::string("\0\1\0\0", 4) : encode_leader_info(0, "");
+    receive(link_, Packet(PacketType::kLeaderInfo, Zxid::make(epoch, 0), std::move(info)));
     run();
   }
   // Its end, but for UPTODATE.
@@ -233,6 +233,30 @@ class Observes : public ReplicaTest {
   bool shows(const std::string& path) { return replica_->tree().find(path) != nullptr; }
   LinkId link_ = 0;
 };
+
+// The snapshot is newer than the first txn that the leader forwards, and has the one behind it,
+// too.
+TEST_F(Observes, KeepsAJavaSnapshotAsItIsWithAllThatWasCommittedMeanwhile) {
+  join(2, true);
+  receive_snapshot(Zxid::make(1, 5), "/later");
+  receive_txn(Zxid::make(1, 5), "/ignored");
+  receive_txn(Zxid::make(1, 6), "/later", 77);  // 77 is the digest of some other tree
+  receive_txn(Zxid::make(1, 7), "/last", 78);
+  EXPECT_EQ(replica_->zab().state().history.last(), Zxid{});
+  receive_new_leader(2);
+  EXPECT_EQ(replica_->zab().state().history.base(), Zxid::make(1, 7));
+  EXPECT_FALSE(shows("/last"));
+  receive_up_to_date();
+  EXPECT_TRUE(shows("/later"));
+  EXPECT_TRUE(shows("/last"));
+  EXPECT_FALSE(shows("/ignored"));
+  EXPECT_TRUE(replica_->tree().digest_agrees());
+  pass(500);
+  run();
+  start();
+  EXPECT_TRUE(shows("/last"));
+  EXPECT_EQ(replica_->zab().state().history.base(), Zxid::make(1, 7));
+}
 
 // All of a Java leader's log is in its snapshots, and the end of that may never be committed. Here
 // the leader of epoch 1 fails with (1,5) in its snapshot; that of epoch 2 has nothing after (1,3).

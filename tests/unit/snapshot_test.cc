@@ -82,6 +82,41 @@ TEST_F(SnapshotTest, ComesBackTheSame) {
   }
 }
 
+// Java writes its ACLs first, and then znodes that may have newer ones.
+TEST_F(SnapshotTest, MissingAclsComeWithTheTxnsBehindAFuzzySnapshot) {
+  std::string bytes;
+  jute::Writer out(bytes);
+  out.count(0);  // sessions
+  out.count(0);  // ACLs
+  for (const char* path : {"", "/made", "/set"}) {
+    out.string(path);
+    out.buffer(std::string_view());
+    out.i64(*path == 0 ? -1 : 7);
+    out.raw(std::string(60, '\0'));
+  }
+  out.string("/");
+  std::string_view strict = bytes, input = bytes;
+  EXPECT_EQ(SnapshotLoader().feed(strict), SnapshotLoader::State::kBad);
+  SnapshotLoader loader(true);
+  ASSERT_EQ(loader.feed(input), SnapshotLoader::State::kDone);
+  std::unique_ptr<Tree> tree = loader.finish(Zxid{1});
+  EXPECT_EQ(tree->path_without_acl().substr(0, 1), "/");
+  const AclList readable{{kPermRead, {"world", "anyone"}}};
+  Txn txn;
+  txn.header.zxid = Zxid{2};
+  txn.header.type = OpCode::kCreate;
+  txn.body = CreateTxn{"/made", "", readable, false, 1, 0};
+  EXPECT_EQ(tree->apply(txn, nullptr).error, Error::kNodeExists);
+  EXPECT_EQ(tree->acl_of(*tree->find("/made")), readable);
+  EXPECT_EQ(tree->path_without_acl(), "/set");
+  txn.header.zxid = Zxid{3};
+  txn.header.type = OpCode::kSetAcl;
+  txn.body = SetAclTxn{"/set", readable, 1};
+  tree->apply(txn, nullptr);
+  EXPECT_EQ(tree->path_without_acl(), "");
+  EXPECT_EQ(tree->acl_of(*tree->find("/set")), readable);
+}
+
 TEST_F(SnapshotTest, TimesAreInBlocksThatCanBeLeftOut) {
   for (int i = 0; i < 10'050; ++i) {
     std::string top = "/n" + std::to_string(i);

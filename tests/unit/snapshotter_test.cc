@@ -9,6 +9,7 @@
 
 #include "sim/sim_disk.h"
 #include "tree/snapshot.h"
+#include "tree/txn.h"
 #include "unit/hand_lanes.h"
 #include "unit/numbers.h"
 #include "unit/put_snapshot.h"
@@ -86,7 +87,7 @@ class SnapshotterTest : public testing::Test {
   std::vector<LinkId> taken_in_;
   std::vector<size_t> missing_bytes_;
   std::vector<Zxid> bases_;
-  std::vector<std::string> damage_;
+  std::vector<std::string> damage_, refused_;
   Snapshotter snapshotter_{
       {ServerId{4}, kTxns, kRetain, 1u << 10},
       lanes_,
@@ -99,11 +100,43 @@ class SnapshotterTest : public testing::Test {
        },
        [this](LinkId) { return is_up_; }, [this] { ++over_; },
        [this](LinkId link) { taken_in_.push_back(link); },
+       [this](LinkId, const std::string& reason) { refused_.push_back(reason); },
        [this](const DiskStatus&, size_t bytes) { missing_bytes_.push_back(bytes); },
        [this](Zxid base) { bases_.push_back(base); },
        [this](const std::string& what) { damage_.push_back(what); },
        [](LogLevel, const std::string&) {}}};
 };
+
+// ---- a Java leader's
+
+TEST_F(SnapshotterTest, AFuzzyOneIsKeptWithTheTxnsBehindIt) {
+  snapshotter_.begin_fuzzy(kLink);
+  auto tree = std::make_unique<tree::Tree>();
+  tree->apply(create(zxid(3)), nullptr);
+  snapshotter_.receive(std::move(tree));
+  EXPECT_EQ(snapshotter_.incoming(), nullptr);
+  std::string txn;
+  tree::encode_txn(create(zxid(4)), txn);
+  snapshotter_.apply_to_fuzzy(zxid(4), txn);
+  lanes_.run_all();
+  EXPECT_TRUE(stored().empty());
+  snapshotter_.begin_incoming(kLink);
+  lanes_.run_all();
+  EXPECT_EQ(stored(), std::vector<Zxid>{zxid(4)});
+  EXPECT_EQ(taken_in_, std::vector<LinkId>{kLink});
+  EXPECT_EQ(snapshotter_.incoming()->last_zxid(), zxid(4));
+}
+
+TEST_F(SnapshotterTest, AFuzzyOneThatCannotBeCompletedIsRefused) {
+  snapshotter_.begin_fuzzy(kLink);
+  snapshotter_.receive(std::make_unique<tree::Tree>());
+  snapshotter_.apply_to_fuzzy(zxid(4), "nonsense");
+  snapshotter_.begin_incoming(kLink);
+  lanes_.run_all();
+  EXPECT_TRUE(stored().empty());
+  EXPECT_EQ(refused_.size(), 1u);
+  EXPECT_TRUE(taken_in_.empty());
+}
 
 // ---- when one is due
 

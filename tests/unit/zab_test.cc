@@ -760,6 +760,48 @@ TEST_F(FollowerTest, AnswersPingsOfAZabfsLeaderDuringTheSync) {
   EXPECT_EQ(all<action::AnswerPing>().size(), 1u);
 }
 
+// Java's snapshot has parts of the txns that follow it, and may be newer than the first of them.
+TEST_F(FollowerTest, AppliesToAJavaSnapshotWhatWasCommittedBeforeNewLeader) {
+  java_leader();
+  receive(link_, Packet(PacketType::kSnap, Zxid::make(1, 5)));
+  EXPECT_EQ(all<action::ReceiveSnapshot>().size(), 1u);
+  EXPECT_TRUE(all<action::BeginSync>().empty());
+  auto commit = [this](Zxid zxid) { receive(link_, Packet(PacketType::kCommit, zxid)); };
+  for (uint32_t counter : {4u, 5u}) {  // they are in the snapshot
+    proposal(Zxid::make(1, counter));
+    commit(Zxid::make(1, counter));
+    EXPECT_TRUE(actions_.empty());
+  }
+  proposal(Zxid::make(1, 6));
+  proposal(Zxid::make(1, 7));
+  EXPECT_TRUE(actions_.empty());
+  commit(Zxid::make(1, 6));
+  ASSERT_EQ(all<action::ApplyToSnapshot>().size(), 1u);
+  EXPECT_EQ(all<action::ApplyToSnapshot>()[0].zxid, Zxid::make(1, 6));
+  receive(link_, Packet(PacketType::kNewLeader, Zxid::make(2, 0), std::string("config")));
+  ASSERT_EQ(all<action::BeginSync>().size(), 1u);
+  EXPECT_EQ(all<action::BeginSync>()[0].mode, SyncMode::kSnap);
+  EXPECT_EQ(all<action::BeginSync>()[0].zxid, Zxid::make(1, 6));
+  ASSERT_EQ(all<action::Append>().size(), 1u);
+  EXPECT_EQ(all<action::Append>()[0].zxid, Zxid::make(1, 7));
+  EXPECT_TRUE(all<action::EndSync>().empty());
+  step(event::SnapshotReceived{link_, ""});
+  EXPECT_EQ(all<action::EndSync>().size(), 1u);
+  step(event::Synced{Zxid::make(1, 7)});
+  step(event::EpochSaved{2});
+  EXPECT_EQ(sent(), "ACK ACK");
+  receive(link_, Packet(PacketType::kUpToDate, Zxid{-1}));
+  commit(Zxid::make(1, 7));
+  EXPECT_EQ(zab_->committed(), Zxid::make(1, 7));
+}
+
+TEST_F(FollowerTest, RefusesAGapBehindAJavaSnapshot) {
+  java_leader();
+  receive(link_, Packet(PacketType::kSnap, Zxid::make(1, 5)));
+  proposal(Zxid::make(1, 7));
+  EXPECT_EQ(zab_->role(), Role::kSettling);
+}
+
 TEST_F(FollowerTest, LeavesALeaderThatHandsOver) {
   auto hands_over_to = [this](int64_t id, Zxid zxid) {
     std::string data;
