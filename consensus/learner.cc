@@ -216,10 +216,6 @@ void Learner::on_packet(const Packet& packet, Actions& out) {
 }
 
 void Learner::on_ping(const Packet& packet, Actions& out) {
-  // From a learner that it synchronises, Java's leader takes nothing but the ACK of NEWLEADER
-  // (LearnerHandler.run), though it sends PING before.
-  bool is_acknowledged = phase_ == Phase::kWaitingUpToDate || phase_ == Phase::kServing;
-  if (!leader_is_zabfs_ && !is_acknowledged) return;
   std::vector<MemberStatus> members = decode_status(packet.bytes(), heard_ms_);
   for (const MemberStatus& member : members) {
     state_.note_passwords(member.id, member.passwords);

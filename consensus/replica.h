@@ -262,6 +262,7 @@ class Replica : public Receiver {
   void begin();
   void recover_again();
   void take_configuration();
+  void take_leaders_configuration();
   std::vector<std::pair<Zxid, Payload>> unapplied_reconfigurations() const;
   bool is_alone() const;
   // `of_snapshots`: a file of about so many bytes did not fit on the snapshots' disk.

@@ -83,6 +83,14 @@ void Replica::take_configuration() {
   tree_.set_configuration(config_.zab.ensemble.text());
 }
 
+// A Java leader with reconfigEnabled gives the configuration of zoo.cfg a version without a
+// transaction, in NEWLEADER. Its clients see that in /zookeeper/config.
+void Replica::take_leaders_configuration() {
+  const Ensemble& in_force = zab_->ensemble();
+  if (version_in(configuration_of(tree())) >= in_force.version()) return;
+  tree_.set_configuration(in_force.text());
+}
+
 std::vector<std::pair<Zxid, Payload>> Replica::unapplied_reconfigurations() const {
   std::vector<std::pair<Zxid, Payload>> found;
   for (auto txn = recent_.after(tree_.applied()); txn != recent_.txns().end(); ++txn) {

@@ -138,6 +138,8 @@ void Replica::become_ready() {
                             config_.super_digest, config_.x509_super},
         tree(), prepare_options(), zab_->epoch(), environment_.now_ms());
     give_configuration_a_version();
+  } else if (!leader_is_zabfs_) {
+    take_leaders_configuration();
   }
   for (const Completion& done : barriers_.take_older_than(zab_->epoch())) done(Outcome{});
   if (zab_->role() == Role::kObserving) {

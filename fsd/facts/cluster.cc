@@ -74,6 +74,14 @@ std::string heard_ago(const consensus::Replica& replica, const MemberStatus& sta
   return heard_ms ? std::to_string(std::max<int64_t>(0, replica.now_ms() - *heard_ms)) : "-";
 }
 
+// A Java leader does not say who is with it.
+std::string role_text(const consensus::Replica& replica, const MemberStatus& status) {
+  Role role = role_of(replica, status);
+  bool is_me = status.id == replica.zab().config().me;
+  bool is_told = is_me || !replica.is_serving() || replica.knows_members();
+  return is_told || role != Role::kLooking ? role_name(role) : "-";
+}
+
 std::string member_line(const consensus::Replica& replica, const MemberStatus& status,
                         const consensus::Member& member) {
   Role role = role_of(replica, status);
@@ -83,7 +91,7 @@ std::string member_line(const consensus::Replica& replica, const MemberStatus& s
   bool is_java = status.facts.version == consensus::kZooKeeper;
   const char* disk = status.facts.disk_full ? "full" : is_known && !is_java ? "ok" : "-";
   return fmt::format("member {} {}:{} {} zxid 0x{:x} votes {} version {} disk {} heard {}\n",
-                     status.id.value, member.host, member.quorum_port, role_name(role),
+                     status.id.value, member.host, member.quorum_port, role_text(replica, status),
                      status.zxid.value, member.observer ? "no" : "yes",
                      status.facts.version.empty() ? "-" : status.facts.version, disk,
                      heard_ago(replica, status));

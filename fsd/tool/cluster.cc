@@ -129,6 +129,7 @@ std::string lag_of(const ClusterMember& member, uint64_t newest) {
 std::string state_of(const Cluster& cluster, const ClusterMember& member) {
   if (member.fact("disk") == "full") return "disk full";
   if (!cluster.has_quorum()) return member.unreachable.empty() ? "looking" : "lost";
+  if (member.role == "-" && member.unreachable.empty()) return "unknown";
   if (!member.is_here()) return "lost";
   std::optional<int64_t> lag = number_of(lag_of(member, cluster.newest_zxid()));
   return lag && static_cast<uint64_t>(*lag) > kLagTxns ? "lagging" : "up";

@@ -9,6 +9,7 @@
 
 namespace zabfs::tool {
 
+// The role of a member is `-` if the node does not know it: a Java leader does not say.
 // The facts of a member, by name: `zxid`, `votes`, `version`, `disk`, `heard` (ms ago).
 struct ClusterMember {
   std::string id, address, role;
@@ -16,7 +17,7 @@ struct ClusterMember {
   std::string unreachable;  // why the node has no connection to it; empty: it has
 
   std::string fact(const std::string& name) const;
-  bool is_here() const { return role != "looking"; }
+  bool is_here() const { return role != "looking" && role != "-"; }
 };
 
 struct Cluster {
@@ -35,7 +36,7 @@ Cluster parse_cluster(const std::string& text);
 uint64_t zxid_of(const std::string& text);  // "0x1f"; 0 if it is none
 // How many transactions a member lacks; `?` across epochs, and of one that nobody hears.
 std::string lag_of(const ClusterMember& member, uint64_t newest);
-// What a person calls its state: `up`, `lagging`, `lost`, `disk full`, `looking`.
+// What a person calls its state: `up`, `lagging`, `lost`, `disk full`, `looking`, `unknown`.
 std::string state_of(const Cluster& cluster, const ClusterMember& member);
 
 std::string json_text(const Cluster& cluster);

@@ -41,7 +41,7 @@ class Page {
 
 fmt::text_style style_of(const std::string& state, const std::string& role) {
   if (state == "lost" || state == "disk full") return fmt::fg(kRed);
-  if (state == "lagging" || state == "looking") return fmt::fg(kYellow);
+  if (state == "lagging" || state == "looking" || state == "unknown") return fmt::fg(kYellow);
   return role == "leader" ? fmt::text_style(fmt::emphasis::bold) : fmt::text_style();
 }
 

@@ -18,12 +18,14 @@ CLASSES = ":".join([LOGGER, JAVA_CLASSES] + [
 
 
 class JavaNode(Node):
-    """It has no mount."""
+    """It has no mount. `options` are Java's."""
+    options = ()
 
     def start(self, *options):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 ["java", "-Xmx400m", "-cp", CLASSES, "-Dzookeeper.admin.enableServer=false",
+                 *self.options,
                  "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
