@@ -350,17 +350,22 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
     failure_ = "a proposal without a txn";
     return;
   }
-  if (behind_snapshot_ && behind_snapshot_->history.follows(packet.zxid)) {
-    behind_snapshot_->history.append(packet.zxid);
-    behind_snapshot_->proposals.push_back({packet.zxid, packet.data});
-    return;
-  }
+  if (behind_snapshot_) return on_proposal_behind_snapshot(packet);
   if (!state_.history.follows(packet.zxid)) {
     failure_ = "a gap in the leader's proposals";
     return;
   }
   if (packet.type == PacketType::kProposal && !observes_) unacknowledged_.push_back(packet.zxid);
   append(packet.zxid, packet.data, out);
+}
+
+void Learner::on_proposal_behind_snapshot(const Packet& packet) {
+  if (!behind_snapshot_->history.follows(packet.zxid)) {
+    failure_ = "a gap in the proposals behind the leader's snapshot";
+    return;
+  }
+  behind_snapshot_->history.append(packet.zxid);
+  behind_snapshot_->proposals.push_back({packet.zxid, packet.data});
 }
 
 // Java begins to forward before it takes the snapshot.

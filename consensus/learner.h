@@ -58,6 +58,7 @@ class Learner {
   void append(Zxid zxid, const Payload& txn, Actions& out);
   bool is_in_snapshot(Zxid zxid) const;
   void on_commit(Zxid zxid, Actions& out);
+  void on_proposal_behind_snapshot(const Packet& packet);
   void on_commit_behind_snapshot(Zxid zxid, Actions& out);
   void on_inform(const Packet& packet, Actions& out);
   void on_activate(const Packet& packet, Actions& out);
