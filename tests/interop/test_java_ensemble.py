@@ -62,14 +62,16 @@ class Load:
 
 
 class JavaEnsemble(OwnClusterTest):
-    def make(self, number, *options, extra=""):
-        """Three servers, of which that one is Java's."""
+    def make(self, *numbers, options=(), extra=""):
+        """Three servers, of which those are Java's. Gives the last of these."""
         self.cluster = Cluster(3, tick_ms=500, extra=extra)
-        node = self.cluster.nodes[number - 1]
-        self.cluster.nodes[number - 1] = java = JavaNode(self.cluster, number)
-        java.client_port = node.client_port
-        java.options = options
-        self.ours = [node for node in self.cluster.nodes if node is not java]
+        nodes = self.cluster.nodes
+        for number in numbers:
+            port = nodes[number - 1].client_port
+            nodes[number - 1] = java = JavaNode(self.cluster, number)
+            java.client_port = port
+            java.options = options
+        self.ours = [node for node in nodes if not isinstance(node, JavaNode)]
         return java
 
     def start(self):
@@ -144,7 +146,7 @@ class JavaEnsemble(OwnClusterTest):
             self.assertNotIn(words, log)
 
     def test_a_follower_of_a_java_leader_is_sent_snapshots_under_load(self):
-        java = self.make(3, SNAPSHOTS)
+        java = self.make(3, options=[SNAPSHOTS])
         self.start()
         self.assertEqual(java.cluster_state()["role"], "leader")
         self.fill(self.client(java))
@@ -180,20 +182,22 @@ class JavaEnsemble(OwnClusterTest):
         self.assertTrue(any("hands over to server" in node.log_text() for node in self.ours))
         self.client(*self.ours).create("/after")
 
-    def test_a_damaged_log_under_a_java_leader(self):
-        java = self.make(3)
+    def test_a_damaged_log_among_java_servers(self):
+        java = self.make(2, 3)
+        victim, = self.ours
+        open(os.path.join(victim.data, "initialize"), "w").close()  # it has a vote from the start on
         self.start()
-        self.assertEqual(java.cluster_state()["role"], "leader")
         client = self.client(java)
         client.create("/load", b"")
         for i in range(60):
             client.create(f"/load/{i}", b"x" * 100)
-        victim = self.ours[0]
         self.tree_at(victim)
         victim.terminate()
         rot_txns(victim, 0.3, 0.6)
         victim.start()
         victim.wait_ready(60)
+        self.assertIn("this node has no vote until the others have brought it up to date",
+                      victim.log_text())
         self.assert_all_have_the_same()
 
 
