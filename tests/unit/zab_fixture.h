@@ -77,8 +77,9 @@ class ZabFixture : public testing::Test {
     return data;
   }
   static Packet info(int64_t id, uint32_t accepted, bool is_zabfs = true) {
-    return Packet(PacketType::kFollowerInfo, Zxid::make(accepted, 0),
-                  encode_learner_info({ServerId{id}, 0, is_zabfs}));
+    std::string data = encode_learner_info({ServerId{id}, 0, true});
+    if (!is_zabfs) data.resize(20);  // its number, its protocol's version, its configuration's
+    return Packet(PacketType::kFollowerInfo, Zxid::make(accepted, 0), std::move(data));
   }
   // LEADERINFO's data of a Java leader: its protocol's version.
   static std::string java_leader_info() {
