@@ -371,7 +371,7 @@ TEST_F(LeaderTest, AJavaFollowerIsToldWhatWasCommittedMeanwhileBehindUpToDate) {
     EXPECT_EQ(send.links, std::vector<LinkId>{11}) << packet_name(send.packet.type);
   }
   receive(12, Packet(PacketType::kAck, Zxid::make(2, 0)));
-  EXPECT_EQ(sent(), "UPTODATE COMMIT COMMIT");
+  EXPECT_EQ(sent(), "UPTODATE COMMIT COMMIT PING");  // the last one to the other, with the news
   EXPECT_EQ(all<action::Send>()[1].packet.zxid, Zxid::make(2, 1));
   EXPECT_EQ(all<action::Send>()[2].packet.zxid, Zxid::make(2, 2));
   propose(3);
