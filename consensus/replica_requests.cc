@@ -352,7 +352,7 @@ std::vector<MemberStatus> Replica::member_status() const {
   if (zab_->role() == Role::kLeading) return zab_->member_status();
   std::vector<MemberStatus> members = reported_members_;
   if (members.empty()) {
-    for (const auto& [id, member] : zab_->ensemble().members()) members.push_back({id, {}, {}});
+    for (const auto& [id, member] : zab_->ensemble().members()) members.emplace_back().id = id;
   }
   const std::map<ServerId, MemberFacts>& known = zab_->state().facts;
   for (MemberStatus& member : members) {

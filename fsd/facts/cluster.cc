@@ -74,12 +74,16 @@ std::string heard_ago(const consensus::Replica& replica, const MemberStatus& sta
   return heard_ms ? std::to_string(std::max<int64_t>(0, replica.now_ms() - *heard_ms)) : "-";
 }
 
+bool is_here(Role role) {
+  return role == Role::kFollowing || role == Role::kObserving || role == Role::kLeading;
+}
+
 // A Java leader does not say who is with it.
 std::string role_text(const consensus::Replica& replica, const MemberStatus& status) {
   Role role = role_of(replica, status);
   bool is_me = status.id == replica.zab().config().me;
   bool is_told = is_me || !replica.is_serving() || replica.knows_members();
-  return is_told || role != Role::kLooking ? role_name(role) : "-";
+  return is_told || is_here(role) ? role_name(role) : "-";
 }
 
 std::string member_line(const consensus::Replica& replica, const MemberStatus& status,
@@ -87,7 +91,7 @@ std::string member_line(const consensus::Replica& replica, const MemberStatus& s
   Role role = role_of(replica, status);
   bool is_me = status.id == replica.zab().config().me;
   // Of who is not here, nobody knows how its disk is; but it may have said why it left.
-  bool is_known = is_me || role != Role::kLooking;
+  bool is_known = is_me || is_here(role);
   bool is_java = status.facts.version == consensus::kZooKeeper;
   const char* disk = status.facts.disk_full ? "full" : is_known && !is_java ? "ok" : "-";
   return fmt::format("member {} {}:{} {} zxid 0x{:x} votes {} version {} disk {} heard {}\n",

@@ -79,6 +79,18 @@ class JavaEnsemble(OwnClusterTest):
             node.start()
         for node in self.cluster.nodes:
             node.wait_ready(JAVA_STARTS_S)
+        os.chmod(self.ours[0].mount, 0o777)  # for clients that are nobody
+
+    def start_behind(self, java):
+        """So that it leads: it is needed for the first quorum."""
+        java.start()
+        java.wait_listens()
+        for node in self.ours:
+            open(os.path.join(node.data, "initialize"), "w").close()
+            node.start()
+            node.wait_ready(JAVA_STARTS_S)
+        self.assertEqual(java.cluster_state()["role"], "leader")
+        os.chmod(self.ours[0].mount, 0o777)
 
     def client(self, *nodes, auth=None):
         client = KazooClient(self.cluster.connect_string(nodes or None), timeout=30,
@@ -147,8 +159,7 @@ class JavaEnsemble(OwnClusterTest):
 
     def test_a_follower_of_a_java_leader_is_sent_snapshots_under_load(self):
         java = self.make(3, options=[SNAPSHOTS])
-        self.start()
-        self.assertEqual(java.cluster_state()["role"], "leader")
+        self.start_behind(java)
         self.fill(self.client(java))
         node = self.ours[0]
         self.comes_back_under_load(node)
@@ -164,8 +175,7 @@ class JavaEnsemble(OwnClusterTest):
 
     def test_a_java_leader_that_leaves_the_ensemble(self):
         java = self.make(3, extra=SUPER)
-        self.start()
-        self.assertEqual(java.cluster_state()["role"], "leader")
+        self.start_behind(java)
         client = self.client(*self.ours, auth="super:test")
         # The version that a Java leader gives the configuration of zoo.cfg.
         for node in self.cluster.nodes:
