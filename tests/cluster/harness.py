@@ -205,6 +205,10 @@ class Node:
     def storage(self, name=""):
         return os.path.join(self.data, "zabfs", name)
 
+    def may_begin(self):
+        """A new ensemble, though not all servers have been seen empty."""
+        open(os.path.join(self.data, "initialize"), "w").close()
+
     def barrier(self):
         fd = os.open(self.mount, os.O_RDONLY)
         try:
@@ -275,7 +279,7 @@ class Cluster:
         self.java.start()
         self.java.wait_listens()
         for node in self.nodes:  # a new ensemble begins although one of it is not zabfs's
-            open(os.path.join(node.data, "initialize"), "w").close()
+            node.may_begin()
         return self.voters // 2
 
     def connect_string(self, nodes=None):

@@ -86,7 +86,7 @@ class LostHistory(unittest.TestCase):
         self.stop(*self.cluster.nodes)
         for node in (self.a, self.b):
             shutil.rmtree(node.storage())
-            open(os.path.join(node.data, "initialize"), "w").close()
+            node.may_begin()
         self.restart(self.a, self.b)
         self.write(self.a, "new", 30)
         self.c.start()

@@ -142,7 +142,7 @@ class Names(NamedTest):
         self.cluster.answer()
         self.n3.hosts = f"{self.n3.address} zk3.test"
         for node in (self.n1, self.n2):  # to begin without the third
-            open(os.path.join(node.data, "initialize"), "w").close()
+            node.may_begin()
         self.start(*self.cluster.nodes)
         self.ready(self.n1, self.n2)
         self.cluster.answer(zk3=self.n3.address)

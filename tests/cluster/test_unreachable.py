@@ -42,7 +42,7 @@ class Ports(UnreachableTest):
         self.cluster = Cluster(3, tick_ms=300)
         n1, n2, n3 = self.cluster.nodes
         for node in (n1, n2):  # they begin without the third
-            open(os.path.join(node.data, "initialize"), "w").close()
+            node.may_begin()
         n1.start()
         for number in (2, 3):
             self.wait_reason(n1, number, "refuses connections")
@@ -99,7 +99,7 @@ class Ports(UnreachableTest):
         # Servers 2 and 3 begin anew.
         for node in (n2, n3):
             run("rm", "-rf", os.path.join(node.data, "zabfs"))
-            open(os.path.join(node.data, "initialize"), "w").close()
+            node.may_begin()
             node.start()
         for node in (n2, n3):
             node.wait_ready()

@@ -24,10 +24,6 @@ class Mixed(OwnClusterTest):
         self.ours = [node for node in self.cluster.nodes if node is not java]
         return java
 
-    def may_begin(self, node):
-        """A new ensemble, though not all servers are there."""
-        open(os.path.join(node.data, "initialize"), "w").close()
-
     def make_open_directory(self, node):
         sh(f"umask 0; mkdir {node.path('open')}")
 
@@ -75,7 +71,7 @@ class Mixed(OwnClusterTest):
     def test_java_follows(self):
         java = self.make(1)
         for node in self.ours:
-            self.may_begin(node)
+            node.may_begin()
             node.start()
         for node in self.ours:
             node.wait_ready()
@@ -101,7 +97,7 @@ class Mixed(OwnClusterTest):
         java.start()
         wait_for(java.listens, JAVA_STARTS_S, "Java's server")
         n1, n2 = self.ours
-        self.may_begin(n2)
+        n2.may_begin()
         n2.start()
         n2.wait_ready(JAVA_STARTS_S)
         n1.start()
