@@ -40,6 +40,8 @@ std::vector<Log::Range> Mending::question() {
   return missing;
 }
 
+bool Mending::asks_whether_it_leads() { return silent_.erase(member_) > 0; }
+
 bool Mending::is_missing(Zxid zxid) const {
   return std::any_of(missing_.begin(), missing_.end(), [zxid](const Log::Range& range) {
     return zxid > range.after && zxid <= range.through;
@@ -52,6 +54,11 @@ Mending::Next Mending::take(const Packet& packet, size_t others, int64_t now_ms)
   have_answered_.insert(member_);
   if (packet.type == PacketType::kProposal && packet.data && is_missing(packet.zxid)) {
     found_[packet.zxid] = packet.data;
+  }
+  if (packet.type == PacketType::kLeaderInfo) {
+    link_ = 0;
+    next_step_ms_ = now_ms + kPauseMs;
+    return decode_leader_info(packet.bytes()).is_zabfs ? Next::kWait : Next::kGiveUp;
   }
   if (packet.type != PacketType::kFetchTxns) return Next::kMore;
   bool complete = still_missing().empty();
@@ -66,11 +73,10 @@ Mending::Next Mending::take(const Packet& packet, size_t others, int64_t now_ms)
   return is_over ? Next::kGiveUp : Next::kWait;
 }
 
-Mending::Next Mending::link_down(int64_t now_ms) {
+void Mending::link_down(int64_t now_ms) {
   link_ = 0;
   next_step_ms_ = now_ms + kPauseMs;
-  bool is_silent = std::exchange(is_asked_, false) && !have_answered_.contains(member_);
-  return is_silent && ++silences_[member_] >= kMaxSilences ? Next::kGiveUp : Next::kWait;
+  if (std::exchange(is_asked_, false) && !have_answered_.contains(member_)) silent_.insert(member_);
 }
 
 void Mending::wait_for_room(int64_t until_ms) {

@@ -18,9 +18,11 @@
 // leader then, and this node can do without its vote. Without a leader it holds on to what it has
 // until all others have said that they lack something.
 //
-// A Java server does not know the question. It listens only while it leads, and ends the link
-// without a word. So a member that has done that kMaxSilences times, and has never answered, counts
-// as one that serves and lacks something.
+// A Java server does not know the question, and ends the link without a word. So does a network
+// that breaks a zabfs server's link, and that must not end the mending: the two damaged logs of an
+// ensemble may each be all that the other one can be mended with. So a member that has ended a link
+// like that, and has never answered, is next asked whether it leads (asks_whether_it_leads), which
+// both kinds understand: LEADERINFO of a Java server says that this node can do without its vote.
 //
 // A node that knows of no other member asks nobody, and gives up nothing.
 //
@@ -45,7 +47,6 @@ class Mending {
  public:
   static constexpr int64_t kPauseMs = 300;  // between one member that could not help and the next
   static constexpr int64_t kAnswerMs = 5'000;  // after that the next member is asked
-  static constexpr int kMaxSilences = 5;
 
   enum class Next {
     kMore,      // the answer goes on
@@ -68,9 +69,11 @@ class Mending {
   std::vector<Log::Range> still_missing() const;
   // As much of it as a question may name.
   std::vector<Log::Range> question();
+  // The member is to be asked by OBSERVERINFO now, and by `question` the next time.
+  bool asks_whether_it_leads();
   // What came by the link.
   Next take(const Packet& packet, size_t others, int64_t now_ms);
-  Next link_down(int64_t now_ms);  // kWait or kGiveUp
+  void link_down(int64_t now_ms);
 
   const std::map<Zxid, Payload>& found() const { return found_; }
   // All is there, and does not fit on the disk: what follows is to be tried again then.
@@ -85,10 +88,10 @@ class Mending {
   size_t had_ = 0;  // found, when the last question was asked
   ServerId member_;
   LinkId link_ = 0;
-  std::set<ServerId> refused_;        // don't have them all
-  bool is_asked_ = false;             // by the link, and nothing has come
-  std::map<ServerId, int> silences_;  // of those that have never answered
+  std::set<ServerId> refused_;  // don't have them all
+  bool is_asked_ = false;       // by the link, and nothing has come
   std::set<ServerId> have_answered_;
+  std::set<ServerId> silent_;  // have ended the link that `question` went by, and never answered
   int64_t next_step_ms_ = 0;
   bool lacks_room_ = false;
 };

@@ -282,11 +282,17 @@ void Recovery::on_timer() {
 
 void Recovery::on_link_up() { ask(); }
 
-void Recovery::on_link_down() {
-  if (mending_->link_down(environment_.now_ms()) == Mending::Next::kGiveUp) give_up();
-}
+void Recovery::on_link_down() { mending_->link_down(environment_.now_ms()); }
 
 void Recovery::ask() {
+  if (mending_->asks_whether_it_leads()) {
+    // It claims nothing: neither a vote, nor an epoch, nor a configuration.
+    LearnerInfo me = outcomes_.peers().me;
+    me.id = without_vote(me.id);
+    me.config_version = 0;
+    return outcomes_.send(mending_->link(),
+                          Packet(PacketType::kObserverInfo, Zxid{}, encode_learner_info(me)));
+  }
   outcomes_.send(mending_->link(),
                  Packet(PacketType::kFetchTxns, Zxid{},
                         encode_fetch({mending_->question(), outcomes_.peers().me})));

@@ -120,30 +120,65 @@ TEST_F(MendingTest, AMemberThatIsBusyHasRefusedNothing) {
   }
 }
 
-// As Java does, whose server leads if it takes the link at all.
-TEST_F(MendingTest, GivesUpWhereAMemberEndsTheLinkAgainAndAgainWithoutAnAnswer) {
-  for (int i = 1; i < Mending::kMaxSilences; ++i) {
+// As Java does, and as a broken link looks.
+TEST_F(MendingTest, AMemberThatEndsTheLinkWithoutAnAnswerIsAskedWhetherItLeadsEverySecondTime) {
+  for (int i = 0; i < 10; ++i) {
     ask_next();
-    mending_.question();
-    EXPECT_EQ(mending_.link_down(kNow), Next::kWait);
+    EXPECT_EQ(mending_.asks_whether_it_leads(), i % 2 == 1);
+    if (i % 2 == 0) mending_.question();
+    mending_.link_down(kNow);
     ask_next();  // server 3 takes no link
-    EXPECT_EQ(mending_.link_down(kNow), Next::kWait);
+    mending_.link_down(kNow);
   }
+}
+
+TEST_F(MendingTest, GivesUpWhereASilentMemberIsAJavaServerThatLeads) {
   ask_next();
   mending_.question();
-  EXPECT_EQ(mending_.link_down(kNow), Next::kGiveUp);
+  mending_.link_down(kNow);
+  ask_next();
+  mending_.link_down(kNow);
+  ask_next();
+  ASSERT_TRUE(mending_.asks_whether_it_leads());
+  std::string of_java("\0\1\0\0", 4);
+  EXPECT_EQ(mending_.take(Packet(PacketType::kLeaderInfo, Zxid::make(1, 0), of_java),
+                          kOthers.size(), kNow),
+            Next::kGiveUp);
+  EXPECT_EQ(mending_.link(), 0u);
+}
+
+TEST_F(MendingTest, AZabfsServerThatLeadsIsAskedForTheTxnsAgain) {
+  ask_next();
+  mending_.question();
+  mending_.link_down(kNow);
+  ask_next();
+  ask_next();
+  ASSERT_TRUE(mending_.asks_whether_it_leads());
+  EXPECT_EQ(mending_.take(
+                Packet(PacketType::kLeaderInfo, Zxid::make(1, 0), encode_leader_info(7, "secret")),
+                kOthers.size(), kNow),
+            Next::kWait);
+  EXPECT_EQ(mending_.link(), 0u);
+  EXPECT_EQ(mending_.next_step_ms(), kNow + Mending::kPauseMs);
+  for (int i = 0; i < 3; ++i) {
+    ask_next();
+    ask_next();
+    EXPECT_FALSE(mending_.asks_whether_it_leads());
+    mending_.question();
+    mending_.link_down(kNow);
+  }
 }
 
 TEST_F(MendingTest, AMemberThatHasAnsweredIsNoJavaServer) {
   ask_next();
   mending_.question();
   send(3);
-  for (int i = 0; i < 2 * Mending::kMaxSilences; ++i) {
-    EXPECT_EQ(mending_.link_down(kNow), Next::kWait);
+  for (int i = 0; i < 4; ++i) {
+    mending_.link_down(kNow);
     ask_next();
-    mending_.question();
-    if (mending_.member() == ServerId{3}) end();
     ask_next();
+    EXPECT_EQ(mending_.member(), ServerId{2});
+    EXPECT_FALSE(mending_.asks_whether_it_leads());
     mending_.question();
   }
 }

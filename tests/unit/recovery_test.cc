@@ -92,11 +92,12 @@ class RecoveryTest : public testing::Test {
         options_, lanes_, snapshot_disk_, store_, *log_, *tree_,
         Recovery::Outcomes{
             [this] {
-              return Recovery::Peers{others_, {options_.me, 0, true}};
+              return Recovery::Peers{others_, {options_.me, 7, true}};
             },
             [this] { return ++last_link_; },
             [this](ServerId member, LinkId link) { dials_.emplace_back(member, link); },
             [this](LinkId, const Packet& packet) {
+              sent_ = packet;
               question_ = decode_fetch(packet.bytes()).value_or(FetchQuestion{});
             },
             [this](LinkId link, const std::string&) { closed_.push_back(link); },
@@ -158,6 +159,7 @@ class RecoveryTest : public testing::Test {
   LinkId last_link_ = 0;
   std::vector<std::pair<ServerId, LinkId>> dials_;
   std::vector<LinkId> closed_;
+  Packet sent_;
   FetchQuestion question_;
   int mendings_over_ = 0;
 };
@@ -412,6 +414,29 @@ TEST_F(RecoveryTest, TheNextMemberIsAskedWhereOneIsDownSilentOrLacksSome) {
   EXPECT_EQ(dials_[2].first, ServerId{2});
   EXPECT_EQ(dials_[3].first, ServerId{3});
   EXPECT_EQ(mendings_over_, 0);
+}
+
+TEST_F(RecoveryTest, WhetherASilentMemberLeadsIsAskedWithoutAnyClaim) {
+  make_node();
+  damage_txn(12);
+  others_ = {ServerId{2}};
+  start();
+  recovery_->ask_next();
+  recovery_->on_link_up();
+  EXPECT_EQ(sent_.type, PacketType::kFetchTxns);
+  recovery_->on_link_down();
+  pass(Mending::kPauseMs);
+  recovery_->on_link_up();
+  EXPECT_EQ(sent_.type, PacketType::kObserverInfo);
+  EXPECT_EQ(sent_.zxid, Zxid{});
+  std::optional<LearnerInfo> info = decode_learner_info(sent_.bytes());
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->id, without_vote(options_.me));
+  EXPECT_EQ(info->config_version, 0);
+  recovery_->on_packet(
+      Packet(PacketType::kLeaderInfo, Zxid::make(1, 0), std::string("\0\1\0\0", 4)));
+  EXPECT_EQ(mendings_over_, 1);
+  EXPECT_EQ(standing(), "no vote, log ends at 0, tree at 0");
 }
 
 TEST_F(RecoveryTest, WhoGivesUpGoesOnFromTheIntactBeginningWithoutAVote) {
