@@ -42,6 +42,25 @@ DiskStatus write_identity(const std::string& directory, const std::string& line)
 
 std::string identity_of(tree::ServerId me) { return fmt::format("zabfs 1 server {}", me.value); }
 
+bool holds_javas_data(const std::string& path) {
+  std::error_code error;
+  std::filesystem::directory_iterator files(path + "/version-2", error), end;
+  for (; !error && files != end; files.increment(error)) {
+    std::string name = files->path().filename();
+    if (name.starts_with("snapshot.") || name.starts_with("log.")) return true;
+  }
+  return false;
+}
+
+std::string quoted(const std::string& word) {
+  constexpr const char* kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@";
+  if (word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string text = "'";
+  for (char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
 }  // namespace
 
 Status DataDirectory::check(const std::string& path, tree::ServerId me) {
@@ -59,6 +78,28 @@ Status DataDirectory::check(const std::string& path, tree::ServerId me) {
   if (!is_in_use(path_)) return {};
   return Status::failed(fmt::format(
       "{} is in use by another zabfsd: stop that one, or name another directory", path_));
+}
+
+Status DataDirectory::check_taken_over(const std::string& path, const std::string& log_directory,
+                                       tree::ServerId me) {
+  bool split = !log_directory.empty() && log_directory != path;
+  const std::string& logs = split ? log_directory : path;
+  if (::access((path + "/zabfs/identity").c_str(), F_OK) == 0) return {};
+  if (!holds_javas_data(path) && !holds_javas_data(logs)) return {};
+  std::string command = "zabfs import-zookeeper " + quoted(path);
+  if (split) command += " --log " + quoted(logs);
+  command += " " + quoted(path);
+  if (split) command += " --to-log " + quoted(logs);
+  return Status::failed(fmt::format(
+      "{} holds Apache ZooKeeper's data (version-2), and none of zabfsd's. Stop that ZooKeeper, "
+      "and take its data over by `{} --server {}`, or name another dataDir, to begin with an empty "
+      "tree",
+      path, command, me.value));
+}
+
+DiskStatus DataDirectory::create(const std::string& storage, tree::ServerId me) {
+  DiskStatus status = make_durable_directory(storage);
+  return status.ok() ? write_identity(storage, identity_of(me) + "\n") : status;
 }
 
 bool DataDirectory::is_in_use(const std::string& storage) {

@@ -3,11 +3,13 @@
 //   DIR/zabfs/{identity,lock,log.*,snapshot.*,accepted.*}
 //
 // `identity` is one line, `zabfs 1 server N`. Java's version-2 directory beside it is not touched.
+// A directory that has only that is not taken: who starts there wants the data that is in it.
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "consensus/disk.h"
 #include "tree/status.h"
 #include "tree/types.h"
 
@@ -19,6 +21,12 @@ class DataDirectory {
   Status check(const std::string& path, tree::ServerId me);
   // Takes the directory for this server, making it if it is new.
   Status open(const std::string& path, tree::ServerId me);
+  // Fails if Apache ZooKeeper's data is there and none of zabfsd's, and names the command that
+  // takes it over. An empty `log_directory` is the same one.
+  static Status check_taken_over(const std::string& path, const std::string& log_directory,
+                                 tree::ServerId me);
+  // A new one, `storage`, for that server; its files are to be put in.
+  static DiskStatus create(const std::string& storage, tree::ServerId me);
   // Whether a zabfsd has taken it. `storage` is DIR/zabfs.
   static bool is_in_use(const std::string& storage);
   // The last failure is the configuration's fault.

@@ -39,7 +39,9 @@ HostError Host::open() {
   ServerId me = config_.replica.zab.me;
   bool split = !config_.data_log_dir.empty() && config_.data_log_dir != config_.data_dir;
   // All that can be known to be wrong is found before anything is written.
-  Status status = data_directory_.check(config_.data_dir, me);
+  Status status = DataDirectory::check_taken_over(config_.data_dir, config_.data_log_dir, me);
+  if (!status.ok()) return {status.why(), true};
+  status = data_directory_.check(config_.data_dir, me);
   if (!status.ok()) return {status.why(), data_directory_.is_misconfigured()};
   if (split) status = log_directory_.check(config_.data_log_dir, me);
   if (!status.ok()) return {status.why(), log_directory_.is_misconfigured()};

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "tree/path.h"
+#include "tree/snapshot_parts.h"
 
 namespace zabfs::tree {
 namespace {
@@ -15,18 +16,6 @@ namespace {
 constexpr int64_t kOpenAclId = -1;
 
 int64_t acl_id(AclTable::Number number) { return number == 0 ? kOpenAclId : int64_t{number}; }
-
-void write_node_stat(jute::Writer& out, const NodeStat& stat) {
-  out.i64(stat.czxid.value);
-  out.i64(stat.mzxid.value);
-  out.i64(stat.ctime_ms);
-  out.i64(stat.mtime_ms);
-  out.i32(stat.version);
-  out.i32(stat.cversion);
-  out.i32(stat.aversion);
-  out.i64(stat.owner);
-  out.i64(stat.pzxid.value);
-}
 
 NodeStat read_node_stat(jute::Reader& in) {
   NodeStat stat;
@@ -101,6 +90,18 @@ constexpr size_t kMaxElementBytes = 2 * (kMaxRequestBytes + 1024);
 static_assert(kMaxElementBytes >= kMaxTxnBytes);
 
 }  // namespace
+
+void write_node_stat(jute::Writer& out, const NodeStat& stat) {
+  out.i64(stat.czxid.value);
+  out.i64(stat.mzxid.value);
+  out.i64(stat.ctime_ms);
+  out.i64(stat.mtime_ms);
+  out.i32(stat.version);
+  out.i32(stat.cversion);
+  out.i32(stat.aversion);
+  out.i64(stat.owner);
+  out.i64(stat.pzxid.value);
+}
 
 void write_stat(jute::Writer& out, const Stat& stat) {
   out.i64(stat.czxid.value);
@@ -348,7 +349,8 @@ void SnapshotLoader::read_node(jute::Reader& in) {
     last_parent_id_ = tree_->find_id(parent);
   }
   std::string_view name = base_name(path);
-  if (!saw_root_ || path[0] != '/' || name.empty() || last_parent_id_ == kNoNodeId) {
+  if (!saw_root_ || path[0] != '/' || name.empty() || name.size() > kMaxStoredNameBytes ||
+      last_parent_id_ == kNoNodeId) {
     bad_ = true;
     return;
   }
@@ -383,6 +385,13 @@ std::unique_ptr<Tree> SnapshotLoader::finish(Zxid zxid) {
   tree_->last_zxid_ = zxid;
   tree_->acls_.forget_unused();
   tree_->find_quotas();
+  NodeId zookeeper = tree_->find_id(parent_path(kConfigPath));
+  if (zookeeper != kNoNodeId && tree_->find_id(kConfigPath) == kNoNodeId) {  // of ZooKeeper 3.4
+    NodeStat stat;
+    stat.aversion = -1;
+    tree_->attach(zookeeper, base_name(kConfigPath), stat, Bytes(""),
+                  tree_->acls_.intern({{kPermRead, {"world", "anyone"}}}));
+  }
   return std::move(tree_);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "consensus/data_directory.h"
 #include "fsd/config/keys.h"
 #include "fsd/config/reader.h"
 
@@ -34,6 +35,9 @@ std::string describe_keys() {
 StatusOr<std::vector<std::string>> check_config(const std::string& file) {
   StatusOr<Config> config = load_config(file);
   if (!config.ok()) return config.status();
+  Status taken_over = consensus::DataDirectory::check_taken_over(
+      config->host.data_dir, config->host.data_log_dir, config->host.replica.zab.me);
+  if (!taken_over.ok()) return taken_over;
   auto nobody = [](const std::string&) {};
   if (config->wire.secure_port) {
     Status status = consensus::TlsContext(config->wire.tls, nobody).load();

@@ -7,6 +7,8 @@
 #include <memory>
 
 #include "fsd/manual/command_line.h"
+#include "fsd/migrate/export.h"
+#include "fsd/migrate/import.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -75,6 +77,35 @@ void add_members(CLI::App& app, int& code) {
             Change::kPromote);
   sub->add_option("--timeout", options->timeout_s, "seconds to wait for it (default: 300)");
   add("demote", "a voter observes from then on", Change::kDemote);
+}
+
+// What comes from Apache ZooKeeper, and goes there.
+void add_migration(CLI::App& app, int& code) {
+  auto taken = std::make_shared<migrate::ImportOptions>();
+  CLI::App* sub = app.add_subcommand(
+      "import-zookeeper",
+      "make a dataDir of zabfsd's out of one of a stopped Apache ZooKeeper: the same znodes, "
+      "sessions, zxids and epochs. DATADIR is only read");
+  sub->add_option("datadir", taken->from, "ZooKeeper's dataDir, which has a version-2")->required();
+  sub->add_option("to", taken->to, "zabfsd's dataDir, which gets a zabfs; it may be the same")
+      ->required();
+  sub->add_option("--log", taken->from_log, "ZooKeeper's dataLogDir, if that is another");
+  sub->add_option("--to-log", taken->to_log, "zabfsd's dataLogDir, if that is another");
+  sub->add_option("--server", taken->server, "the server's number (default: as in myid, or 1)")
+      ->check(CLI::NonNegativeNumber);
+  sub->add_flag("--force", taken->force,
+                "go on where the log has gaps, or the tree another digest than the server's had");
+  sub->callback([taken, &code] { code = migrate::import_zookeeper(*taken); });
+
+  auto given = std::make_shared<migrate::ExportOptions>();
+  sub = app.add_subcommand(
+      "export-zookeeper",
+      "make a dataDir that Apache ZooKeeper 3.8 starts from out of one of a stopped zabfsd; what "
+      "ZooKeeper has no place for is left out and named");
+  sub->add_option("from", given->from, "zabfsd's dataDir")->required();
+  sub->add_option("to", given->to, "ZooKeeper's dataDir, which gets a version-2")->required();
+  sub->add_option("--log", given->from_log, "zabfsd's dataLogDir, if that is another");
+  sub->callback([given, &code] { code = migrate::export_zookeeper(*given); });
 }
 
 std::string host_name() {
@@ -194,6 +225,8 @@ int start(int argc, char** argv) {
   sub->add_option("dir", path, "its dataDir")->required();
   sub->add_option("--log-dir", log_directory, "its dataLogDir, if that is another");
   sub->callback([&] { code = check(path, log_directory); });
+
+  add_migration(app, code);
 
   DebugOptions debug_options;
   sub = app.add_subcommand(

@@ -1,6 +1,6 @@
 // zabfs, the command-line tool: what its commands share. It works through a mount, as any script
-// could; `status` and `members` ask a server over the network, too (server.h), and only `check`
-// reads the files of a stopped node. Each command gives its exit code.
+// could; `status` and `members` ask a server over the network, too (server.h). Only `check`, and
+// what migrates (fsd/migrate), read the files of a stopped node. Each command gives its exit code.
 #pragma once
 
 #include <cstdint>

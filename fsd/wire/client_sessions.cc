@@ -144,7 +144,11 @@ bool ClientSessions::proves(const ConnectRequest& request) const {
       is_same_password(request.password, secret_password(request.session, secret))) {
     return true;
   }
-  return replica.has_public_passwords() &&
+  // A session that a server of ZooKeeper's made, and whose client has not come since.
+  const auto& sessions = replica.tree().sessions();
+  auto session = sessions.find(request.session);
+  bool is_javas = session != sessions.end() && session->second.attachment == tree::kNoAttachment;
+  return (is_javas || replica.has_public_passwords()) &&
          is_same_password(request.password, public_password(request.session));
 }
 

@@ -2,7 +2,7 @@
 
 _zabfs() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= options i
-  local commands="status members lock watch run log-level who edit tree export import check debug help"
+  local commands="status members lock watch run log-level who edit tree export import import-zookeeper export-zookeeper check debug help"
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ ${COMP_WORDS[i]} == -- ]]; then  # from here on it is another command's
       COMPREPLY=($(compgen -c -f -- "$word"))
@@ -22,6 +22,8 @@ _zabfs() {
     who) options="--json" ;;
     tree) options="--depth --json" ;;
     check) options="--log-dir" ;;
+    import-zookeeper) options="--log --to-log --server --force" ;;
+    export-zookeeper) options="--log" ;;
     debug) options="--output --mount --config" ;;
     help) options="--man" ;;
     *) options= ;;

@@ -1,6 +1,6 @@
 # Completion of zabfs for fish.
 
-set -l commands status members lock watch run log-level who edit tree export import check debug help
+set -l commands status members lock watch run log-level who edit tree export import import-zookeeper export-zookeeper check debug help
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -f
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l help -d 'print help'
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l version -d 'print the version'
@@ -23,6 +23,8 @@ __zabfs_command edit 'edit a file, and commit it if nobody else changed it'
 __zabfs_command tree 'a directory and what is below it'
 __zabfs_command export 'copy a directory as it is at one zxid'
 __zabfs_command import 'copy an export into a directory'
+__zabfs_command import-zookeeper 'take over a dataDir of Apache ZooKeeper'
+__zabfs_command export-zookeeper 'make a dataDir of Apache ZooKeeper'
 __zabfs_command check 'verify the data directory of a stopped node'
 __zabfs_command debug 'write a bundle for support'
 __zabfs_command help 'explain a command, a recipe, a key or another topic'
@@ -40,7 +42,7 @@ end
 __zabfs_option status -x -l watch -d 'again each so many seconds'
 __zabfs_option log-level -f -a 'debug info warning error'
 __zabfs_option members -f -a 'add remove promote demote'
-for name in lock watch run tree check
+for name in lock watch run tree check import-zookeeper export-zookeeper
     __zabfs_option $name -f -a '(__fish_complete_directories)'
 end
 __zabfs_option lock -x -l timeout -d 'seconds to wait'
@@ -56,6 +58,12 @@ __zabfs_option run -x -l check -a '(__fish_complete_command)' -d 'says whether t
 __zabfs_option run -x -l every -d 'seconds between checks'
 __zabfs_option tree -x -l depth -d levels
 __zabfs_option check -x -l log-dir -a '(__fish_complete_directories)' -d 'its dataLogDir'
+for name in import-zookeeper export-zookeeper
+    __zabfs_option $name -x -l log -a '(__fish_complete_directories)' -d 'dataLogDir of the source'
+end
+__zabfs_option import-zookeeper -x -l to-log -a '(__fish_complete_directories)' -d 'dataLogDir of the target'
+__zabfs_option import-zookeeper -x -l server -d "the server's number"
+__zabfs_option import-zookeeper -f -l force -d 'also where something may be missing'
 __zabfs_option debug -r -s o -l output -d 'a new file'
 __zabfs_option debug -r -l config -d 'the zoo.cfg'
 __zabfs_option help -f -a "zabfs zabfs.cfg recipes zoo.cfg $commands"

@@ -15,6 +15,8 @@ _zabfs() {
     'tree:a directory and what is below it'
     'export:copy a directory as it is at one zxid'
     'import:copy an export into a directory'
+    'import-zookeeper:take over a dataDir of Apache ZooKeeper'
+    'export-zookeeper:make a dataDir of Apache ZooKeeper'
     'check:verify the data directory of a stopped node'
     'debug:write a bundle for support'
     'help:explain a command, a recipe, a key or another topic'
@@ -59,6 +61,13 @@ _zabfs() {
     export) _arguments '1:directory:_directories' '2:target:_files' ;;
     import) _arguments '1:source:_files' '2:directory:_directories' ;;
     check) _arguments '--log-dir=[its dataLogDir]:directory:_directories' '1:dataDir:_directories' ;;
+    import-zookeeper)
+      _arguments '--log=[its dataLogDir]:directory:_directories' "--server=[the server's number]:number" \
+        '--to-log=[dataLogDir of the target]:directory:_directories' \
+        '--force[also where something may be missing]' '1:dataDir:_directories' '2:to:_directories' ;;
+    export-zookeeper)
+      _arguments '--log=[its dataLogDir]:directory:_directories' '1:dataDir:_directories' \
+        '2:to:_directories' ;;
     debug)
       _arguments '(-o --output)'{-o,--output=}'[a new file]:file:_files' \
         '--mount=[the mount]:mount:_directories' '--config=[the zoo.cfg]:file:_files' ;;

@@ -5,6 +5,7 @@
 
 #include "consensus/log_format.h"
 #include "consensus/messages.h"
+#include "tree/java_snapshot.h"
 #include "tree/prepare.h"
 #include "tree/request.h"
 #include "tree/snapshot.h"
@@ -131,6 +132,33 @@ void peers() {
   seed(joined + step(1, bytes) + step(6, ""));
 }
 
+// What fuzz_java.cc takes.
+void java() {
+  tree::Tree tree;
+  std::string all(1, '\4');
+  for (const std::string& bytes : txns()) {
+    all += {static_cast<char>(bytes.size() / 256), static_cast<char>(bytes.size() % 256)};
+    all += bytes;
+    if (auto txn = tree::decode_txn(bytes)) tree.apply(*txn, nullptr);
+  }
+  seed(all);
+  tree::JavaSnapshotWriter writer(tree);
+  std::string snapshot;
+  while (writer.next(snapshot, 1'000)) {
+  }
+  seed(std::string(1, '\0') + snapshot);
+  seed("\1\x1f\x8b\x08");
+  seed(std::string("\2\x82SNAPPY\0\0\0\0\1\0\0\0\1\0\0\0\5\3\10abc", 26));
+  std::string log("\3ZKLG", 5);
+  tree::jute::Writer out(log);
+  out.i32(2);
+  out.i64(0);
+  out.i64(0x0c8f0260);
+  out.string("an entry");
+  out.byte('B');
+  seed(log);
+}
+
 void storage() {
   using namespace consensus::log_format;
   std::string log(1, '\0');
@@ -156,6 +184,7 @@ int main(int argc, char** argv) {
   std::string name = argv[1];
   directory = argv[2];
   std::filesystem::create_directories(directory);
+  if (name == "java") java();
   if (name == "link") link();
   if (name == "peers") peers();
   if (name == "storage") storage();

@@ -14,6 +14,7 @@ JAVA_CLASSES = "/usr/share/java/zookeeper.jar"
 
 class Server:
     """One server, with its own directory. `settings` are lines of zoo.cfg."""
+    patience_s = 30  # until it answers
 
     def __init__(self, settings=()):
         self.directory = tempfile.mkdtemp(prefix="zabfs-interop-")
@@ -35,7 +36,7 @@ class Server:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, preexec_fn=die_with_parent)
-        wait_for(self.answers, 30, f"{type(self).__name__} on port {self.port}")
+        wait_for(self.answers, self.patience_s, f"{type(self).__name__} on port {self.port}")
         return self
 
     def answers(self):

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "consensus/posix_disk.h"
@@ -41,6 +42,32 @@ TEST_F(DirectoryTest, BelongsToOneServerAndOneProcess) {
   EXPECT_NE(other.check(path_, tree::ServerId{2}).why().find("another node"), std::string::npos);
   EXPECT_TRUE(other.is_misconfigured());
   EXPECT_EQ(other.open(path_, tree::ServerId{1}).why(), "");
+}
+
+TEST_F(DirectoryTest, JavasDataIsToBeTakenOverFirst) {
+  auto check = [this](const std::string& logs) {
+    return DataDirectory::check_taken_over(path_, logs, tree::ServerId{3});
+  };
+  std::string logs = path_ + "/lo'gs";
+  std::filesystem::create_directories(path_ + "/version-2");
+  std::filesystem::create_directories(logs + "/version-2");
+  std::ofstream(path_ + "/version-2/acceptedEpoch") << "1";
+  EXPECT_TRUE(check("").ok());
+  std::ofstream(logs + "/version-2/log.100000001") << "x";
+  EXPECT_TRUE(check("").ok());
+  std::string why = check(logs).why();
+  EXPECT_NE(why.find("`zabfs import-zookeeper " + path_ + " --log '" + path_ + "/lo'\\''gs' " +
+                     path_ + " --to-log '" + path_ + "/lo'\\''gs' --server 3`"),
+            std::string::npos)
+      << why;
+  std::ofstream(path_ + "/version-2/snapshot.0") << "x";
+  why = check("").why();
+  EXPECT_NE(why.find("`zabfs import-zookeeper " + path_ + " " + path_ + " --server 3`"),
+            std::string::npos)
+      << why;
+  DataDirectory ours;
+  EXPECT_TRUE(ours.open(path_, tree::ServerId{3}).ok());
+  EXPECT_TRUE(check("").ok());
 }
 
 TEST_F(DirectoryTest, PosixDiskReadsWhatItWrote) {

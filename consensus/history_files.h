@@ -1,0 +1,33 @@
+// A node's history as a whole, while the node does not run: read out of its files, and put into new
+// ones. For what comes from Apache ZooKeeper, and goes there.
+//
+// Threading: uses the disks on the calling thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "consensus/disk.h"
+#include "tree/status.h"
+#include "tree/tree.h"
+
+namespace zabfs::consensus {
+
+struct WholeHistory {
+  std::unique_ptr<tree::Tree> tree;  // at the end of the log
+  uint32_t current_epoch = 0, accepted_epoch = 0;
+};
+
+// All that the node has, also what it does not know to be committed: so the next leader may find
+// it. Changes nothing. Fails if something is damaged; the node itself may be able to mend that.
+// Memory: the tree, and 16 MiB of the log.
+StatusOr<WholeHistory> read_history(Disk& log_disk, Disk& snapshot_disk);
+
+// The files of a node with a vote, to which a leader of that epoch has sent the tree: it shows the
+// tree once a leader, which it may be itself, has what is in it. Both directories are empty before.
+// `written` is told how many bytes there are so far.
+DiskStatus write_history(Disk& log_disk, Disk& snapshot_disk, WholeHistory& history,
+                         const std::function<void(uint64_t bytes)>& written);
+
+}  // namespace zabfs::consensus
