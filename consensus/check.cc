@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <memory>
 
 #include "consensus/epoch_store.h"
+#include "consensus/kept_files.h"
+#include "consensus/kept_history.h"
 #include "consensus/log_reader.h"
 #include "consensus/protocol.h"
 #include "consensus/snapshot_store.h"
@@ -75,6 +78,35 @@ void check_snapshots(Disk& disk, tree::Zxid log_base, CheckResult& result) {
   }
 }
 
+// What is kept of the past: damage there harms nothing else, so it is no damage of the node's.
+void check_kept(Disk& log_disk, Disk& snapshot_disk, CheckResult& result) {
+  tree::Zxid first, last;
+  LogHandlers handlers;
+  handlers.record = [&](const FoundRecord& found, size_t) {
+    if (found.header.type != log_format::RecordType::kTxn) return Taken::kYes;
+    if (first == tree::Zxid{}) first = found.header.zxid;
+    last = found.header.zxid;
+    return Taken::kYes;
+  };
+  LogReport report = read_log(log_disk, handlers, kKeptLogPrefix);
+  KeptFiles kept(snapshot_disk);
+  SnapshotStore snapshots(kept);
+  size_t count = 0;
+  for (const std::string& name : snapshot_disk.list()) {
+    if (!name.starts_with(std::string(kHistoryPrefix) + std::string(kSnapshotPrefix))) continue;
+    ++count;
+    auto zxid = std::strtoull(name.c_str() + name.size() - 16, nullptr, 16);
+    Status status = snapshots.check(tree::Zxid{static_cast<int64_t>(zxid)});
+    if (!status.ok()) report.damage.push_back("history." + status.why());
+  }
+  if (count == 0 && report.segments.empty()) return;
+  result.found.push_back(fmt::format("history: {} segments, {} snapshots, 0x{:x} to 0x{:x}",
+                                     report.segments.size(), count, first.value, last.value));
+  for (const std::string& damage : report.damage) {
+    result.found.push_back("history has a gap: " + damage);
+  }
+}
+
 }  // namespace
 
 CheckResult check_storage(Disk& log_disk, Disk& snapshot_disk) {
@@ -82,6 +114,7 @@ CheckResult check_storage(Disk& log_disk, Disk& snapshot_disk) {
   check_promise(snapshot_disk, result);
   tree::Zxid log_base = check_log(log_disk, result);
   check_snapshots(snapshot_disk, log_base, result);
+  check_kept(log_disk, snapshot_disk, result);
   return result;
 }
 

@@ -18,12 +18,13 @@ namespace zabfs::consensus {
 struct DiskStatus {
   int error = 0;  // errno, 0 is success
   std::string what;
-  bool of_sync = false;  // nothing can be known any more of what was written to that file
+  bool of_sync = false;           // nothing can be known any more of what was written to that file
+  bool lacks_descriptor = false;  // that is why there is no room: files that go don't help
   bool ok() const { return error == 0; }
   // There is no room, and the write simply did not happen.
   bool is_full() const { return (error == ENOSPC || error == EDQUOT) && !of_sync; }
   // As it counts for a file that nothing refers to yet: it can be made anew.
-  DiskStatus of_unused_file() const { return DiskStatus{error, what, false}; }
+  DiskStatus of_unused_file() const { return DiskStatus{error, what, false, lacks_descriptor}; }
   std::string message() const { return what + ": " + std::strerror(error); }
 };
 
@@ -45,6 +46,8 @@ class Disk {
   virtual std::vector<std::string> list() = 0;  // sorted
   virtual DiskStatus rename(const std::string& from, const std::string& to) = 0;
   virtual DiskStatus remove(const std::string& name) = 0;
+  // The node needs the file no more: it is removed, or kept out of the node's sight.
+  virtual DiskStatus retire(const std::string& name) { return remove(name); }
   virtual DiskStatus sync_directory() = 0;
 
   // The end of making a file that must be there whole or not at all: `written` says how writing and

@@ -106,6 +106,10 @@ LogRecovery Log::open() {
   if (report.segments.empty()) {
     is_new_ = true;
     state_ = State{};
+    next_number_ = 1;  // and behind what is kept of an earlier log, whose names it must not take
+    for (const LogSegment& kept : list_log_segments(disk_, kKeptLogPrefix)) {
+      next_number_ = kept.number + 1;
+    }
     return recovery;
   }
   state_ = std::move(state);
@@ -497,7 +501,7 @@ Zxid Log::purge(Zxid zxid) {
         (state_.group && state_.group->number <= segments[i].number)) {
       break;
     }
-    if (!disk_.remove(segments[i].name).ok()) break;
+    if (!disk_.retire(segments[i].name).ok()) break;
     if (header.last_zxid > state_.history.base()) state_.history.purge(header.last_zxid);
   }
   return state_.history.base();

@@ -97,7 +97,7 @@ class Log {
   // Those of the txns wanted that are intact here, whatever else is damaged or was cut off: a zxid
   // names one txn for good. No more than `max_bytes` of them and one.
   static std::map<Zxid, Payload> find(Disk& disk, std::vector<Range> wanted, size_t max_bytes);
-  // Removes segments all of whose txns are at or before `zxid`; the new base.
+  // Retires segments all of whose txns are at or before `zxid`; the new base.
   Zxid purge(Zxid zxid);
 
  private:

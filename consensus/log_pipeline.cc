@@ -228,7 +228,7 @@ void LogPipeline::purge(Zxid oldest, bool forgets_damaged, std::function<void(Zx
   environment_.run_io(
       [this, oldest, forgets_damaged, base] {
         for (Zxid any : snapshots_.list()) {
-          if (any < oldest) snapshots_.remove(any);
+          if (any < oldest) snapshots_.retire(any);
         }
         *base = log_.purge(oldest);
         if (forgets_damaged) log_.forget_damaged();

@@ -129,7 +129,7 @@ class LogPipeline {
   // ---- other work of the lane, in turn with the writes
   // `job` on the lane, then `done` on the strand.
   void run(std::function<void(const Log&)> job, std::function<void()> done);
-  // Removes snapshots older than `oldest`, then the part of the log that only they need. `done` is
+  // Retires snapshots older than `oldest`, then the part of the log that only they need. `done` is
   // told where the log begins now.
   void purge(Zxid oldest, bool forgets_damaged, std::function<void(Zxid base)> done);
   // The node is whole again: what was set aside may go, in the next job.

@@ -21,7 +21,8 @@ struct LogSegment {
 std::string log_segment_name(uint64_t number);
 inline constexpr std::string_view kLogPrefix = "log.";
 inline constexpr std::string_view kDamagedLogPrefix =
-    "damaged.log.";  // set aside (Log::restart_at)
+    "damaged.log.";                                                 // set aside (Log::restart_at)
+inline constexpr std::string_view kKeptLogPrefix = "history.log.";  // (kept_history.h)
 std::vector<LogSegment> list_log_segments(Disk& disk, std::string_view prefix = kLogPrefix);
 
 // One intact record, and where it is.

@@ -86,7 +86,7 @@ DiskStatus PosixDisk::open(const std::string& name, bool create, std::unique_ptr
                   : open_patiently(path(name), O_RDWR);
   // Whoever writes steps aside, and comes back, as for want of room.
   if (fd < 0 && lacks_descriptor(errno)) {
-    return DiskStatus{ENOSPC, "open " + path(name) + " (no file descriptor is free)"};
+    return DiskStatus{ENOSPC, "open " + path(name) + " (no file descriptor is free)", false, true};
   }
   // Enough for who only reads (`zabfs check` of a copy, or as another user).
   if (fd < 0 && !create && (errno == EACCES || errno == EROFS)) {

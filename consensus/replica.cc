@@ -24,11 +24,12 @@ Replica::Replica(ReplicaConfig config, Environment& environment, Transport& tran
     : config_(std::move(config)),
       environment_(environment),
       transport_(transport),
-      snapshots_(snapshot_disk),
+      history_(config_.history, log_disk, snapshot_disk),
+      snapshots_(history_.snapshot_disk()),
       log_({config_.segment_bytes, config_.max_log_queue_bytes, config_.slow_sync_ms}, environment,
-           log_disk, snapshots_, log_outcomes()),
+           history_.log_disk(), snapshots_, log_outcomes()),
       recent_(config_.window_txns),
-      recovery_(recovery_options(), environment, snapshot_disk, snapshots_, log_, tree_,
+      recovery_(recovery_options(), environment, history_.snapshot_disk(), snapshots_, log_, tree_,
                 recovery_outcomes()),
       fetch_answers_(config_.max_fetch_bytes, log_, fetch_outcomes()),
       pending_(config_.max_pending, config_.max_pending_bytes),
@@ -85,6 +86,7 @@ void Replica::on_timer() {
   }
   if (troubles_.is_look_due(now_ms)) tell_troubles();
   log_.on_timer();
+  if (now_ms >= next_trim_ms_) trim_history();
   if (leadership_) {
     for (ReplicaListener* listener : listeners_) listener->name_touched();
     expire_sessions();

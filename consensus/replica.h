@@ -35,6 +35,7 @@
 #include "consensus/contacts.h"
 #include "consensus/environment.h"
 #include "consensus/fetch.h"
+#include "consensus/kept_history.h"
 #include "consensus/leadership.h"
 #include "consensus/learner_sessions.h"
 #include "consensus/learner_supply.h"
@@ -83,6 +84,7 @@ struct ReplicaConfig {
   int64_t snapshot_txns = 100'000;  // a snapshot after about so many (Java: snapCount)
   size_t window_txns = 2'000;       // recent ones kept in memory for learners that come back
   size_t snapshot_retain = 3;
+  KeptHistory::Options history;      // of what the node itself needs no more
   size_t min_diff_bytes = 8u << 20;  // a learner that lacks less log than that is sent the log
   // Requests under way from this node.
   size_t max_pending = 20'000;
@@ -199,6 +201,8 @@ class Replica : public Receiver {
     std::optional<int64_t> since_us = measures_.service.leads_since_us();
     return since_us ? environment_.now_us() - *since_us : 0;
   }
+  // On disk, of what is kept of the past. Any thread.
+  uint64_t history_bytes() const { return history_.bytes(); }
   const ReplicaConfig& config() const { return config_; }
 
   // ---- for the strand
@@ -252,6 +256,7 @@ class Replica : public Receiver {
   LogPipeline::Outcomes log_outcomes();
   void on_log_written(const LogPipeline::Written& written);
   Snapshotter::Outcomes snapshot_outcomes();
+  void trim_history();
   void save_promise(const action::SaveAcceptedEpoch& save);
   void promise_saved(const Promise& promise, const DiskStatus& status);
 
@@ -318,6 +323,8 @@ class Replica : public Receiver {
   Environment& environment_;
   Transport& transport_;
   std::vector<ReplicaListener*> listeners_;
+  KeptHistory history_;
+  int64_t next_trim_ms_ = 0;
   SnapshotStore snapshots_;
   LogPipeline log_;
   std::optional<Zab> zab_;

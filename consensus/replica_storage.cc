@@ -47,11 +47,28 @@ Snapshotter::Outcomes Replica::snapshot_outcomes() {
           [this](const DiskStatus& status, size_t bytes) { on_disk_full(status, bytes); },
           [this](Zxid base) {
             if (base > zab_->state().history.base()) step(event::Purged{base});
+            trim_history();
           },
           [this](const std::string& what) { recovery_.report_damage(what); },
           [this](LogLevel level, const std::string& text) {
             environment_.log(level, describe() + ": " + text);
           }};
+}
+
+// What is kept of the past may have become too much, or too old.
+void Replica::trim_history() {
+  constexpr int64_t kEveryMs = 10 * 60 * 1'000;
+  next_trim_ms_ = environment_.now_ms() + kEveryMs;
+  environment_.run_background(
+      [this, now_ms = environment_.wall_ms()] { history_.trim(now_ms); },
+      [this] {
+        uint64_t bytes = history_.take_given_up();
+        if (bytes == 0) return;
+        environment_.log(LogLevel::kWarning,
+                         fmt::format("{}: {} bytes of history are gone: a disk was full, and the "
+                                     "node's own writes come first",
+                                     describe(), bytes));
+      });
 }
 
 void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {

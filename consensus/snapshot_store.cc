@@ -22,7 +22,6 @@ constexpr uint32_t kVersion = 1;
 constexpr size_t kHeaderBytes = 40;
 constexpr size_t kChunkHeaderBytes = 8;
 constexpr size_t kMaxChunkBytes = 4 * tree::kMaxRequestBytes;  // an element, or many
-constexpr std::string_view kPrefix = "snapshot.";
 constexpr std::string_view kTemporaryPrefix = "snapshot.tmp.";
 constexpr std::string_view kDivergedPrefix = "diverged.";
 
@@ -42,9 +41,9 @@ std::string chunk_header(size_t length, uint32_t sum) {
 std::vector<Zxid> SnapshotStore::list() {
   std::vector<Zxid> zxids;
   for (const std::string& name : disk_.list()) {
-    if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + 16) continue;
-    zxids.push_back(
-        Zxid{static_cast<int64_t>(std::strtoull(name.c_str() + kPrefix.size(), nullptr, 16))});
+    if (!name.starts_with(kSnapshotPrefix) || name.size() != kSnapshotPrefix.size() + 16) continue;
+    zxids.push_back(Zxid{
+        static_cast<int64_t>(std::strtoull(name.c_str() + kSnapshotPrefix.size(), nullptr, 16))});
   }
   std::sort(zxids.begin(), zxids.end(), std::greater<>());
   return zxids;
@@ -172,6 +171,8 @@ StatusOr<std::unique_ptr<tree::Tree>> SnapshotStore::load(Zxid zxid) {
 }
 
 void SnapshotStore::remove(Zxid zxid) { static_cast<void>(disk_.remove(file_name(zxid))); }
+
+void SnapshotStore::retire(Zxid zxid) { static_cast<void>(disk_.retire(file_name(zxid))); }
 
 DiskStatus SnapshotStore::probe(size_t bytes) {
   std::string name = std::string(kTemporaryPrefix) + "room";

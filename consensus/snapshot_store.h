@@ -22,6 +22,7 @@
 
 namespace zabfs::consensus {
 
+inline constexpr std::string_view kSnapshotPrefix = "snapshot.";
 inline constexpr size_t kSnapshotChunkBytes = 256u << 10;  // of those that are written
 
 // Reads one, chunk by chunk. What is open stays readable when the file is removed.
@@ -56,6 +57,7 @@ class SnapshotStore {
   Status check(tree::Zxid zxid);
   StatusOr<std::unique_ptr<tree::Tree>> load(tree::Zxid zxid);
   void remove(tree::Zxid zxid);
+  void retire(tree::Zxid zxid);  // the node needs it no more (Disk::retire)
   // Whether a file of so many bytes finds room.
   DiskStatus probe(size_t bytes);
   void remove_leftovers();

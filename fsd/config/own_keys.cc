@@ -1,7 +1,10 @@
 // The keys that are zabfs's alone.
 #include <fmt/format.h>
 
+#include <charconv>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 #include "fsd/config/keys.h"
 #include "fsd/config/take.h"
@@ -13,6 +16,12 @@ using namespace take;
 
 namespace {
 
+constexpr const char* kHistories = "off, or a time, a size or both: 12h, 500MiB, 7d,1GiB";
+constexpr int64_t kMaxHistory = int64_t{1} << 50;  // bytes, or ms
+constexpr std::pair<std::string_view, int64_t> kTimes[] = {
+    {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
+constexpr std::pair<std::string_view, int64_t> kSizes[] = {
+    {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
 constexpr int64_t kMaxMs = 3'600'000, kMaxDayMs = 86'400'000;
 
 void take_memory(ConfigReader& reader, const Property& line) {
@@ -25,6 +34,43 @@ void take_log_level(ConfigReader& reader, const Property& line) {
   std::optional<spdlog::level::level_enum> level = log_level_named(line.value);
   if (!level) return reader.fail(line, fmt::format("{} is none of {}", line.value, kLogLevels));
   reader.config().log_level = *level;
+}
+
+// A number behind which one of the units stands; nullopt: it is none.
+template <size_t kUnits>
+std::optional<int64_t> with_unit(std::string_view text,
+                                 const std::pair<std::string_view, int64_t> (&units)[kUnits]) {
+  for (const auto& [unit, factor] : units) {
+    if (!text.ends_with(unit)) continue;
+    std::string_view digits = text.substr(0, text.size() - unit.size());
+    int64_t count = 0;
+    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
+    bool is_number = error == std::errc() && end == digits.data() + digits.size();
+    if (is_number && count > 0 && count <= kMaxHistory / factor) return count * factor;
+  }
+  return std::nullopt;
+}
+
+// `7d,1GiB`: what is not named keeps its default.
+void take_history(ConfigReader& reader, const Property& line) {
+  consensus::KeptHistory::Options options;
+  if (line.value == "off" || line.value == "0") {
+    options.max_bytes = 0;
+  } else {
+    std::string_view rest = line.value;
+    while (true) {
+      std::string_view part = rest.substr(0, rest.find(','));
+      std::optional<int64_t> age = with_unit(part, kTimes), bytes = with_unit(part, kSizes);
+      if (!age && !bytes) {
+        return reader.fail(line, fmt::format("{} is none of {}", line.value, kHistories));
+      }
+      if (age) options.max_age_ms = *age;
+      if (bytes) options.max_bytes = static_cast<uint64_t>(*bytes);
+      if (part.size() == rest.size()) break;
+      rest.remove_prefix(part.size() + 1);
+    }
+  }
+  reader.replica().history = options;
 }
 
 }  // namespace
@@ -64,6 +110,9 @@ std::vector<Key> own_keys() {
        "make the directory under the mount immutable (mode 0000 where there is no such flag), so "
        "that nothing is written to it while zabfsd does not run. Before you remove it: `zabfsd "
        "--unprotect DIR`"},
+      {"zabfs.history", kHistories, take_history, "7d,1GiB",
+       "how long old versions of files can be read: what this node needs no more of its log and "
+       "snapshots stays on its disks until it is older than the time, or more than the size"},
       {"zabfs.clientSocket", "a path", text(ZABFS_AT(config().wire.unix_socket)), "none",
        "path of a Unix-domain socket for clients. A client's user is its identity in ACLs "
        "(`uid:1000`) and owns files as on the mount; its groups count; root is the superuser"},

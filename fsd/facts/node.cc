@@ -229,6 +229,8 @@ void add_own(const NodeFacts& node, const consensus::Replica& replica, Metrics& 
   gauge("votes", replica.zab().votes() ? 1 : 0, "1 if this node has its vote, or needs none");
   gauge("log_queue_bytes", uint64_t{replica.log_queue_bytes()},
         "Txns that wait for the log's disk");
+  gauge("history_bytes", uint64_t{replica.history_bytes()},
+        "Log and snapshots on disk for old versions of files alone");
   gauge("supply_bytes", uint64_t{replica.supply_bytes()},
         "What waits for the learner that has most to catch up with");
   for (const consensus::MemberStatus& status : replica.member_status()) {

@@ -455,7 +455,7 @@ bool Faults::damage_some_file(SimNode& node, uint64_t detail, bool readable) {
     if (end == 0) return false;
   }
   uint64_t offset = (detail >> 16) % end;
-  node.expect_damage();
+  if (!name.starts_with(consensus::kHistoryPrefix)) node.expect_damage();
   world_.trace(fmt::format("{} of node {} is damaged at {}", name, node.id().value, offset));
   if (readable) {
     disk.rot(name, offset);

@@ -93,6 +93,9 @@ consensus::ReplicaConfig SimNode::make_config() const {
   }
   config.segment_bytes = 16u << 10;
   config.snapshot_txns = 60;
+  // Little, much, or none; the clock is some hours from the one in the txns, either way.
+  config.history = {uint64_t{64u << 10} << options.seed % 4, 3'600'000};
+  if (options.seed % 5 == 0) config.history.max_bytes = 0;
   config.initialize = told_to_initialize_;
   config.window_txns = 20;
   config.prepare.extended_types = true;

@@ -229,6 +229,29 @@ TEST_F(ConfigTest, NumbersOutOfBoundsAreTakenAsTheNearestAsInJava) {
   EXPECT_NE(load("tickTime=2s\n"), "");
 }
 
+TEST_F(ConfigTest, HistoryIsATimeASizeOrBoth) {
+  const consensus::KeptHistory::Options& history = config_.host.replica.history;
+  constexpr int64_t kDayMs = 86'400'000;
+  EXPECT_EQ(load(""), "");
+  EXPECT_EQ(history.max_age_ms, 7 * kDayMs);
+  EXPECT_EQ(history.max_bytes, 1u << 30);
+  EXPECT_EQ(load("zabfs.history=12h\n"), "");
+  EXPECT_EQ(history.max_age_ms, kDayMs / 2);
+  EXPECT_EQ(history.max_bytes, 1u << 30);
+  EXPECT_EQ(load("zabfs.history=500MiB,2d\n"), "");
+  EXPECT_EQ(history.max_age_ms, 2 * kDayMs);
+  EXPECT_EQ(history.max_bytes, 500u << 20);
+  for (const char* off : {"off", "0"}) {
+    EXPECT_EQ(load(std::string("zabfs.history=") + off + "\n"), "");
+    EXPECT_FALSE(history.is_on());
+  }
+  for (const char* wrong : {"7", "d", "-1d", "1GB", "7d,", "99999999999999d", "7d 1GiB", ""}) {
+    EXPECT_NE(load(std::string("zabfs.history=") + wrong + "\n").find("is none of"),
+              std::string::npos)
+        << wrong;
+  }
+}
+
 TEST_F(ConfigTest, PropertiesOfJavasAreLenientAndOurKeysAreNot) {
   EXPECT_EQ(load("snapCount=few\nextendedTypesEnabled=yes\nreconfigEnabled=TRUE\n"), "");
   EXPECT_EQ(config_.host.replica.snapshot_txns, 100'000);
