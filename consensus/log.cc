@@ -242,9 +242,11 @@ DiskStatus Log::mend(const std::map<Zxid, Payload>& missing) {
   State state = state_;
   bool in_order = true;
   auto next_missing = missing.begin();
-  auto add = [&](const LogEntry& entry) {
+  // What is committed by now is noted with the last record: whoever reads the others must not take
+  // it for what was committed when they came.
+  auto add = [&](const LogEntry& entry, Zxid committed = {}) {
     uint64_t offset = bytes.size();
-    RecordHeader record = append_record(entry, state.chain, position_, committed_, bytes);
+    RecordHeader record = append_record(entry, state.chain, position_, committed, bytes);
     in_order = in_order && state.take(record, number_, offset);
   };
   auto fill_up_to = [&](Zxid zxid) {
@@ -255,7 +257,7 @@ DiskStatus Log::mend(const std::map<Zxid, Payload>& missing) {
   for (const auto& [entry, damages] : behind_) {
     if (entry.type == RecordType::kTxn) fill_up_to(entry.zxid);
     if (entry.type == RecordType::kBeginSync) fill_up_to(entry.zxid.next());
-    add(entry);
+    add(entry, &entry == &behind_.back().entry ? committed_ : Zxid{});
   }
   if (!in_order) return DiskStatus{EINVAL, "the txns that came for the log do not fit"};
   static_cast<void>(disk_.remove(kTemporaryName));
