@@ -137,8 +137,8 @@ int run(Config& config) {
   }
   std::unique_ptr<Mount> mount;
   if (!config.mount.point.empty()) {
-    mount =
-        std::make_unique<Mount>(host, config.mount, config.host.data_dir, registry, audit.get());
+    mount = std::make_unique<Mount>(host, config.mount, config.host.data_dir, log_dir, registry,
+                                    audit.get());
     Status mounted = mount->mount();
     if (!mounted.ok()) return failed(mounted.why(), kFailed);
   }

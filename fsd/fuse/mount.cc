@@ -15,6 +15,7 @@ namespace zabfs::fsd {
 
 namespace {
 
+constexpr const char* kStorage = "/zabfs";  // (consensus/data_directory.h)
 constexpr int kWorkers = 3;
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
 constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
@@ -22,7 +23,7 @@ constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
 }  // namespace
 
 Mount::Mount(consensus::Service& service, MountConfig config, std::string data_dir,
-             Registry& registry, audit::AuditLog* audit)
+             const std::string& log_dir, Registry& registry, audit::AuditLog* audit)
     : service_(service),
       config_(std::move(config)),
       replies_(make_replies([](fuse_req_t interrupted, void* data) {
@@ -58,12 +59,14 @@ Mount::Mount(consensus::Service& service, MountConfig config, std::string data_d
       lock_requests_({service, reader_, writes_, interrupts_, files_, locks_}),
       directories_(nodes_, reader_, turns_, numbers_),
       xattrs_(reader_, writer_, session_),
+      past_(service, log_dir + kStorage, data_dir + kStorage, {config_.uid, config_.gid}),
+      past_files_(service, past_, nodes_, reader_, answers_, numbers_, {config_.uid, config_.gid}),
       names_({service, nodes_, reader_, answers_, cache_, turns_, commits_, gate_, replays_,
-              replayer_}),
-      operations_({service,  reader_,        answers_, names_,      directories_,
-                   xattrs_,  files_,         orphans_, changes_,    control_,
-                   staging_, lock_requests_, locks_,   replays_,    gate_,
-                   cache_,   numbers_,       writer_,  interrupts_, std::move(data_dir)},
+              replayer_, &past_files_}),
+      operations_({service, reader_,     answers_,           names_,   directories_, xattrs_,
+                   files_,  orphans_,    changes_,           control_, staging_,     lock_requests_,
+                   locks_,  replays_,    past_files_,        gate_,    cache_,       numbers_,
+                   writer_, interrupts_, std::move(data_dir)},
                   replies_) {
   if (audit != nullptr) {
     session_.set_witness([audit](ClientSession::Actor actor, tree::SessionId session,
@@ -135,6 +138,7 @@ void Mount::stop() {
   });
   done.wait_for(kCloseWait);
   replayer_.stop();
+  past_.stop();
   turns_.stop();  // while requests are still answered
   forgetter_.stop();
   kernel_.unmount();

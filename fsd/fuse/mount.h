@@ -9,6 +9,7 @@
 //                        -> Files -> FileCommits            contents
 //                        -> Changes, Staging                names and attributes that change
 //                        -> ControlFiles -> recipes/        the control room
+//                        -> PastFiles -> history/           what files were before
 //                        -> LockRequests -> FileLocks       locks
 //
 // and a commit this way: ReplicaListener (here) -> KernelCache, ReplayFeed, Room. This class owns
@@ -46,6 +47,7 @@
 #include "fsd/fuse/orphans.h"
 #include "fsd/fuse/own_writes.h"
 #include "fsd/fuse/page_turns.h"
+#include "fsd/fuse/past_files.h"
 #include "fsd/fuse/release_gate.h"
 #include "fsd/fuse/replay.h"
 #include "fsd/fuse/replay_feed.h"
@@ -63,8 +65,8 @@ class Mount : public consensus::ReplicaListener {
  public:
   // Its facts go to the registry, as long as it lives.
   // `audit` may be null.
-  Mount(consensus::Service& service, MountConfig config, std::string data_dir, Registry& registry,
-        audit::AuditLog* audit);
+  Mount(consensus::Service& service, MountConfig config, std::string data_dir,
+        const std::string& log_dir, Registry& registry, audit::AuditLog* audit);
   ~Mount() override;
 
   Status mount();
@@ -121,6 +123,8 @@ class Mount : public consensus::ReplicaListener {
   LockRequests lock_requests_;
   Directories directories_;
   Xattrs xattrs_;
+  Past past_;
+  PastFiles past_files_;
   Names names_;
   Operations operations_;
 };

@@ -59,6 +59,8 @@ void Names::lookup_child(const RequestPtr& request, KernelNode parent, const std
 }
 
 void Names::lookup_control(const RequestPtr& request, const Node& parent, const std::string& name) {
+  if (parts_.past && is_of_the_past(parent.control))
+    return parts_.past->look_up(request, parent, name);
   fuse_entry_param entry = {};
   bool found = false;
   if (parent.control == Control::kRoom) {
@@ -100,6 +102,7 @@ void Names::attributes(const RequestPtr& request, KernelNode id,
   if (!node || (file && file->cached && file->lost)) {
     return static_cast<void>(request->reply(ESTALE));
   }
+  if (parts_.past && is_of_the_past(node->control)) return parts_.past->attributes(request, *node);
   auto again = [this, request, id, file] { attributes(request, id, file); };
   bool is_control = node->control != Control::kNone;
   if (!is_control && parts_.gate.holds(node->path, again)) return;
@@ -119,6 +122,10 @@ void Names::attributes(const RequestPtr& request, KernelNode id,
 }
 
 void Names::link(const RequestPtr& request, KernelNode id) {
+  std::optional<Node> named = parts_.reader.find(id);
+  if (parts_.past && named && !named->gone && is_of_the_past(named->control)) {
+    return parts_.past->link(request, *named);
+  }
   tree::Bytes target;
   bool is_link = parts_.reader.read([&](const tree::Tree& tree) {
     Node node;

@@ -12,6 +12,7 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/open_file.h"
 #include "fsd/fuse/page_turns.h"
+#include "fsd/fuse/past_files.h"
 #include "fsd/fuse/release_gate.h"
 #include "fsd/fuse/replay_feed.h"
 #include "fsd/fuse/request.h"
@@ -31,6 +32,7 @@ class Names {
     ReleaseGate& gate;
     ReplayFeed& replays;
     const Replayer& replayer;
+    PastFiles* past = nullptr;  // null: there is none to be seen
   };
 
   explicit Names(const Parts& parts) : parts_(parts) {}

@@ -44,7 +44,7 @@ std::optional<std::string> Operations::child_path(const RequestPtr& request, Ker
   if (!node || node->gone) {
     error = ENOENT;
   } else if (node->control != Control::kNone) {
-    error = EPERM;
+    error = is_of_the_past(node->control) ? EROFS : EPERM;
   } else if (name.size() > tree::kMaxNameBytes) {
     error = ENAMETOOLONG;
   } else if (!tree::is_valid_name(name) || name == kHidden) {
@@ -64,6 +64,12 @@ std::optional<Node> Operations::staging_room(KernelNode id) const {
   return is_it ? node : std::nullopt;
 }
 
+std::optional<Node> Operations::past_node(KernelNode id) const {
+  std::optional<Node> node = parts_.reader.find(id);
+  bool is_it = node && !node->gone && is_of_the_past(node->control);
+  return is_it ? node : std::nullopt;
+}
+
 // ---- names and attributes
 
 void Operations::getattr(const RequestPtr& request, KernelNode id, const fuse_file_info* info) {
@@ -78,6 +84,7 @@ void Operations::setattr(const RequestPtr& request, KernelNode id, const struct 
   if (is_gone) return static_cast<void>(request->reply(ESTALE));
   if (by_helper) return parts_.answers.reply_attributes(request, id, false);  // nothing is set
   uint64_t handle = info != nullptr ? info->fh : 0;
+  if (is_of_the_past(node->control)) return static_cast<void>(request->reply(EROFS));
   if (node->control != Control::kNone && node->control != Control::kData) {
     return parts_.control.set_attributes(request, *node, wanted, set, handle);
   }
@@ -145,11 +152,45 @@ void Operations::statfs(const RequestPtr& request) {
   request->reply_filesystem(st);
 }
 
+// ---- listings, extended attributes
+
+void Operations::open_directory(const RequestPtr& request, KernelNode id,
+                                const fuse_file_info& info) {
+  if (std::optional<Node> past = past_node(id)) {
+    return parts_.past.open_directory(request, *past, info);
+  }
+  parts_.directories.open(request, id, info);
+}
+
+void Operations::read_directory(const RequestPtr& request, KernelNode id, size_t size, off_t offset,
+                                uint64_t handle) {
+  if (parts_.past.read_directory(request, handle, size, offset)) return;
+  parts_.directories.read(request, id, size, offset, handle);
+}
+
+void Operations::close_directory(const RequestPtr& request, uint64_t handle) {
+  if (parts_.past.close(handle)) return static_cast<void>(request->reply(0));
+  parts_.directories.close(request, handle);
+}
+
+void Operations::get_xattr(const RequestPtr& request, KernelNode id, std::string_view name,
+                           size_t size) {
+  constexpr std::string_view kPrefix = "user.zabfs.";
+  std::optional<Node> past = past_node(id);
+  if (past && name.starts_with(kPrefix)) {
+    return parts_.past.attribute(request, *past, std::string(name.substr(kPrefix.size())), size);
+  }
+  parts_.xattrs.get(request, id, name, size);
+}
+
 // ---- contents
 
 void Operations::create(const RequestPtr& request, KernelNode parent, const std::string& name,
                         mode_t mode, const fuse_file_info& info) {
   std::optional<Node> directory = parts_.reader.find(parent);
+  if (directory && is_of_the_past(directory->control)) {
+    return static_cast<void>(request->reply(EROFS));
+  }
   if (directory && directory->control != Control::kNone) {
     return parts_.control.create(request, *directory, name, mode, info);
   }
@@ -168,6 +209,7 @@ void Operations::open(const RequestPtr& request, KernelNode id, fuse_file_info i
     info.noflush = 1;
     return static_cast<void>(request->reply_opened(info));
   }
+  if (is_of_the_past(node->control)) return parts_.past.open(request, *node, info);
   if (node->control != Control::kNone && node->control != Control::kData) {
     return parts_.control.open(request, *node, info);
   }
@@ -178,6 +220,7 @@ void Operations::open(const RequestPtr& request, KernelNode id, fuse_file_info i
 void Operations::read(const RequestPtr& request, KernelNode id, size_t size, off_t offset,
                       const fuse_file_info& info) {
   bool waits = (info.flags & O_NONBLOCK) == 0;
+  if (parts_.past.read(request, info.fh, size, offset)) return;
   if (parts_.control.read(request, info.fh, size, offset, waits)) return;
   parts_.files.read(request, id, size, offset, info);
 }
@@ -203,6 +246,7 @@ void Operations::flush(const RequestPtr& request, KernelNode id, const fuse_file
 }
 
 void Operations::release(const RequestPtr& request, KernelNode id, uint64_t handle) {
+  if (parts_.past.close(handle)) return static_cast<void>(request->reply(0));
   parts_.service.post([this, request, id, handle] {
     parts_.control.release(handle);
     parts_.files.release(handle, [this, id, handle] { parts_.locks.unlock_handle(handle, id); });
@@ -306,14 +350,14 @@ fuse_lowlevel_ops make_table() {
     of(req).fsync(held(req, Kind::kFsync), info->fh);
   };
   ops.opendir = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* info) {
-    of(req).directories().open(held(req, Kind::kList), node, *info);
+    of(req).open_directory(held(req, Kind::kList), node, *info);
   };
   ops.readdir = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
                    fuse_file_info* info) {
-    of(req).directories().read(held(req, Kind::kList), node, size, offset, info->fh);
+    of(req).read_directory(held(req, Kind::kList), node, size, offset, info->fh);
   };
   ops.releasedir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
-    of(req).directories().close(held(req, Kind::kList), info->fh);
+    of(req).close_directory(held(req, Kind::kList), info->fh);
   };
   ops.fsyncdir = [](fuse_req_t req, fuse_ino_t, int, fuse_file_info*) {
     of(req).barrier(held(req, Kind::kFsync));
@@ -323,7 +367,7 @@ fuse_lowlevel_ops make_table() {
     held(req, Kind::kXattr)->reply(EOPNOTSUPP);
   };
   ops.getxattr = [](fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
-    of(req).xattrs().get(held(req, Kind::kXattr), node, name, size);
+    of(req).get_xattr(held(req, Kind::kXattr), node, name, size);
   };
   ops.listxattr = [](fuse_req_t req, fuse_ino_t, size_t size) {
     Xattrs::list(held(req, Kind::kXattr), size);

@@ -22,6 +22,7 @@
 #include "fsd/fuse/names.h"
 #include "fsd/fuse/node_reader.h"
 #include "fsd/fuse/orphans.h"
+#include "fsd/fuse/past_files.h"
 #include "fsd/fuse/release_gate.h"
 #include "fsd/fuse/replay_feed.h"
 #include "fsd/fuse/request.h"
@@ -48,6 +49,7 @@ class Operations {
     LockRequests& lock_requests;
     FileLocks& locks;
     ReplayFeed& replays;
+    PastFiles& past;
     ReleaseGate& gate;
     KernelCache& cache;
     HandleNumbers& numbers;
@@ -69,8 +71,6 @@ class Operations {
     return std::make_shared<Request>(req, replies_, kind);
   }
   Names& names() { return parts_.names; }
-  Directories& directories() { return parts_.directories; }
-  Xattrs& xattrs() { return parts_.xattrs; }
   LockRequests& locks() { return parts_.lock_requests; }
   ControlFiles& control() { return parts_.control; }
 
@@ -98,6 +98,11 @@ class Operations {
   // fsync of a directory: all that was committed before, by anybody, is visible after it.
   void barrier(const RequestPtr& request);
   void statfs(const RequestPtr& request);
+  void open_directory(const RequestPtr& request, KernelNode id, const fuse_file_info& info);
+  void read_directory(const RequestPtr& request, KernelNode id, size_t size, off_t offset,
+                      uint64_t handle);
+  void close_directory(const RequestPtr& request, uint64_t handle);
+  void get_xattr(const RequestPtr& request, KernelNode id, std::string_view name, size_t size);
 
  private:
   bool is_helper(const RequestPtr& request) const {
@@ -106,6 +111,8 @@ class Operations {
   // None: the request is answered, with why there can be no such name.
   std::optional<std::string> child_path(const RequestPtr& request, KernelNode parent,
                                         const std::string& name) const;
+  // A node of the past.
+  std::optional<Node> past_node(KernelNode id) const;
   // If it is an `@/txn`.
   std::optional<Node> staging_room(KernelNode id) const;
 

@@ -73,7 +73,7 @@ bool may_read_now(const tree::Tree& now, const std::string& path, const Caller& 
          may(view_of(now, *directory, parent, options), caller, kMayRead | kMaySearch);
 }
 
-bool may_read(const Version& version, const tree::Tree& now, const std::string& path,
+bool may_read(const FileVersion& version, const tree::Tree& now, const std::string& path,
               const Caller& caller, const ViewOptions& options) {
   if (!could_reach(version.above, caller) || !may(version.view, caller, kMayRead)) return false;
   bool is_there = now.find(path) != nullptr;

@@ -26,7 +26,7 @@ bool may_read_now(const tree::Tree& now, const std::string& path, const Caller& 
                   const ViewOptions& options);
 
 // Whether that caller may read the contents of a version, or list what a directory was.
-bool may_read(const Version& version, const tree::Tree& now, const std::string& path,
+bool may_read(const FileVersion& version, const tree::Tree& now, const std::string& path,
               const Caller& caller, const ViewOptions& options);
 
 }  // namespace zabfs::fsd

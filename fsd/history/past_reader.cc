@@ -55,7 +55,7 @@ class Children {
   Children(const std::string& directory, const ViewOptions& options, DirectoryPast& past)
       : directory_(directory), options_(options), past_(past) {
     for (const auto& [name, versions] : past_.children) {
-      for (const Version& version : versions) add_bytes(name, version.data.size());
+      for (const FileVersion& version : versions) add_bytes(name, version.data.size());
       count_ += versions.size();
     }
   }
@@ -69,11 +69,11 @@ class Children {
     if (node == nullptr) return;
     tree.for_each_child(*node, [&](const tree::ZNode& child) {
       if (!is_shown(child)) return;
-      Version version;
+      FileVersion version;
       version.zxid = child.stat.mzxid;
       version.time_ms = child.stat.mtime_ms;
       describe(tree, child, version);
-      std::vector<Version>& versions = past_.children[std::string(child.name.view())];
+      std::vector<FileVersion>& versions = past_.children[std::string(child.name.view())];
       if (!versions.empty() && is_same(versions.back(), version)) return;
       if (!versions.empty() && versions.back().zxid >= version.zxid)
         version.zxid = tree.last_zxid();
@@ -98,7 +98,7 @@ class Children {
  private:
   std::string below() const { return tree::join_path(directory_, "x"); }
 
-  static bool is_same(const Version& a, const Version& b) {
+  static bool is_same(const FileVersion& a, const FileVersion& b) {
     return a.what != What::kRemoved && a.view.ino == b.view.ino && a.view.mode == b.view.mode &&
            a.view.uid == b.view.uid && a.view.gid == b.view.gid && a.view.mtime == b.view.mtime &&
            a.view.size == b.view.size;
@@ -116,7 +116,7 @@ class Children {
     }
   }
 
-  void describe(const tree::Tree& tree, const tree::ZNode& node, Version& version) const {
+  void describe(const tree::Tree& tree, const tree::ZNode& node, FileVersion& version) const {
     version.view = view_of(tree, node, tree::join_path(directory_, node.name.view()), options_);
     version.data = node.data;
     version.above = above_;
@@ -124,7 +124,7 @@ class Children {
 
   void changed(const tree::Txn& txn, const std::string& name, const tree::Change& change,
                const tree::Tree& tree) {
-    Version version;
+    FileVersion version;
     version.zxid = txn.header.zxid;
     version.time_ms = txn.header.time_ms;
     version.who = who_of(txn.header.session);
@@ -148,8 +148,8 @@ class Children {
     add(name, std::move(version));
   }
 
-  void add(const std::string& name, Version version) {
-    std::vector<Version>& versions = past_.children[name];
+  void add(const std::string& name, FileVersion version) {
+    std::vector<FileVersion>& versions = past_.children[name];
     add_bytes(name, version.data.size());
     versions.push_back(std::move(version));
     if (++count_ > PastReader::kMaxVersions) drop_versions();
@@ -180,7 +180,7 @@ class Children {
       auto most =
           std::max_element(bytes_of_.begin(), bytes_of_.end(),
                            [](const auto& a, const auto& b) { return a.second < b.second; });
-      for (Version& version : past_.children[most->first]) {
+      for (FileVersion& version : past_.children[most->first]) {
         if (version.data.size() == 0) continue;
         bytes_ -= version.data.size();
         most->second -= version.data.size();

@@ -27,7 +27,7 @@ const char* name_of(What what) {
   return "changed";
 }
 
-std::string Version::name() const {
+std::string FileVersion::name() const {
   return fmt::format("0x{:x}{}", zxid.value, what == What::kRemoved ? ".gone" : "");
 }
 

@@ -36,7 +36,7 @@ const char* name_of(What what);
 // The directories above a file, from the root on, as they were.
 using Above = std::shared_ptr<const std::vector<View>>;
 
-struct Version {
+struct FileVersion {
   tree::Zxid zxid;
   int64_t time_ms = 0;
   Who who;
@@ -57,7 +57,7 @@ struct Gap {
 
 // Of all children that a directory had.
 struct DirectoryPast {
-  std::map<std::string, std::vector<Version>> children;  // oldest first
+  std::map<std::string, std::vector<FileVersion>> children;  // oldest first
   std::vector<Gap> gaps;
   tree::Zxid since, through;  // of the log that was read
   bool left_out = false;      // older ones: there were too many

@@ -49,6 +49,11 @@ inline constexpr std::string_view kHelpText =
                the file of that name here, all in one commit or none. ESTALE if one of them was
                changed since the mkdir; the staged files stay then. Only the user who made NAME may
                commit or remove it
+  history/NAME/
+               the versions of a child, as far as this node's log goes back: a file each, named by
+               the zxid of its change; `.gone` where it was removed; `current` is what is there now
+  at/WHEN/     this directory as it was. WHEN is a zxid, 2026-11-30T04:15, or -2h
+  changes      what was changed here and below, one line each; `zabfs log` shows it
   cluster      (mount root only) members, roles, zxids; `unreachable`: why; `note`: what is amiss
   members      (mount root only) the configuration in force. root edits it, or adds a line by >>:
                a reconfiguration, committed at close. `zabfs members` does it step by step

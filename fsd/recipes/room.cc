@@ -90,6 +90,12 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
     case Control::kOnce:
     case Control::kOnceName:
     case Control::kTxn:
+    case Control::kHistory:  // the past has files of its own (fsd/fuse/past_files.h)
+    case Control::kHistoryName:
+    case Control::kVersion:
+    case Control::kAt:
+    case Control::kPast:
+    case Control::kChanges:
       return nullptr;
   }
   return nullptr;

@@ -204,6 +204,38 @@ int start(int argc, char** argv) {
   sub->add_option("file", path, "a file of the mount")->required();
   sub->callback([&] { code = edit(path); });
 
+  LogOptions log_options;
+  sub = app.add_subcommand("log",
+                           "show the versions of a file, or what was changed in a directory and "
+                           "below it, newest first, as far as this node's log goes back");
+  sub->add_option("path", log_options.path,
+                  "a file or a directory of the mount (default: this directory); also one that was "
+                  "removed");
+  sub->add_flag("-p,--patch", log_options.with_diffs, "with what was changed, as diff -u shows it");
+  sub->add_option("--since", log_options.since,
+                  "from then on: 2026-11-30T04:15, 2026-11-30T04:15:00Z, -2h, or a zxid");
+  sub->callback([&] {
+    if (log_options.path.empty()) log_options.path = ".";
+    code = log(log_options);
+  });
+
+  sub = app.add_subcommand("show", "print a file as it was");
+  sub->add_option("version", path, "PATH@ZXID, or PATH@TIME as with log --since")->required();
+  sub->callback([&] { code = show(path); });
+
+  sub = app.add_subcommand("diff", "show how two versions of a file or a directory differ");
+  sub->add_option("before", path,
+                  "PATH@ZXID or PATH@TIME; PATH alone: the version before the last one")
+      ->required();
+  sub->add_option("after", target, "the same, of this or another file (default: as it is now)");
+  sub->callback([&] { code = diff_versions(path, target); });
+
+  sub = app.add_subcommand("revert",
+                           "make a file what it was, in one commit, if nobody else changes it "
+                           "meanwhile; one that was removed is made again");
+  sub->add_option("version", path, "PATH@ZXID or PATH@TIME")->required();
+  sub->callback([&] { code = revert(path); });
+
   sub = app.add_subcommand("tree", "show a directory and what is below it");
   sub->add_option("dir", path, "a directory of the mount (default: this one)");
   sub->add_option("--depth", depth, "so many levels only");

@@ -95,6 +95,16 @@ int run_member(const MemberOptions& options);
 // A directory and what is below it, or a file.
 int who(const std::string& path, bool as_json);
 int edit(const std::string& file);
+struct LogOptions {
+  std::string path;
+  std::string since;  // a point of time (fsd/history/when.h); empty: from the beginning
+  bool with_diffs = false;
+};
+int log(const LogOptions& options);
+// These name a version as PATH@WHEN (past.h).
+int show(const std::string& what);
+int diff_versions(const std::string& before, const std::string& after);
+int revert(const std::string& what);
 int show_tree(const std::string& directory, int depth, bool as_json);
 int export_tree(const std::string& directory, const std::string& target);
 int import_tree(const std::string& source, const std::string& directory);

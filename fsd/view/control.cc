@@ -15,11 +15,14 @@ struct Row {
 
 constexpr Row kRoom[] = {
     {Control::kAcl, "acl"},
+    {Control::kAt, "at"},
     {Control::kBarriers, "barrier"},
+    {Control::kChanges, "changes"},
     {Control::kCounter, "counter"},
     {Control::kData, "data"},
     {Control::kEphemeral, "ephemeral"},
     {Control::kHelp, "help"},
+    {Control::kHistory, "history"},
     {Control::kHolders, "holders"},
     {Control::kLeader, "leader"},
     {Control::kLock, "lock"},
@@ -91,6 +94,12 @@ Control member_named(Control directory, std::string_view name) {
     case Control::kRingKey:
     case Control::kPick:
     case Control::kTxn:
+    case Control::kHistory:
+    case Control::kHistoryName:
+    case Control::kVersion:
+    case Control::kAt:
+    case Control::kPast:
+    case Control::kChanges:
     case Control::kCluster:
     case Control::kHealth:
     case Control::kLogLevel:
@@ -121,7 +130,14 @@ bool is_control_directory(Control control) {
   return control == Control::kRoom || control == Control::kSeq || control == Control::kEphemeral ||
          control == Control::kSemaphores || control == Control::kBarriers ||
          control == Control::kRing || control == Control::kTxn || control == Control::kOnce ||
-         control == Control::kOnceName;
+         control == Control::kOnceName || control == Control::kHistory ||
+         control == Control::kHistoryName || control == Control::kAt;
+}
+
+bool is_of_the_past(Control control) {
+  return control == Control::kHistory || control == Control::kHistoryName ||
+         control == Control::kVersion || control == Control::kAt || control == Control::kPast ||
+         control == Control::kChanges;
 }
 
 uint32_t control_mode(Control control, uint32_t directory) {
@@ -137,6 +153,9 @@ uint32_t control_mode(Control control, uint32_t directory) {
     case Control::kWatchAll:
     case Control::kRingKey:
     case Control::kPick:
+    case Control::kVersion:
+    case Control::kPast:
+    case Control::kChanges:
     case Control::kCluster:
     case Control::kHealth:
     case Control::kMetrics:
@@ -168,6 +187,9 @@ uint32_t control_mode(Control control, uint32_t directory) {
     case Control::kRing:
     case Control::kOnce:
     case Control::kOnceName:
+    case Control::kHistory:
+    case Control::kHistoryName:
+    case Control::kAt:
       return read | read >> 2;
     case Control::kSeq:
     case Control::kEphemeral:

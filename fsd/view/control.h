@@ -42,7 +42,13 @@ enum class Control {
   kRing,  // the directory @/ring
   kRingKey,
   kPick,
-  kTxn,  // the directory @/txn; what is in it are znodes
+  kTxn,          // the directory @/txn; what is in it are znodes
+  kHistory,      // the directory @/history
+  kHistoryName,  // the directory @/history/NAME
+  kVersion,      // @/history/NAME/ZXID
+  kAt,           // the directory @/at
+  kPast,         // @/at/WHEN and what is below it
+  kChanges,
   kCluster,
   kHealth,
   kLogLevel,
@@ -60,6 +66,8 @@ std::string control_name(Control control);
 // What `ls @` lists.
 std::vector<std::string> room_names(bool is_root);
 bool is_control_directory(Control control);
+// Whether it is a part of the past, and what is in it, too: nothing in there can be changed.
+bool is_of_the_past(Control control);
 // The mode of a control file, class by class, from its directory's.
 uint32_t control_mode(Control control, uint32_t directory);
 // Whether writing to it means anything.

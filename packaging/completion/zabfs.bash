@@ -2,7 +2,7 @@
 
 _zabfs() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= options i
-  local commands="status members lock watch run log-level who edit tree export import import-zookeeper export-zookeeper check debug help"
+  local commands="status members lock watch run log-level who edit log show diff revert tree export import import-zookeeper export-zookeeper check debug help"
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ ${COMP_WORDS[i]} == -- ]]; then  # from here on it is another command's
       COMPREPLY=($(compgen -c -f -- "$word"))
@@ -20,6 +20,7 @@ _zabfs() {
     watch) options="--all --json --exec --state" ;;
     run) options="--member --name --data --check --every" ;;
     who) options="--json" ;;
+    log) options="--patch --since" ;;
     tree) options="--depth --json" ;;
     check) options="--log-dir" ;;
     import-zookeeper) options="--log --to-log --server --force" ;;
@@ -31,7 +32,7 @@ _zabfs() {
   case $previous in
     --auth-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
     --exec | --check) COMPREPLY=($(compgen -c -- "$word")); return ;;
-    --timeout | --server | --busy-code | --name | --data | --every | --depth | --watch)
+    --timeout | --server | --busy-code | --name | --data | --every | --depth | --watch | --since)
         COMPREPLY=(); return ;;
   esac
   if [[ $word == -* ]]; then
@@ -42,7 +43,7 @@ _zabfs() {
     COMPREPLY=($(compgen -W "add remove promote demote" -- "$word"))
   elif [[ $command == log-level ]]; then
     COMPREPLY=($(compgen -W "debug info warning error" -- "$word"))
-  elif [[ $command == edit || $command == who || $command == import ]] || [[ $previous == --state ]]; then
+  elif [[ $command =~ ^(edit|who|import|log|show|diff|revert)$ ]] || [[ $previous == --state ]]; then
     COMPREPLY=($(compgen -f -- "$word"))
   else
     COMPREPLY=($(compgen -d -- "$word"))

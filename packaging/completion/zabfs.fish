@@ -1,6 +1,6 @@
 # Completion of zabfs for fish.
 
-set -l commands status members lock watch run log-level who edit tree export import import-zookeeper export-zookeeper check debug help
+set -l commands status members lock watch run log-level who edit log show diff revert tree export import import-zookeeper export-zookeeper check debug help
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -f
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l help -d 'print help'
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l version -d 'print the version'
@@ -20,6 +20,10 @@ __zabfs_command run 'register a member while a command runs'
 __zabfs_command log-level 'what the log is told'
 __zabfs_command who 'who holds or waits for what'
 __zabfs_command edit 'edit a file, and commit it if nobody else changed it'
+__zabfs_command log 'what was changed, newest first'
+__zabfs_command show 'a file as it was'
+__zabfs_command diff 'how two versions differ'
+__zabfs_command revert 'make a file what it was'
 __zabfs_command tree 'a directory and what is below it'
 __zabfs_command export 'copy a directory as it is at one zxid'
 __zabfs_command import 'copy an export into a directory'
@@ -56,6 +60,8 @@ __zabfs_option run -x -l name -d 'its name'
 __zabfs_option run -x -l data -d 'its data'
 __zabfs_option run -x -l check -a '(__fish_complete_command)' -d 'says whether the member is well'
 __zabfs_option run -x -l every -d 'seconds between checks'
+__zabfs_option log -f -s p -l patch -d 'with what was changed'
+__zabfs_option log -x -l since -d 'from then on'
 __zabfs_option tree -x -l depth -d levels
 __zabfs_option check -x -l log-dir -a '(__fish_complete_directories)' -d 'its dataLogDir'
 for name in import-zookeeper export-zookeeper

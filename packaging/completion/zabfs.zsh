@@ -12,6 +12,10 @@ _zabfs() {
     'log-level:what the log is told'
     'who:who holds or waits for what'
     'edit:edit a file, and commit it if nobody else changed it'
+    'log:what was changed, newest first'
+    'show:a file as it was'
+    'diff:how two versions differ'
+    'revert:make a file what it was'
     'tree:a directory and what is below it'
     'export:copy a directory as it is at one zxid'
     'import:copy an export into a directory'
@@ -57,6 +61,11 @@ _zabfs() {
         '1:level:(debug info warning error)' ;;
     who) _arguments '--json[for scripts]' '1:path:_files' ;;
     edit) _arguments '1:file:_files' ;;
+    log)
+      _arguments '(-p --patch)'{-p,--patch}'[with what was changed]' \
+        '--since=[from then on]:time' '1:path:_files' ;;
+    show | revert) _arguments '1:version:_files' ;;
+    diff) _arguments '1:before:_files' '2:after:_files' ;;
     tree) _arguments '--depth=[levels]:levels' '--json[for scripts]' '1:directory:_directories' ;;
     export) _arguments '1:directory:_directories' '2:target:_files' ;;
     import) _arguments '1:source:_files' '2:directory:_directories' ;;

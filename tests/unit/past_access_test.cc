@@ -36,14 +36,14 @@ class PastAccessTest : public testing::Test {
     tree.apply(txn, nullptr);
   }
   static Caller caller(uint32_t uid) { return Caller{{uid, {uid}}, uid}; }
-  static Version version_of(const tree::Tree& tree, const std::string& path) {
-    Version version;
+  static FileVersion version_of(const tree::Tree& tree, const std::string& path) {
+    FileVersion version;
     version.what = What::kChanged;
     version.view = view_of(tree, *tree.find(path), path, {});
     version.above = above_of(tree, path, {});
     return version;
   }
-  bool reads(const Version& version, uint32_t uid) {
+  bool reads(const FileVersion& version, uint32_t uid) {
     return may_read(version, tree_, "/d/f", caller(uid), {});
   }
   void SetUp() override {
@@ -55,23 +55,23 @@ class PastAccessTest : public testing::Test {
 };
 
 TEST_F(PastAccessTest, WhoMayReadItNowAndCouldThen) {
-  Version version = version_of(tree_, "/d/f");
+  FileVersion version = version_of(tree_, "/d/f");
   EXPECT_TRUE(reads(version, kOther));
   change(tree_, "/d/f", 0600, tree::Kind::kFile);
   EXPECT_FALSE(reads(version, kOther));
   EXPECT_TRUE(reads(version, kOwner));
   EXPECT_TRUE(reads(version, 0));
-  Version closed = version_of(tree_, "/d/f");
+  FileVersion closed = version_of(tree_, "/d/f");
   change(tree_, "/d/f", 0644, tree::Kind::kFile);
   EXPECT_TRUE(reads(version, kOther));
   EXPECT_FALSE(reads(closed, kOther));
 }
 
 TEST_F(PastAccessTest, TheDirectoriesAboveCountThenAndNow) {
-  Version version = version_of(tree_, "/d/f");
+  FileVersion version = version_of(tree_, "/d/f");
   change(tree_, "/d", 0700);
   EXPECT_FALSE(reads(version, kOther));
-  Version closed = version_of(tree_, "/d/f");
+  FileVersion closed = version_of(tree_, "/d/f");
   change(tree_, "/d", 0755);
   EXPECT_TRUE(reads(version, kOther));
   EXPECT_FALSE(reads(closed, kOther));
@@ -80,7 +80,7 @@ TEST_F(PastAccessTest, TheDirectoriesAboveCountThenAndNow) {
 }
 
 TEST_F(PastAccessTest, WhatWasRemovedIsAsItsDirectory) {
-  Version version = version_of(tree_, "/d/f");
+  FileVersion version = version_of(tree_, "/d/f");
   remove(tree_, "/d/f");
   EXPECT_TRUE(reads(version, kOther));
   change(tree_, "/d", 0711);  // may be entered, and not listed
@@ -93,7 +93,7 @@ TEST_F(PastAccessTest, WhatWasRemovedIsAsItsDirectory) {
 
 TEST_F(PastAccessTest, WhatCouldNotBeListedThenIsNotFoundNowThatItIsGone) {
   change(tree_, "/d", 0711);
-  Version version = version_of(tree_, "/d/f");
+  FileVersion version = version_of(tree_, "/d/f");
   EXPECT_TRUE(reads(version, kOther));  // by its name, as then
   change(tree_, "/d", 0755);
   remove(tree_, "/d/f");

@@ -95,9 +95,9 @@ class PastReaderTest : public tree::TreeFixture {
     EXPECT_TRUE(reader_->read_children(directory, committed_, past, tree).ok());
     return past;
   }
-  static std::string text(const std::vector<Version>& versions) {
+  static std::string text(const std::vector<FileVersion>& versions) {
     std::string all;
-    for (const Version& version : versions) {
+    for (const FileVersion& version : versions) {
       all += std::string(name_of(version.what)) + ":" + std::string(version.data.view()) + " ";
     }
     return all;
@@ -119,7 +119,7 @@ TEST_F(PastReaderTest, VersionsOfAFile) {
   commit_file("/f", "three");
   commit_file("/other", "x");
   DirectoryPast past = children("/");
-  const std::vector<Version>& versions = past.children.at("f");
+  const std::vector<FileVersion>& versions = past.children.at("f");
   EXPECT_EQ(text(versions), "created:one changed:two acl:two removed: created:three ");
   EXPECT_EQ(versions[1].zxid, second);
   EXPECT_EQ(versions[1].view.mode, 0644u);
@@ -217,8 +217,8 @@ TEST_F(PastReaderTest, TheVersionsAndTreesAreTheModels) {
       for (char c = 'a'; c < 'f'; ++c) {
         std::string name(1, c), path = directory + "/" + name;
         auto wanted = at->second.find(path);
-        const Version* found = nullptr;
-        for (const Version& version : past.children[name]) {
+        const FileVersion* found = nullptr;
+        for (const FileVersion& version : past.children[name]) {
           if (version.zxid <= at->first) found = &version;
         }
         bool is_there = found != nullptr && found->what != What::kRemoved;
@@ -265,11 +265,11 @@ TEST_F(PastReaderTest, ABreakIsToldAndWhatFollowsItIsReadFromTheNextSnapshot) {
   DirectoryPast past = children("/");
   ASSERT_EQ(past.gaps.size(), 1u);
   EXPECT_FALSE(past.gaps[0].why.empty());
-  const std::vector<Version>& versions = past.children.at("f");
+  const std::vector<FileVersion>& versions = past.children.at("f");
   EXPECT_EQ(versions.back().zxid, all.back());
   // Those between the damage and the snapshot are not told, and none is invented.
   EXPECT_LT(versions.size(), all.size());
-  for (const Version& version : versions) {
+  for (const FileVersion& version : versions) {
     if (version.what == What::kBefore) continue;
     EXPECT_TRUE(pictures_.contains(version.zxid));
     EXPECT_EQ(pictures_[version.zxid]["/f"].substr(0, version.data.size()), version.data.view());
@@ -304,9 +304,9 @@ TEST_F(PastReaderTest, TheLargestGiveUpTheirContentsFirst) {
   DirectoryPast past = children("/");
   EXPECT_TRUE(past.children.at("small")[0].has_data);
   size_t bytes = 0;
-  for (const Version& version : past.children.at("large")) bytes += version.data.size();
+  for (const FileVersion& version : past.children.at("large")) bytes += version.data.size();
   EXPECT_LE(bytes, PastReader::kMaxDataBytes);
-  const Version& oldest = past.children.at("large")[1];
+  const FileVersion& oldest = past.children.at("large")[1];
   ASSERT_EQ(oldest.zxid, first);
   EXPECT_FALSE(oldest.has_data);
   StatusOr<tree::Bytes> found = reader_->data_of("/large", first, committed_);

@@ -1,0 +1,235 @@
+// zabfs show, diff and revert: one version of a file, and another.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "fsd/history/when.h"
+#include "fsd/tool/past.h"
+#include "fsd/tool/process.h"
+#include "fsd/tool/tool.h"
+
+namespace zabfs::tool {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kNothing = "/dev/null";
+constexpr std::string_view kGone = ".gone";
+
+bool is_there(const std::string& path) {
+  struct stat st = {};
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
+bool is_directory(const std::string& path) {
+  struct stat st = {};
+  return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+uint64_t number_of(const std::string& version) {
+  return std::strtoull(version.c_str(), nullptr, 16);
+}
+
+std::string label_of(const PathAt& of) {
+  return of.path + (of.when.empty() ? " (now)" : "@" + of.when);
+}
+
+int no_such(const PathAt& wanted) {
+  return fail(
+      fmt::format("{}: there was none, or the log of this node does not go back so far. "
+                  "`zabfs log {}` shows what there is",
+                  label_of(wanted), wanted.path));
+}
+
+}  // namespace
+
+PathAt parse_path_at(const std::string& text) {
+  size_t at = text.rfind('@');
+  if (at == std::string::npos || at == 0) return {text, {}};
+  std::string when = text.substr(at + 1);
+  if (!fsd::parse_when(when, 0)) return {text, {}};
+  return {text.substr(0, at), when};
+}
+
+std::optional<Anchored> anchor(const std::string& path) {
+  std::string absolute = fs::absolute(path).lexically_normal();
+  while (absolute.size() > 1 && absolute.ends_with('/')) absolute.pop_back();
+  Anchored found{absolute, {}};
+  while (!is_directory(found.directory) && found.directory.size() > 1) {
+    fs::path at(found.directory);
+    found.below = at.filename().string() + (found.below.empty() ? "" : "/" + found.below);
+    found.directory = at.parent_path();
+  }
+  if (is_in_mount(found.directory)) return found;
+  fail(fmt::format("{} is in no zabfs mount", path), kUsage);
+  return std::nullopt;
+}
+
+std::string file_at(const PathAt& wanted) {
+  if (wanted.when.empty()) return is_there(wanted.path) ? wanted.path : "";
+  std::optional<Anchored> place = anchor(wanted.path);
+  if (!place) return {};
+  // A version of its own name is there even if the log begins behind it.
+  if (!place->below.empty() && place->below.find('/') == std::string::npos) {
+    std::string version = join(place->directory, "@/history/" + place->below + "/" + wanted.when);
+    if (is_there(version)) return version;
+  }
+  std::string then = join(place->directory, "@/at/" + wanted.when);
+  if (!place->below.empty()) then = join(then, place->below);
+  return is_there(then) ? then : "";
+}
+
+std::optional<Versions> versions_of(const std::string& path) {
+  std::string absolute = fs::absolute(path).lexically_normal();
+  fs::path file(absolute);
+  Versions versions;
+  versions.directory = join(file.parent_path().string(), "@/history/" + file.filename().string());
+  if (!is_there(versions.directory)) return std::nullopt;
+  versions.names = names_in(versions.directory);
+  std::erase(versions.names, "current");
+  std::sort(versions.names.begin(), versions.names.end(),
+            [](const auto& a, const auto& b) { return number_of(a) < number_of(b); });
+  return versions;
+}
+
+int diff(const std::string& before, const std::string& before_label, const std::string& after,
+         const std::string& after_label) {
+  bool whole = is_directory(before) || is_directory(after);
+  std::vector<std::string> words = {"diff", whole ? "-ruN" : "-u"};
+  if (!whole) {
+    words.insert(words.end(), {"--label", before_label, "--label", after_label});
+  }
+  words.insert(words.end(), {before.empty() ? kNothing : before, after.empty() ? kNothing : after});
+  std::fflush(stdout);
+  return run_command(words);
+}
+
+void print_diff(const std::string& path, const std::string& zxid) {
+  std::optional<Versions> versions = versions_of(path);
+  if (!versions) return;
+  auto is_it = [&](const std::string& name) { return number_of(name) == number_of(zxid); };
+  auto at = std::find_if(versions->names.begin(), versions->names.end(), is_it);
+  if (at == versions->names.end()) return;
+  auto place = [&](const std::string& name) -> std::string {
+    std::string file = join(versions->directory, name);
+    struct stat st = {};
+    bool is_file = ::lstat(file.c_str(), &st) == 0 && S_ISREG(st.st_mode);
+    return is_file && !name.ends_with(kGone) ? file : "";
+  };
+  std::string after = place(*at);
+  std::string before = at == versions->names.begin() ? "" : place(*std::prev(at));
+  bool is_first = at == versions->names.begin() && attribute(after, "what") == "before";
+  if ((before.empty() && after.empty()) || is_first) return;
+  std::string name = fs::path(path).filename();
+  diff(before, before.empty() ? kNothing : fmt::format("{}@{}", name, *std::prev(at)), after,
+       after.empty() ? kNothing : fmt::format("{}@{}", name, *at));
+}
+
+int show(const std::string& what) {
+  PathAt wanted = parse_path_at(what);
+  std::string file = file_at(wanted);
+  if (file.empty()) return no_such(wanted);
+  if (is_directory(file)) {
+    return fail(fmt::format("{} was a directory: look into {}", label_of(wanted), file));
+  }
+  if (fs::is_symlink(fs::symlink_status(file))) {
+    fmt::print("{}\n", fs::read_symlink(file).string());
+    return 0;
+  }
+  std::optional<std::string> text = read_file(file);
+  if (!text) return fail(error_of(file));
+  size_t done = std::fwrite(text->data(), 1, text->size(), stdout);
+  return done == text->size() && std::fflush(stdout) == 0 ? 0 : fail("standard output: no room");
+}
+
+int diff_versions(const std::string& before, const std::string& after) {
+  PathAt a = parse_path_at(before);
+  PathAt b = after.empty() ? PathAt{a.path, {}} : parse_path_at(after);
+  if (after.empty() && a.when.empty()) {  // the last version before the one that is there
+    std::optional<Versions> versions = versions_of(a.path);
+    if (!versions) return no_such(a);
+    if (versions->names.size() < 2) {
+      return fail(fmt::format("{} has no other version in the log of this node", a.path));
+    }
+    a.when = *std::prev(versions->names.end(), 2);
+    b.when = versions->names.back();
+  }
+  std::string from = a.when.ends_with(kGone) ? "" : file_at(a);
+  std::string to = b.when.ends_with(kGone) ? "" : file_at(b);
+  if (from.empty() && to.empty()) return no_such(a);
+  return diff(from, from.empty() ? kNothing : label_of(a), to, to.empty() ? kNothing : label_of(b));
+}
+
+namespace {
+
+// Puts a file or a link there in one commit, unless somebody else changes it meanwhile.
+int put_back(const std::string& file, const std::string& path, const PathAt& wanted) {
+  fs::path target(fs::absolute(path).lexically_normal());
+  std::string staging =
+      join(target.parent_path().string(), fmt::format("@/txn/revert-{}-{}", ::getpid(), now_ms()));
+  if (::mkdir(staging.c_str(), 0700) != 0) return fail(error_of(staging));
+  std::string staged = join(staging, target.filename().string());
+  std::error_code error;
+  bool is_link = fs::is_symlink(fs::symlink_status(file));
+  bool made = false;
+  if (is_link) {
+    made = ::symlink(fs::read_symlink(file).c_str(), staged.c_str()) == 0;
+  } else if (std::optional<std::string> text = read_file(file)) {
+    struct stat st = {};
+    ::stat(file.c_str(), &st);
+    int fd = ::open(staged.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    // It gets no setuid bit back.
+    made = fd >= 0 && write_all(fd, *text) && ::fchmod(fd, st.st_mode & 0777) == 0;
+    // Only root gives a file away: others get one of their own.
+    if (made && ::geteuid() == 0) made = ::fchown(fd, st.st_uid, st.st_gid) == 0;
+    if (fd >= 0 && ::close(fd) != 0) made = false;
+  }
+  int why = errno;
+  if (made && ::rename(staging.c_str(), (staging + ".commit").c_str()) == 0) {
+    fmt::print("{} is as it was at {}\n", path, wanted.when);
+    return 0;
+  }
+  if (made) why = errno;
+  fs::remove_all(staging, error);
+  if (why == ESTALE) {
+    return fail(fmt::format("somebody else changed {} just now; nothing is changed", path));
+  }
+  return fail(fmt::format("{}: {}; nothing is changed", path, std::strerror(why)));
+}
+
+}  // namespace
+
+int revert(const std::string& what) {
+  PathAt wanted = parse_path_at(what);
+  if (wanted.when.empty()) {
+    return fail(fmt::format("{}: name the version, as PATH@ZXID; `zabfs log {}` shows them", what,
+                            wanted.path),
+                kUsage);
+  }
+  std::string file = file_at(wanted);
+  if (file.empty()) return no_such(wanted);
+  if (is_directory(file)) {
+    return fail(
+        fmt::format("{} was a directory: copy what you want out of {}", label_of(wanted), file));
+  }
+  if (is_directory(wanted.path)) {
+    return fail(fmt::format("{} is a directory now: move it away first", wanted.path));
+  }
+  std::string parent = fs::absolute(wanted.path).lexically_normal().parent_path();
+  if (!is_directory(parent)) {
+    return fail(fmt::format("{} is gone: make it first", parent));
+  }
+  return put_back(file, wanted.path, wanted);
+}
+
+}  // namespace zabfs::tool
