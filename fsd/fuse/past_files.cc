@@ -78,6 +78,7 @@ std::string look_text(const ChangeBelow& change) {
 
 // Why something of the past can't be shown is for the log: an errno does not say it.
 int PastFiles::missing(const std::string& what, const Status& status) {
+  if (status.why() == Past::kTooMany) return EAGAIN;
   service_.log_limited(consensus::LogLevel::kInfo,
                        fmt::format("no past of {}: {}", what, status.why()));
   return ENOENT;
@@ -264,11 +265,13 @@ void PastFiles::look_up_name(const RequestPtr& request, const Node& parent,
     return node != nullptr && is_shown(*node);
   });
   if (is_there) return found();
-  children(parent.path, name, [request, name, found](const StatusOr<Past::DirectoryPtr>& past) {
-    bool was_there = past.ok() && (*past)->children.contains(name);
-    if (!was_there) return static_cast<void>(request->reply(ENOENT));
-    found();
-  });
+  children(parent.path, name,
+           [this, request, name, found](const StatusOr<Past::DirectoryPtr>& past) {
+             if (!past.ok()) return static_cast<void>(request->reply(missing(name, past.status())));
+             if (!(*past)->children.contains(name))
+               return static_cast<void>(request->reply(ENOENT));
+             found();
+           });
 }
 
 void PastFiles::look_up_when(const RequestPtr& request, const Node& parent,

@@ -40,7 +40,7 @@ int64_t wall_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
-Status too_many() { return Status::failed("too many ask for the past at once"); }
+Status too_many() { return Status::failed(Past::kTooMany); }
 
 }  // namespace
 

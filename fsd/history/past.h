@@ -33,6 +33,8 @@ class Past {
   static constexpr size_t kMaxDirectories = 4;
   static constexpr size_t kMaxWaiting = 64;
   static constexpr int64_t kIdleMs = 60'000;
+  // Why there is no answer if so many wait already.
+  static constexpr const char* kTooMany = "too many ask for the past at once";
 
   using TreePtr = std::shared_ptr<const tree::Tree>;
   using DirectoryPtr = std::shared_ptr<const DirectoryPast>;
