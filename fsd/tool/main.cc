@@ -220,7 +220,7 @@ int start(int argc, char** argv) {
   });
 
   sub = app.add_subcommand("show", "print a file as it was");
-  sub->add_option("version", path, "PATH@ZXID, or PATH@TIME as with log --since")->required();
+  sub->add_option("version", path, "PATH@ZXID, or PATH@TIME: 2026-11-30T04:15, -2h")->required();
   sub->callback([&] { code = show(path); });
 
   sub = app.add_subcommand("diff", "show how two versions of a file or a directory differ");
