@@ -98,14 +98,11 @@ int PastFiles::fill(const tree::Tree& then, tree::Zxid zxid, const std::string& 
   if (node == nullptr || (path != "/" && !is_shown(*node))) return ENOENT;
   Above above = above_of(then, path, options_);
   View view = view_of(then, *node, path, options_);
-  bool could_list = above->empty() || may(above->back(), caller, kMayRead);
-  bool may_reach = now([&](const tree::Tree& tree) {
-    bool is_there = tree.find(path) != nullptr;
-    shown.may_read = may(view, caller, kMayRead) && (is_there || could_list) &&
-                     may_read_now(tree, path, caller, options_);
-    return may_reach_now(tree, path, caller, options_);
+  bool is_seen = now([&](const tree::Tree& tree) {
+    shown.may_read = may(view, caller, kMayRead) && may_read_now(tree, path, caller, options_);
+    return may_see(above, tree, path, caller, options_);
   });
-  if (!could_reach(above, caller) || !may_reach) return EACCES;
+  if (!is_seen) return EACCES;
   shown.st = stat_of(view);
   shown.st.st_ino = number_of(zxid, path);
   shown.path = path;
@@ -167,11 +164,10 @@ void PastFiles::show_version(const Node& node, const Caller& caller, const Shown
                    if (!past.ok()) return answer(missing(path, past.status()), shown);
                    const FileVersion* version = find(**past);
                    if (version == nullptr) return answer(ENOENT, shown);
-                   bool may_reach =
-                       could_reach(version->above, caller) && now([&](const tree::Tree& tree) {
-                         return may_reach_now(tree, path, caller, options_);
-                       });
-                   if (!may_reach) return answer(EACCES, shown);
+                   bool is_seen = now([&](const tree::Tree& tree) {
+                     return may_see(version->above, tree, path, caller, options_);
+                   });
+                   if (!is_seen) return answer(EACCES, shown);
                    shown = shown_version(*version, path);
                    shown.may_read = now([&](const tree::Tree& tree) {
                      return may_read(*version, tree, path, caller, options_);
@@ -196,6 +192,26 @@ void PastFiles::show_current(const Node& node, const ShownAnswer& answer) {
 }
 
 // ---- versions
+
+std::vector<const FileVersion*> PastFiles::seen_versions(const DirectoryPast& past,
+                                                         const Node& name,
+                                                         const Caller& caller) const {
+  std::vector<const FileVersion*> seen;
+  auto found = past.children.find(name.name);
+  if (found == past.children.end()) return seen;
+  std::string path = tree::join_path(name.path, name.name);
+  now([&](const tree::Tree& tree) {
+    const FileVersion* before = nullptr;  // most have the same above them
+    bool is_seen = false;
+    for (const FileVersion& version : found->second) {
+      bool is_new = before == nullptr || before->above != version.above;
+      if (is_new) is_seen = may_see(version.above, tree, path, caller, options_);
+      if (is_seen) seen.push_back(&version);
+      before = &version;
+    }
+  });
+  return seen;
+}
 
 // Whether all that the tree has of that child, or of the names of all of them, is in there.
 bool PastFiles::is_fresh(const DirectoryPast& past, const std::string& directory,
@@ -266,9 +282,10 @@ void PastFiles::look_up_name(const RequestPtr& request, const Node& parent,
   });
   if (is_there) return found();
   children(parent.path, name,
-           [this, request, name, found](const StatusOr<Past::DirectoryPtr>& past) {
+           [this, request, name, found, node = child_node(parent, Control::kHistoryName, name),
+            caller = caller_of(*request)](const StatusOr<Past::DirectoryPtr>& past) {
              if (!past.ok()) return static_cast<void>(request->reply(missing(name, past.status())));
-             if (!(*past)->children.contains(name))
+             if (seen_versions(**past, node, caller).empty())
                return static_cast<void>(request->reply(ENOENT));
              found();
            });
@@ -443,11 +460,10 @@ void PastFiles::list_names(const RequestPtr& request, const Node& node, fuse_fil
              if (!past.ok()) missing(directory, past.status());
              for (const auto& [name, versions] :
                   past.ok() ? (*past)->children : decltype((*past)->children)()) {
-               if (versions.empty()) continue;
-               const Above& above = versions.back().above;
-               bool could_list = could_reach(above, caller) &&
-                                 (above->empty() || may(above->back(), caller, kMayRead));
-               if (could_list) found.insert(name);
+               Node child;
+               child.path = directory;
+               child.name = name;
+               if (!seen_versions(**past, child, caller).empty()) found.insert(name);
              }
              Names names;
              for (const std::string& name : found) names.emplace_back(name, S_IFDIR);
@@ -457,7 +473,9 @@ void PastFiles::list_names(const RequestPtr& request, const Node& node, fuse_fil
 
 void PastFiles::list_versions(const RequestPtr& request, const Node& node, fuse_file_info info) {
   children(
-      node.path, node.name, [this, request, info, node](const StatusOr<Past::DirectoryPtr>& past) {
+      node.path, node.name,
+      [this, request, info, node,
+       caller = caller_of(*request)](const StatusOr<Past::DirectoryPtr>& past) {
         Names names;
         std::string path = tree::join_path(node.path, node.name);
         bool is_there = now([&](const tree::Tree& tree) { return tree.find(path) != nullptr; });
@@ -465,11 +483,8 @@ void PastFiles::list_versions(const RequestPtr& request, const Node& node, fuse_
         if (!past.ok()) {
           return static_cast<void>(request->reply(missing(path, past.status())));
         }
-        auto found = (*past)->children.find(node.name);
-        if (found != (*past)->children.end()) {
-          for (const FileVersion& version : found->second) {
-            names.emplace_back(version.name(), shown_version(version, path).st.st_mode & S_IFMT);
-          }
+        for (const FileVersion* version : seen_versions(**past, node, caller)) {
+          names.emplace_back(version->name(), shown_version(*version, path).st.st_mode & S_IFMT);
         }
         listed(request, info, std::move(names));
       });

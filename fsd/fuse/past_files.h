@@ -87,6 +87,9 @@ class PastFiles {
   void look_up_name(const RequestPtr& request, const Node& parent, const std::string& name);
   void look_up_when(const RequestPtr& request, const Node& parent, const std::string& name);
   void reply_entry(const RequestPtr& request, const Node& node, const Shown& shown);
+  // Of `@/history/NAME`, those that the caller may know of.
+  std::vector<const FileVersion*> seen_versions(const DirectoryPast& past, const Node& name,
+                                                const Caller& caller) const;
   void children(const std::string& directory, const std::string& name,
                 Past::Answer<Past::DirectoryPtr> answer);
   bool is_fresh(const DirectoryPast& past, const std::string& directory,

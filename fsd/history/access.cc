@@ -52,33 +52,34 @@ bool could_reach(const Above& above, const Caller& caller) {
 bool may_reach_now(const tree::Tree& now, const std::string& path, const Caller& caller,
                    const ViewOptions& options) {
   bool may_search = true, may_list = true;
-  bool all_there =
-      for_each_above(now, path, [&](const tree::ZNode& node, const std::string& directory) {
-        View view = view_of(now, node, directory, options);
-        may_search = may_search && may(view, caller, kMaySearch);
-        may_list = may(view, caller, kMayRead | kMaySearch);
-        return may_search;
-      });
-  return may_search && (all_there || may_list);
+  for_each_above(now, path, [&](const tree::ZNode& node, const std::string& directory) {
+    View view = view_of(now, node, directory, options);
+    may_search = may_search && may(view, caller, kMaySearch);
+    may_list = may(view, caller, kMayRead | kMaySearch);
+    return may_search;
+  });
+  return may_search && (may_list || now.find(path) != nullptr);
 }
 
 bool may_read_now(const tree::Tree& now, const std::string& path, const Caller& caller,
                   const ViewOptions& options) {
   if (!may_reach_now(now, path, caller, options)) return false;
   const tree::ZNode* node = now.find(path);
-  if (node != nullptr) return may(view_of(now, *node, path, options), caller, kMayRead);
-  std::string parent(tree::parent_path(path));
-  const tree::ZNode* directory = now.find(parent);
-  return directory == nullptr ||
-         may(view_of(now, *directory, parent, options), caller, kMayRead | kMaySearch);
+  return node == nullptr || may(view_of(now, *node, path, options), caller, kMayRead);
+}
+
+bool may_see(const Above& above, const tree::Tree& now, const std::string& path,
+             const Caller& caller, const ViewOptions& options) {
+  bool could_list = above->empty() || may(above->back(), caller, kMayRead);
+  return could_reach(above, caller) && (could_list || now.find(path) != nullptr) &&
+         may_reach_now(now, path, caller, options);
 }
 
 bool may_read(const FileVersion& version, const tree::Tree& now, const std::string& path,
               const Caller& caller, const ViewOptions& options) {
-  if (!could_reach(version.above, caller) || !may(version.view, caller, kMayRead)) return false;
-  bool is_there = now.find(path) != nullptr;
-  bool could_list = version.above->empty() || may(version.above->back(), caller, kMayRead);
-  return (is_there || could_list) && may_read_now(now, path, caller, options);
+  return may(version.view, caller, kMayRead) &&
+         may_see(version.above, now, path, caller, options) &&
+         may_read_now(now, path, caller, options);
 }
 
 }  // namespace zabfs::fsd

@@ -17,14 +17,18 @@ Above above_of(const tree::Tree& tree, const std::string& path, const ViewOption
 // Whether a caller could reach what was below these.
 bool could_reach(const Above& above, const Caller& caller);
 
-// With the tree as it is now. Reaching needs search permission on every directory above, and on
-// where one of them is gone, permission to list the last that is there.
+// With the tree as it is now. Reaching needs search permission on every directory above. If the
+// name is gone, it needs permission to list the last directory above that is there.
 bool may_reach_now(const tree::Tree& now, const std::string& path, const Caller& caller,
                    const ViewOptions& options);
-// The same, and to read what has the name now; if nothing has it, to list the directory.
+// The same, and to read what has the name now.
 bool may_read_now(const tree::Tree& now, const std::string& path, const Caller& caller,
                   const ViewOptions& options);
 
+// Whether that caller may know that something was there, and its attributes: he could reach it, and
+// may now. Of what is gone, he could list its directory, too.
+bool may_see(const Above& above, const tree::Tree& now, const std::string& path,
+             const Caller& caller, const ViewOptions& options);
 // Whether that caller may read the contents of a version, or list what a directory was.
 bool may_read(const FileVersion& version, const tree::Tree& now, const std::string& path,
               const Caller& caller, const ViewOptions& options);

@@ -370,7 +370,9 @@ Status PastReader::read_below(const std::string& directory, const Caller& caller
       const tree::ZNode* node = now.find(path);
       if (node == nullptr && (made.contains(path) || !is_shown(*change))) continue;
       if (node != nullptr && path != "/" && !is_shown(*node)) continue;
-      if (!could_reach(above_of(now, path, options_), caller)) continue;
+      Above above = above_of(now, path, options_);
+      bool could_list = path == directory || may(above->back(), caller, kMayRead);
+      if (!could_list || !could_reach(above, caller)) continue;
       ChangeBelow line{txn.header.zxid,
                        txn.header.time_ms,
                        who_of(txn.header.session),

@@ -266,6 +266,23 @@ class History(ClusterTest):
         self.assertNotEqual(as_user(STRANGER, "cat", self.p("@", "at", name, "f")).returncode, 0)
         self.assertEqual(read(path), "text\n")
 
+    def test_names_that_could_not_be_listed_are_not_told(self):
+        os.chmod(self.p(), 0o711)  # may be entered, and not listed
+        write(self.p("unknown"), "x")
+        os.chmod(self.p("unknown"), 0o644)
+        closed = zxid_of(self.p("unknown"))
+        os.remove(self.p("unknown"))
+        os.chmod(self.p(), 0o755)
+        write(self.p("known"), "x")
+        for place in (("@", "history"), ("@", "at", closed), ("@", "history", "unknown")):
+            listed = as_user(STRANGER, "ls", self.p(*place))
+            self.assertNotIn("unknown", listed.stdout)
+        for place in (("@", "history", "unknown", closed), ("@", "at", closed, "unknown")):
+            self.assertNotEqual(as_user(STRANGER, "stat", self.p(*place)).returncode, 0)
+        self.assertNotIn("unknown", as_user(STRANGER, "cat", self.p("@", "changes")).stdout)
+        self.assertIn("known", as_user(STRANGER, "ls", self.p("@", "history")).stdout)
+        self.assertIn("unknown", os.listdir(self.p("@", "history")))
+
     def test_what_it_costs_is_told(self):
         self.churn(60)
         metrics = read(self.n1.path("@", "metrics"))

@@ -110,5 +110,14 @@ TEST_F(PastAccessTest, BelowADirectoryThatIsGoneTheLastOneThatIsThereCounts) {
   EXPECT_TRUE(may_read_now(tree_, "/", caller(kOther), {}));
 }
 
+TEST_F(PastAccessTest, OfWhatIsGoneNothingIsKnownToWhoMayNotListItsDirectory) {
+  FileVersion version = version_of(tree_, "/d/f");
+  change(tree_, "/d", 0711);
+  EXPECT_TRUE(may_see(version.above, tree_, "/d/f", caller(kOther), {}));  // by its name
+  remove(tree_, "/d/f");
+  EXPECT_FALSE(may_see(version.above, tree_, "/d/f", caller(kOther), {}));
+  EXPECT_TRUE(may_see(version.above, tree_, "/d/f", caller(kOwner), {}));
+}
+
 }  // namespace
 }  // namespace zabfs::fsd
