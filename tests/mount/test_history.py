@@ -429,6 +429,23 @@ class Storage(OwnClusterTest):
         wait_for(lambda: "bytes of history are gone: a disk was full" in node.log_text(),
                  what="word of it")
 
+    def test_the_log_may_lie_elsewhere(self):
+        self.cluster = Cluster(1, extra=SMALL)
+        node = self.cluster.nodes[0]
+        logs = os.path.join(node.directory, "logs")
+        os.makedirs(logs)
+        write(node.config, read(node.config) + f"dataLogDir={logs}\n")
+        self.cluster.start()
+        write(node.path("f"), "one\n")
+        then = zxid_of(node.path("f"))
+        write(node.path("f"), "two\n")
+        self.write_large(node, 100)
+        wait_for(lambda: any(n.startswith("history.log.") for n in os.listdir(logs + "/zabfs")), what="its log")
+        self.assertTrue(all(n.startswith("history.snapshot.") for n in self.kept(node)), self.kept(node))
+        self.assertTrue(self.kept(node))
+        self.assertEqual(read(node.path("@", "history", "f", then)), "one\n")
+        self.assertEqual(read(node.path("@", "at", then, "f")), "one\n")
+
     def test_so_much_and_no_more(self):
         self.cluster = Cluster(1, extra=SMALL + "zabfs.history=40MiB")
         self.cluster.start()
