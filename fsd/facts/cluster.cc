@@ -61,9 +61,9 @@ std::string measured_lines(const consensus::Replica& replica, const Registry* re
                               [name](const Metric& metric) { return metric.name == name; });
     return found == some.end() ? std::string("-") : text_of(found->value);
   };
-  return fmt::format("connections {}\nsessions {}\ndisk_free {}\ndisk_size {}\n",
+  return fmt::format("connections {}\nsessions {}\ndisk_free {}\ndisk_size {}\nhistory {}\n",
                      value("num_alive_connections"), replica.tree().sessions().size(),
-                     value("disk_free_bytes"), value("disk_size_bytes"));
+                     value("disk_free_bytes"), value("disk_size_bytes"), replica.history_bytes());
 }
 
 // In ms; of this node itself 0.

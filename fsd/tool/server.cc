@@ -172,7 +172,7 @@ Cluster server_in(const std::string& answer, const std::string& where) {
   Cluster cluster;
   for (const char* unknown :
        {"node", "ensemble", "leader", "epoch", "zxid", "votes", "disk", "voters", "present",
-        "may_lose", "connections", "sessions", "disk_free", "disk_size"}) {
+        "may_lose", "connections", "sessions", "disk_free", "disk_size", "history"}) {
     cluster.values[unknown] = "-";
   }
   cluster.values["role"] = role_of(mode);

@@ -118,8 +118,11 @@ void print_state(const std::string& place, const Cluster& cluster, Page& page) {
   bool is_full = cluster.value("disk") == "full";
   page.add(is_full ? fmt::text_style(fmt::fg(kRed)) : fmt::text_style(),
            fmt::format("disk {}", cluster.value("disk")));
-  page.add(fmt::format(": {} of {} free on this node\n", size_of(cluster.value("disk_free")),
+  page.add(fmt::format(": {} of {} free on this node", size_of(cluster.value("disk_free")),
                        size_of(cluster.value("disk_size"))));
+  std::string history = cluster.value("history");
+  bool has_history = !history.empty() && history != "-" && history != "0";
+  page.add(has_history ? fmt::format("; old versions take {}\n", size_of(history)) : "\n");
   print_members(cluster, page);
   for (const std::string& note : cluster.notes) page.add("note: " + note + "\n");
 }

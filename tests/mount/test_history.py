@@ -455,6 +455,9 @@ class Storage(OwnClusterTest):
         def bytes_kept():
             return sum(os.path.getsize(node.storage(n)) for n in self.kept(node))
         wait_for(lambda: 0 < bytes_kept() <= 40 << 20, what="a history within its limit")
+        wait_for(lambda: int(node.cluster_state()["history"]) == bytes_kept(), what="the same in @/cluster")
+        self.assertRegex(run(ZABFS, "status", "--mount", node.mount).stdout,
+                         r"free on this node; old versions take [0-9.]+ MiB")
         found = run(ZABFS, "check", node.data)
         self.assertIn("history: ", found.stdout)
 
