@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <memory>
 
 #include "consensus/epoch_store.h"
@@ -91,17 +90,16 @@ void check_kept(Disk& log_disk, Disk& snapshot_disk, CheckResult& result) {
   LogReport report = read_log(log_disk, handlers, kKeptLogPrefix);
   KeptFiles kept(snapshot_disk);
   SnapshotStore snapshots(kept);
-  size_t count = 0;
-  for (const std::string& name : snapshot_disk.list()) {
-    if (!name.starts_with(std::string(kHistoryPrefix) + std::string(kSnapshotPrefix))) continue;
-    ++count;
-    auto zxid = std::strtoull(name.c_str() + name.size() - 16, nullptr, 16);
-    Status status = snapshots.check(tree::Zxid{static_cast<int64_t>(zxid)});
+  std::string prefix = std::string(kHistoryPrefix) + std::string(kSnapshotPrefix);
+  std::vector<StoredSnapshot> stored = list_snapshots(snapshot_disk, prefix);
+  for (const StoredSnapshot& one : stored) {
+    Status status = snapshots.check(one.zxid);
     if (!status.ok()) report.damage.push_back("history." + status.why());
   }
-  if (count == 0 && report.segments.empty()) return;
+  if (stored.empty() && report.segments.empty()) return;
   result.found.push_back(fmt::format("history: {} segments, {} snapshots, 0x{:x} to 0x{:x}",
-                                     report.segments.size(), count, first.value, last.value));
+                                     report.segments.size(), stored.size(), first.value,
+                                     last.value));
   for (const std::string& damage : report.damage) {
     result.found.push_back("history has a gap: " + damage);
   }

@@ -19,13 +19,6 @@ namespace {
 
 constexpr Zxid kUnknown{-1};
 
-// Whether `zxid` can be the next behind `tip` (History::follows).
-bool follows(Zxid tip, Zxid zxid) {
-  if (tip == kUnknown) return true;
-  if (zxid.epoch() == tip.epoch()) return zxid.counter() == tip.counter() + 1;
-  return zxid.epoch() > tip.epoch() && zxid.counter() == 1;
-}
-
 class Reading {
  public:
   Reading(Disk& files, Zxid through, const CommittedLogVisitor& visitor)
@@ -88,7 +81,7 @@ class Reading {
 
   void append(const FoundRecord& found) {
     Zxid zxid = found.header.zxid;
-    if (!follows(tip_, zxid)) {
+    if (tip_ != kUnknown && !zxid.follows(tip_)) {
       add_gap(fmt::format("0x{:x} does not follow on 0x{:x}", zxid.value, tip_.value), Zxid{});
     }
     tip_ = zxid;

@@ -65,7 +65,7 @@ std::string quoted(const std::string& word) {
 
 Status DataDirectory::check(const std::string& path, tree::ServerId me) {
   is_misconfigured_ = false;
-  path_ = path + "/zabfs";
+  path_ = storage_in(path);
   std::ifstream in(path_ + "/identity");
   std::string found;
   if (in && std::getline(in, found) && found != identity_of(me)) {
@@ -84,7 +84,7 @@ Status DataDirectory::check_taken_over(const std::string& path, const std::strin
                                        tree::ServerId me) {
   bool split = !log_directory.empty() && log_directory != path;
   const std::string& logs = split ? log_directory : path;
-  if (::access((path + "/zabfs/identity").c_str(), F_OK) == 0) return {};
+  if (::access((storage_in(path) + "/identity").c_str(), F_OK) == 0) return {};
   if (!holds_javas_data(path) && !holds_javas_data(logs)) return {};
   std::string command = "zabfs import-zookeeper " + quoted(path);
   if (split) command += " --log " + quoted(logs);
@@ -95,6 +95,14 @@ Status DataDirectory::check_taken_over(const std::string& path, const std::strin
       "and take its data over by `{} --server {}`, or name another dataDir, to begin with an empty "
       "tree",
       path, command, me.value));
+}
+
+StatusOr<std::string> DataDirectory::find_storage(const std::string& directory) {
+  std::error_code error;
+  std::string inner = storage_in(directory);
+  std::string storage = std::filesystem::is_directory(inner, error) ? inner : directory;
+  if (std::filesystem::exists(storage + "/identity", error)) return storage;
+  return Status::failed(fmt::format("{} holds no data of zabfsd's", storage));
 }
 
 DiskStatus DataDirectory::create(const std::string& storage, tree::ServerId me) {

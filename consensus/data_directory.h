@@ -27,6 +27,11 @@ class DataDirectory {
                                  tree::ServerId me);
   // A new one, `storage`, for that server; its files are to be put in.
   static DiskStatus create(const std::string& storage, tree::ServerId me);
+  // DIR/zabfs.
+  static std::string storage_in(const std::string& directory) { return directory + "/zabfs"; }
+  // The storage that a person names: a dataDir that has one, or the storage itself. Fails if it
+  // holds no data of zabfsd's.
+  static StatusOr<std::string> find_storage(const std::string& directory);
   // Whether a zabfsd has taken it. `storage` is DIR/zabfs.
   static bool is_in_use(const std::string& storage);
   // The last failure is the configuration's fault.

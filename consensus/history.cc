@@ -10,12 +10,6 @@ void History::reset(Zxid base) {
   if (base.counter() != 0) last_counter_[base.epoch()] = base.counter();
 }
 
-bool History::follows(Zxid zxid) const {
-  Zxid tail = last();
-  if (zxid.epoch() == tail.epoch()) return zxid.counter() == tail.counter() + 1;
-  return zxid.epoch() > tail.epoch() && zxid.counter() == 1;
-}
-
 void History::append(Zxid zxid) { last_counter_[zxid.epoch()] = zxid.counter(); }
 
 void History::truncate(Zxid zxid) {

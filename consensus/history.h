@@ -17,8 +17,8 @@ class History {
  public:
   // A history that begins after `base`: a snapshot there stands for all before it.
   void reset(Zxid base);
-  // Whether `zxid` may be appended: the next of its epoch, or the first of a later one.
-  bool follows(Zxid zxid) const;
+  // Whether `zxid` may be appended.
+  bool follows(Zxid zxid) const { return zxid.follows(last()); }
   void append(Zxid zxid);
   // Forgets everything after `zxid`, which is contained.
   void truncate(Zxid zxid);

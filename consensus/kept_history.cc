@@ -1,7 +1,6 @@
 #include "consensus/kept_history.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 #include "consensus/log_reader.h"
@@ -60,16 +59,6 @@ std::optional<int64_t> begin_of(Disk& disk, const std::string& name) {
     offset += log_format::kRecordHeaderBytes + log_format::padded(length);
   }
   return std::nullopt;
-}
-
-std::vector<std::pair<Zxid, std::string>> snapshots_of(Disk& disk, const std::string& prefix) {
-  std::vector<std::pair<Zxid, std::string>> found;
-  for (const std::string& name : disk.list()) {
-    if (!name.starts_with(prefix) || name.size() != prefix.size() + 16) continue;
-    auto number = std::strtoull(name.c_str() + prefix.size(), nullptr, 16);
-    found.emplace_back(Zxid{static_cast<int64_t>(number)}, name);
-  }
-  return found;
 }
 
 }  // namespace
@@ -158,20 +147,20 @@ std::vector<KeptHistory::Segment> KeptHistory::segments() {
 
 KeptHistory::Stretch KeptHistory::oldest() {
   std::vector<Segment> log = segments();
-  auto kept = snapshots_of(raw_snapshots_, kept_prefix(kSnapshotPrefix));
-  auto live = snapshots_of(raw_snapshots_, std::string(kSnapshotPrefix));
+  auto kept = list_snapshots(raw_snapshots_, kept_prefix(kSnapshotPrefix));
+  auto live = list_snapshots(raw_snapshots_);
   auto end_of = [&](size_t n) {  // of a segment: where the next one begins
     return n + 1 < log.size() ? log[n + 1].base : Zxid{INT64_MAX};
   };
   Stretch stretch;
   // The beginning of the log, before its first snapshot, is a stretch, too.
   bool begins_without =
-      log.size() > 1 && log[0].is_kept && !kept.empty() && end_of(0) <= kept.front().first;
+      log.size() > 1 && log[0].is_kept && !kept.empty() && end_of(0) <= kept.front().zxid;
   if (!kept.empty() && !begins_without) {
-    stretch.snapshots.push_back(kept.front().second);
+    stretch.snapshots.push_back(kept.front().name);
     kept.erase(kept.begin());
   }
-  Zxid next = !kept.empty() ? kept.front().first : !live.empty() ? live.front().first : Zxid{};
+  Zxid next = !kept.empty() ? kept.front().zxid : !live.empty() ? live.front().zxid : Zxid{};
   size_t n = 0;
   while (n < log.size() && log[n].is_kept && (next == Zxid{} || end_of(n) <= next)) {
     stretch.segments.push_back(log[n++].name);
@@ -192,8 +181,9 @@ void KeptHistory::remove(const Stretch& stretch) {
 
 uint64_t KeptHistory::count_bytes() {
   uint64_t bytes = 0;
-  for (const auto& [zxid, name] : snapshots_of(raw_snapshots_, kept_prefix(kSnapshotPrefix))) {
-    bytes += size_of(raw_snapshots_, name);
+  for (const StoredSnapshot& stored :
+       list_snapshots(raw_snapshots_, kept_prefix(kSnapshotPrefix))) {
+    bytes += size_of(raw_snapshots_, stored.name);
   }
   for (const LogSegment& segment : list_log_segments(raw_log_, kept_prefix(kLogPrefix))) {
     bytes += size_of(raw_log_, segment.name);

@@ -38,14 +38,22 @@ std::string chunk_header(size_t length, uint32_t sum) {
 
 }  // namespace
 
+std::vector<StoredSnapshot> list_snapshots(Disk& disk, std::string_view prefix) {
+  std::vector<StoredSnapshot> found;
+  for (const std::string& name : disk.list()) {
+    if (!name.starts_with(prefix) || name.size() != prefix.size() + 16) continue;
+    auto number = std::strtoull(name.c_str() + prefix.size(), nullptr, 16);
+    found.push_back({Zxid{static_cast<int64_t>(number)}, name});
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.zxid < b.zxid; });
+  return found;
+}
+
 std::vector<Zxid> SnapshotStore::list() {
   std::vector<Zxid> zxids;
-  for (const std::string& name : disk_.list()) {
-    if (!name.starts_with(kSnapshotPrefix) || name.size() != kSnapshotPrefix.size() + 16) continue;
-    zxids.push_back(Zxid{
-        static_cast<int64_t>(std::strtoull(name.c_str() + kSnapshotPrefix.size(), nullptr, 16))});
-  }
-  std::sort(zxids.begin(), zxids.end(), std::greater<>());
+  for (const StoredSnapshot& stored : list_snapshots(disk_)) zxids.push_back(stored.zxid);
+  std::reverse(zxids.begin(), zxids.end());
   return zxids;
 }
 

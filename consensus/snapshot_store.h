@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "consensus/disk.h"
@@ -23,6 +24,12 @@
 namespace zabfs::consensus {
 
 inline constexpr std::string_view kSnapshotPrefix = "snapshot.";
+struct StoredSnapshot {
+  tree::Zxid zxid;
+  std::string name;
+};
+std::vector<StoredSnapshot> list_snapshots(Disk& disk,  // oldest first
+                                           std::string_view prefix = kSnapshotPrefix);
 inline constexpr size_t kSnapshotChunkBytes = 256u << 10;  // of those that are written
 
 // Reads one, chunk by chunk. What is open stays readable when the file is removed.

@@ -1,6 +1,8 @@
 #include "tree/java_replay.h"
 
 #include <algorithm>
+#include <charconv>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -27,14 +29,9 @@ bool has_long_name(const Txn& txn) {
 }
 
 std::string hex(Zxid zxid) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  auto value = static_cast<uint64_t>(zxid.value);
-  do {
-    text.insert(text.begin(), kDigits[value % 16]);
-    value /= 16;
-  } while (value != 0);
-  return "0x" + text;
+  char text[2 * sizeof(uint64_t)];
+  auto end = std::to_chars(text, std::end(text), static_cast<uint64_t>(zxid.value), 16).ptr;
+  return "0x" + std::string(text, end);
 }
 
 }  // namespace
@@ -74,8 +71,8 @@ Status JavaReplay::apply(std::string_view bytes) {
 }
 
 void JavaReplay::note_order(Zxid zxid) {
-  bool follows = zxid == last_.next() || (zxid.epoch() > last_.epoch() && zxid.counter() == 1);
-  if (!follows && zxid > last_ && gaps_.size() < kMaxGaps) gaps_.push_back({last_, zxid});
+  if (!zxid.follows(last_) && zxid > last_ && gaps_.size() < kMaxGaps)
+    gaps_.push_back({last_, zxid});
   last_ = zxid;
   highest_ = std::max(highest_, zxid);
 }

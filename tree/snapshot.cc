@@ -89,9 +89,9 @@ std::string times_head() {
 constexpr size_t kMaxElementBytes = 2 * (kMaxRequestBytes + 1024);
 static_assert(kMaxElementBytes >= kMaxTxnBytes);
 
-}  // namespace
-
-void write_node_stat(jute::Writer& out, const NodeStat& stat) {
+// Of a Stat, as it is kept and as clients get it.
+template <class AnyStat>
+void write_beginning(jute::Writer& out, const AnyStat& stat) {
   out.i64(stat.czxid.value);
   out.i64(stat.mzxid.value);
   out.i64(stat.ctime_ms);
@@ -99,18 +99,18 @@ void write_node_stat(jute::Writer& out, const NodeStat& stat) {
   out.i32(stat.version);
   out.i32(stat.cversion);
   out.i32(stat.aversion);
+}
+
+}  // namespace
+
+void write_node_stat(jute::Writer& out, const NodeStat& stat) {
+  write_beginning(out, stat);
   out.i64(stat.owner);
   out.i64(stat.pzxid.value);
 }
 
 void write_stat(jute::Writer& out, const Stat& stat) {
-  out.i64(stat.czxid.value);
-  out.i64(stat.mzxid.value);
-  out.i64(stat.ctime_ms);
-  out.i64(stat.mtime_ms);
-  out.i32(stat.version);
-  out.i32(stat.cversion);
-  out.i32(stat.aversion);
+  write_beginning(out, stat);
   out.i64(stat.ephemeral_owner);
   out.i32(stat.data_length);
   out.i32(stat.num_children);

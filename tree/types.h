@@ -25,6 +25,12 @@ struct Zxid {
   }
   constexpr uint32_t counter() const { return static_cast<uint32_t>(value & 0xffffffff); }
   constexpr Zxid next() const { return Zxid{value + 1}; }
+  // Whether a history may go on with it behind `last`: the next of its epoch, or the first of a
+  // later one.
+  constexpr bool follows(Zxid last) const {
+    if (epoch() == last.epoch()) return counter() == last.counter() + 1;
+    return epoch() > last.epoch() && counter() == 1;
+  }
   auto operator<=>(const Zxid&) const = default;
 };
 

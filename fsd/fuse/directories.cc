@@ -43,7 +43,7 @@ Directories::Names Directories::names_of(KernelNode id) const {
     names.as_of = znode->stat.pzxid;
     names.sorted.reserve(znode->children.size() + 2);
     tree.for_each_child(*znode, [&](const tree::ZNode& child) {
-      if (child.name.view() != kHidden && !is_unlisted(child)) add(child.name.view());
+      if (is_listed(child)) add(child.name.view());
     });
   });
   std::sort(names.sorted.begin(), names.sorted.end());

@@ -29,22 +29,28 @@ class HandleTable {
   void add(uint64_t number, Ptr open) {
     MutexLock lock(mutex_);
     open_[number] = std::move(open);
+    has_any_ = true;
   }
-  // Null if there is none.
+  // Null if there is none. Each read of a file asks tables that mostly have nothing: without any
+  // lock then.
   Ptr find(uint64_t number) const {
+    if (!has_any_) return nullptr;
     MutexLock lock(mutex_);
     auto found = open_.find(number);
     return found == open_.end() ? nullptr : found->second;
   }
   // The same, and it is not in the table any more.
   Ptr take(uint64_t number) {
+    if (!has_any_) return nullptr;
     MutexLock lock(mutex_);
     auto node = open_.extract(number);
+    has_any_ = !open_.empty();
     return node.empty() ? nullptr : std::move(node.mapped());
   }
 
  private:
   mutable Mutex mutex_;
+  std::atomic<bool> has_any_{false};  // changes with `open_`
   std::unordered_map<uint64_t, Ptr> open_ GUARDED_BY(mutex_);
 };
 

@@ -7,6 +7,7 @@
 #include <future>
 #include <utility>
 
+#include "consensus/data_directory.h"
 #include "fsd/audit/operations.h"
 #include "fsd/fuse/mount_point.h"
 #include "fsd/fuse/txn_view.h"
@@ -15,7 +16,6 @@ namespace zabfs::fsd {
 
 namespace {
 
-constexpr const char* kStorage = "/zabfs";  // (consensus/data_directory.h)
 constexpr int kWorkers = 3;
 constexpr auto kCloseWait = std::chrono::milliseconds(1'500);
 constexpr auto kSettleWait = std::chrono::milliseconds(3'000);
@@ -59,7 +59,8 @@ Mount::Mount(consensus::Service& service, MountConfig config, std::string data_d
       lock_requests_({service, reader_, writes_, interrupts_, files_, locks_}),
       directories_(nodes_, reader_, turns_, numbers_),
       xattrs_(reader_, writer_, session_),
-      past_(service, log_dir + kStorage, data_dir + kStorage, {config_.uid, config_.gid}),
+      past_(service, consensus::DataDirectory::storage_in(log_dir),
+            consensus::DataDirectory::storage_in(data_dir), {config_.uid, config_.gid}),
       past_files_(service, past_, nodes_, reader_, answers_, numbers_, {config_.uid, config_.gid}),
       names_({service, nodes_, reader_, answers_, cache_, turns_, commits_, gate_, replays_,
               replayer_, &past_files_}),

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <set>
 
 #include "fsd/fuse/callers.h"
 #include "fsd/history/access.h"
@@ -40,8 +39,6 @@ Point point_of(const Node& node) {
 // `NAME/VERSION` of a node of `@/history`.
 std::string child_of(const Node& node) { return node.name.substr(0, node.name.find('/')); }
 std::string version_of(const Node& node) { return node.name.substr(node.name.find('/') + 1); }
-
-bool is_shown(const tree::ZNode& node) { return node.name.view() != kHidden && !is_unlisted(node); }
 
 // No other file has it: programs take files of one number for the same.
 ino_t number_of(tree::Zxid zxid, const std::string& path) {
@@ -95,7 +92,7 @@ void PastFiles::show(const Node& node, const Caller& caller, const ShownAnswer& 
 int PastFiles::fill(const tree::Tree& then, tree::Zxid zxid, const std::string& path,
                     const Caller& caller, Shown& shown) const {
   const tree::ZNode* node = then.find(path);
-  if (node == nullptr || (path != "/" && !is_shown(*node))) return ENOENT;
+  if (node == nullptr || (path != "/" && !is_listed(*node))) return ENOENT;
   Above above = above_of(then, path, options_);
   View view = view_of(then, *node, path, options_);
   bool is_seen = now([&](const tree::Tree& tree) {
@@ -227,7 +224,7 @@ bool PastFiles::is_fresh(const DirectoryPast& past, const std::string& directory
       return parent->stat.pzxid <= past.through ||
              (has_any && versions->second.back().what == What::kRemoved);
     }
-    if (!is_shown(*node)) return true;
+    if (!is_listed(*node)) return true;
     if (node->stat.mzxid > past.through || !has_any) return past.through >= tree.last_zxid();
     View shown = view_of(tree, *node, tree::join_path(directory, name), options_);
     const View& last = versions->second.back().view;
@@ -278,7 +275,7 @@ void PastFiles::look_up_name(const RequestPtr& request, const Node& parent,
   };
   bool is_there = now([&](const tree::Tree& tree) {
     const tree::ZNode* node = tree.find(tree::join_path(parent.path, name));
-    return node != nullptr && is_shown(*node);
+    return node != nullptr && is_listed(*node);
   });
   if (is_there) return found();
   children(parent.path, name,
@@ -444,6 +441,16 @@ void PastFiles::open_directory(const RequestPtr& request, const Node& node, fuse
   listed(request, info, {});  // of points of time there are too many
 }
 
+void PastFiles::add_seen_names(const DirectoryPast& past, const std::string& directory,
+                               const Caller& caller, std::set<std::string>& names) const {
+  Node child;
+  child.path = directory;
+  for (const auto& [name, versions] : past.children) {
+    child.name = name;
+    if (!seen_versions(past, child, caller).empty()) names.insert(name);
+  }
+}
+
 void PastFiles::list_names(const RequestPtr& request, const Node& node, fuse_file_info info) {
   Caller caller = caller_of(*request);
   children(node.path, "",
@@ -454,17 +461,11 @@ void PastFiles::list_names(const RequestPtr& request, const Node& node, fuse_fil
                const tree::ZNode* parent = tree.find(directory);
                if (parent == nullptr) return;
                tree.for_each_child(*parent, [&](const tree::ZNode& child) {
-                 if (is_shown(child)) found.emplace(child.name.view());
+                 if (is_listed(child)) found.emplace(child.name.view());
                });
              });
              if (!past.ok()) missing(directory, past.status());
-             for (const auto& [name, versions] :
-                  past.ok() ? (*past)->children : decltype((*past)->children)()) {
-               Node child;
-               child.path = directory;
-               child.name = name;
-               if (!seen_versions(**past, child, caller).empty()) found.insert(name);
-             }
+             if (past.ok()) add_seen_names(**past, directory, caller, found);
              Names names;
              for (const std::string& name : found) names.emplace_back(name, S_IFDIR);
              listed(request, info, std::move(names));
@@ -503,7 +504,7 @@ void PastFiles::list_past(const RequestPtr& request, const Node& node, fuse_file
                   Names names;
                   const tree::Tree& tree = **then;
                   tree.for_each_child(*tree.find(point.path), [&](const tree::ZNode& child) {
-                    if (!is_shown(child)) return;
+                    if (!is_listed(child)) return;
                     std::string name(child.name.view());
                     View view = view_of(tree, child, tree::join_path(point.path, name), options_);
                     names.emplace_back(name, stat_of(view).st_mode & S_IFMT);

@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -99,6 +100,9 @@ class PastFiles {
                            const Caller& caller) const;
   void opened(const RequestPtr& request, fuse_file_info info, File file);
   void listed(const RequestPtr& request, fuse_file_info info, Names names);
+  // The names of those children of which the caller may know something.
+  void add_seen_names(const DirectoryPast& past, const std::string& directory, const Caller& caller,
+                      std::set<std::string>& names) const;
   void list_names(const RequestPtr& request, const Node& node, fuse_file_info info);
   void list_versions(const RequestPtr& request, const Node& node, fuse_file_info info);
   void list_past(const RequestPtr& request, const Node& node, fuse_file_info info);

@@ -8,14 +8,6 @@
 
 namespace zabfs::fsd {
 
-namespace {
-
-bool is_hidden(std::string_view path) {
-  return path.find("/@/") != std::string_view::npos || path.ends_with("/@");
-}
-
-}  // namespace
-
 // ---- what is to be done
 
 // The kernel holds the name now, if it holds it at all: the tree is about to change.

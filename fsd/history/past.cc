@@ -35,11 +35,6 @@ size_t bytes_of(const tree::Tree& tree) {
 
 bool is_large(const tree::Tree& tree) { return bytes_of(tree) > Past::kMaxTreeBytes / 2; }
 
-int64_t wall_ms() {
-  auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-}
-
 Status too_many() { return Status::failed(Past::kTooMany); }
 
 }  // namespace

@@ -34,19 +34,10 @@ What what_of(tree::ChangeType type) {
   return What::kChanged;
 }
 
-// What a mount does not show.
-bool is_shown(const tree::ZNode& node) { return node.name.view() != kHidden && !is_unlisted(node); }
-bool is_shown(const tree::Change& deleted) {
+// The same as is_listed, of what is gone.
+bool was_listed(const tree::Change& deleted) {
   std::string_view name = tree::base_name(deleted.path);
   return name != kHidden && !is_unlisted(name, deleted.before.view());
-}
-
-// Whether it is a directory's hidden child, or below one.
-bool is_hidden(const std::string& path) {
-  for (size_t at = path.find("/@"); at != std::string::npos; at = path.find("/@", at + 1)) {
-    if (at + 2 == path.size() || path[at + 2] == '/') return true;
-  }
-  return false;
 }
 
 // Gathers the versions of a directory's children.
@@ -68,7 +59,7 @@ class Children {
     const tree::ZNode* node = tree.find(directory_);
     if (node == nullptr) return;
     tree.for_each_child(*node, [&](const tree::ZNode& child) {
-      if (!is_shown(child)) return;
+      if (!is_listed(child)) return;
       FileVersion version;
       version.zxid = child.stat.mzxid;
       version.time_ms = child.stat.mtime_ms;
@@ -133,14 +124,14 @@ class Children {
     bool was_there = known != past_.children.end() && !known->second.empty() &&
                      known->second.back().what != What::kRemoved;
     if (node == nullptr) {
-      if (!is_shown(change) || !was_there) return;  // made and removed at once, or never shown
+      if (!was_listed(change) || !was_there) return;  // made and removed at once, or never shown
       version.what = What::kRemoved;
       version.view = known->second.back().view;
       version.view.kind = tree::Kind::kFile;
       version.view.size = 0;
       version.above = above_;
     } else {
-      if (!is_shown(*node)) return;
+      if (!is_listed(*node)) return;
       version.what = was_there ? what_of(change.type) : What::kCreated;
       if (was_there && version.what == What::kCreated) version.what = What::kChanged;
       describe(tree, *node, version);
@@ -368,8 +359,8 @@ Status PastReader::read_below(const std::string& directory, const Caller& caller
     }
     for (const auto& [path, change] : touched) {
       const tree::ZNode* node = now.find(path);
-      if (node == nullptr && (made.contains(path) || !is_shown(*change))) continue;
-      if (node != nullptr && path != "/" && !is_shown(*node)) continue;
+      if (node == nullptr && (made.contains(path) || !was_listed(*change))) continue;
+      if (node != nullptr && path != "/" && !is_listed(*node)) continue;
       Above above = above_of(now, path, options_);
       bool could_list = path == directory || may(above->back(), caller, kMayRead);
       if (!could_list || !could_reach(above, caller)) continue;

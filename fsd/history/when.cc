@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <charconv>
+#include <chrono>
 
 #include "fsd/view/control.h"
 
@@ -109,6 +110,11 @@ std::optional<When> parse_when(std::string_view text, int64_t now_ms) {
   if (!time) return std::nullopt;
   when.time_ms = *time;
   return when;
+}
+
+int64_t wall_ms() {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
 std::string time_text(int64_t time_ms) {

@@ -5,7 +5,7 @@
 //   2026-11-30T04:15[:SS], 2026-11-30   the same by this machine's clock
 //   -90s, -2h, -7d                      so long ago: s, m, h or d
 //
-// Pure, but for the time zone of the machine.
+// Pure, but for the clock and the time zone of the machine.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,8 @@ struct When {
 };
 // nullopt: it is none of these.
 std::optional<When> parse_when(std::string_view text, int64_t now_ms);
+// Since 1970, by this machine's clock.
+int64_t wall_ms();
 // RFC 3339, in UTC.
 std::string time_text(int64_t time_ms);
 

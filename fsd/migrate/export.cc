@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <memory>
 
 #include "consensus/data_directory.h"
 #include "consensus/history_files.h"
 #include "consensus/posix_disk.h"
+#include "consensus/snapshotter.h"
 #include "fsd/migrate/progress.h"
 #include "fsd/migrate/target.h"
 #include "tree/java_snapshot.h"
@@ -18,36 +18,28 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr size_t kPieceBytes = size_t{1} << 20;
-constexpr uint64_t kZnodeBytes = 110;  // beside its data, about
 
 int fail(const std::string& why) {
   fmt::print(stderr, "{}\n", why);
   return kFailed;
 }
 
-// A dataDir's `zabfs`, or that folder itself.
-std::string storage(const std::string& directory) {
-  std::string inner = directory + "/zabfs";
-  return std::filesystem::is_directory(inner) ? inner : directory;
-}
-
 StatusOr<consensus::WholeHistory> read(const ExportOptions& options) {
-  std::string snapshots = storage(options.from);
-  std::string logs = options.from_log.empty() ? snapshots : storage(options.from_log);
-  for (const std::string& path : {snapshots, logs}) {
-    if (!std::filesystem::exists(path + "/identity")) {
-      return Status::failed(fmt::format("{} holds no data of zabfsd's", path));
-    }
+  using consensus::DataDirectory;
+  StatusOr<std::string> snapshots = DataDirectory::find_storage(options.from);
+  if (!snapshots.ok()) return snapshots.status();
+  StatusOr<std::string> logs =
+      options.from_log.empty() ? snapshots : DataDirectory::find_storage(options.from_log);
+  if (!logs.ok()) return logs.status();
+  if (DataDirectory::is_in_use(*snapshots)) {
+    return Status::failed(fmt::format("a zabfsd runs on {}: stop it first", *snapshots));
   }
-  if (consensus::DataDirectory::is_in_use(snapshots)) {
-    return Status::failed(fmt::format("a zabfsd runs on {}: stop it first", snapshots));
-  }
-  consensus::PosixDisk snapshot_disk(snapshots), log_disk(logs);
+  consensus::PosixDisk snapshot_disk(*snapshots), log_disk(*logs);
   StatusOr<consensus::WholeHistory> history = consensus::read_history(log_disk, snapshot_disk);
   if (history.ok()) return history;
   return Status::failed(fmt::format(
       "{}: {}. Export the data of another node, or start this one, which mends what it can",
-      snapshots, history.why()));
+      *snapshots, history.why()));
 }
 
 consensus::DiskStatus write_file(consensus::Disk& disk, const std::string& name,
@@ -95,7 +87,7 @@ Status write(const consensus::WholeHistory& history, const std::string& to, Prog
   const tree::Tree& tree = *history.tree;
   tree::JavaSnapshotWriter writer(tree);
   consensus::PosixDisk disk(target.path());
-  progress.begin("writes " + to, tree.data_bytes() + kZnodeBytes * tree.node_count());
+  progress.begin("writes " + to, consensus::Snapshotter::estimate_bytes(tree));
   std::string name = fmt::format("snapshot.{:x}", tree.last_zxid().value);
   consensus::DiskStatus written = write_snapshot(disk, name, writer, progress);
   progress.clear();

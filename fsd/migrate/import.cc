@@ -10,6 +10,7 @@
 #include "consensus/data_directory.h"
 #include "consensus/history_files.h"
 #include "consensus/posix_disk.h"
+#include "consensus/snapshotter.h"
 #include "fsd/migrate/java_directory.h"
 #include "fsd/migrate/progress.h"
 #include "fsd/migrate/target.h"
@@ -22,8 +23,6 @@ using tree::ServerId;
 namespace {
 
 constexpr int kFailed = 1;
-// What a znode takes in a snapshot beside its data, about.
-constexpr uint64_t kZnodeBytes = 110;
 
 int fail(const std::string& why) {
   fmt::print(stderr, "{}\n", why);
@@ -117,7 +116,7 @@ class Import {
     consensus::PosixDisk snapshot_disk(snapshots_.path()), log_disk(logs.path());
     consensus::WholeHistory history{std::move(data.tree), data.current_epoch, data.accepted_epoch};
     progress_.begin("writes " + options_.to + "/zabfs",
-                    history.tree->data_bytes() + kZnodeBytes * history.tree->node_count());
+                    consensus::Snapshotter::estimate_bytes(*history.tree));
     if (written.ok()) {
       written = consensus::write_history(log_disk, snapshot_disk, history,
                                          [this](uint64_t bytes) { progress_.at(bytes); });

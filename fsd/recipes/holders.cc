@@ -39,10 +39,6 @@ struct Contender {
   const tree::ZNode* node = nullptr;
 };
 
-bool is_hidden(std::string_view path) {
-  return (std::string(path) + "/").find("/" + std::string(kHidden) + "/") != std::string::npos;
-}
-
 const char* kind_word(const Contender& contender) {
   switch (contender.kind) {
     case Kind::kLock:

@@ -69,7 +69,7 @@ Watch::Picture Watch::take_picture(const tree::Tree& tree) const {
 void Watch::add_below(const tree::Tree& tree, const tree::ZNode& parent, const std::string& prefix,
                       Picture& picture) const {
   tree.for_each_child(parent, [&](const tree::ZNode& child) {
-    if (child.name.view() == kHidden || is_unlisted(child)) return;
+    if (!is_listed(child)) return;
     std::string name = prefix + std::string(child.name.view());
     picture[name] = see(child, tree::join_path(directory_, name));
     if (subtree_) add_below(tree, child, name + "/", picture);
@@ -85,8 +85,7 @@ std::optional<std::string> Watch::name_of(const std::string& path) const {
     return is_child && name != kHidden ? std::optional(name) : std::nullopt;
   }
   // What is hidden, and below it, is shown by no mount.
-  std::string slashed = "/" + name + "/";
-  if (slashed.find("/" + std::string(kHidden) + "/") != std::string::npos) return std::nullopt;
+  if (is_hidden("/" + name)) return std::nullopt;
   return name;
 }
 

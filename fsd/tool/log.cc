@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <filesystem>
 #include <sstream>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "fsd/history/when.h"
 #include "fsd/tool/past.h"
 #include "fsd/tool/tool.h"
+#include "tree/path.h"
 
 namespace zabfs::tool {
 
@@ -25,11 +25,6 @@ struct Line {
   std::string mode, uid, gid, size, path;  // of a gap: the reason
   bool is_gap() const { return what == "gap"; }
 };
-
-int64_t wall_ms() {
-  auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-}
 
 // As the node tells it: what it does not know is `-`.
 std::string who_text(const Line& line) {
@@ -92,10 +87,6 @@ void print_gap(const Line& line) {
   fmt::print("{}  *** something is missing here: {}\n", line.zxid, line.path);
 }
 
-bool is_within(const std::string& path, const std::string& top) {
-  return top.empty() || path == top || path.starts_with(top + "/");
-}
-
 // `only`: a path below the directory, of something that may be gone; empty: all.
 int log_directory(const std::string& directory, const std::string& only, const Since& since,
                   bool with_diffs) {
@@ -103,8 +94,9 @@ int log_directory(const std::string& directory, const std::string& only, const S
   std::optional<std::string> text = read_file(source);
   if (!text) return fail(error_of(source));
   std::vector<Line> lines = lines_of(*text, begin);
-  std::erase_if(lines,
-                [&](const Line& line) { return !line.is_gap() && !is_within(line.path, only); });
+  std::erase_if(lines, [&](const Line& line) {
+    return !line.is_gap() && !only.empty() && !tree::is_within(line.path, only);
+  });
   auto last = lines.rbegin();
   while (last != lines.rend()) {
     // The lines of one change are beside each other.
@@ -122,7 +114,11 @@ int log_directory(const std::string& directory, const std::string& only, const S
     fmt::print("{}  {}  {}\n", change[0].zxid, change[0].time, who_text(change[0]));
     for (const Line& line : change) fmt::print("    {}  {}\n", shown(line), line.path);
     for (const Line& line : change) {
-      if (with_diffs) print_diff(join(directory, line.path), line.zxid);
+      if (!with_diffs) break;
+      std::string path = join(directory, line.path);
+      if (std::optional<Versions> versions = versions_of(path)) {
+        print_diff(path, *versions, line.zxid);
+      }
     }
   }
   constexpr std::string_view kSince = "since ";
@@ -163,7 +159,7 @@ int log_file(const std::string& path, const Since& since, bool with_diffs) {
     Line line = line_of(join(versions->directory, *name), *name);
     if (!since.admits(line)) continue;
     fmt::print("{}  {}  {}  {}\n", line.zxid, line.time, shown(line), who_text(line));
-    if (with_diffs) print_diff(path, line.zxid);
+    if (with_diffs) print_diff(path, *versions, line.zxid);
   }
   return 0;
 }
@@ -173,7 +169,7 @@ int log_file(const std::string& path, const Since& since, bool with_diffs) {
 int log(const LogOptions& options) {
   fsd::When when;
   if (!options.since.empty()) {
-    std::optional<fsd::When> parsed = fsd::parse_when(options.since, wall_ms());
+    std::optional<fsd::When> parsed = fsd::parse_when(options.since, fsd::wall_ms());
     if (!parsed) {
       return fail(fmt::format("--since {}: neither a zxid nor a time, as 2026-11-30T04:15 or -2h",
                               options.since),

@@ -39,7 +39,7 @@ std::optional<Versions> versions_of(const std::string& path);
 // exit code.
 int diff(const std::string& before, const std::string& before_label, const std::string& after,
          const std::string& after_label);
-// What the change at `zxid` did to the file.
-void print_diff(const std::string& path, const std::string& zxid);
+// What the change at `zxid` did to the file, which has these versions.
+void print_diff(const std::string& path, const Versions& versions, const std::string& zxid);
 
 }  // namespace zabfs::tool

@@ -114,21 +114,19 @@ int diff(const std::string& before, const std::string& before_label, const std::
   return run_command(words);
 }
 
-void print_diff(const std::string& path, const std::string& zxid) {
-  std::optional<Versions> versions = versions_of(path);
-  if (!versions) return;
+void print_diff(const std::string& path, const Versions& versions, const std::string& zxid) {
   auto is_it = [&](const std::string& name) { return number_of(name) == number_of(zxid); };
-  auto at = std::find_if(versions->names.begin(), versions->names.end(), is_it);
-  if (at == versions->names.end()) return;
+  auto at = std::find_if(versions.names.begin(), versions.names.end(), is_it);
+  if (at == versions.names.end()) return;
   auto place = [&](const std::string& name) -> std::string {
-    std::string file = join(versions->directory, name);
+    std::string file = join(versions.directory, name);
     struct stat st = {};
     bool is_file = ::lstat(file.c_str(), &st) == 0 && S_ISREG(st.st_mode);
     return is_file && !name.ends_with(kGone) ? file : "";
   };
   std::string after = place(*at);
-  std::string before = at == versions->names.begin() ? "" : place(*std::prev(at));
-  bool is_first = at == versions->names.begin() && attribute(after, "what") == "before";
+  std::string before = at == versions.names.begin() ? "" : place(*std::prev(at));
+  bool is_first = at == versions.names.begin() && attribute(after, "what") == "before";
   if ((before.empty() && after.empty()) || is_first) return;
   std::string name = fs::path(path).filename();
   diff(before, before.empty() ? kNothing : fmt::format("{}@{}", name, *std::prev(at)), after,

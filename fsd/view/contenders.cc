@@ -105,6 +105,10 @@ bool is_unlisted(const tree::ZNode& node) {
   return is_ephemeral(node) && is_unlisted(node.name.view(), node.data.view());
 }
 
+bool is_listed(const tree::ZNode& node) {
+  return node.name.view() != kHidden && !is_unlisted(node);
+}
+
 bool is_unlisted(std::string_view name, std::string_view data) {
   return is_queued(name) || (is_uuid(name) && is_of_a_mount(data));
 }

@@ -38,6 +38,9 @@ bool is_unlisted(const tree::ZNode& node);
 // The same of an ephemeral that is not there yet or no more.
 bool is_unlisted(std::string_view name, std::string_view data);
 
+// Whether a listing of its directory shows it: it is neither the hidden child nor unlisted.
+bool is_listed(const tree::ZNode& node);
+
 // Whether all that a directory has, the hidden child aside, is unlisted; of nothing: false. One
 // with very many children is not looked through.
 bool has_only_unlisted(const tree::Tree& tree, const tree::ZNode& directory);

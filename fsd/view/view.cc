@@ -154,6 +154,11 @@ bool changes_without_txn(std::string_view path) {
   return tree::base_name(path) == tree::kQuotaStats && tree::is_within(path, tree::kQuotaRoot);
 }
 
+bool is_hidden(std::string_view path) {
+  static const std::string at_end = "/" + std::string(kHidden), within = at_end + "/";
+  return path.find(within) != std::string_view::npos || path.ends_with(at_end);
+}
+
 std::string hidden_path(const std::string& directory, std::string_view child) {
   return tree::join_path(tree::join_path(directory, kHidden), child);
 }

@@ -74,5 +74,7 @@ inline constexpr std::string_view kHidden = "@";  // the child that mounts don't
 bool changes_without_txn(std::string_view path);
 // A child of a directory's hidden one: DIR/@/CHILD.
 std::string hidden_path(const std::string& directory, std::string_view child);
+// Whether it is the hidden child of a directory, or below one.
+bool is_hidden(std::string_view path);
 
 }  // namespace zabfs::fsd

@@ -53,6 +53,12 @@ class KeptHistoryTest : public testing::Test {
     SnapshotStore store(history_->snapshot_disk());
     ASSERT_TRUE(put_snapshot(store, zxid(written_)).ok());
   }
+  void snapshots_at(std::initializer_list<uint32_t> all) {
+    for (uint32_t last : all) {
+      write_through(last);
+      snapshot();
+    }
+  }
   // As LogPipeline::purge.
   void purge(uint32_t oldest) {
     SnapshotStore store(history_->snapshot_disk());
@@ -91,10 +97,7 @@ class KeptHistoryTest : public testing::Test {
 
 TEST_F(KeptHistoryTest, WhatIsPurgedStaysReadable) {
   open({1u << 20, 1'000 * kHourMs});
-  for (uint32_t last : {10u, 20u, 30u, 40u}) {
-    write_through(last);
-    snapshot();
-  }
+  snapshots_at({10, 20, 30, 40});
   purge(30);
   EXPECT_GE(kept_segments(), 3u);
   EXPECT_EQ(kept_snapshots(), 2u);
@@ -107,10 +110,7 @@ TEST_F(KeptHistoryTest, WhatIsPurgedStaysReadable) {
 
 TEST_F(KeptHistoryTest, NothingIsKeptWhenItIsOff) {
   open({1u << 20, 1'000 * kHourMs});
-  for (uint32_t last : {10u, 20u, 30u}) {
-    write_through(last);
-    snapshot();
-  }
+  snapshots_at({10, 20, 30});
   purge(20);
   ASSERT_GT(kept_segments(), 0u);
   open({0, 1'000 * kHourMs});
@@ -123,10 +123,7 @@ TEST_F(KeptHistoryTest, NothingIsKeptWhenItIsOff) {
 
 TEST_F(KeptHistoryTest, GoesByAge) {
   open({1u << 20, 15 * kHourMs});
-  for (uint32_t last : {10u, 20u, 30u, 40u}) {
-    write_through(last);
-    snapshot();
-  }
+  snapshots_at({10, 20, 30, 40});
   purge(40);
   ASSERT_EQ(kept_snapshots(), 3u);
   history_->trim(22 * kHourMs);  // the log before the first snapshot is not 15 hours old
@@ -163,10 +160,7 @@ TEST_F(KeptHistoryTest, GoesBySizeOldestFirst) {
 
 TEST_F(KeptHistoryTest, TheNodesOwnWritesComeFirst) {
   open({1u << 20, 1'000 * kHourMs});
-  for (uint32_t last : {10u, 20u, 30u, 40u}) {
-    write_through(last);
-    snapshot();
-  }
+  snapshots_at({10, 20, 30, 40});
   purge(40);
   size_t before = kept_segments();
   ASSERT_GT(before, 2u);
@@ -229,10 +223,7 @@ TEST_F(KeptHistoryTest, ACrashBetweenTheRenamesLosesNothing) {
 
 TEST_F(KeptHistoryTest, ANewLogTakesNoNameThatIsKept) {
   open({1u << 20, 1'000 * kHourMs});
-  for (uint32_t last : {10u, 20u, 30u}) {
-    write_through(last);
-    snapshot();
-  }
+  snapshots_at({10, 20, 30});
   purge(30);
   std::string newest = kept(log_files_, "log.").back();
   for (const LogSegment& live : list_log_segments(log_files_)) {
@@ -245,10 +236,7 @@ TEST_F(KeptHistoryTest, ANewLogTakesNoNameThatIsKept) {
 
 TEST_F(KeptHistoryTest, DamageInItIsNoDamageOfTheNode) {
   open({1u << 20, 1'000 * kHourMs});
-  for (uint32_t last : {10u, 20u, 30u}) {
-    write_through(last);
-    snapshot();
-  }
+  snapshots_at({10, 20, 30});
   purge(30);
   log_files_.rot(kept(log_files_, "log.").front(), 200);
   CheckResult result = check_storage(log_files_, snapshot_files_);
