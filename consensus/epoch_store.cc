@@ -19,8 +19,8 @@ namespace {
 
 // u64 magic, u64 sequence, u32 accepted epoch, u32 votes (0 or 1), i64 ensemble, 32 bytes of secret
 // (all 0: none), u32 CRC-32C of all before. Earlier records have no secret.
-constexpr uint64_t kMagic = 0x324F50454642415A;     // "ZABFEPO2"
-constexpr uint64_t kOldMagic = 0x434F50454642415A;  // "ZABFEPOC"
+constexpr uint64_t kEpochMagic = 0x324F50454642415A;  // "ZABFEPO2"
+constexpr uint64_t kOldMagic = 0x434F50454642415A;    // "ZABFEPOC"
 constexpr size_t kSecretOffset = 32;
 constexpr size_t kSumOffset = kSecretOffset + kSecretBytes;
 constexpr size_t kBytes = kSumOffset + 4;
@@ -38,10 +38,10 @@ EpochStore::Slot EpochStore::read(int number) {
   DiskStatus status = disk_.open(slot_name(number), false, file);
   slot.present = status.error != ENOENT;
   if (!status.ok() || !file->read_at(0, kBytes, bytes).ok()) return slot;
-  uint64_t magic = bytes.size() < kOldBytes ? kMagic : get<uint64_t>(bytes.data());
+  uint64_t magic = bytes.size() < kOldBytes ? kEpochMagic : get<uint64_t>(bytes.data());
   bool is_old = magic == kOldMagic;
-  slot.cut_short = bytes.size() < (magic == kMagic ? kBytes : kOldBytes);
-  if (slot.cut_short || (magic != kMagic && !is_old)) return slot;
+  slot.cut_short = bytes.size() < (magic == kEpochMagic ? kBytes : kOldBytes);
+  if (slot.cut_short || (magic != kEpochMagic && !is_old)) return slot;
   size_t sum_offset = is_old ? kSecretOffset : kSumOffset;
   uint32_t sum = crc32c(0, std::string_view(bytes).substr(0, sum_offset));
   if (get<uint32_t>(&bytes[sum_offset]) != sum) return slot;
@@ -84,7 +84,7 @@ DiskStatus EpochStore::save(Promise promise) {
   if (!promise.ensemble) promise.ensemble = promise_.ensemble;
   if (promise.secret.size() != kSecretBytes) promise.secret = promise_.secret;
   std::string bytes(kBytes, '\0');
-  put(&bytes[0], kMagic);
+  put(&bytes[0], kEpochMagic);
   put(&bytes[8], sequence_ + 1);
   put(&bytes[16], promise.accepted_epoch);
   put(&bytes[20], uint32_t{promise.votes});

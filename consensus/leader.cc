@@ -120,7 +120,7 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
       if (learner.phase != LearnerPhase::kSynced) {
         return drop(link, "it asks before it is synchronised", out);
       }
-      out.push_back(action::Forwarded{link, learner.id, packet});
+      out.push_back(action::Forwarded{link, learner.id, learner.is_zabfs, packet});
       return;
     case PacketType::kDiskFull:
       return on_disk_full(link, learner, out);

@@ -205,6 +205,7 @@ struct Serve {  // the role is established: requests are taken from here on
 struct Forwarded {  // REQUEST or REVALIDATE from a learner, at the leader
   LinkId link;
   ServerId from;
+  bool is_from_zabfs;  // and not from Apache ZooKeeper's server
   Packet packet;
 };
 struct SessionsTouched {  // from a learner's answer to PING

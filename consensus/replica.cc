@@ -154,6 +154,9 @@ void Replica::on_part(LinkId link) {
 
 void Replica::carry_out(Action& any) {
   if (auto* send = std::get_if<action::Send>(&any)) {
+    PacketType type = send->packet.type;
+    bool commits = type == PacketType::kCommit || type == PacketType::kCommitAndActivate;
+    if (commits) answer_what_waited(Zxid{send->packet.zxid.value - 1});
     std::string bytes = encode(send->packet);
     for (LinkId link : send->links) supply_.send(link, bytes);
   } else if (auto* append = std::get_if<action::Append>(&any)) {
@@ -161,6 +164,7 @@ void Replica::carry_out(Action& any) {
   } else if (std::holds_alternative<action::Commit>(any)) {
     // Committed txns are applied once a batch: apply_committed.
   } else if (auto* inform = std::get_if<action::Inform>(&any)) {
+    answer_what_waited(Zxid{inform->zxid.value - 1});
     Payload txn = recent_.find(inform->zxid);
     Packet packet(PacketType::kInform, inform->zxid, txn);
     if (inform->next_leader) {
@@ -475,10 +479,7 @@ void Replica::end_of_batch() {
   do {
     apply_committed();
     if (service_ == Service::kCatchingUp && tree_.applied() >= applicable()) become_ready();
-    // Committed at the leader: SYNC goes out behind the COMMITs it waited for.
-    while (std::optional<Barriers::Reply> reply = barriers_.take_committed(zab_->committed())) {
-      if (links_.contains(reply->link)) send_packet(reply->link, reply->packet);
-    }
+    answer_what_waited(zab_->committed());
     while (std::optional<Completion> done = barriers_.take_applied(tree_.applied()))
       (*done)(Outcome{});
     flush_barriers();

@@ -287,6 +287,8 @@ class Replica : public Receiver {
   bool is_still_attached(SessionId session, int32_t timeout_ms);
   void on_revalidated(const Packet& packet);
   void answer_revalidate(LinkId link, SessionId session, int32_t timeout_ms, ServerId from);
+  void answer_sync_in_order(LinkId link);
+  void answer_what_waited(Zxid committed);
   void answer_ping(const action::AnswerPing& ping);
   void become_ready();
   void resend_pending();

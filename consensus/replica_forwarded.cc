@@ -64,8 +64,35 @@ void Replica::answer_revalidate(LinkId link, SessionId session, int32_t timeout_
   barriers_.reply_when_committed(leadership_->last_proposed(), {link, revalidated(session, true)});
 }
 
+// The answers that waited for what is committed by now. They go out behind the COMMITs that they
+// waited for, and before the next one: Apache ZooKeeper's servers depend on it.
+void Replica::answer_what_waited(Zxid committed) {
+  while (std::optional<Barriers::Reply> reply = barriers_.take_committed(committed)) {
+    if (links_.contains(reply->link)) send_packet(reply->link, reply->packet);
+  }
+}
+
+// A SYNC from a server of Apache ZooKeeper. It gives its clients their answers in the order in
+// which it forwarded their requests: if one is answered too late, that server never answers its
+// clients again (Java: CommitProcessor, queuedWriteRequests). For example A's SYNC asks the quorum
+// who leads, and B's write, which was forwarded behind it, is committed meanwhile. So SYNC becomes
+// a txn that changes nothing, and is answered when that is committed. That proves the leadership as
+// well.
+void Replica::answer_sync_in_order(LinkId link) {
+  std::string check = tree::check_body("/", tree::kAnyVersion);
+  process_own(tree::superuser_request({}, 0, OpCode::kMulti,
+                                      tree::multi_body({{OpCode::kCheck, std::move(check)}})));
+  if (!leadership_) return;  // that was the last of its epoch
+  barriers_.reply_when_committed(leadership_->last_proposed(),
+                                 {link, Packet(PacketType::kSync, Zxid{})});
+}
+
 void Replica::on_forwarded(const action::Forwarded& forwarded) {
-  if (!leadership_) return;  // resent by the learner once we serve it
+  if (!leadership_) {
+    // A zabfs server sends it again once this one serves.
+    if (!forwarded.is_from_zabfs) cut_off(forwarded.link, "this leader does not serve yet");
+    return;
+  }
   tree::jute::Reader in(forwarded.packet.bytes());
   if (forwarded.packet.type == PacketType::kRevalidate) {
     SessionId session{in.i64()};
@@ -102,6 +129,7 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
   if (leadership_->lives_at(request.session, from)) {
     leadership_->touch(request.session, environment_.now_ms());
   }
+  if (!forwarded.is_from_zabfs) return answer_sync_in_order(forwarded.link);
   confirm(barriers_.ask_for(forwarded.link));
 }
 

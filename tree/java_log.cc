@@ -8,8 +8,8 @@
 namespace zabfs::tree {
 namespace {
 
-constexpr int32_t kMagic = 0x5A4B4C47;  // "ZKLG"
-constexpr size_t kHeaderBytes = 16;
+constexpr int32_t kLogMagic = 0x5A4B4C47;  // "ZKLG"
+constexpr size_t kLogHeaderBytes = 16;
 constexpr size_t kEntryHeaderBytes = 12;
 constexpr char kLastByte = 'B';
 
@@ -33,12 +33,12 @@ Status JavaLogReader::feed(std::string_view bytes, const Sink& sink) {
 }
 
 Status JavaLogReader::take_header() {
-  if (pending_.size() < kHeaderBytes) return {};
-  if (jute::Reader(pending_).i32() != kMagic) {
+  if (pending_.size() < kLogHeaderBytes) return {};
+  if (jute::Reader(pending_).i32() != kLogMagic) {
     return wrong("this is no transaction log of ZooKeeper's (no \"ZKLG\")");
   }
-  pending_.erase(0, kHeaderBytes);
-  offset_ = kHeaderBytes;
+  pending_.erase(0, kLogHeaderBytes);
+  offset_ = kLogHeaderBytes;
   has_header_ = true;
   return {};
 }

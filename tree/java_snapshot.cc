@@ -12,10 +12,10 @@
 namespace zabfs::tree {
 namespace {
 
-constexpr int32_t kMagic = 0x5A4B534E;  // "ZKSN"
+constexpr int32_t kSnapshotMagic = 0x5A4B534E;  // "ZKSN"
 constexpr int32_t kVersion = 2;
 constexpr int64_t kDatabase = -1;
-constexpr size_t kHeaderBytes = 16;
+constexpr size_t kSnapshotHeaderBytes = 16;
 constexpr int32_t kDigestVersion = 2;
 constexpr size_t kSealBytes = 13;
 // Behind the znodes: up to three seals, a digest and a zxid.
@@ -52,13 +52,13 @@ Status JavaSnapshotReader::feed(std::string_view bytes) {
 }
 
 Status JavaSnapshotReader::take_header() {
-  if (pending_.size() < kHeaderBytes) return {};
+  if (pending_.size() < kSnapshotHeaderBytes) return {};
   jute::Reader in(pending_);
-  if (in.i32() != kMagic) return wrong("this is no snapshot of ZooKeeper's (no \"ZKSN\")");
+  if (in.i32() != kSnapshotMagic) return wrong("this is no snapshot of ZooKeeper's (no \"ZKSN\")");
   if (int32_t version = in.i32(); version != kVersion) {
     return wrong("format version " + std::to_string(version) + "; only version 2 is known");
   }
-  consume(kHeaderBytes);
+  consume(kSnapshotHeaderBytes);
   has_header_ = true;
   return {};
 }
@@ -167,7 +167,7 @@ void JavaSnapshotWriter::collect_acls() {
 std::string JavaSnapshotWriter::head() const {
   std::string bytes;
   jute::Writer out(bytes);
-  out.i32(kMagic);
+  out.i32(kSnapshotMagic);
   out.i32(kVersion);
   out.i64(kDatabase);
   out.count(tree_.sessions().size());

@@ -11,7 +11,7 @@ using namespace take;
 
 namespace {
 
-constexpr int64_t kMaxMs = 3'600'000;
+constexpr int64_t kMaxTickMs = 3'600'000;
 constexpr const char* kNoSasl = "SASL between members is not supported; see sslQuorum";
 
 void take_tick(ConfigReader& reader, const Property& line) {
@@ -19,7 +19,7 @@ void take_tick(ConfigReader& reader, const Property& line) {
   int64_t wanted = 0;
   reader.number(line, wanted, INT32_MIN, INT32_MAX);
   if (wanted == 0) return reader.fail(line, "it is 0");
-  reader.number(line, tick_ms, 10, kMaxMs);
+  reader.number(line, tick_ms, 10, kMaxTickMs);
 }
 
 // -1: as without the key.

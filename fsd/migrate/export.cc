@@ -16,13 +16,7 @@
 namespace zabfs::migrate {
 namespace {
 
-constexpr int kFailed = 1;
 constexpr size_t kPieceBytes = size_t{1} << 20;
-
-int fail(const std::string& why) {
-  fmt::print(stderr, "{}\n", why);
-  return kFailed;
-}
 
 StatusOr<consensus::WholeHistory> read(const ExportOptions& options) {
   using consensus::DataDirectory;
@@ -109,13 +103,13 @@ Status write(const consensus::WholeHistory& history, const std::string& to, Prog
 
 }  // namespace
 
-int export_zookeeper(const ExportOptions& options) {
+Status export_zookeeper(const ExportOptions& options) {
   Progress progress;
   StatusOr<consensus::WholeHistory> history = read(options);
-  if (!history.ok()) return fail(history.why());
+  if (!history.ok()) return history.status();
   Status status = write(*history, options.to, progress);
   if (status.ok()) status = copy_myid(options.from, options.to);
-  return status.ok() ? 0 : fail(status.why());
+  return status;
 }
 
 }  // namespace zabfs::migrate

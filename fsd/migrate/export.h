@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "tree/status.h"
+
 namespace zabfs::migrate {
 
 struct ExportOptions {
@@ -10,8 +12,7 @@ struct ExportOptions {
   std::string to;              // Java's dataDir, which gets a `version-2`
 };
 
-// Gives the exit code. Says on standard output what was written and what was left out, and on
-// standard error what is wrong.
-int export_zookeeper(const ExportOptions& options);
+// Says on standard output what was written and what was left out.
+Status export_zookeeper(const ExportOptions& options);
 
 }  // namespace zabfs::migrate

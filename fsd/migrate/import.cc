@@ -22,13 +22,6 @@ using tree::ServerId;
 
 namespace {
 
-constexpr int kFailed = 1;
-
-int fail(const std::string& why) {
-  fmt::print(stderr, "{}\n", why);
-  return kFailed;
-}
-
 // In `myid` of the first of these that has one; nullopt: it is no number.
 std::optional<ServerId> number_in(std::initializer_list<std::string> directories) {
   for (const std::string& directory : directories) {
@@ -141,9 +134,6 @@ class Import {
 
 }  // namespace
 
-int import_zookeeper(const ImportOptions& options) {
-  Status status = Import(options).run();
-  return status.ok() ? 0 : fail(status.why());
-}
+Status import_zookeeper(const ImportOptions& options) { return Import(options).run(); }
 
 }  // namespace zabfs::migrate

@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "tree/status.h"
+
 namespace zabfs::migrate {
 
 struct ImportOptions {
@@ -18,7 +20,7 @@ struct ImportOptions {
   bool force = false;             // also where something may be missing
 };
 
-// Gives the exit code. Says on standard output what was taken, and on standard error what is wrong.
-int import_zookeeper(const ImportOptions& options);
+// Says on standard output what was taken.
+Status import_zookeeper(const ImportOptions& options);
 
 }  // namespace zabfs::migrate

@@ -36,12 +36,6 @@ constexpr size_t kLogBytes = 4u << 20;
 constexpr const char* kLogLines = "20000";
 constexpr size_t kMaxListed = 100'000;
 
-std::string host_name() {
-  char name[256] = {};
-  ::gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
 std::string name_of_bundle() {
   std::time_t now = std::time(nullptr);
   std::tm utc = {};

@@ -79,6 +79,8 @@ void add_members(CLI::App& app, int& code) {
   add("demote", "a voter observes from then on", Change::kDemote);
 }
 
+int code_of(const Status& status) { return status.ok() ? 0 : fail(status.why()); }
+
 // What comes from Apache ZooKeeper, and goes there.
 void add_migration(CLI::App& app, int& code) {
   auto taken = std::make_shared<migrate::ImportOptions>();
@@ -95,7 +97,7 @@ void add_migration(CLI::App& app, int& code) {
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--force", taken->force,
                 "go on where the log has gaps, or the tree another digest than the server's had");
-  sub->callback([taken, &code] { code = migrate::import_zookeeper(*taken); });
+  sub->callback([taken, &code] { code = code_of(migrate::import_zookeeper(*taken)); });
 
   auto given = std::make_shared<migrate::ExportOptions>();
   sub = app.add_subcommand(
@@ -105,13 +107,7 @@ void add_migration(CLI::App& app, int& code) {
   sub->add_option("from", given->from, "zabfsd's dataDir")->required();
   sub->add_option("to", given->to, "ZooKeeper's dataDir, which gets a version-2")->required();
   sub->add_option("--log", given->from_log, "zabfsd's dataLogDir, if that is another");
-  sub->callback([given, &code] { code = migrate::export_zookeeper(*given); });
-}
-
-std::string host_name() {
-  char name[256] = {};
-  ::gethostname(name, sizeof(name) - 1);
-  return name;
+  sub->callback([given, &code] { code = code_of(migrate::export_zookeeper(*given)); });
 }
 
 int start(int argc, char** argv) {

@@ -16,7 +16,7 @@ namespace zabfs::tool {
 namespace {
 
 constexpr int kTickMs = 100;
-constexpr int kRetryMs = 1'000;
+constexpr int kReconnectMs = 1'000;
 
 // The registration: a handle of `@/ephemeral/NAME` that is held open.
 class Member {
@@ -99,7 +99,7 @@ int run_member(const MemberOptions& options) {
       bool is_in = member.join_in();
       if (!is_in && !std::exchange(told, true)) fail(error_of(member.file()));
       if (is_in) told = false;
-      next_try_ms = now_ms() + kRetryMs;
+      next_try_ms = now_ms() + kReconnectMs;
     }
   }
   member.leave();

@@ -111,15 +111,15 @@ std::string with_role(const std::string& address, const char* role) {
 }
 
 // A member as the node that is asked sees it, and what that node has.
-struct Progress {
+struct JoinProgress {
   std::string role = "looking";
   uint64_t zxid = 0;
   uint64_t zxid_here = 0;
   std::string why;  // nobody reaches it
 };
 
-Progress progress_of(MembersDoor& door, int64_t id) {
-  Progress progress;
+JoinProgress progress_of(MembersDoor& door, int64_t id) {
+  JoinProgress progress;
   StatusOr<Cluster> cluster = door.cluster();
   if (!cluster.ok()) return progress;
   progress.zxid_here = zxid_of(cluster->value("zxid"));
@@ -137,7 +137,7 @@ bool wait_until_in_sync(MembersDoor& door, const MembersOptions& options) {
   int64_t end_ms = now_ms() + static_cast<int64_t>(options.timeout_s * 1000);
   std::string told;
   while (true) {
-    Progress progress = progress_of(door, options.id);
+    JoinProgress progress = progress_of(door, options.id);
     bool is_there = progress.role != "looking";
     if (is_there && progress.zxid >= wanted) return true;
     std::string news = is_there ? fmt::format("has 0x{:x} of 0x{:x}", progress.zxid, wanted)

@@ -42,6 +42,12 @@ std::string error_of(const std::string& file) {
   return directory + " is no directory of a zabfs mount";
 }
 
+std::string host_name() {
+  char name[256] = {};
+  ::gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
 int64_t now_ms() {
   timespec time;
   ::clock_gettime(CLOCK_BOOTTIME, &time);

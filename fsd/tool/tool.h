@@ -32,6 +32,7 @@ bool is_in_mount(const std::string& directory);
 std::string unknown(const char* kind, const std::string& name,
                     const std::vector<std::string>& names);
 int64_t now_ms();  // CLOCK_BOOTTIME
+std::string host_name();
 std::string join(const std::string& directory, std::string_view name);
 std::optional<std::string> read_file(const std::string& file);
 // From the beginning of an open file to its end; with errno if that fails.

@@ -26,7 +26,7 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr int kRetryMs = 500;
+constexpr int kReopenMs = 500;
 constexpr int kSettleMs = 30;   // changes that come within so long are one run of the command
 constexpr int kMostLooks = 10;  // at a directory that changes meanwhile
 constexpr size_t kMaxChangesShown = 32u << 10;
@@ -167,7 +167,7 @@ class Watching {
     fmt::print(stderr, "zabfs: {}: {}; waits for it to come again\n", file_, std::strerror(error));
     // A node that was killed begins with what its disk has: older than what was seen is no change.
     while (!barrier(options_.directory) || !open()) {
-      ::poll(nullptr, 0, kRetryMs);
+      ::poll(nullptr, 0, kReopenMs);
       if (int number = caught().number) return number;
     }
     return 0;

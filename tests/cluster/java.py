@@ -21,22 +21,28 @@ class JavaNode(Node):
     """It has no mount. `options` are Java's."""
     options = ()
 
-    def start(self, *options):
+    def launcher(self):
+        """What Java is started with, in front of it; so is who asks the server how it is."""
+        return []
+
+    def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["java", "-Xmx400m", "-cp", CLASSES, "-Dzookeeper.admin.enableServer=false",
-                 *self.options,
+                [*self.launcher(), "java", "-Xmx400m", "-cp", CLASSES,
+                 "-Dzookeeper.admin.enableServer=false", *self.options,
                  "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
+    def srvr(self):
+        return run(*self.launcher(), "timeout", "10", "busybox", "nc", "127.0.0.1",
+                   str(self.client_port), input="srvr").stdout
+
     def cluster_state(self):
-        answer = run("busybox", "nc", "127.0.0.1", str(self.client_port), input="srvr").stdout
-        mode = re.search("^Mode: (.*)$", answer, re.M)
+        mode = re.search("^Mode: (.*)$", self.srvr(), re.M)
         return {"quorum": "yes" if mode else "no", "role": mode[1] if mode else "looking"}
 
     def listens(self):
-        return "ZooKeeper" in run("busybox", "nc", "127.0.0.1", str(self.client_port),
-                                  input="srvr").stdout
+        return "ZooKeeper" in self.srvr()
 
     def wait_listens(self):
         wait_for(self.listens, JAVA_STARTS_S, "Java's server")

@@ -80,6 +80,74 @@ TEST_F(Leads, ASnapshotThatWasStagedAndGivenUpIsRemoved) {
   EXPECT_TRUE(has_snapshot(Zxid::make(2, 1)));
 }
 
+// ---- a server of Apache ZooKeeper's
+
+// An observer of Java's, synchronised. Its clients have their answers in the order in which it
+// forwarded their requests, or never: SYNC stands in that order, too (Java: CommitProcessor).
+class LeadsJava : public Leads {
+ protected:
+  void SetUp() override {
+    Leads::SetUp();
+    on_strand([this] { replica_->on_link_accepted(kLink); });
+    std::string info;
+    tree::jute::Writer out(info);
+    out.i64(2);
+    out.i32(0x10000);
+    out.i64(0);
+    receive(kLink, Packet(PacketType::kObserverInfo, Zxid{}, std::move(info)));
+    std::string epoch;
+    tree::jute::Writer(epoch).i32(0);
+    receive(kLink, Packet(PacketType::kAckEpoch, Zxid{}, std::move(epoch)));
+    run();
+    receive(kLink, Packet(PacketType::kAck, Zxid::make(2, 0)));
+    run();
+    sent_[kLink].clear();
+  }
+  void forward(tree::OpCode type, SessionId session, std::string body) {
+    std::string data;
+    tree::jute::Writer out(data);
+    out.i64(session.value);
+    out.i32(0);
+    out.i32(static_cast<int32_t>(type));
+    out.raw(body);
+    receive(kLink, Packet(PacketType::kRequest, Zxid{-1}, std::move(data)));
+  }
+  // The sessions whose txns came, and 0 for an answer to SYNC. Txns of no session are left out.
+  std::vector<int64_t> answers() {
+    std::vector<int64_t> answers;
+    LinkReader reader;
+    LinkReader::Handlers handlers;
+    handlers.packet = [&](const Packet& packet) {
+      if (packet.type == PacketType::kSync) answers.push_back(0);
+      if (packet.type != PacketType::kInform) return;
+      int64_t session = tree::decode_txn_header(packet.bytes())->session.value;
+      if (session != 0) answers.push_back(session);
+    };
+    handlers.snapshot = [](std::unique_ptr<tree::Tree>) {};
+    EXPECT_EQ(reader.feed(sent_[kLink], handlers).why(), "");
+    return answers;
+  }
+  const SessionId a_{0x0200000000000001}, b_{0x0200000000000002};
+};
+
+TEST_F(LeadsJava, ASyncIsAnsweredInTheOrderOfRequests) {
+  create("/c");  // while it is written, the others wait to be written, and committed, together
+  forward(tree::OpCode::kCreateSession, a_, tree::create_session_body(10'000));
+  forward(tree::OpCode::kSync, a_, std::string("\0\0\0\1/", 5));
+  forward(tree::OpCode::kCreateSession, b_, tree::create_session_body(10'000));
+  EXPECT_EQ(answers(), std::vector<int64_t>{});
+  run();
+  EXPECT_EQ(answers(), (std::vector<int64_t>{a_.value, 0, b_.value}));
+}
+
+TEST_F(LeadsJava, SyncsAloneAreAnswered) {
+  for (int i = 0; i < 3; ++i) {
+    forward(tree::OpCode::kSync, a_, std::string("\0\0\0\1/", 5));
+  }
+  run();
+  EXPECT_EQ(answers(), (std::vector<int64_t>{0, 0, 0}));
+}
+
 // ---- what waits
 
 TEST_F(Leads, RequestsUnderWayAreLimitedInBytes) {
