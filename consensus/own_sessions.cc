@@ -12,8 +12,8 @@ void OwnSessions::begin(ServerId me, int64_t wall_ms, const std::function<uint64
   next_attach_ = static_cast<uint32_t>(random());
 }
 
-int32_t OwnSessions::new_attach_cxid(ServerId server) {
-  return tree::attach_cxid(next_attach_++, tree::server_byte(server));
+int32_t OwnSessions::new_attach_cxid(ServerId server, bool with_secret) {
+  return tree::attach_cxid(next_attach_++, tree::server_byte(server), with_secret);
 }
 
 std::optional<Zxid> OwnSessions::attachment(SessionId session) const {

@@ -36,7 +36,7 @@ class OwnSessions {
   SessionId new_id() { return SessionId{++last_id_}; }
   SessionId new_mount_id() { return SessionId{++last_mount_id_}; }
   // Of an attach txn to that server.
-  int32_t new_attach_cxid(ServerId server);
+  int32_t new_attach_cxid(ServerId server, bool with_secret = false);
 
   void attached(SessionId session, Zxid attachment) { attachments_[session] = attachment; }
   std::optional<Zxid> attachment(SessionId session) const;

@@ -66,6 +66,7 @@ void Replica::begin() {
 }
 
 bool Replica::has_public_passwords() const {
+  if (config_.public_passwords) return true;
   const ZabState& state = zab_->state();
   return std::any_of(state.public_passwords.begin(), state.public_passwords.end(),
                      [&](ServerId id) { return state.membership.is_member(id); });

@@ -107,6 +107,8 @@ struct ReplicaConfig {
   std::string super_digest, x509_super;
   size_t max_fetch_bytes = 16u << 20;   // of txns that another member's log lost, sent at once
   Recovery::Intervention intervention;  // of an operator, for this start
+  // Clients' sessions get ZooKeeper's passwords, as while one of its servers is a member.
+  bool public_passwords = false;
   bool standalone_enabled = true;  // one configured member is no ensemble, and can't become one
 
   bool is_standalone() const { return standalone_enabled && zab.ensemble.members().size() <= 1; }
@@ -141,7 +143,7 @@ class Replica : public Receiver {
   SessionId new_mount_session_id() { return own_sessions_.new_mount_id(); }
   // What passwords of sessions are made with, here and at the other servers; empty: not known.
   const std::string& secret() const { return zab_->state().secret; }
-  // Some member gives its sessions passwords that are ZooKeeper's.
+  // Some member gives its sessions passwords that are ZooKeeper's, or this node is to.
   bool has_public_passwords() const;
   // A session of this node's clients was heard of.
   void touch_session(SessionId session, int32_t timeout_ms);
@@ -149,9 +151,10 @@ class Replica : public Receiver {
   // this node's; its requests name the outcome's zxid as their attachment, and no request that came
   // by an older one can take effect any more. kSessionExpired: it is over. kConnectionLoss: the
   // leader is gone, nobody knows.
-  // `identities` are those of its new connection.
+  // `identities` are those of its new connection. `with_secret`: it has shown a password that was
+  // made with the secret, and is given no other (tree::Session).
   void attach(SessionId session, int32_t timeout_ms, Completion done,
-              tree::Identities identities = {});
+              tree::Identities identities = {}, bool with_secret = false);
 
   template <class Read>
   auto read(const Read& body) const {

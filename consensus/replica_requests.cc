@@ -283,7 +283,7 @@ void Replica::touch_session(SessionId session, int32_t timeout_ms) {
 }
 
 void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
-                     tree::Identities identities) {
+                     tree::Identities identities, bool with_secret) {
   tree::Request request;
   request.session = session;
   request.type = OpCode::kExtAttach;
@@ -300,7 +300,7 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
     return send_packet(zab_->link_to_leader(),
                        Packet(PacketType::kRevalidate, Zxid{-1}, std::move(question)));
   }
-  request.cxid = own_sessions_.new_attach_cxid(config_.zab.me);
+  request.cxid = own_sessions_.new_attach_cxid(config_.zab.me, with_secret);
   request.identities = std::move(identities);
   submit(std::move(request), [this, session, done = std::move(done)](const Outcome& outcome) {
     if (outcome.error == Error::kOk) own_sessions_.attached(session, outcome.zxid);

@@ -34,8 +34,8 @@ class JavaReplay {
   Status apply(std::string_view txn);
 
   // The log has ended. The ephemerals of sessions that are over go, as at a start of Java's. The
-  // sessions have kNoAttachment from here on: their clients know passwords of Java's. Fails if the
-  // log does not say what the snapshot lacks.
+  // sessions have kNoAttachment from here on: their clients may be at any server. Fails if the log
+  // does not say what the snapshot lacks.
   Status finish();
 
   // ---- once it has ended

@@ -166,7 +166,7 @@ Error Preparer::prepare_body(const Request& request, Txn& txn) {
     jute::Reader in(request.body);
     CreateSessionTxn body{in.i32()};
     if (!in.done()) return Error::kMarshallingError;
-    session_changes_[request.session] = {zxid_, Session{body.timeout_ms}};
+    session_changes_[request.session] = {zxid_, new_session(request.cxid, body.timeout_ms)};
     txn.body = body;
     return Error::kOk;
   }

@@ -57,9 +57,7 @@ Error Preparer::check_session(const Request& request) const {
 Error Preparer::prepare_attach(const Request& request, Txn& txn) {
   std::optional<Session> session = find_session(request.session);
   if (!session) return Error::kSessionExpired;
-  session->attachment = zxid_;
-  session->last_cxid = 0;
-  session->home = attached_to(request.cxid);
+  session = attached(*session, request.cxid, zxid_);
   session_changes_[request.session] = {zxid_, session};
   txn.header.type = OpCode::kError;
   txn.body = ErrorTxn{Error::kOk};

@@ -33,15 +33,17 @@ NodeStat read_node_stat(jute::Reader& in) {
 
 // ZooKeeper's stream has no room for the attachments of sessions. They travel as ACLs that no znode
 // has, under ids that no ACL has: Java drops those after loading (ReferenceCountedACLCache). An
-// entry is a session, its attachment and, if that is known, where it is, in hexadecimal.
+// entry is a session, its attachment, where it is (if that is known) and kWithSecret (if it is so),
+// in hexadecimal.
 constexpr std::string_view kAttachmentScheme = "zabfs-attachment";
+constexpr std::string_view kWithSecret = ":s";
 constexpr int64_t kFirstAttachmentsId = -2;  // and down from there
 constexpr size_t kAttachmentsInList = 1'000;
 
 std::vector<AclList> write_attachments(const std::map<SessionId, Session>& sessions) {
   std::vector<AclList> lists;
   for (const auto& [id, session] : sessions) {
-    if (session.attachment == kFirstAttachment) continue;
+    if (session.attachment == kFirstAttachment && !session.is_with_secret) continue;
     if (lists.empty() || lists.back().size() == kAttachmentsInList) lists.emplace_back();
     char text[40];
     std::snprintf(text, sizeof(text), "%" PRIx64 ":%" PRIx64, static_cast<uint64_t>(id.value),
@@ -51,6 +53,7 @@ std::vector<AclList> write_attachments(const std::map<SessionId, Session>& sessi
       std::snprintf(text, sizeof(text), ":%x", static_cast<unsigned int>(session.home));
       entry += text;
     }
+    if (session.is_with_secret) entry += kWithSecret;
     lists.back().push_back({0, {std::string(kAttachmentScheme), std::move(entry)}});
   }
   return lists;
@@ -59,8 +62,11 @@ std::vector<AclList> write_attachments(const std::map<SessionId, Session>& sessi
 void read_attachments(const AclList& list, std::map<SessionId, Session>& sessions) {
   for (const Acl& entry : list) {
     uint64_t session = 0, attachment = 0;
-    const char* end = entry.who.id.data() + entry.who.id.size();
-    auto [colon, no_session] = std::from_chars(entry.who.id.data(), end, session, 16);
+    std::string_view text = entry.who.id;
+    bool is_with_secret = text.ends_with(kWithSecret);
+    if (is_with_secret) text.remove_suffix(kWithSecret.size());
+    const char* end = text.data() + text.size();
+    auto [colon, no_session] = std::from_chars(text.data(), end, session, 16);
     if (no_session != std::errc() || colon == end || *colon != ':') continue;
     auto [next, no_attachment] = std::from_chars(colon + 1, end, attachment, 16);
     if (no_attachment != std::errc()) continue;
@@ -70,7 +76,9 @@ void read_attachments(const AclList& list, std::map<SessionId, Session>& session
     auto found = sessions.find(SessionId{static_cast<int64_t>(session)});
     if (found == sessions.end()) continue;
     found->second.attachment.value = static_cast<int64_t>(attachment);
-    found->second.home = has_home ? home : kAnywhere;
+    bool is_attached = found->second.attachment != kFirstAttachment;
+    found->second.home = has_home ? home : is_attached ? kAnywhere : kWhereItWasMade;
+    found->second.is_with_secret = is_with_secret;
   }
 }
 

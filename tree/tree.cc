@@ -270,7 +270,7 @@ Outcome Tree::apply(const Txn& txn, std::vector<Change>* changes) {
   outcome.type = header.type;
   outcome.zxid = header.zxid;
   if (const auto* session = std::get_if<CreateSessionTxn>(&txn.body)) {
-    sessions_[header.session] = Session{session->timeout_ms};
+    sessions_[header.session] = new_session(header.cxid, session->timeout_ms);
   } else if (const auto* close = std::get_if<CloseSessionTxn>(&txn.body)) {
     apply_close_session(header, *close, changes);
   } else if (const auto* multi = std::get_if<MultiTxn>(&txn.body)) {
@@ -296,7 +296,7 @@ void Tree::note_request(const Txn& txn) {
   Session& session = found->second;
   if (txn.header.cxid > 0) session.last_cxid = txn.header.cxid;
   if (!is_attach(txn)) return;
-  session = Session{session.timeout_ms, txn.header.zxid, 0, attached_to(txn.header.cxid)};
+  session = attached(session, txn.header.cxid, txn.header.zxid);
 }
 
 // A znode came without its ACL, and here is the txn that made it.

@@ -54,8 +54,21 @@ struct Session {
   Zxid attachment = kFirstAttachment;
   int32_t last_cxid = 0;  // of its requests, as far as this node has seen them pass; 0: none
   int16_t home = kWhereItWasMade;  // the server that its client is at: server_byte
+  // Its client has a password that was made with the ensemble's secret. Else one that follows from
+  // the session's id may be all it has, as long as the client has not come twice since the last
+  // server of Apache ZooKeeper left.
+  bool is_with_secret = false;
   bool operator==(const Session&) const = default;
 };
+// As the txns of that cxid make it.
+inline Session new_session(int32_t cxid, int32_t timeout_ms) {
+  Session session{timeout_ms};
+  session.is_with_secret = is_with_secret(cxid);
+  return session;
+}
+inline Session attached(const Session& session, int32_t cxid, Zxid attachment) {
+  return {session.timeout_ms, attachment, 0, attached_to(cxid), is_with_secret(cxid)};
+}
 
 class Tree {
  public:

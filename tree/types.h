@@ -68,16 +68,27 @@ inline constexpr Zxid kFirstAttachment{0};
 inline constexpr Zxid kNoAttachment{-1};  // of those who keep none: Apache ZooKeeper's servers
 
 // The cxid of an attach txn says at which server the session is from then on: server_byte. Others
-// were given to attach txns before that, and tell nothing.
+// were given to attach txns before that, and tell nothing. It also says whether the client has a
+// password that was made with the ensemble's secret, and no other is to be accepted. So does the
+// cxid of the txn that creates a session: Java's servers, which know no secret, give it another.
+inline constexpr int32_t kCreatedWithSecret = -0x4f000000;
 inline constexpr int32_t kFirstAttachCxid = -0x50000000;  // and down from there
-constexpr int32_t attach_cxid(uint32_t number, uint8_t server) {
-  return kFirstAttachCxid - static_cast<int32_t>((number & 0xfffff) << 8 | server);
+inline constexpr uint32_t kAttachedWithSecret = 1u << 27;
+constexpr int32_t attach_cxid(uint32_t number, uint8_t server, bool with_secret = false) {
+  uint32_t bits = (number & 0x7ffff) << 8 | server | (with_secret ? kAttachedWithSecret : 0);
+  return kFirstAttachCxid - static_cast<int32_t>(bits);
 }
 inline constexpr int16_t kWhereItWasMade = 0;
 inline constexpr int16_t kAnywhere = -1;
 constexpr int16_t attached_to(int32_t cxid) {
-  bool says_so = cxid <= kFirstAttachCxid && cxid >= attach_cxid(0xfffff, 0xff);
+  bool says_so = cxid <= kFirstAttachCxid && cxid >= attach_cxid(0x7ffff, 0xff, true);
   return says_so ? static_cast<int16_t>((kFirstAttachCxid - cxid) & 0xff) : kAnywhere;
+}
+// Of an attach txn and of one that creates a session.
+constexpr bool is_with_secret(int32_t cxid) {
+  if (cxid == kCreatedWithSecret) return true;
+  bool attaches = attached_to(cxid) != kAnywhere;
+  return attaches && (static_cast<uint32_t>(kFirstAttachCxid - cxid) & kAttachedWithSecret) != 0;
 }
 
 // Whether `a` comes after `b` in the numbers that a server gives to requests: from 1 up, and from

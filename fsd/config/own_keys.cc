@@ -120,6 +120,10 @@ std::vector<Key> own_keys() {
        "threads that receive from ZooKeeper clients"},
       {"zabfs.clientMemory", "16 to 1048576 MiB", take_memory, "512 MiB",
        "what ZooKeeper clients may make a node hold for them; a number of MiB"},
+      {"zabfs.publicPasswords", kBoolean, boolean(ZABFS_AT(replica().public_passwords)), "false",
+       "give clients' sessions passwords that Apache ZooKeeper's servers know, too. Set it on all "
+       "nodes, and restart each, before such servers join: sessions go on at them then. Whoever "
+       "knows the id of a session can take it over"},
       {"zabfs.sasl.user.*", "a password",
        [](ConfigReader& r, const Property& line) {
          r.config().wire.sasl_users[end_of(line, "zabfs.sasl.user.")] = line.value;

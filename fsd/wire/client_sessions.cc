@@ -23,8 +23,9 @@ constexpr int64_t kReadOnlyAfterMs = 2'000;  // at least a tick
 
 uint64_t hex(SessionId session) { return static_cast<uint64_t>(session.value); }
 
-tree::Request request_for_session(SessionId session, int32_t timeout_ms) {
+tree::Request request_for_session(SessionId session, int32_t timeout_ms, bool with_secret) {
   tree::Request create;
+  if (with_secret) create.cxid = tree::kCreatedWithSecret;
   create.session = session;
   create.type = OpCode::kCreateSession;
   create.body = tree::create_session_body(timeout_ms);
@@ -81,7 +82,7 @@ void ClientSessions::make_session(const ConnectionPtr& connection, const Connect
     local_.open(session, timeout_ms, service_.now_ms());
     return open(connection, request, session, timeout_ms);
   }
-  tree::Request create = request_for_session(session, timeout_ms);
+  tree::Request create = request_for_session(session, timeout_ms, !replica.has_public_passwords());
   create.identities = connection->lock()->client().identities;
   replica.submit(std::move(create), [=, this](const Outcome& outcome) {
     if (outcome.error != Error::kOk) return connection->refuse("its session can't be opened now");
@@ -92,6 +93,7 @@ void ClientSessions::make_session(const ConnectionPtr& connection, const Connect
 void ClientSessions::attach(const ConnectionPtr& connection, const ConnectRequest& request,
                             int32_t timeout_ms) {
   tree::Identities identities = connection->lock()->client().identities;
+  bool with_secret = proves_with_secret(request) && !service_.replica().has_public_passwords();
   service_.replica().attach(
       request.session, timeout_ms,
       [=, this](const Outcome& outcome) {
@@ -101,7 +103,7 @@ void ClientSessions::attach(const ConnectionPtr& connection, const ConnectReques
         }
         open(connection, request, request.session, timeout_ms, outcome.zxid);
       },
-      std::move(identities));
+      std::move(identities), with_secret);
 }
 
 void ClientSessions::open(const ConnectionPtr& connection, const ConnectRequest& request,
@@ -137,19 +139,21 @@ void ClientSessions::turn_away(const ConnectionPtr& connection, const ConnectReq
 
 // Whether it is the client of the session that it names.
 bool ClientSessions::proves(const ConnectRequest& request) const {
-  const consensus::Replica& replica = service_.replica();
   if (tree::is_mounts(request.session)) return false;
-  const std::string& secret = replica.secret();
-  if (!secret.empty() &&
-      is_same_password(request.password, secret_password(request.session, secret))) {
-    return true;
-  }
-  // A session that a server of ZooKeeper's made, and whose client has not come since.
+  if (proves_with_secret(request)) return true;
+  const consensus::Replica& replica = service_.replica();
   const auto& sessions = replica.tree().sessions();
   auto session = sessions.find(request.session);
-  bool is_javas = session != sessions.end() && session->second.attachment == tree::kNoAttachment;
-  return (is_javas || replica.has_public_passwords()) &&
+  // Made or taken up while a server of ZooKeeper's was a member.
+  bool may_be_public = session != sessions.end() && !session->second.is_with_secret;
+  return (may_be_public || replica.has_public_passwords()) &&
          is_same_password(request.password, public_password(request.session));
+}
+
+bool ClientSessions::proves_with_secret(const ConnectRequest& request) const {
+  const std::string& secret = service_.replica().secret();
+  return !secret.empty() &&
+         is_same_password(request.password, secret_password(request.session, secret));
 }
 
 // One that every member accepts.
@@ -197,8 +201,10 @@ std::optional<Outcome> ClientSessions::serve_locally(const tree::Request& reques
 
 // From here on all servers know it.
 void ClientSessions::upgrade(SessionId session) {
-  service_.replica().submit(request_for_session(session, local_.take(session)),
-                            [](const Outcome&) {});
+  consensus::Replica& replica = service_.replica();
+  replica.submit(
+      request_for_session(session, local_.take(session), !replica.has_public_passwords()),
+      [](const Outcome&) {});
 }
 
 void ClientSessions::name_touched() {

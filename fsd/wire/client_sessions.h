@@ -72,6 +72,7 @@ class ClientSessions {
             int32_t timeout_ms, tree::Zxid attachment = tree::kFirstAttachment);
   void turn_away(const ConnectionPtr& connection, const ConnectRequest& request);
   bool proves(const ConnectRequest& request) const;
+  bool proves_with_secret(const ConnectRequest& request) const;
   std::string password_of(tree::SessionId session) const;
   bool may_open_read_only(const ConnectRequest& request) const;
   void upgrade(tree::SessionId session);

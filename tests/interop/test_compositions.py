@@ -65,7 +65,7 @@ class MixedCluster(NetCluster):
     def __init__(self, composition):
         self.kinds = composition
         super().__init__(len(composition), tick_ms=400,
-                         extra="maxClientCnxns=0\nzabfs.quorumGrace=1000\n")
+                         extra="maxClientCnxns=0\nmaxSessionTimeout=30000\nzabfs.quorumGrace=1000\n")
 
     def node_class(self, cluster, number):
         return (NetJavaNode if self.kinds[number - 1] == "J" else NetNode)(cluster, number)
@@ -148,10 +148,14 @@ class Client(threading.Thread):
 
     def follow_session(self):
         """What a session has seen holds for it alone."""
-        session = self.client.client_id[0] if self.client.client_id else None
+        if not self.client.client_id:
+            return  # it has no connection
+        session = self.client.client_id[0]
         if session not in self.sessions:
             self.sessions.add(session)
             self.floor = 0
+            if len(self.sessions) > 1:
+                print(f"{self.name}: a new session", flush=True)
 
     def step(self):
         self.follow_session()
@@ -491,6 +495,15 @@ class Replacement(EnsembleTest):
                 multi.create(f"{parent}/{i}", b"x" * 100)
             multi.commit()
 
+    def prepare_for_java(self, node):
+        """Its clients come again, and get passwords that Java's servers know."""
+        with open(node.config, "a") as config:
+            config.write("zabfs.publicPasswords=true\n")
+        node.terminate()
+        node.start()
+        node.wait_ready()
+        self.progress(f"writes with server {node.number} again")
+
     @staticmethod
     def count(client):
         return sum(client.exists(f"/before/{name}").numChildren
@@ -505,6 +518,8 @@ class Replacement(EnsembleTest):
         new = self.cluster.replace(number, kind)
         new.start()
         new.wait_ready(JAVA_STARTS_S)
+        if kind == "Z":  # it came without data, and observes first
+            wait_for(lambda: new.cluster_state()["votes"] == "yes", 120, "its vote")
         self.progress("writes with it")
         print(f"server {number} is {kind} after {time.monotonic() - started:.1f} s", flush=True)
 
@@ -512,9 +527,12 @@ class Replacement(EnsembleTest):
         self.ensemble("JJJ")
         self.as_client(self.fill, self.cluster.nodes[:1])
         self.begin(clients=4, session_s=20)
-        for kind in "ZJ":
-            for number in (1, 2, 3):
-                self.replace(number, kind)
+        for number in (1, 2, 3):
+            self.replace(number, "Z")
+        for node in self.cluster.nodes:
+            self.prepare_for_java(node)
+        for number in (1, 2, 3):
+            self.replace(number, "J")
         self.finish()
         for client in self.clients:
             self.assertEqual(len(client.sessions), 1, "a session that pinged expired")

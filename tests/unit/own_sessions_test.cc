@@ -42,6 +42,21 @@ TEST(OwnSessions, CxidsOfAttachesSayToWhichServer) {
   EXPECT_NE(sessions.new_attach_cxid(ServerId{3}), first);
 }
 
+TEST(OwnSessions, CxidsOfAttachesSayWhatPasswordTheClientHas) {
+  OwnSessions sessions = started(kYear2026Ms, 0x7ffff);  // the number is at its largest
+  int32_t with = sessions.new_attach_cxid(ServerId{3}, true);
+  int32_t without = sessions.new_attach_cxid(ServerId{3}, false);
+  EXPECT_TRUE(tree::is_with_secret(with));
+  EXPECT_FALSE(tree::is_with_secret(without));
+  EXPECT_EQ(tree::attached_to(with), tree::server_byte(ServerId{3}));
+  EXPECT_EQ(tree::attached_to(without), tree::server_byte(ServerId{3}));
+  EXPECT_TRUE(tree::is_with_secret(tree::kCreatedWithSecret));
+  EXPECT_EQ(tree::attached_to(tree::kCreatedWithSecret), tree::kAnywhere);
+  for (int32_t of_a_client : {0, 1, -1, -11, INT32_MAX, INT32_MIN}) {
+    EXPECT_FALSE(tree::is_with_secret(of_a_client));
+  }
+}
+
 TEST(OwnSessions, TheNewestAttachmentCountsUntilTheSessionIsOver) {
   OwnSessions sessions;
   SessionId session{9}, other{10};

@@ -52,6 +52,16 @@ class SnapshotTest : public TreeFixture {
       open_session(id);
       run(OpCode::kExtAttach, create_session_body(1000), open_session(id + 1));
     }
+    int32_t cxid = std::exchange(cxid_, kCreatedWithSecret - 1);
+    SessionId stays = open_session(2'000);
+    cxid_ = kCreatedWithSecret - 1;
+    SessionId moves = open_session(2'001);
+    cxid_ = attach_cxid(1, 7, true) - 1;
+    run(OpCode::kExtAttach, create_session_body(1000), moves);
+    cxid_ = cxid;
+    EXPECT_TRUE(tree_.sessions().at(stays).is_with_secret);
+    EXPECT_TRUE(tree_.sessions().at(moves).is_with_secret);
+    EXPECT_EQ(tree_.sessions().at(moves).home, 7);
     run(OpCode::kSetAcl, set_acl_body("/n5", {{kPermRead, {"world", "anyone"}}}, -1));
   }
 };
@@ -72,6 +82,8 @@ TEST_F(SnapshotTest, ComesBackTheSame) {
     for (const auto& [id, session] : tree_.sessions()) {
       EXPECT_EQ(copy->sessions().at(id).timeout_ms, session.timeout_ms);
       EXPECT_EQ(copy->sessions().at(id).attachment, session.attachment);
+      EXPECT_EQ(copy->sessions().at(id).home, session.home);
+      EXPECT_EQ(copy->sessions().at(id).is_with_secret, session.is_with_secret);
     }
     EXPECT_NE(copy->sessions().at(SessionId{101}).attachment, kFirstAttachment);
     EXPECT_EQ(copy->ephemerals_of(SessionId{3}), std::vector<std::string>{"/eph"});
