@@ -52,6 +52,8 @@ Leadership::Prepared Leadership::prepare(tree::Request request, ServerId from, i
                                          int64_t wall_ms) {
   Prepared prepared;
   Error& error = prepared.error;
+  request.node = tree::server_byte(from);
+  if (!tree::is_mounts(request.session)) request.user = {};
   if (from != options_.me) error = check_origin(request, from, prepared.was_unproven);
   if (error == Error::kOk) error = preparer_.admit(request);
   if (error != Error::kOk) return prepared;

@@ -37,6 +37,7 @@
 #include <string_view>
 
 #include "consensus/crc32c.h"
+#include "tree/origin.h"
 #include "tree/types.h"
 
 namespace zabfs::consensus::log_format {
@@ -47,7 +48,7 @@ inline constexpr uint32_t kVersion = 1;
 inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kRecordHeaderBytes = 48;
 inline constexpr size_t kMaxBodyBytes = 4 * tree::kMaxRequestBytes;
-static_assert(kMaxBodyBytes >= tree::kMaxTxnBytes);
+static_assert(kMaxBodyBytes >= tree::kMaxTxnBytes + tree::kMaxOriginBytes);
 
 enum class RecordType : uint32_t {
   kTxn = 1,

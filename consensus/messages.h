@@ -13,6 +13,7 @@
 
 #include "consensus/ensemble.h"
 #include "tree/acl.h"
+#include "tree/origin.h"
 #include "tree/snapshot.h"
 #include "tree/status.h"
 #include "tree/types.h"
@@ -85,7 +86,7 @@ inline constexpr size_t kMaxPacketIdentities = 1'000;
 inline constexpr size_t kMaxPacketIdentityBytes = tree::Limits::kDefaultBytes;
 inline constexpr size_t kPacketMarginBytes =
     64;  // what goes before a txn or a request, in its data
-static_assert(tree::kMaxTxnBytes + kPacketMarginBytes <= kMaxPacketData);
+static_assert(tree::kMaxTxnBytes + tree::kMaxOriginBytes + kPacketMarginBytes <= kMaxPacketData);
 // Whether a receiver takes a packet of that.
 bool is_sendable(size_t data_bytes, const tree::Identities& identities);
 void encode_packet(const Packet& packet, std::string& out);

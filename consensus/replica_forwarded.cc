@@ -109,6 +109,7 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
   }
   request.body = in.rest();
   request.identities = forwarded.packet.identities;
+  request.user = tree::take_local_user(request.identities);
   request.attachment = forwarded.packet.zxid;
   ServerId from = member_of(forwarded.from);
   if (request.type != OpCode::kSync) {

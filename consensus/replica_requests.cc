@@ -17,7 +17,7 @@ using tree::Outcome;
 namespace {
 
 // REQUEST's data (FORMATS.md 3.8). Its zxid, which Java does not read, is the attachment.
-Packet request_packet(const tree::Request& request) {
+Packet request_packet(const tree::Request& request, bool to_zabfs) {
   std::string data;
   tree::jute::Writer out(data);
   out.i64(request.session.value);
@@ -26,6 +26,7 @@ Packet request_packet(const tree::Request& request) {
   out.raw(request.body);
   Packet packet(PacketType::kRequest, request.attachment, std::move(data));
   packet.identities = request.identities;
+  if (to_zabfs && request.user.uid) packet.identities.push_back(tree::identity_of(request.user));
   return packet;
 }
 
@@ -50,7 +51,7 @@ Error Replica::send_on(PendingRequests::Number number) {
   if (zab_->role() == Role::kLeading) return process(request, config_.zab.me);
   // It would drop the request without a word.
   if (!leader_is_zabfs_ && tree::has_plain_form(request.type)) return Error::kUnimplemented;
-  send_packet(zab_->link_to_leader(), request_packet(request));
+  send_packet(zab_->link_to_leader(), request_packet(request, leader_is_zabfs_));
   return Error::kOk;
 }
 
@@ -106,7 +107,7 @@ void Replica::flush_barriers() {
       request.session = barriers_.send_next();
       request.type = OpCode::kSync;
       tree::jute::Writer(request.body).string("/");
-      send_packet(zab_->link_to_leader(), request_packet(request));
+      send_packet(zab_->link_to_leader(), request_packet(request, leader_is_zabfs_));
       continue;
     }
     Barriers::Question question = barriers_.ask_next();

@@ -107,6 +107,13 @@ bool Preparer::may_reach(std::string_view path, const Request& request) const {
   });
 }
 
+// Beyond max_txn_bytes, for which packets and logs have room.
+void Preparer::add_origin(const Request& request, std::vector<PreparedTxn>& out) {
+  origin_.clear();
+  write_origin(request, origin_);
+  for (PreparedTxn& prepared : out) prepared.bytes += origin_;
+}
+
 std::vector<PreparedTxn> Preparer::prepare(const Request& request, Zxid first, int64_t time_ms) {
   std::vector<PreparedTxn> out;
   out_ = &out;
@@ -134,6 +141,7 @@ std::vector<PreparedTxn> Preparer::prepare(const Request& request, Zxid first, i
     });
     if (!fits) error = too_large(request);
   }
+  if (error == Error::kOk && txn.digest) add_origin(request, out);
   if (error != Error::kOk) {
     outstanding_.roll_back();
     out.clear();

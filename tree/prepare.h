@@ -105,6 +105,7 @@ class Preparer {
   Op make_delete(std::string_view path);
   Op make_set_data(std::string_view path, Record record, std::optional<std::string_view> data);
   Op make_set_acl(std::string_view path, Record record, AclList acl);
+  void add_origin(const Request& request, std::vector<PreparedTxn>& out);
   // Emits a txn of its own, before the request's.
   void emit_first(Op op);
   // `owner`: of the top in place of its own, if that is to be another.
@@ -141,6 +142,7 @@ class Preparer {
   int64_t time_ms_ = 0;
   std::deque<std::string> arena_;  // backs the views in its txns
   std::vector<PreparedTxn>* out_ = nullptr;
+  std::string origin_;
 };
 
 }  // namespace zabfs::tree

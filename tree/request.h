@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "tree/acl.h"
+#include "tree/origin.h"
 #include "tree/posix.h"
 #include "tree/types.h"
 
@@ -24,6 +25,8 @@ struct Request {
   std::string body;
   Identities identities;
   Zxid attachment = kFirstAttachment;  // of the session, as the server that sends it knows it
+  LocalUser user = {};                 // of a mount's request
+  uint8_t node = 0;                    // server_byte of where it came in, for the leader; 0: none
 };
 
 // Whether some operation of it makes an ephemeral znode.

@@ -154,6 +154,7 @@ void encode_txn(const Txn& txn, std::string& bytes) {
   if (txn.digest) {
     out.i32(kDigestVersion);
     out.i64(*txn.digest);
+    out.raw(txn.origin);
   }
 }
 
@@ -192,6 +193,7 @@ std::optional<Txn> decode_txn(std::string_view bytes) {
     int32_t version = in.i32();
     int64_t digest = in.i64();
     if (version == kDigestVersion) txn.digest = digest;
+    txn.origin = in.rest();
   }
   return txn;
 }

@@ -1,5 +1,5 @@
 // Transactions as ZooKeeper encodes them (FORMATS.md section 5), in proposals, in INFORM
-// and in our log: TxnHeader, body, optional TxnDigest.
+// and in our log: TxnHeader, body, optional TxnDigest. Behind it may be who made it (origin.h).
 //
 // A decoded Txn borrows from the bytes it was decoded from.
 #pragma once
@@ -76,6 +76,7 @@ struct Txn {
                CloseSessionTxn, MultiTxn>
       body;
   std::optional<int64_t> digest;  // the tree's digest after this txn
+  std::string_view origin = {};   // who made it (origin.h); only behind a digest
 };
 
 // An attach txn (OpCode::kExtAttach) travels as an error txn that names no error: to Apache

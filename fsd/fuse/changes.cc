@@ -8,6 +8,7 @@
 #include <ctime>
 #include <utility>
 
+#include "fsd/fuse/callers.h"
 #include "fsd/fuse/errno.h"
 #include "fsd/view/contenders.h"
 #include "tree/path.h"
@@ -166,8 +167,8 @@ void Changes::set_attributes(const RequestPtr& request, KernelNode id, const str
     if ((set & FUSE_SET_ATTR_SIZE) != 0) files_.resize_refused(handle, error);
     request->reply(error);
   };
-  auto body = [this, request, id, wanted, set, handle] {
-    ClientSession::Acting as(writes_.session(), request->asker().uid);
+  auto body = [this, request, actor = actor_of(*request), id, wanted, set, handle] {
+    ClientSession::Acting as(writes_.session(), actor);
     this->set(request, id, wanted, set, handle);
   };
   writes_.when_writable(std::move(body), std::move(refuse));

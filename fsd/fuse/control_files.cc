@@ -35,7 +35,7 @@ void ControlFiles::open(const RequestPtr& request, const Node& node, fuse_file_i
   info.direct_io = 1;
   parts_.service.post(
       [this, request, node, info, opener = opener_of(*request, info.flags)]() mutable {
-        ClientSession::Acting as(parts_.session, opener.uid);
+        ClientSession::Acting as(parts_.session, opener.actor());
         if (!parts_.reader.control_view(node)) return static_cast<void>(request->reply(ESTALE));
         std::shared_ptr<Handle> handle =
             parts_.room.open(node.control, node.path, node.name, std::move(opener));
@@ -97,7 +97,7 @@ void ControlFiles::create(const RequestPtr& request, const Node& parent, const s
 void ControlFiles::release(uint64_t handle) {
   FilePtr file = files_.take(handle);
   if (!file) return;
-  ClientSession::Acting as(parts_.session, file->handle->opener().uid);
+  ClientSession::Acting as(parts_.session, file->handle->opener().actor());
   file->handle->close();
   if (file->poll != nullptr) fuse_pollhandle_destroy(std::exchange(file->poll, nullptr));
 }
@@ -113,7 +113,7 @@ bool ControlFiles::read(const RequestPtr& request, uint64_t number, size_t size,
   FilePtr file = files_.find(number);
   if (!file) return false;
   parts_.service.post([this, request, handle = file->handle, size, offset, wait] {
-    ClientSession::Acting as(parts_.session, handle->opener().uid);
+    ClientSession::Acting as(parts_.session, handle->opener().actor());
     parts_.session.check_deadline();
     uint64_t read = next_read_++;
     request->on_interrupt(parts_.interrupts, [handle, read] { handle->cancel_read(read); });
@@ -140,7 +140,7 @@ bool ControlFiles::write(const RequestPtr& request, uint64_t number, std::string
   };
   auto body = [this, handle = file->handle, copy = std::string(bytes), offset,
                append = (flags & O_APPEND) != 0, answer] {
-    ClientSession::Acting as(parts_.session, handle->opener().uid);
+    ClientSession::Acting as(parts_.session, handle->opener().actor());
     parts_.session.check_deadline();
     if (handle->is_lost()) return answer(FileError::kStale);
     handle->write(copy, offset, append, answer);
@@ -153,7 +153,7 @@ bool ControlFiles::flush(const RequestPtr& request, uint64_t number) {
   FilePtr file = files_.find(number);
   if (!file) return false;
   parts_.service.post([this, request, file] {
-    ClientSession::Acting as(parts_.session, file->handle->opener().uid);
+    ClientSession::Acting as(parts_.session, file->handle->opener().actor());
     file->handle->flush([request](FileError error) { request->reply(error); });
   });
   return true;

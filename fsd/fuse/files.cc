@@ -51,10 +51,12 @@ Files::FilePtr Files::make(const Node& node, const fuse_file_info& info, const A
   file->number = parts_.numbers.next();
   file->node = node.id;
   file->opener = by.pid;
-  file->user = by.uid;
+  file->user = {by.uid};
   bool truncates = (info.flags & O_TRUNC) != 0 && !is_new;
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY || truncates;
   if (!file->writable) return file;
+  const ClientSession::Actor& asking = parts_.writes.session().actor();  // has just been looked up
+  file->user.program = asking.uid == by.uid ? asking.program : program_name(by.pid);
   file->written = WriteBuffer(info.flags, is_new, znode.stat.czxid,
                               {znode.data, znode.stat.version}, max_file_bytes());
   file->mark = parts_.turns.mark_writer(node.id);
@@ -234,14 +236,19 @@ void Files::write(const RequestPtr& request, KernelNode id, std::string bytes, o
                   const fuse_file_info& info) {
   FilePtr file = parts_.open.find(info.fh);
   if (!file) return static_cast<void>(request->reply(EBADF));
-  bool by_root = request->asker().uid == 0;
+  Asker asker = request->asker();
+  ClientSession::Actor by{asker.uid, {}};
+  if (!file->has_writer.exchange(true)) by.program = program_name(asker.pid);
   auto refuse = [this, request, file, appends = (info.flags & O_APPEND) != 0](FileError error) {
     parts_.commits.note(*file, file->written.refuse(appends, error));
     request->reply(error);
   };
   auto shared = std::make_shared<const std::string>(std::move(bytes));
-  auto body = [this, request, file, id, by_root, shared, offset, flags = info.flags] {
-    ClientSession::Acting as(parts_.writes.session(), request->asker().uid);
+  auto body = [this, request, file, id, by, shared, offset, flags = info.flags]() mutable {
+    if (!by.program.empty() && by.uid == file->user.uid) file->user.program = by.program;
+    if (by.uid == file->user.uid) by.program = file->user.program;
+    bool by_root = by.uid == 0U;
+    ClientSession::Acting as(parts_.writes.session(), std::move(by));
     auto then = [this, request, file, id, shared, offset, flags] {
       parts_.turns.apart_from_reads(id, [this, request, file, shared, offset, flags] {
         write_to(request, file, *shared, offset, flags);

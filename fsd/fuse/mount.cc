@@ -70,10 +70,10 @@ Mount::Mount(consensus::Service& service, MountConfig config, std::string data_d
                    writer_, interrupts_, std::move(data_dir)},
                   replies_) {
   if (audit != nullptr) {
-    session_.set_witness([audit](ClientSession::Actor actor, tree::SessionId session,
+    session_.set_witness([audit](const ClientSession::Actor& actor, tree::SessionId session,
                                  tree::OpCode type, const std::string& body,
                                  const tree::Outcome& outcome) {
-      audit::Who who{session, {}, {actor.value_or(::geteuid())}, {}};
+      audit::Who who{session, {}, {actor.uid.value_or(::geteuid())}, {}};
       audit->write(audit::events_of(who, type, body, outcome));
     });
   }

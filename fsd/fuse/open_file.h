@@ -18,6 +18,7 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/orphan.h"
 #include "fsd/fuse/write_buffer.h"
+#include "fsd/session/session.h"
 #include "fsd/view/file_error.h"
 #include "tree/bytes.h"
 #include "tree/types.h"
@@ -31,7 +32,10 @@ struct OpenFile {
   uint64_t number = 0;
   KernelNode node = 0;
   pid_t opener = 0;
-  uid_t user = 0;  // who opened it
+  // Who opened it; and the program that was the first to write to it. A shell opens a file for the
+  // program that it then becomes.
+  ClientSession::Actor user;
+  std::atomic<bool> has_writer{false};
   bool writable = false;
 
   // Reading: the version this pass over the file sees.

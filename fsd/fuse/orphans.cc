@@ -43,7 +43,7 @@ bool Orphans::open(const RequestPtr& request, KernelNode id, const fuse_file_inf
   file->number = numbers_.next();
   file->node = id;
   file->opener = request->asker().pid;
-  file->user = request->asker().uid;
+  file->user = {request->asker().uid};
   file->writable = (info.flags & O_ACCMODE) != O_RDONLY;
   file->orphan.store(orphan);
   if ((info.flags & O_TRUNC) != 0) static_cast<void>(orphan->resize(0));

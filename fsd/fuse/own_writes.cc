@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "fsd/fuse/callers.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -47,8 +48,8 @@ void OwnWrites::when_writable(std::function<void()> body, Writer::Done refuse) {
 }
 
 void OwnWrites::when_writable(const RequestPtr& request, std::function<void()> body) {
-  auto as_asked = [this, uid = request->asker().uid, body = std::move(body)] {
-    ClientSession::Acting as(session_, uid);
+  auto as_asked = [this, actor = actor_of(*request), body = std::move(body)] {
+    ClientSession::Acting as(session_, actor);
     body();
   };
   when_writable(std::move(as_asked), [request](FileError error) { request->reply(error); });

@@ -61,7 +61,9 @@ std::string who_text(const Who& who) {
   std::string session = who.session == tree::SessionId{}
                             ? "-"
                             : fmt::format("0x{:x}", static_cast<uint64_t>(who.session.value));
-  return fmt::format("{} {} {} {} {}", node, session, or_dash(who.user), or_dash(who.client),
+  std::string user = who.uid ? std::to_string(*who.uid) : "";
+  if (!user.empty() && !who.user.empty()) user += ',';
+  return fmt::format("{} {} {} {} {}", node, session, or_dash(user + who.user), or_dash(who.client),
                      or_dash(who.program));
 }
 
@@ -330,7 +332,9 @@ void PastFiles::attribute(const RequestPtr& request, const Node& node, const std
     if (name == "zxid") value = fmt::format("0x{:x}", version.zxid.value);
     if (name == "time") value = time_text(version.time_ms);
     if (name == "what") value = name_of(version.what);
-    if (name == "who") value = who_text(version.who);
+    if (name == "who") {
+      value = who_text(shown.may_read ? version.who : without_names(version.who));
+    }
     if (value.empty()) return static_cast<void>(request->reply(ENODATA));
     if (size == 0) return static_cast<void>(request->reply_xattr_size(value.size()));
     static_cast<void>(size < value.size() ? request->reply(ERANGE) : request->reply_bytes(value));
@@ -402,6 +406,13 @@ std::string PastFiles::changes_text(const SubtreePast& past, const std::string& 
     }
     return found->second;
   };
+  // As with the contents of a version. Of what is gone, who may list its directory may know all.
+  auto may_name = [&](const ChangeBelow& change) {
+    return change.what == What::kRemoved ||
+           (may(change.view, caller, kMayRead) && now([&](const tree::Tree& tree) {
+              return may_read_now(tree, change.path, caller, options_);
+            }));
+  };
   std::string text = fmt::format("since 0x{:x}{}\n", past.since.value,
                                  past.left_out ? " (older changes are left out)" : "");
   auto gap = past.gaps.begin();
@@ -413,8 +424,9 @@ std::string PastFiles::changes_text(const SubtreePast& past, const std::string& 
     std::string name = change.path == directory ? "."
                        : directory == "/"       ? change.path.substr(1)
                                                 : change.path.substr(directory.size() + 1);
+    Who who = may_name(change) ? change.who : without_names(change.who);
     text += fmt::format("0x{:x} {} {} {} {} {}\n", change.zxid.value, time_text(change.time_ms),
-                        name_of(change.what), who_text(change.who), look_text(change), name);
+                        name_of(change.what), who_text(who), look_text(change), name);
   }
   for (; gap != past.gaps.end(); ++gap) {
     text += fmt::format("0x{:x} gap {}\n", gap->at.value, gap->why);

@@ -118,7 +118,7 @@ class Children {
     FileVersion version;
     version.zxid = txn.header.zxid;
     version.time_ms = txn.header.time_ms;
-    version.who = who_of(txn.header.session);
+    version.who = who_of(txn);
     const tree::ZNode* node = tree.find(change.path);
     auto known = past_.children.find(name);
     bool was_there = known != past_.children.end() && !known->second.empty() &&
@@ -366,7 +366,7 @@ Status PastReader::read_below(const std::string& directory, const Caller& caller
       if (!could_list || !could_reach(above, caller)) continue;
       ChangeBelow line{txn.header.zxid,
                        txn.header.time_ms,
-                       who_of(txn.header.session),
+                       who_of(txn),
                        node == nullptr ? What::kRemoved : what_of(change->type),
                        {},
                        path};

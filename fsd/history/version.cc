@@ -1,15 +1,28 @@
 #include "fsd/history/version.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <utility>
+
+#include "tree/origin.h"
 
 namespace zabfs::fsd {
 
-Who who_of(tree::SessionId session) {
+Who who_of(const tree::Txn& txn) {
+  tree::Origin origin = tree::read_origin(txn.origin);
   Who who;
-  who.session = session;
-  if (session != tree::SessionId{}) who.node = tree::maker_of(session);
+  who.session = txn.header.session;
+  if (who.session != tree::SessionId{}) who.node = tree::maker_of(who.session);
+  if (origin.node) who.node = *origin.node;
+  who.uid = origin.uid;
+  who.user = fmt::format("{}", fmt::join(origin.users, ","));
+  who.client = std::move(origin.address);
+  who.program = std::move(origin.program);
   return who;
 }
+
+Who without_names(const Who& who) { return {who.session, who.node, {}, {}, {}, {}}; }
 
 const char* name_of(What what) {
   switch (what) {

@@ -10,19 +10,23 @@
 
 #include "fsd/view/view.h"
 #include "tree/bytes.h"
+#include "tree/txn.h"
 #include "tree/types.h"
 
 namespace zabfs::fsd {
 
-// Who made a change, as far as its txn says. A txn names the session alone, and that names the node
-// where the session was made. The rest is empty.
+// Who made a change, as far as its txn says (tree/origin.h). What is not known is empty: of a txn
+// that came from a server of Apache ZooKeeper, all but the session and the node that made that.
 struct Who {
   tree::SessionId session;      // 0: not known
   std::optional<int64_t> node;  // the N of server.N, in one byte
   std::optional<uint32_t> uid;
-  std::string user, client, program;  // client: its address
+  std::string user;             // what a client has proven, SCHEME:NAME with commas between
+  std::string client, program;  // client: its address
 };
-Who who_of(tree::SessionId session);
+Who who_of(const tree::Txn& txn);
+// For who may know the attributes of a version, and not its contents.
+Who without_names(const Who& who);
 
 enum class What {
   kBefore,  // it was so when what can be read begins, or goes on behind a gap

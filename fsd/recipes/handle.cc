@@ -43,7 +43,7 @@ void Handle::start(Parked parked) {
     parked_.insert(later, std::move(parked));
     return;
   }
-  ClientSession::Acting as(room_.session(), opener_.uid);
+  ClientSession::Acting as(room_.session(), opener_.actor());
   auto shared = std::make_shared<Parked>(std::move(parked));
   take(shared->size, [self = shared_from_this(), shared](FileError error, std::string_view bytes) {
     if (error == FileError::kTryAgain && shared->wait && !self->closed_)

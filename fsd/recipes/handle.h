@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fsd/session/session.h"
 #include "fsd/view/control.h"
 #include "fsd/view/file_error.h"
 #include "fsd/view/view.h"
@@ -31,6 +32,8 @@ struct Opener : Caller {
   std::string program;
   int flags = 0;
   bool wait = true;  // no O_NONBLOCK
+
+  ClientSession::Actor actor() const { return {uid, program}; }
 };
 
 class Handle : public std::enable_shared_from_this<Handle> {

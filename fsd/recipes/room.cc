@@ -139,7 +139,7 @@ void Room::published(const std::vector<tree::Change>& changes) {
   session_.check_deadline();  // before anything is granted in it
   locks_.published(changes);
   for (const HandlePtr& handle : listeners()) {
-    ClientSession::Acting as(session_, handle->opener().uid);
+    ClientSession::Acting as(session_, handle->opener().actor());
     handle->published(changes);
   }
 }
@@ -148,7 +148,7 @@ void Room::tree_replaced() {
   session_.check_deadline();
   locks_.tree_replaced();
   for (const HandlePtr& handle : listeners()) {
-    ClientSession::Acting as(session_, handle->opener().uid);
+    ClientSession::Acting as(session_, handle->opener().actor());
     handle->tree_replaced();
   }
 }

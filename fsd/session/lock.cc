@@ -141,7 +141,7 @@ void LockTable::create(LockTicket ticket) {
   std::string body = tree::create_body(tree::join_path(contender.queue, prefix), data,
                                        acl_for_new(tree::Kind::kFile, 0644, 0, 0),
                                        tree::kCreateEphemeralSequential);
-  ClientSession::Acting as(session_, contender.ask.uid);
+  ClientSession::Acting as(session_, contender.ask.actor());
   session_.submit(OpCode::kCreate2, std::move(body),
                   [this, ticket](const Outcome& outcome) { created(ticket, outcome); });
 }
@@ -151,7 +151,7 @@ void LockTable::create(LockTicket ticket) {
 void LockTable::create_queue(LockTicket ticket) {
   const std::string& queue = contenders_.at(ticket).queue;
   bool is_hidden = contenders_.at(ticket).ask.queue == Queue::kFile;
-  ClientSession::Acting as(session_, contenders_.at(ticket).ask.uid);
+  ClientSession::Acting as(session_, contenders_.at(ticket).ask.actor());
   tree::AclList acl =
       is_hidden ? acl_for_new(tree::Kind::kDirectory, 0755, 0, 0)
                 : acl_like(service_.replica().tree(), contenders_.at(ticket).ask.directory);
@@ -321,7 +321,7 @@ void LockTable::release(LockTicket ticket, FileError error, std::function<void()
 
 void LockTable::remove_znode(LockTicket ticket) {
   Contender& contender = contenders_.at(ticket);
-  ClientSession::Acting as(session_, contender.ask.uid);
+  ClientSession::Acting as(session_, contender.ask.actor());
   session_.submit_held(contender.session, OpCode::kDelete,
                        tree::delete_body(contender.path, tree::kAnyVersion),
                        [this, ticket, session = contender.session](const Outcome&) {

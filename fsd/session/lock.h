@@ -50,6 +50,7 @@ class LockTable {
     pid_t pid = 0;
     uid_t uid = 0;
     std::string program;
+    ClientSession::Actor actor() const { return {uid, program}; }
     // It has its place in the queue, or an error says why it has none. Once, before `granted`.
     std::function<void(FileError error)> joined = nullptr;
     // The lock is lost: with the session, or by others' hands. Once, after `granted`.

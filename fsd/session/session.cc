@@ -149,7 +149,9 @@ void ClientSession::send_request(const WaitingPtr& write, OpCode type, std::stri
   int32_t cxid = next_cxid();
   if (write->sent) write->sent(cxid);
   write->session = id_;
-  service_.replica().submit(tree::superuser_request(id_, cxid, type, std::move(body)),
+  tree::Request request = tree::superuser_request(id_, cxid, type, std::move(body));
+  request.user = write->actor;
+  service_.replica().submit(std::move(request),
                             [this, write, then = std::move(then)](const Outcome& outcome) {
                               if (outcome.error != Error::kSessionExpired || closed_)
                                 return then(outcome);

@@ -19,6 +19,7 @@
 
 #include "consensus/completion.h"
 #include "consensus/service.h"
+#include "tree/origin.h"
 #include "tree/plain_requests.h"
 #include "tree/request.h"
 
@@ -30,24 +31,24 @@ class ClientSession {
 
   using Completion = consensus::Completion;
   using Sent = std::function<void(int32_t cxid)>;
-  // The user who asked for a write; nullopt: the mount itself.
-  using Actor = std::optional<uint32_t>;
+  // Who asked for a write. It goes into the txn.
+  using Actor = tree::LocalUser;
   // Is told of every write that was answered.
-  using Witness = std::function<void(Actor actor, tree::SessionId session, tree::OpCode type,
+  using Witness = std::function<void(const Actor& actor, tree::SessionId session, tree::OpCode type,
                                      const std::string& body, const tree::Outcome& outcome)>;
 
   // As long as it lives, what is submitted is that user's. So is what follows from the answers.
   class Acting {
    public:
     Acting(ClientSession& session, Actor actor)
-        : session_(session), before_(std::exchange(session.actor_, actor)) {}
-    ~Acting() { session_.actor_ = before_; }
+        : session_(session), before_(std::exchange(session.actor_, std::move(actor))) {}
+    ~Acting() { session_.actor_ = std::move(before_); }
     Acting(const Acting&) = delete;
     Acting& operator=(const Acting&) = delete;
 
    private:
     ClientSession& session_;
-    const Actor before_;
+    Actor before_;
   };
 
   ClientSession(consensus::Service& service, int32_t timeout_ms)
@@ -70,7 +71,7 @@ class ClientSession {
   void submit_held(tree::SessionId session, tree::OpCode type, std::string body, Completion done,
                    Sent sent = nullptr);
 
-  Actor actor() const { return actor_; }
+  const Actor& actor() const { return actor_; }
   tree::SessionId id() const { return id_; }
   bool is_open() const { return open_; }
   // What depends on the session's life: a lock, an ephemeral.

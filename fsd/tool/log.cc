@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fsd/history/when.h"
+#include "fsd/tool/maker.h"
 #include "fsd/tool/past.h"
 #include "fsd/tool/tool.h"
 #include "tree/path.h"
@@ -21,26 +22,11 @@ namespace fs = std::filesystem;
 namespace {
 
 struct Line {
-  std::string zxid, time, what, node, session, user, client, program;
+  std::string zxid, time, what;
+  Maker maker;
   std::string mode, uid, gid, size, path;  // of a gap: the reason
   bool is_gap() const { return what == "gap"; }
 };
-
-// As the node tells it: what it does not know is `-`.
-std::string who_text(const Line& line) {
-  std::string who;
-  auto add = [&](const char* name, const std::string& value) {
-    if (value == "-") return;
-    who += fmt::format("{}{} {}", who.empty() ? "" : ", ", name, value);
-  };
-  add("user", line.user);
-  add("program", line.program);
-  add("from", line.client);
-  add("node", line.node);
-  add("session", line.session);
-  if (who.empty()) return "nobody knows by whom";
-  return line.user == "-" ? who + ", user not known" : who;
-}
 
 std::string shown(const Line& line) {
   if (line.what == "removed") return fmt::format("{:<8} {:>25}", line.what, "-");
@@ -74,8 +60,9 @@ std::vector<Line> lines_of(const std::string& text, std::string& since) {
     if (line.time == "gap") {
       line.what = line.time;
     } else {
-      fields >> line.what >> line.node >> line.session >> line.user >> line.client >>
-          line.program >> line.mode >> line.uid >> line.gid >> line.size;
+      fields >> line.what;
+      line.maker = read_maker(fields);
+      fields >> line.mode >> line.uid >> line.gid >> line.size;
     }
     std::getline(fields >> std::ws, line.path);
     all.push_back(std::move(line));
@@ -111,7 +98,7 @@ int log_directory(const std::string& directory, const std::string& only, const S
       print_gap(change[0]);
       continue;
     }
-    fmt::print("{}  {}  {}\n", change[0].zxid, change[0].time, who_text(change[0]));
+    fmt::print("{}  {}  {}\n", change[0].zxid, change[0].time, text_of(change[0].maker));
     for (const Line& line : change) fmt::print("    {}  {}\n", shown(line), line.path);
     for (const Line& line : change) {
       if (!with_diffs) break;
@@ -139,10 +126,7 @@ Line line_of(const std::string& file, const std::string& name) {
   line.what = attribute(file, "what");
   if (line.what.empty()) line.what = name.ends_with(".gone") ? "removed" : "-";
   line.time = fsd::time_text(int64_t{st.st_mtim.tv_sec} * 1'000 + st.st_mtim.tv_nsec / 1'000'000);
-  std::istringstream who(attribute(file, "who"));
-  for (std::string* field : {&line.node, &line.session, &line.user, &line.client, &line.program}) {
-    if (!(who >> *field)) *field = "-";
-  }
+  line.maker = maker_of(file);
   line.mode = mode_text(st);
   line.uid = std::to_string(st.st_uid);
   line.gid = std::to_string(st.st_gid);
@@ -158,7 +142,7 @@ int log_file(const std::string& path, const Since& since, bool with_diffs) {
   for (auto name = versions->names.rbegin(); name != versions->names.rend(); ++name) {
     Line line = line_of(join(versions->directory, *name), *name);
     if (!since.admits(line)) continue;
-    fmt::print("{}  {}  {}  {}\n", line.zxid, line.time, shown(line), who_text(line));
+    fmt::print("{}  {}  {}  {}\n", line.zxid, line.time, shown(line), text_of(line.maker));
     if (with_diffs) print_diff(path, *versions, line.zxid);
   }
   return 0;

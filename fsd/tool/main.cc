@@ -215,6 +215,11 @@ int start(int argc, char** argv) {
     code = log(log_options);
   });
 
+  sub = app.add_subcommand("blame",
+                           "print a file with the version that brought each line, and who made it");
+  sub->add_option("file", path, "a file of the mount")->required();
+  sub->callback([&] { code = blame(path); });
+
   sub = app.add_subcommand("show", "print a file as it was");
   sub->add_option("version", path, "PATH@ZXID, or PATH@TIME: 2026-11-30T04:15, -2h")->required();
   sub->callback([&] { code = show(path); });

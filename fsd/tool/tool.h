@@ -102,6 +102,7 @@ struct LogOptions {
   bool with_diffs = false;
 };
 int log(const LogOptions& options);
+int blame(const std::string& file);
 // These name a version as PATH@WHEN (past.h).
 int show(const std::string& what);
 int diff_versions(const std::string& before, const std::string& after);

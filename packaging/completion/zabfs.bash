@@ -2,7 +2,7 @@
 
 _zabfs() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= options i
-  local commands="status members lock watch run log-level who edit log show diff revert tree export import import-zookeeper export-zookeeper check debug help"
+  local commands="status members lock watch run log-level who edit log blame show diff revert tree export import import-zookeeper export-zookeeper check debug help"
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ ${COMP_WORDS[i]} == -- ]]; then  # from here on it is another command's
       COMPREPLY=($(compgen -c -f -- "$word"))
@@ -43,7 +43,7 @@ _zabfs() {
     COMPREPLY=($(compgen -W "add remove promote demote" -- "$word"))
   elif [[ $command == log-level ]]; then
     COMPREPLY=($(compgen -W "debug info warning error" -- "$word"))
-  elif [[ $command =~ ^(edit|who|import|log|show|diff|revert)$ ]] || [[ $previous == --state ]]; then
+  elif [[ $command =~ ^(edit|who|import|log|blame|show|diff|revert)$ ]] || [[ $previous == --state ]]; then
     COMPREPLY=($(compgen -f -- "$word"))
   else
     COMPREPLY=($(compgen -d -- "$word"))

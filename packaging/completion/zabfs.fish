@@ -1,6 +1,6 @@
 # Completion of zabfs for fish.
 
-set -l commands status members lock watch run log-level who edit log show diff revert tree export import import-zookeeper export-zookeeper check debug help
+set -l commands status members lock watch run log-level who edit log blame show diff revert tree export import import-zookeeper export-zookeeper check debug help
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -f
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l help -d 'print help'
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l version -d 'print the version'
@@ -21,6 +21,7 @@ __zabfs_command log-level 'what the log is told'
 __zabfs_command who 'who holds or waits for what'
 __zabfs_command edit 'edit a file, and commit it if nobody else changed it'
 __zabfs_command log 'what was changed, newest first'
+__zabfs_command blame 'who brought each line of a file'
 __zabfs_command show 'a file as it was'
 __zabfs_command diff 'how two versions differ'
 __zabfs_command revert 'make a file what it was'

@@ -13,6 +13,7 @@ _zabfs() {
     'who:who holds or waits for what'
     'edit:edit a file, and commit it if nobody else changed it'
     'log:what was changed, newest first'
+    'blame:who brought each line of a file'
     'show:a file as it was'
     'diff:how two versions differ'
     'revert:make a file what it was'
@@ -60,7 +61,7 @@ _zabfs() {
       _arguments '--mount=[the mount]:mount:_directories' \
         '1:level:(debug info warning error)' ;;
     who) _arguments '--json[for scripts]' '1:path:_files' ;;
-    edit) _arguments '1:file:_files' ;;
+    edit | blame) _arguments '1:file:_files' ;;
     log)
       _arguments '(-p --patch)'{-p,--patch}'[with what was changed]' \
         '--since=[from then on]:time' '1:path:_files' ;;

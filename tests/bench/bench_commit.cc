@@ -39,6 +39,7 @@ struct Load {
 
   void submit(tree::OpCode type, std::string body, consensus::Replica::Completion done) {
     tree::Request request{session, ++cxid, type, std::move(body), tree::superuser()};
+    request.user = {1'000, "bench"};  // as of a mount
     host.replica().submit(std::move(request), std::move(done));
   }
   void next() {
@@ -122,7 +123,7 @@ int main(int argc, char** argv) {
   Load load(*leader, argc > 5 ? static_cast<size_t>(std::atoll(argv[5])) : 100);
   std::atomic<bool> ready{false};
   leader->post([&] {
-    load.session = leader->replica().new_session_id();
+    load.session = leader->replica().new_mount_session_id();
     load.submit(tree::OpCode::kCreateSession, tree::create_session_body(30'000), nullptr);
     load.submit(tree::OpCode::kCreate, tree::create_body("/bench", "", tree::open_acl(), 0),
                 [&](const tree::Outcome&) { ready = true; });

@@ -1,4 +1,7 @@
 // A proposal's txn from a leader: decoded, and applied to a tree that has something in it.
+#include <cstdlib>
+
+#include "tree/origin.h"
 #include "tree/prepare.h"
 #include "tree/request.h"
 #include "tree/tree.h"
@@ -11,6 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!txn) return 0;
   std::string again;
   encode_txn(*txn, again);
+  Origin origin = read_origin(txn->origin);
+  for (const std::string& user : origin.users) {
+    if (user.size() > kMaxOriginUserBytes) abort();
+  }
   Tree tree;
   std::vector<Change> changes;
   tree.apply(*txn, &changes);

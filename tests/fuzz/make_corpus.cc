@@ -70,6 +70,8 @@ std::vector<std::string> txns() {
   int32_t cxid = 0;
   auto run = [&](tree::OpCode type, std::string body) {
     tree::Request request = superuser_request(tree::SessionId{1}, cxid++, type, std::move(body));
+    request.user = {1'000, "vim"};
+    request.identities.push_back({"digest", "bob:hash"});
     for (tree::PreparedTxn& txn : preparer.prepare(request, zxid, 1'700'000'000'000)) {
       zxid = txn.zxid.next();
       all.push_back(txn.bytes);

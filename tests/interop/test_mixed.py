@@ -92,6 +92,44 @@ class Mixed(OwnClusterTest):
             wait_for(lambda: self.member(node, 1)["state"] == "lost", 30, "its loss")
             wait_for(lambda: "refuses" in (self.member(node, 1)["unreachable"] or ""), 30, "why")
 
+    def told(self, node, path):
+        """Who made the newest version: NODE USER CLIENT PROGRAM."""
+        node.barrier()
+        directory, name = os.path.split(path)
+        versions = node.path(directory, "@", "history", name)
+        names = [n for n in os.listdir(versions) if n != "current"]
+        newest = os.path.join(versions, max(names, key=lambda n: int(n.split(".")[0], 16)))
+        node_number, _, *rest = os.getxattr(newest, "user.zabfs.who").decode().split(" ")
+        return " ".join([node_number, *rest])
+
+    def test_a_client_of_a_java_follower_is_told(self):
+        java = self.make(1)
+        for node in self.ours:
+            node.may_begin()
+            node.start()
+        for node in self.ours:
+            node.wait_ready()
+        java.start()
+        java.wait_ready(JAVA_STARTS_S)
+        self.make_open_directory(self.ours[0])
+        client = KazooClient(self.cluster.connect_string([java]))
+        client.start(JAVA_STARTS_S)
+        self.addCleanup(client.close)
+        self.addCleanup(client.stop)
+        client.add_auth("digest", "bob:secret")
+        client.retry(client.sync, "/open")
+        client.create("/open/f", b"x")
+        # Java's server takes part in what our mounts say of themselves.
+        sh(f"echo y > {self.ours[1].path('open', 'g')}")
+        self.assertEqual(client.retry(client.sync, "/open/g"), "/open/g")
+        self.assertEqual(client.get("/open/g")[0], b"y\n")
+        self.assertEqual(java.cluster_state()["role"], "follower")
+        for node in self.ours:
+            self.assertEqual(self.told(node, "open/f"), "1 digest:bob 127.0.0.1 -")
+            fields = self.told(node, "open/g").split(" ")
+            self.assertEqual(fields[:3], [str(self.ours[1].number), "0", "-"])
+        self.assert_java_understood(java)
+
     def test_java_leads(self):
         java = self.make(3)
         java.start()

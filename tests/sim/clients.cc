@@ -22,6 +22,8 @@ constexpr int32_t kSessionMs = 3'000;
 constexpr int64_t kDeadlineUs = 2'990 * kMillisecondUs;  // clocks differ by a tenth of a percent
 constexpr int kMaxUnderWay = 6;
 
+std::string address_of(int number) { return fmt::format("10.0.0.{}", number); }
+
 }  // namespace
 
 Client::Client(Clients& clients, World& world, int number)
@@ -125,6 +127,8 @@ void Client::submit(OpCode type, std::string body, Done done, tree::Identities i
   };
   tree::Request request = tree::superuser_request(session, cxid, type, std::move(body));
   request.identities = std::move(identities);
+  request.identities.push_back({"ip", address_of(number_)});
+  if (type == OpCode::kCreateSession) world_.invariants().is_at(session, address_of(number_));
   request.attachment = attached_at_;
   node_->replica().submit(std::move(request), finish);
 }

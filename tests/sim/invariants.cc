@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <functional>
 
+#include "consensus/crc32c.h"
+#include "tree/origin.h"
+
 namespace zabfs::sim {
 
 using consensus::Role;
@@ -79,7 +82,8 @@ void Invariants::applied(ServerId id, const tree::Txn& txn) {
   } else {
     const Applied& there = order_[next];
     bool same = there.session == header.session && there.cxid == header.cxid &&
-                there.type == header.type && there.time_ms == header.time_ms;
+                there.type == header.type && there.time_ms == header.time_ms &&
+                there.origin == consensus::crc32c(0, txn.origin);
     if (there.zxid != header.zxid || !same) {
       throw Violation(fmt::format("node {} applies 0x{:x} where others applied 0x{:x}{}", id.value,
                                   header.zxid.value, there.zxid.value,
@@ -89,10 +93,29 @@ void Invariants::applied(ServerId id, const tree::Txn& txn) {
   ++next;
 }
 
+// What a client or a mount has asked for says who that was, at whichever server and under whichever
+// leader. Txns that a leader makes first for a request have no session.
+void Invariants::check_origin(const tree::Txn& txn) const {
+  if (!txn.digest || txn.header.cxid <= 0) return;
+  tree::Origin origin = tree::read_origin(txn.origin);
+  tree::SessionId session = txn.header.session;
+  auto client = addresses_.find(session);
+  bool is_right = tree::is_mounts(session)
+                      ? origin.uid == uid_of_mount(tree::ServerId{tree::maker_of(session)}) &&
+                            origin.program == kMountProgram
+                      : client == addresses_.end() || origin.address == client->second;
+  if (is_right) return;
+  throw Violation(fmt::format("0x{:x} of session 0x{:x} says that {} {} at '{}' made it",
+                              txn.header.zxid.value, session.value, origin.uid.value_or(0),
+                              origin.program, origin.address));
+}
+
 void Invariants::first_applied(const tree::Txn& txn) {
   const tree::TxnHeader& header = txn.header;
   index_[header.zxid.value] = order_.size();
-  order_.push_back({header.zxid, header.session, header.cxid, header.type, header.time_ms});
+  order_.push_back({header.zxid, header.session, header.cxid, header.type, header.time_ms,
+                    consensus::crc32c(0, txn.origin)});
+  check_origin(txn);
   const auto* multi = std::get_if<tree::MultiTxn>(&txn.body);
   bool has_effect = header.type != OpCode::kError && (multi == nullptr || !multi->failed());
   // Clients number what they do in a session from its beginning to its end, wherever they are.

@@ -22,6 +22,10 @@ struct Violation : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Who asks at a mount.
+inline constexpr const char* kMountProgram = "sim";
+inline uint32_t uid_of_mount(tree::ServerId node) { return 1'000U + tree::server_byte(node); }
+
 class Invariants {
  public:
   // ---- nodes
@@ -33,6 +37,10 @@ class Invariants {
   void broadcast(tree::ServerId id, tree::Zxid zxid, uint32_t sum);
   // A node makes `txn` visible: every node does so in one order, and no request twice.
   void applied(tree::ServerId id, const tree::Txn& txn);
+  // Whose a session is: its client's address. A txn in it that says where it came from says that.
+  void is_at(tree::SessionId session, std::string address) {
+    addresses_[session] = std::move(address);
+  }
   // After a batch: trees that stand at the same zxid are the same.
   void tree_at(tree::ServerId id, const tree::Tree& tree);
   // A node starts, or takes over a snapshot, at this zxid.
@@ -71,12 +79,14 @@ class Invariants {
     int32_t cxid;
     tree::OpCode type;
     int64_t time_ms;
+    uint32_t origin;  // CRC of what is behind its end: who made it
   };
   struct Version {
     tree::Zxid zxid;
     int32_t version;
   };
   void first_applied(const tree::Txn& txn);
+  void check_origin(const tree::Txn& txn) const;
 
   std::map<uint32_t, tree::ServerId> leader_of_epoch_;
   std::string configuration_;
@@ -89,6 +99,7 @@ class Invariants {
   std::set<std::pair<tree::SessionId, int32_t>> effects_;
   std::unordered_map<tree::SessionId, int32_t> last_cxids_;  // that took effect
   std::map<std::string, std::vector<Version>, std::less<>> versions_;
+  std::unordered_map<tree::SessionId, std::string> addresses_;
   tree::Zxid known_;
   std::set<std::string> attempted_, acknowledged_;
   size_t acknowledged_count_ = 0;

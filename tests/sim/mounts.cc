@@ -111,9 +111,12 @@ void Mount::mount() {
   trace(fmt::format("is mounted on node {}", node_.id().value));
 }
 
+fsd::ClientSession::Actor Mount::actor() const { return {uid_of_mount(node_.id()), kMountProgram}; }
+
 void Mount::commit(OpCode type, std::string body, Done done, tree::SessionId only) {
   Zxid known_before = world_.invariants().known();
   ++process_->under_way;
+  fsd::ClientSession::Acting as(process_->session, actor());
   process_->writer.commit(
       type, std::move(body),
       [this, known_before, done = std::move(done)](const Outcome& outcome) {
@@ -195,6 +198,8 @@ void Mount::ask_for(Lock& lock, bool wait) {
   ask.file = "guarded";
   ask.mode = lock.mode;
   ask.wait = wait;
+  ask.uid = *actor().uid;
+  ask.program = actor().program;
   ask.lost = [this, &lock] { answered(lock, fsd::FileError::kStale); };
   // It may be answered at once, when nobody has its number yet.
   lock.ticket = process_->locks.acquire(std::move(ask), [this, &lock](fsd::FileError error) {

@@ -69,6 +69,7 @@ class Mount : public consensus::ReplicaListener {
 
   bool is_alive() const { return process_ && node_.is_up() && node_.life() == life_; }
   void mount();
+  fsd::ClientSession::Actor actor() const;
   void commit(tree::OpCode type, std::string body, Done done, tree::SessionId only = {});
   void make_files();
   void append();

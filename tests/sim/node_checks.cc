@@ -129,7 +129,7 @@ void SimNode::check_promise(uint32_t epoch) {
 // What is proposed fits into every log and link, and into its epoch.
 void SimNode::check_limits(Zxid zxid, size_t txn_bytes) {
   const consensus::ReplicaConfig& config = replica_->config();
-  if (txn_bytes > config.prepare.max_txn_bytes) {
+  if (txn_bytes > config.prepare.max_txn_bytes + tree::kMaxOriginBytes) {
     throw Violation(
         fmt::format("node {} proposes 0x{:x} of {} bytes", id_.value, zxid.value, txn_bytes));
   }

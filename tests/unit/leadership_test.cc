@@ -199,6 +199,47 @@ TEST_F(LeadershipTest, TheLeadersOwnWordIsNotDoubted) {
 
 // ---- time
 
+tree::Origin origin_of(const Leadership::Prepared& prepared) {
+  std::optional<tree::Txn> txn = tree::decode_txn(prepared.txns.at(0).bytes);
+  return txn ? tree::read_origin(txn->origin) : tree::Origin{};
+}
+
+TEST_F(LeadershipTest, ATxnTellsWhoAskedAtAnotherMember) {
+  SessionId session = session_of(ServerId{2}, 7);
+  EXPECT_EQ(open(session, ServerId{2}, {{"ip", "10.0.0.7"}}), Error::kOk);
+  tree::Origin origin =
+      origin_of(write(session, ServerId{2}, {{"ip", "10.0.0.7"}, {"digest", "bob:hash"}}));
+  EXPECT_EQ(origin.address, "10.0.0.7");
+  EXPECT_EQ(origin.users, std::vector<std::string>{"digest:bob"});
+  EXPECT_FALSE(origin.node);  // the session says it
+}
+
+TEST_F(LeadershipTest, ATxnNamesTheServerThatItsSessionHasComeTo) {
+  SessionId session = session_of(ServerId{2}, 7);
+  EXPECT_EQ(open(session, ServerId{2}, {kUid7}), Error::kOk);
+  EXPECT_EQ(attach(session, ServerId{3}, {kUid7}), Error::kOk);
+  EXPECT_EQ(origin_of(write(session, ServerId{3}, {kUid7})).node, 3);
+}
+
+TEST_F(LeadershipTest, WhatIsUnprovenIsNotToldOfATxn) {
+  SessionId session = session_of(ServerId{2}, 7);
+  EXPECT_EQ(open(session, ServerId{2}, {kUid7}), Error::kOk);
+  EXPECT_EQ(origin_of(write(session, ServerId{2}, {kUid8})).uid, std::nullopt);
+}
+
+TEST_F(LeadershipTest, OnlyAMountNamesAUserBesideTheIdentities) {
+  SessionId client = session_of(ServerId{2}, 7), mount{int64_t{2} << 48 | 7};
+  for (SessionId session : {client, mount}) {
+    EXPECT_EQ(open(session, ServerId{2}), Error::kOk);
+    tree::Request made =
+        request(OpCode::kSetData, session, tree::set_data_body("/", "x", -1), {kSuper});
+    made.user = {1000, "vim"};
+    made.identities.push_back({"ip", "10.0.0.7"});
+    std::optional<uint32_t> uid = origin_of(prepare(made, ServerId{2})).uid;
+    EXPECT_EQ(uid.has_value(), session == mount);
+  }
+}
+
 TEST_F(LeadershipTest, EverySessionOfTheTreeBeginsWithItsFullTime) {
   ASSERT_EQ(open(session_of(kTwo, 5), kTwo), Error::kOk);
   now_ms_ += 3'000;

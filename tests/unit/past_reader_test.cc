@@ -45,8 +45,9 @@ class PastReaderTest : public tree::TreeFixture {
     reader_ = std::make_unique<PastReader>(log_disk_, snapshot_disk_, ViewOptions{});
   }
   // Prepares, logs and applies one request. Its zxid.
-  Zxid commit(OpCode type, std::string body) {
-    prepare(type, std::move(body), tree::SessionId{0x7000000000001});
+  Zxid commit(OpCode type, std::string body,
+              const tree::Identities& identities = tree::superuser()) {
+    prepare(type, std::move(body), tree::SessionId{0x7000000000001}, identities);
     std::vector<tree::PreparedTxn> batch = prepared_;
     for (const tree::PreparedTxn& txn : batch) {
       log_batch({consensus::log_format::RecordType::kTxn, txn.zxid, 0,
@@ -131,6 +132,30 @@ TEST_F(PastReaderTest, VersionsOfAFile) {
             versions[3].name().substr(0, versions[3].name().size() - 5) + ".gone");
   EXPECT_EQ(past.children.count("other"), 1u);
   EXPECT_TRUE(past.gaps.empty());
+}
+
+TEST_F(PastReaderTest, AVersionTellsWhoMadeItOutOfTheLog) {
+  commit_file("/f", "one");
+  tree::Identities client{{"ip", "10.0.0.7"}, {"digest", "bob:hash"}, {"uid", "1000"}};
+  commit(OpCode::kSetAcl, tree::set_acl_body("/f", tree::open_acl(), -1));
+  commit(OpCode::kSetData, tree::set_data_body("/f", "two", -1), client);
+  commit(OpCode::kDelete, tree::delete_body("/f", -1), client);
+  snapshot();
+  open({64u << 20, INT64_MAX});
+  const std::vector<FileVersion> versions = children("/").children.at("f");
+  ASSERT_EQ(versions.size(), 4u);
+  EXPECT_FALSE(versions[0].who.uid);
+  EXPECT_TRUE(versions[0].who.user.empty() && versions[0].who.client.empty());
+  for (size_t i : {2u, 3u}) {
+    EXPECT_EQ(versions[i].who.uid, 1000u);
+    EXPECT_EQ(versions[i].who.user, "digest:bob");
+    EXPECT_EQ(versions[i].who.client, "10.0.0.7");
+    EXPECT_EQ(versions[i].who.node, 7);
+  }
+  Who told = without_names(versions[2].who);
+  EXPECT_EQ(told.session, versions[2].who.session);
+  EXPECT_EQ(told.node, 7);
+  EXPECT_TRUE(!told.uid && told.user.empty() && told.client.empty() && told.program.empty());
 }
 
 TEST_F(PastReaderTest, AMultiIsOneVersion) {
