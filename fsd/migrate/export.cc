@@ -8,8 +8,8 @@
 #include "consensus/history_files.h"
 #include "consensus/posix_disk.h"
 #include "consensus/snapshotter.h"
-#include "fsd/migrate/progress.h"
 #include "fsd/migrate/target.h"
+#include "fsd/progress.h"
 #include "tree/java_snapshot.h"
 #include "tree/types.h"
 
@@ -45,7 +45,7 @@ consensus::DiskStatus write_file(consensus::Disk& disk, const std::string& name,
 }
 
 consensus::DiskStatus write_snapshot(consensus::Disk& disk, const std::string& name,
-                                     tree::JavaSnapshotWriter& writer, Progress& progress) {
+                                     tree::JavaSnapshotWriter& writer, fsd::Progress& progress) {
   std::unique_ptr<consensus::File> file;
   consensus::DiskStatus status = disk.open(name, true, file);
   uint64_t offset = 0;
@@ -73,7 +73,8 @@ void describe(const tree::Tree& tree, const tree::JavaLeftOut& left_out) {
   }
 }
 
-Status write(const consensus::WholeHistory& history, const std::string& to, Progress& progress) {
+Status write(const consensus::WholeHistory& history, const std::string& to,
+             fsd::Progress& progress) {
   Status status = act_as_owner_of(to);
   Target target(to, "version-2");
   if (status.ok()) status = target.prepare();
@@ -104,7 +105,7 @@ Status write(const consensus::WholeHistory& history, const std::string& to, Prog
 }  // namespace
 
 Status export_zookeeper(const ExportOptions& options) {
-  Progress progress;
+  fsd::Progress progress;
   StatusOr<consensus::WholeHistory> history = read(options);
   if (!history.ok()) return history.status();
   Status status = write(*history, options.to, progress);

@@ -12,8 +12,8 @@
 #include "consensus/posix_disk.h"
 #include "consensus/snapshotter.h"
 #include "fsd/migrate/java_directory.h"
-#include "fsd/migrate/progress.h"
 #include "fsd/migrate/target.h"
+#include "fsd/progress.h"
 #include "tree/types.h"
 
 namespace zabfs::migrate {
@@ -128,7 +128,7 @@ class Import {
   const ImportOptions& options_;
   const bool is_split_;
   ServerId server_;
-  Progress progress_;
+  fsd::Progress progress_;
   Target snapshots_, logs_;
 };
 

@@ -54,7 +54,7 @@ Status failed_by_errno(const std::string& path) {
 }  // namespace
 
 JavaDirectory::JavaDirectory(const std::string& directory, const std::string& log_directory,
-                             Progress& progress)
+                             fsd::Progress& progress)
     : snapshot_directory_(version_2(directory)),
       log_directory_(log_directory.empty() ? snapshot_directory_ : version_2(log_directory)),
       progress_(progress) {}

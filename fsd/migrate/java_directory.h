@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fsd/migrate/progress.h"
+#include "fsd/progress.h"
 #include "tree/java_replay.h"
 #include "tree/status.h"
 #include "tree/tree.h"
@@ -37,7 +37,8 @@ struct JavaData {
 class JavaDirectory {
  public:
   // Either is a dataDir or its `version-2`. An empty `log_directory` is the same one.
-  JavaDirectory(const std::string& directory, const std::string& log_directory, Progress& progress);
+  JavaDirectory(const std::string& directory, const std::string& log_directory,
+                fsd::Progress& progress);
 
   // Fails, with the file, the offset and the remedy, if there is no data that Java would start
   // from.
@@ -65,7 +66,7 @@ class JavaDirectory {
   void judge(const tree::JavaReplay& replay, JavaData& data);
 
   const std::string snapshot_directory_, log_directory_;
-  Progress& progress_;
+  fsd::Progress& progress_;
   std::vector<Found> snapshots_, logs_;  // oldest first
 };
 

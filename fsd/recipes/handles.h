@@ -16,6 +16,8 @@ HandlePtr open_acl(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_log_level(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_members(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_watch(Room& room, Control control, const std::string& directory, Opener opener);
+HandlePtr open_export(Room& room, const std::string& directory, Opener opener);
+HandlePtr open_import(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_next(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_counter(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_queue(Room& room, const std::string& directory, Opener opener);

@@ -49,6 +49,10 @@ inline constexpr std::string_view kHelpText =
                the file of that name here, all in one commit or none. ESTALE if one of them was
                changed since the mkdir; the staged files stay then. Only the user who made NAME may
                commit or remove it
+  export       read it: all that you may read here and below, as of the moment of the open, for
+               `zabfs export`. Ephemerals are not in it
+  import       what `zabfs import` writes to it becomes files here and below, in as few commits as
+               they fit in. You need the permissions that copying them by hand would need
   history/NAME/
                the versions of a child, as far as this node's log goes back: a file each, named by
                the zxid of its change; `.gone` where it was removed; `current` is what is there now

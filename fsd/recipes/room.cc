@@ -45,6 +45,10 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
       return open_log_level(*this, directory, std::move(opener));
     case Control::kMembers:
       return open_members(*this, directory, std::move(opener));
+    case Control::kExport:
+      return open_export(*this, directory, std::move(opener));
+    case Control::kImport:
+      return open_import(*this, directory, std::move(opener));
     case Control::kWatch:
     case Control::kWatchAll:
       return open_watch(*this, control, directory, std::move(opener));
@@ -137,6 +141,10 @@ std::vector<HandlePtr> Room::listeners() const {
 
 void Room::published(const std::vector<tree::Change>& changes) {
   session_.check_deadline();  // before anything is granted in it
+  if (!changes.empty()) {
+    last_changed_ = changes.back().path;
+    last_change_ = changes.back().type;
+  }
   locks_.published(changes);
   for (const HandlePtr& handle : listeners()) {
     ClientSession::Acting as(session_, handle->opener().actor());
@@ -179,6 +187,23 @@ void Room::tell(Registry& registry) {
     into.push_back(own_durations("lock_hold", locks_.hold_times(),
                                  "From having one to giving it up or losing it"));
   });
+}
+
+int64_t Room::last_change_ms() const {
+  bool is_gone = last_change_ == tree::ChangeType::kDeleted;
+  const tree::ZNode* node = tree().find(is_gone ? tree::parent_path(last_changed_) : last_changed_);
+  if (last_changed_.empty() || node == nullptr) return 0;
+  switch (last_change_) {
+    case tree::ChangeType::kCreated:
+      return node->stat.ctime_ms;
+    case tree::ChangeType::kDataChanged:
+      return node->stat.mtime_ms;
+    case tree::ChangeType::kAclChanged:
+      return node->times.acl_ms;
+    case tree::ChangeType::kDeleted:
+      return node->times.children_ms;
+  }
+  return 0;
 }
 
 std::string Room::owner_text(const Opener& opener) const {

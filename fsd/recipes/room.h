@@ -92,6 +92,12 @@ class Room {
   // Readers of a directory's `@/queue` or `@/work` are served in the order they came, whatever
   // their handles.
   void serve(Control queue, const std::string& directory);
+  // When the last change of a znode was made that this node has seen, by the leader's clock; 0:
+  // none since it started.
+  int64_t last_change_ms() const;
+  // A whole subtree is held in memory, or on its way into the tree: of a few at a time.
+  bool begin_transfer() { return transfers_ < kMaxTransfers && ++transfers_ > 0; }
+  void end_transfer() { --transfers_; }
   // Items of these that are being taken by this node.
   std::set<std::string>& claimed() { return claimed_; }
   // `@/counter` of one directory changes by one writer of this node at a time.
@@ -112,6 +118,10 @@ class Room {
   std::map<uint64_t, Handle*> handles_;  // in order of their opening
   uint64_t next_handle_ = 1;
   std::vector<Handle*> listening_;
+  static constexpr int kMaxTransfers = 4;
+  std::string last_changed_;  // the path of it
+  tree::ChangeType last_change_ = tree::ChangeType::kDeleted;
+  int transfers_ = 0;
   std::set<std::string> claimed_;
   std::map<std::string, std::deque<std::function<void()>>> turns_;
   // How often each child was picked, over its weight; by directory.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fsd/recipes/placing.h"
 #include "fsd/recipes/room.h"
 #include "tree/path.h"
 
@@ -26,11 +27,14 @@ constexpr size_t kOpBytes = 64;  // about what an operation takes beside its pat
 class Composer {
  public:
   Composer(Room& room, const Caller& caller, tree::Zxid base)
-      : room_(room), caller_(caller), base_(base) {}
+      : room_(room),
+        caller_(caller),
+        placing_(room.tree(), room.view_options(), caller),
+        base_(base) {}
 
   // `staged` is the staging directory's znode at `from`; it becomes `to`.
   FileError compose(const tree::ZNode& staged, const std::string& from, const std::string& to) {
-    FileError error = may_enter(to);
+    FileError error = placing_.may_enter(to);
     if (error == FileError::kOk) error = fill(staged, from, to, false);
     if (error != FileError::kOk) return error;
     for (auto path = staged_.rbegin(); path != staged_.rend(); ++path) {
@@ -51,18 +55,6 @@ class Composer {
   bool is_too_large() const {
     size_t most = room_.limits().data_bytes();
     return bytes_ > most || staged_.size() * kOpBytes > most;
-  }
-
-  // Search permission on the directory and all above it.
-  FileError may_enter(const std::string& directory) {
-    std::string path = directory;
-    while (true) {
-      const tree::ZNode* node = room_.tree().find(path);
-      if (node == nullptr) return FileError::kStale;
-      if (!may(room_.view(*node, path), caller_, kMaySearch)) return FileError::kNoAccess;
-      if (path == "/") return FileError::kOk;
-      path = std::string(tree::parent_path(path));
-    }
   }
 
   // `is_new`: this commit makes the directory `to`, so the caller may do all in it.
@@ -111,22 +103,14 @@ class Composer {
     View around = room_.view(*directory, parent);
     const tree::ZNode* target = room_.tree().find(to);
     if (target == nullptr) {
-      bool may_make = may(around, caller_, kMayWrite | kMaySearch);
-      return may_make ? create(staged, from, to) : FileError::kNoAccess;
+      return placing_.may_make_in(around) ? create(staged, from, to) : FileError::kNoAccess;
     }
     View there = room_.view(*target, to);
-    if (shown.kind == Kind::kDirectory) {
-      if (there.kind != Kind::kDirectory) return FileError::kNotDirectory;
-      if (!may(there, caller_, kMaySearch)) return FileError::kNoAccess;
-      return fill(staged, from, to, false);
-    }
-    if (there.kind == Kind::kDirectory) return FileError::kIsDirectory;
-    if (there.kind != shown.kind) return FileError::kExists;
-    if (shown.kind == Kind::kFile && !may(there, caller_, kMayWrite)) return FileError::kNoAccess;
-    if (shown.kind != Kind::kFile) {  // nothing writes to one: another one takes its place
-      FileError error = may_remove(around, there, caller_);
-      if (error != FileError::kOk) return error;
-    }
+    bool is_directory = shown.kind == Kind::kDirectory;
+    FileError error =
+        is_directory ? placing_.may_fill(there) : placing_.may_put_over(shown.kind, around, there);
+    if (error != FileError::kOk) return error;
+    if (is_directory) return fill(staged, from, to, false);
     if (target->stat.mzxid > base_ || target->stat.czxid > base_) return FileError::kStale;
     replace(*target, there, to, staged.data.view());
     return FileError::kOk;
@@ -142,12 +126,11 @@ class Composer {
 
   void replace(const tree::ZNode& target, const View& there, const std::string& to,
                std::string_view data) {
-    uint32_t dropped = there.mode & S_ISUID;
-    if ((there.mode & S_IXGRP) != 0) dropped |= there.mode & S_ISGID;
-    if (caller_.uid != 0 && there.kind == Kind::kFile && dropped != 0) {
+    uint32_t mode = placing_.mode_when_written(there);
+    if (mode != there.mode) {
       tree::PosixChange change;
       change.base = posix_of(there);
-      change.mode = there.mode & ~dropped;
+      change.mode = mode;
       first_.push_back({to, target.stat.czxid, change});
     }
     add(OpCode::kSetData, tree::set_data_body(to, data, target.stat.version),
@@ -168,6 +151,7 @@ class Composer {
 
   Room& room_;
   const Caller& caller_;
+  const Placing placing_;
   tree::Zxid base_;  // the txn that made the staging directory
   std::vector<tree::MultiOp> ops_;
   std::vector<tree::ExtSetPosix> first_;

@@ -245,13 +245,26 @@ int start(int argc, char** argv) {
 
   sub = app.add_subcommand("export", "copy DIR as it is at one zxid to a directory or a tar file");
   sub->add_option("dir", path, "a directory of the mount")->required();
-  sub->add_option("target", target, "a new directory, or FILE.tar, .tar.gz, .tar.xz")->required();
+  sub->add_option(
+         "target", target,
+         "a new directory; FILE.tar, .tar.gz, .tgz, .tar.xz or .tar.zst; or - for a tar on "
+         "standard output")
+      ->required();
   sub->callback([&] { code = export_tree(path, target); });
 
-  sub = app.add_subcommand("import", "copy an export, or any directory or tar file, into DIR");
-  sub->add_option("source", target, "a directory or a tar file")->required();
-  sub->add_option("dir", path, "a directory of the mount")->required();
-  sub->callback([&] { code = import_tree(target, path); });
+  ImportTreeOptions import_options;
+  sub = app.add_subcommand("import",
+                           "copy an export, or any directory or tar file, into DIR. What DIR has "
+                           "already is passed over, so an import that ended early is begun again");
+  sub->add_option("source", import_options.source,
+                  "a directory, or a tar file however it is packed; - for standard input")
+      ->required();
+  sub->add_option("dir", import_options.directory, "a directory of the mount")->required();
+  sub->add_flag("--delete", import_options.removes_others,
+                "remove from DIR what the source does not have; ephemerals stay");
+  sub->add_flag("--dry-run", import_options.dry_run,
+                "change nothing: print what would be made (+), changed (~) and removed (-)");
+  sub->callback([&] { code = import_tree(import_options); });
 
   sub = app.add_subcommand("check",
                            "verify the data directory of a stopped node; exit 1 if it is damaged");

@@ -109,7 +109,12 @@ int diff_versions(const std::string& before, const std::string& after);
 int revert(const std::string& what);
 int show_tree(const std::string& directory, int depth, bool as_json);
 int export_tree(const std::string& directory, const std::string& target);
-int import_tree(const std::string& source, const std::string& directory);
+struct ImportTreeOptions {
+  std::string source, directory;
+  bool removes_others = false;  // what is not in the source goes
+  bool dry_run = false;         // only prints what would change
+};
+int import_tree(const ImportTreeOptions& options);
 int check(const std::string& directory, const std::string& log_directory);
 struct DebugOptions {
   std::string output;  // empty: a name with host and time, in this directory

@@ -21,9 +21,11 @@ constexpr Row kRoom[] = {
     {Control::kCounter, "counter"},
     {Control::kData, "data"},
     {Control::kEphemeral, "ephemeral"},
+    {Control::kExport, "export"},
     {Control::kHelp, "help"},
     {Control::kHistory, "history"},
     {Control::kHolders, "holders"},
+    {Control::kImport, "import"},
     {Control::kLeader, "leader"},
     {Control::kLock, "lock"},
     {Control::kNext, "next"},
@@ -100,6 +102,8 @@ Control member_named(Control directory, std::string_view name) {
     case Control::kAt:
     case Control::kPast:
     case Control::kChanges:
+    case Control::kExport:
+    case Control::kImport:
     case Control::kCluster:
     case Control::kHealth:
     case Control::kLogLevel:
@@ -156,6 +160,7 @@ uint32_t control_mode(Control control, uint32_t directory) {
     case Control::kVersion:
     case Control::kPast:
     case Control::kChanges:
+    case Control::kExport:
     case Control::kCluster:
     case Control::kHealth:
     case Control::kMetrics:
@@ -167,6 +172,7 @@ uint32_t control_mode(Control control, uint32_t directory) {
     case Control::kMembers:
       return read | 0200;  // root alone
     case Control::kData:
+    case Control::kImport:
     case Control::kLock:
     case Control::kReadWriteLock:
     case Control::kSeqFile:
@@ -203,8 +209,9 @@ uint32_t control_mode(Control control, uint32_t directory) {
 bool can_write(Control control) {
   return control == Control::kAcl || control == Control::kMembers ||
          control == Control::kLogLevel || control == Control::kData ||
-         control == Control::kSeqFile || control == Control::kEphemeralFile ||
-         control == Control::kQueue || control == Control::kWork || control == Control::kCounter;
+         control == Control::kImport || control == Control::kSeqFile ||
+         control == Control::kEphemeralFile || control == Control::kQueue ||
+         control == Control::kWork || control == Control::kCounter;
 }
 
 bool has_deadline(Control control) {

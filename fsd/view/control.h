@@ -49,6 +49,8 @@ enum class Control {
   kAt,           // the directory @/at
   kPast,         // @/at/WHEN and what is below it
   kChanges,
+  kExport,
+  kImport,
   kCluster,
   kHealth,
   kLogLevel,

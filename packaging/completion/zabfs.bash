@@ -22,6 +22,7 @@ _zabfs() {
     who) options="--json" ;;
     log) options="--patch --since" ;;
     tree) options="--depth --json" ;;
+    import) options="--delete --dry-run" ;;
     check) options="--log-dir" ;;
     import-zookeeper) options="--log --to-log --server --force" ;;
     export-zookeeper) options="--log" ;;

@@ -64,6 +64,8 @@ __zabfs_option run -x -l every -d 'seconds between checks'
 __zabfs_option log -f -s p -l patch -d 'with what was changed'
 __zabfs_option log -x -l since -d 'from then on'
 __zabfs_option tree -x -l depth -d levels
+__zabfs_option import -f -l delete -d 'remove what the source does not have'
+__zabfs_option import -f -l dry-run -d 'only print what would change'
 __zabfs_option check -x -l log-dir -a '(__fish_complete_directories)' -d 'its dataLogDir'
 for name in import-zookeeper export-zookeeper
     __zabfs_option $name -x -l log -a '(__fish_complete_directories)' -d 'dataLogDir of the source'

@@ -69,7 +69,9 @@ _zabfs() {
     diff) _arguments '1:before:_files' '2:after:_files' ;;
     tree) _arguments '--depth=[levels]:levels' '--json[for scripts]' '1:directory:_directories' ;;
     export) _arguments '1:directory:_directories' '2:target:_files' ;;
-    import) _arguments '1:source:_files' '2:directory:_directories' ;;
+    import)
+      _arguments '--delete[remove what the source does not have]' \
+        '--dry-run[only print what would change]' '1:source:_files' '2:directory:_directories' ;;
     check) _arguments '--log-dir=[its dataLogDir]:directory:_directories' '1:dataDir:_directories' ;;
     import-zookeeper)
       _arguments '--log=[its dataLogDir]:directory:_directories' "--server=[the server's number]:number" \

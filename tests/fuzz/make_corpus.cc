@@ -1,10 +1,15 @@
 // Writes seeds for a fuzzer, made by our own encoders: make_corpus NAME DIRECTORY.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "consensus/log_format.h"
 #include "consensus/messages.h"
+#include "fsd/archive/archive_sink.h"
+#include "fsd/transfer/record.h"
 #include "tree/java_snapshot.h"
 #include "tree/prepare.h"
 #include "tree/request.h"
@@ -179,6 +184,55 @@ void storage() {
   seed(std::string("\x02ZABFEPOC") + std::string(20, '\0'));
 }
 
+std::vector<transfer::Entry> entries() {
+  transfer::Entry top, directory, file, link;
+  top.kind = directory.kind = tree::Kind::kDirectory;
+  directory.path = "d";
+  directory.data = "own";
+  directory.acl = {{31, {"sasl", "a:b"}}};
+  directory.is_container = true;
+  file.path = "d/f";
+  file.mode = 04755;
+  file.mtime = {1'700'000'000, 5};
+  file.ttl_ms = 1'000;
+  file.data = "some data";
+  link.path = "d/link";
+  link.kind = tree::Kind::kSymlink;
+  link.data = "../f";
+  return {top, directory, file, link};
+}
+
+void transfers() {
+  std::string stream(1, '\x40');
+  transfer::End end;
+  encode(transfer::Header{tree::Zxid::make(1, 5), 1, 2, true, true}, stream);
+  for (const transfer::Entry& entry : entries()) {
+    encode(entry, stream);
+    end.entries += 1;
+    end.bytes += static_cast<int64_t>(entry.data.size());
+  }
+  encode(transfer::LeftOut{"d/secret", transfer::Reason::kNoAccess}, stream);
+  encode(end, stream);
+  seed(stream);
+}
+
+void archives() {
+  using archive::Packing;
+  for (Packing packing : {Packing::kNone, Packing::kGzip, Packing::kXz, Packing::kZstd}) {
+    int fd = ::memfd_create("archive", MFD_CLOEXEC);
+    archive::ArchiveSink sink(fd, "archive", packing);
+    bool is_ok = true;
+    for (const transfer::Entry& entry : entries()) is_ok = is_ok && sink.put(entry).ok();
+    if (!is_ok || !sink.finish().ok()) std::abort();
+    std::string bytes(static_cast<size_t>(::lseek(fd, 0, SEEK_END)), '\0');
+    if (::pread(fd, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+      std::abort();
+    }
+    seed(bytes);
+    ::close(fd);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -186,6 +240,8 @@ int main(int argc, char** argv) {
   std::string name = argv[1];
   directory = argv[2];
   std::filesystem::create_directories(directory);
+  if (name == "archive") archives();
+  if (name == "transfer") transfers();
   if (name == "java") java();
   if (name == "link") link();
   if (name == "peers") peers();

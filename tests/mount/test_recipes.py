@@ -115,8 +115,8 @@ class Recipes(ClusterTest):
 
     def test_rooms_list_and_explain_themselves(self):
         names = set(os.listdir(self.room(self.n1)))
-        expected = {"acl", "at", "barrier", "changes", "counter", "data", "ephemeral", "help", "history", "holders",
-                    "leader", "lock", "next", "once", "pick", "queue", "ring", "rwlock", "semaphore", "seq", "stat", "txn", "watch",
+        expected = {"acl", "at", "barrier", "changes", "counter", "data", "ephemeral", "export", "help", "history", "holders",
+                    "import", "leader", "lock", "next", "once", "pick", "queue", "ring", "rwlock", "semaphore", "seq", "stat", "txn", "watch",
                     "watch-all", "work"}
         self.assertEqual(names, expected)
         root = set(os.listdir(self.n1.path("@")))

@@ -611,23 +611,216 @@ class Tool(ClusterTest):
 
     LISTING = "find . -printf '%P %y %m %U %G %T@ %l\\n' | sort; cat a/f a/b/g"
 
+    EXPORTED = (r"exported \d+ entries, \d+ bytes, as of zxid 0x[0-9a-f]+"
+                r"(; last change [-0-9]+T[0-9:]+Z)?\n$")
+
+    def exported(self, target, node=None):
+        result = run(ZABFS, "export", self.dir(node or self.n2), self.out(target))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stderr, self.EXPORTED)
+
+    def imported(self, source, directory, *options):
+        """What the command says that it did: new, changed, the same."""
+        result = run(ZABFS, "import", *options, source, directory)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        said = re.search(r"(\d+) new, (\d+) changed, (\d+) the same already", result.stderr)
+        return tuple(int(n) for n in said.groups())
+
     def test_export_and_import(self):
         self.make_tree()
         self.cluster.sync_all()
-        for target in ("copy", "copy.tar", "copy.tar.gz"):
-            result = run(ZABFS, "export", self.dir(self.n2), self.out(target))
-            self.assertEqual(result.returncode, 0, result.stderr)
-            self.assertRegex(result.stderr, r"exported \d+ entries, \d+ bytes, as of zxid 0x[0-9a-f]+\n$")
+        for target in ("copy", "copy.tar", "copy.tar.gz", "copy.tgz", "copy.tar.xz", "copy.tar.zst"):
+            self.exported(target)
             back = self.n1.path(f"{self.name}-{target}")
             os.mkdir(back)
-            result = run(ZABFS, "import", self.out(target), back)
-            self.assertEqual(result.returncode, 0, result.stderr)
+            new, changed, same = self.imported(self.out(target), back)
+            self.assertGreaterEqual(new, 6)
             self.assertEqual(sh(f"cd {back} && {self.LISTING}").split("\n", 1)[1],
                              sh(f"cd {self.dir(self.n1)} && {self.LISTING}").split("\n", 1)[1])
             self.assertEqual(read(os.path.join(back, "a/@/data")), "data\n")
-            self.assertEqual(os.listdir(os.path.join(back, "@/txn")), [])
-        self.assertEqual(run(ZABFS, "export", self.dir(self.n2), self.out("copy")).returncode, 1)
+            # Once more, there is nothing to do.
+            self.assertEqual(self.imported(self.out(target), back)[:2], (0, 0))
+        for target in ("copy", "copy.tar"):  # what is there stays
+            before = os.stat(self.out(target)).st_mtime_ns
+            self.assertEqual(run(ZABFS, "export", self.dir(self.n2), self.out(target)).returncode, 1)
+            self.assertEqual(os.stat(self.out(target)).st_mtime_ns, before)
         self.assertEqual(run(ZABFS, "import", self.out("copy"), self.scratch).returncode, 2)
+        self.assertEqual(os.stat(self.out("copy.tar")).st_mode & 0o7777, 0o600)
+
+    def test_a_tar_through_a_pipe(self):
+        self.make_tree()
+        self.cluster.sync_all()
+        back = self.n1.path(f"{self.name}-back")
+        os.mkdir(back)
+        sh(f"{ZABFS} export {self.dir(self.n2)} - | gzip | {ZABFS} import - {back}")
+        self.assertEqual(sh(f"cd {back} && {self.LISTING}").split("\n", 1)[1],
+                         sh(f"cd {self.dir(self.n1)} && {self.LISTING}").split("\n", 1)[1])
+        # Any tar knows it, and what any tar made can be imported.
+        sh(f"mkdir {self.out('x')} && {ZABFS} export {self.dir(self.n2)} - | tar -xpf - -C {self.out('x')}")
+        self.assertEqual(sh(f"cd {self.out('x')} && rm -r a/@ && touch -d '2001-02-03 04:05:06.789' a && {self.LISTING}")
+                         .split("\n", 1)[1],
+                         sh(f"cd {self.dir(self.n1)} && touch -d '2001-02-03 04:05:06.789' a && {self.LISTING}")
+                         .split("\n", 1)[1])
+        for option in ("--format=gnu", "--format=ustar", "--format=posix"):
+            sh(f"tar {option} -C {self.out('x')} -cf {self.out('y.tar')} a link")
+            new = self.n1.path(f"{self.name}{option}")
+            os.mkdir(new)
+            self.imported(self.out("y.tar"), new)
+            self.assertEqual(sh(f"cd {new} && cat a/f a/b/g && readlink link"), "1\n2\na/f\n")
+
+    def acl_of(self, directory):
+        """Without the posix entry, which has the time that was set, too."""
+        lines = read(os.path.join(directory, "@", "acl")).splitlines()
+        self.assertGreater(len(lines), 2)
+        return sorted(line for line in lines if "zabfs-posix" not in line)
+
+    def test_acls_and_names_come_back(self):
+        here = self.dir(self.n1)
+        sh(f"cd {here} && mkdir 'a b' && echo 1 > 'a b/é $x' && mkdir empty && mkfifo pipe")
+        with open(os.path.join(here, "a b", "@", "acl"), "a") as f:
+            f.write("digest:app:c2VjcmV0:rw\nip:10.0.0.0/8:r\n")
+        self.cluster.sync_all()
+        for target in ("t.tar", "t"):
+            self.exported(target)
+            back = self.n1.path(f"{self.name}-{target}")
+            os.mkdir(back)
+            self.imported(self.out(target), back)
+            self.assertEqual(self.acl_of(os.path.join(back, "a b")), self.acl_of(os.path.join(here, "a b")))
+            self.assertEqual(sh(f"cd {back} && find . -printf '%P %y %m\n' | sort"),
+                             sh(f"cd {here} && find . -printf '%P %y %m\n' | sort"))
+
+    def test_an_import_goes_on_where_one_ended(self):
+        source = self.out("source")
+        sh(f"mkdir -p {source}/d && cd {source}/d && for i in $(seq 300); do echo $i > f$i; done && chmod 555 .")
+        here = self.dir(self.n1)
+        sh(f"mkdir {here}/d && cp -p {source}/d/f1 {source}/d/f2 {here}/d/ && echo other > {here}/d/f3")
+        self.assertEqual(self.imported(source, here), (297, 2, 3))  # d and f3 have changed
+        self.assertEqual(self.imported(source, here), (0, 0, 302))
+        self.assertEqual(sh(f"diff -r {source} {here}"), "")
+        self.assertEqual(os.stat(os.path.join(here, "d")).st_mode & 0o777, 0o555)
+
+    def test_an_import_can_remove_what_is_not_in_its_source(self):
+        source, here = self.out("source"), self.dir(self.n1)
+        sh(f"mkdir -p {source}/d && echo 1 > {source}/d/f && echo 2 > {source}/g")
+        sh(f"mkdir -p {here}/d/old {here}/x && echo 1 > {here}/d/old/f && echo 3 > {here}/g && cat {here}/x/@/next")
+        with open(os.path.join(here, "@", "ephemeral", "alive"), "w"):
+            before = sh(f"find {here} | sort")
+            result = run(ZABFS, "import", "--delete", "--dry-run", source, here)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(sorted(result.stdout.splitlines()), ["+ d/f", "- d/old", "- x", "~ g"])
+            self.assertEqual(sh(f"find {here} | sort"), before)
+            self.assertEqual(read(os.path.join(here, "g")), "3\n")
+            self.imported(source, here, "--delete")
+            self.assertEqual(sh(f"diff -r {source} {here} || true"), f"Only in {here}: alive\n")
+            result = run(ZABFS, "import", "--delete", "--dry-run", source, here)
+            self.assertEqual(result.stdout, "")
+
+    def as_user(self, *command):
+        return run("setpriv", "--reuid=1001", "--regid=1001", "--clear-groups", ZABFS, *command)
+
+    def test_a_user_copies_what_he_may(self):
+        here = self.dir(self.n1)
+        sh(f"cd {here} && echo 1 > open && echo 2 > secret && chmod 600 secret && mkdir -m 700 closed && "
+           f"mkdir -m 777 into && chmod 755 .")
+        target = self.out("mine")
+        os.mkdir(target)
+        os.chown(target, 1001, 1001)
+        os.chmod(self.scratch, 0o755)
+        os.chmod(self.cluster.directory, 0o755)
+        result = self.as_user("export", here, os.path.join(target, "t.tar"))
+        self.assertEqual(result.returncode, 1)
+        for name in ("secret", "closed"):
+            self.assertIn(f"{here}/{name}: you may not read it", result.stderr)
+        names = sh(f"tar -tf {target}/t.tar").split()
+        self.assertIn("./open", names)
+        self.assertNotIn("./secret", names)
+        # Root's tar, imported by a user: the files are the user's, and without setuid.
+        sh(f"cd {here} && cp /bin/true suid && chmod 6755 suid")
+        self.cluster.sync_all()
+        self.exported("all.tar", self.n1)
+        os.chmod(self.out("all.tar"), 0o644)
+        result = self.as_user("import", self.out("all.tar"), os.path.join(here, "into"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        st = os.stat(os.path.join(here, "into", "suid"))
+        self.assertEqual((st.st_uid, st.st_gid, st.st_mode & 0o7777), (1001, 1001, 0o755))
+        result = self.as_user("import", self.out("all.tar"), here)  # not writable
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("Permission denied", result.stderr)
+        sh(f"cd {here} && mkdir -m 755 into/theirs && chown 0 into/theirs")
+        sh(f"mkdir -p {self.out('s')}/theirs && echo x > {self.out('s')}/theirs/f && chmod -R a+rX {self.out('s')}")
+        result = self.as_user("import", self.out("s"), os.path.join(here, "into"))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("theirs/f: Permission denied", result.stderr)
+
+    def test_hostile_tars(self):
+        here = self.dir(self.n1)
+        import io
+        import tarfile
+
+        def made(name, *entries):
+            with tarfile.open(self.out(name), "w") as tar:
+                for info, data in entries:
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+            return self.out(name)
+
+        def entry(name, kind=tarfile.REGTYPE, link=""):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, link
+            return info
+        for name, info in (("up", entry("../evil")), ("absolute", entry("/etc/evil")),
+                           ("room", entry("evil/@/lock")), ("hard", entry("evil", tarfile.LNKTYPE, "x")),
+                           ("device", entry("evil", tarfile.CHRTYPE)), ("newline", entry("evil\nx")),
+                           ("long", entry("evil" * 64))):
+            result = run(ZABFS, "import", made(name + ".tar", (info, b"")), here)
+            self.assertEqual(result.returncode, 1, name)
+            self.assertIn("evil", result.stderr)
+        # A symlink, and then something through it.
+        tar = made("through.tar", (entry("link", tarfile.SYMTYPE, "/tmp"), b""), (entry("link/evil"), b"x"))
+        self.assertEqual(run(ZABFS, "import", tar, here).returncode, 1)
+        self.assertFalse(os.path.exists("/tmp/evil"))
+        self.assertEqual(os.listdir(here), ["link"])  # what was committed stays
+        os.unlink(os.path.join(here, "link"))
+        # What was cut off, and what is no tar.
+        with open(made("whole.tar", (entry("f"), b"x" * 5_000)), "rb") as f:
+            whole = f.read()
+        for size in (0, 300, 512, 3_000, 512 * 11):
+            with open(self.out("part.tar"), "wb") as f:
+                f.write(whole[:size])
+            self.assertEqual(run(ZABFS, "import", self.out("part.tar"), here).returncode, 1, size)
+        self.assertEqual(os.listdir(here), [])
+
+    def test_an_export_without_a_quorum_says_so(self):
+        sh(f"echo 1 > {self.dir(self.n1, 'f')}")
+        self.cluster.sync_all()
+        for node in (self.n2, self.n3):
+            node.signal(signal.SIGSTOP)
+        try:
+            result = run(ZABFS, "export", self.dir(self.n1), self.out("t.tar"), timeout=90)
+        finally:
+            for node in (self.n2, self.n3):
+                node.signal(signal.SIGCONT)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("may not be in the export", result.stderr)
+        self.assertIn("./f", sh(f"tar -tf {self.out('t.tar')}"))
+        wait_for(lambda: self.n1.has_quorum(), 60, "the quorum again")
+
+    def test_a_signal_ends_an_import(self):
+        source, here = self.out("source"), self.dir(self.n1)
+        sh(f"mkdir {source} && cd {source} && seq 3000 | split -l 1 -a 4")
+        os.mkfifo(self.out("pipe"))
+        importing = self.start("import", self.out("pipe"), here, stderr=subprocess.PIPE)
+        with open(self.out("pipe"), "wb") as pipe:
+            tar = subprocess.run(["tar", "-C", source, "-cf", "-", "."], capture_output=True, check=True).stdout
+            pipe.write(tar[:len(tar) // 2])
+            pipe.flush()
+            time.sleep(0.5)
+            importing.send_signal(signal.SIGTERM)
+            _, said = importing.communicate(timeout=20)
+        self.assertEqual(importing.returncode, -signal.SIGTERM)
+        self.assertIn("interrupted: what was committed stays", said)
+        self.assertEqual(sum(self.imported(source, here)), 3001)
+        self.assertEqual(sh(f"diff -r {source} {here}"), "")
 
     def test_an_export_is_the_tree_at_one_zxid(self):
         count = 30
@@ -655,20 +848,50 @@ class Tool(ClusterTest):
             stop.set()
             changer.join()
 
-    def test_an_import_makes_each_directory_in_one_commit(self):
+    def test_an_import_makes_many_files_in_one_commit(self):
         source = self.out("source")
         sh(f"mkdir -p {source}/d && cd {source} && for i in $(seq 50); do echo $i > f$i; echo $i > d/$i; done")
-        result = run(ZABFS, "import", source, self.dir(self.n1))
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("2 commits of files", result.stderr)
-        for directory in ("", "d"):
-            zxids = {os.getxattr(self.dir(self.n1, directory, n), "user.zabfs.czxid")
-                     for n in os.listdir(self.dir(self.n1, directory)) if n != "d"}
-            self.assertEqual(len(zxids), 1)
-        sh(f"cd {source} && head -c 700000 /dev/urandom > big1; head -c 950000 /dev/urandom > big2")
-        result = run(ZABFS, "import", source, self.dir(self.n1))
-        self.assertEqual(result.returncode, 0, result.stderr)
+        self.imported(source, self.dir(self.n1))
+        zxids = {os.getxattr(self.dir(self.n1, directory, n), "user.zabfs.czxid")
+                 for directory in ("", "d") for n in os.listdir(self.dir(self.n1, directory))}
+        self.assertEqual(len(zxids), 1)
+        # More than a commit takes, and files that are larger than one.
+        sh(f"cd {source} && head -c 700000 /dev/urandom > big1; head -c 950000 /dev/urandom > big2; "
+           f"head -c 1032191 /dev/urandom > largest; mkdir many; cd many; seq 5000 | split -l 1 -a 4")
+        self.imported(source, self.dir(self.n1))
         self.assertEqual(sh(f"diff -r {source} {self.dir(self.n1)}"), "")
+        sh(f"head -c 1032192 /dev/zero > {source}/too-large")
+        result = run(ZABFS, "import", source, self.dir(self.n1))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("/too-large: ", result.stderr)
+
+    def test_imports_beside_other_writers(self):
+        source, here = self.out("source"), self.dir(self.n1)
+        sh(f"mkdir {source} && cd {source} && seq 4000 | split -l 1 -a 4")
+        there = self.dir(self.n2)
+        self.cluster.sync_all()
+        stop = threading.Event()
+
+        def write():  # the same names, while they are imported
+            names = sorted(os.listdir(source))
+            while not stop.is_set():
+                for name in names[::37]:
+                    with open(os.path.join(there, name), "w") as f:
+                        f.write("theirs\n")
+                    if stop.is_set():
+                        break
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            time.sleep(0.1)
+            self.imported(source, here)
+        finally:
+            stop.set()
+            writer.join()
+        self.cluster.sync_all()
+        self.assertEqual(len(os.listdir(here)), 4000)
+        self.imported(source, here)
+        self.assertEqual(sh(f"diff -r {source} {here}"), "")
 
     def host(self):
         """A directory of root's, and a function that checks that nobody changed it."""
@@ -687,26 +910,33 @@ class Tool(ClusterTest):
     def test_an_export_follows_no_symlink_that_became_a_directory(self):
         host, is_untouched = self.host()
         here = self.dir(self.n2)
-        sh(f"cd {here} && ln -s {host} a && for i in $(seq 500); do echo $i > f$i; done")
+        sh(f"cd {here} && ln -s {host} a && mkdir z && cd z && seq 20000 | split -l 1 -a 4")
         export = self.start("export", here, self.out("copy"), stderr=subprocess.DEVNULL)
         wait_for(lambda: os.path.islink(self.out("copy/a")), 20, "the symlink's copy", every=0.0002)
         export.send_signal(signal.SIGSTOP)
-        self.assertLess(len(os.listdir(self.out("copy"))), 501)
-        sh(f"cd {here} && rm a && mkdir -m 777 a && echo evil > a/made && echo evil > a/secret")
+        self.assertNotEqual(len(os.listdir(self.out("copy/z")) if os.path.exists(self.out("copy/z")) else []),
+                            20000)
+        sh(f"cd {here} && rm a && mkdir -m 777 a && echo evil > a/made && echo evil > a/secret && rm -r z")
+        # Another one in the place of what was made.
+        os.unlink(self.out("copy/a"))
+        os.symlink(host, self.out("copy/z2"))
         self.cluster.sync_all()
         export.send_signal(signal.SIGCONT)
         self.assertEqual(export.wait(60), 0)
         is_untouched()
-        self.assertEqual(read(self.out("copy/a/made")), "evil\n")
+        self.assertEqual(len(os.listdir(self.out("copy/z"))), 20000)  # as it was when it began
 
     def test_an_export_lets_nobody_into_what_it_is_filling(self):
         here = self.dir(self.n2)
-        sh(f"cd {here} && mkdir -m 777 a && chown 1001 a && cd a && for i in $(seq 300); do echo $i > f$i; done")
+        sh(f"cd {here} && mkdir -m 777 a && chown 1001 a")
+        source = self.out("source")
+        sh(f"mkdir {source} && cd {source} && seq 20000 | split -l 1 -a 4")
+        self.imported(source, os.path.join(here, "a"))
         export = self.start("export", here, self.out("copy"), stderr=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(self.out("copy/a/f1")), 20, "the first copy", every=0.0002)
+        wait_for(lambda: os.path.exists(self.out("copy/a/xaaaa")), 20, "the first copy", every=0.0002)
         export.send_signal(signal.SIGSTOP)
         filling = os.stat(self.out("copy/a"))
-        self.assertLess(len(os.listdir(self.out("copy/a"))), 300)
+        self.assertLess(len(os.listdir(self.out("copy/a"))), 20000)
         export.send_signal(signal.SIGCONT)
         self.assertEqual(export.wait(60), 0)
         self.assertEqual((filling.st_uid, filling.st_mode & 0o777), (os.getuid(), 0o700))
@@ -724,7 +954,7 @@ class Tool(ClusterTest):
         # What a directory's znode holds, as an archive of somebody else's may have it.
         sh(f"mkdir {source}/d/@ && ln -s {host}/secret {source}/d/@/data")
         self.assertEqual(run(ZABFS, "import", source, self.dir(self.n1)).returncode, 1)
-        self.assertEqual(read(self.dir(self.n1, "d/@/data")), "")
+        self.assertEqual(os.listdir(self.dir(self.n1)), [])
 
     def test_a_watch_writes_its_state_to_a_file_of_its_own(self):
         host, is_untouched = self.host()

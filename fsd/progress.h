@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-namespace zabfs::migrate {
+namespace zabfs::fsd {
 
 class Progress {
  public:
@@ -31,4 +31,4 @@ class Progress {
   bool has_line_ = false;
 };
 
-}  // namespace zabfs::migrate
+}  // namespace zabfs::fsd

@@ -1,4 +1,4 @@
-#include "fsd/migrate/progress.h"
+#include "fsd/progress.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 
-namespace zabfs::migrate {
+namespace zabfs::fsd {
 namespace {
 
 constexpr auto kEvery = std::chrono::milliseconds(200);
@@ -53,4 +53,4 @@ void Progress::clear() {
   has_line_ = false;
 }
 
-}  // namespace zabfs::migrate
+}  // namespace zabfs::fsd
