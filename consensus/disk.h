@@ -49,6 +49,8 @@ class Disk {
   // The node needs the file no more: it is removed, or kept out of the node's sight.
   virtual DiskStatus retire(const std::string& name) { return remove(name); }
   virtual DiskStatus sync_directory() = 0;
+  // Where others find that file; the name alone if they don't.
+  virtual std::string path_of(const std::string& name) const { return name; }
 
   // The end of making a file that must be there whole or not at all: `written` says how writing and
   // syncing it as `temporary` went; it gets its name, or is removed.

@@ -25,6 +25,7 @@ class FrozenDisk : public Disk {
   DiskStatus rename(const std::string&, const std::string&) override { return {}; }
   DiskStatus remove(const std::string&) override { return {}; }
   DiskStatus sync_directory() override { return {}; }
+  std::string path_of(const std::string& name) const override { return disk_.path_of(name); }
 
  private:
   class Frozen : public File {

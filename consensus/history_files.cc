@@ -101,6 +101,7 @@ DiskStatus write_history(Disk& log_disk, Disk& snapshot_disk, WholeHistory& hist
   Promise promise;
   promise.accepted_epoch = std::max(history.accepted_epoch, history.current_epoch);
   promise.votes = true;
+  if (history.ensemble != 0) promise.ensemble = history.ensemble;
   if (status.ok()) status = epochs.save(promise);
   return status;
 }

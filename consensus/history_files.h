@@ -17,6 +17,8 @@ namespace zabfs::consensus {
 struct WholeHistory {
   std::unique_ptr<tree::Tree> tree;  // at the end of the log
   uint32_t current_epoch = 0, accepted_epoch = 0;
+  // The number of an ensemble that begins with this history (ZabState::ensemble); 0: none.
+  int64_t ensemble = 0;
 };
 
 // All that the node has, also what it does not know to be committed: so the next leader may find

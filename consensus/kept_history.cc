@@ -82,6 +82,7 @@ class KeptHistory::KeepingDisk : public Disk {
   DiskStatus remove(const std::string& name) override { return disk_.remove(name); }
   DiskStatus retire(const std::string& name) override { return history_.keep(disk_, name); }
   DiskStatus sync_directory() override { return disk_.sync_directory(); }
+  std::string path_of(const std::string& name) const override { return disk_.path_of(name); }
 
  private:
   class YieldingFile : public File {

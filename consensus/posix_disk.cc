@@ -128,4 +128,10 @@ DiskStatus PosixDisk::sync_directory() {
   return status;
 }
 
+std::string PosixDisk::path_of(const std::string& name) const {
+  std::error_code error;
+  std::filesystem::path absolute = std::filesystem::absolute(path(name), error);
+  return error ? path(name) : absolute.string();
+}
+
 }  // namespace zabfs::consensus

@@ -15,6 +15,7 @@ class PosixDisk : public Disk {
   DiskStatus rename(const std::string& from, const std::string& to) override;
   DiskStatus remove(const std::string& name) override;
   DiskStatus sync_directory() override;
+  std::string path_of(const std::string& name) const override;  // absolute
 
  private:
   std::string path(const std::string& name) const { return directory_ + "/" + name; }

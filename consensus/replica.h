@@ -224,6 +224,8 @@ class Replica : public Receiver {
   void end_of_batch();
   // A snapshot now; for tests and for shutdown.
   void take_snapshot();
+  // A snapshot of what this node shows now, or showed later, as a file. With or without a leader.
+  void ask_snapshot(Snapshotter::Asker asker);
 
  private:
   // How far this node serves, in the order in which it gets there.

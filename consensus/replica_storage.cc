@@ -80,6 +80,14 @@ void Replica::on_snapshot(LinkId link, std::unique_ptr<tree::Tree> tree) {
   if (!snapshotter_.is_fuzzy()) snapshotter_.store_incoming();
 }
 
+void Replica::ask_snapshot(Snapshotter::Asker asker) {
+  if (!tree_.doubt().empty() && !is_alone()) {
+    return asker(Status::failed("this node's data is not the ensemble's (" + tree_.doubt() +
+                                "): ask another node"));
+  }
+  snapshotter_.ask(std::move(asker));
+}
+
 void Replica::take_snapshot() {
   if (tree_.doubt().empty() || is_alone()) snapshotter_.take();
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "consensus/log_format.h"
 #include "tree/snapshot.h"
@@ -106,38 +107,44 @@ DiskStatus SnapshotStore::write_as(const std::string& name, Zxid zxid,
 }
 
 Status SnapshotReader::open(Disk& disk, Zxid zxid) {
+  std::unique_ptr<File> file;
+  DiskStatus status = disk.open(file_name(zxid), false, file);
+  if (!status.ok()) return Status::failed(status.message());
+  return open(std::move(file), file_name(zxid), zxid);
+}
+
+Status SnapshotReader::open(std::unique_ptr<File> file, std::string name, Zxid zxid) {
+  file_ = std::move(file);
+  name_ = std::move(name);
   zxid_ = zxid;
-  std::string name = file_name(zxid);
   std::string bytes;
-  DiskStatus status = disk.open(name, false, file_);
-  if (status.ok()) status = file_->read_at(0, kHeaderBytes, bytes);
+  DiskStatus status = file_->read_at(0, kHeaderBytes, bytes);
   if (!status.ok()) return Status::failed(status.message());
   if (bytes.size() != kHeaderBytes || get<uint64_t>(bytes.data()) != kSnapshotMagic ||
       get<uint32_t>(&bytes[8]) != kVersion || get<int64_t>(&bytes[16]) != zxid.value ||
       get<uint32_t>(&bytes[12]) != crc32c(0, std::string_view(bytes).substr(16))) {
-    return Status::failed(name + " has a corrupt header");
+    return Status::failed(name_ + " has a corrupt header");
   }
   offset_ = kHeaderBytes;
   return {};
 }
 
 Status SnapshotReader::next(std::string& chunk) {
-  std::string name = file_name(zxid_);
   std::string head;
   DiskStatus status = file_->read_at(offset_, kChunkHeaderBytes, head);
   if (!status.ok()) return Status::failed(status.message());
   if (head.size() != kChunkHeaderBytes) {
-    return Status::failed(fmt::format("{} ends at {}", name, offset_));
+    return Status::failed(fmt::format("{} ends at {}", name_, offset_));
   }
   auto length = get<uint32_t>(head.data());
   if (length > kMaxChunkBytes) {
-    return Status::failed(fmt::format("{} offset {} is corrupt", name, offset_));
+    return Status::failed(fmt::format("{} offset {} is corrupt", name_, offset_));
   }
   status = file_->read_at(offset_ + kChunkHeaderBytes, length, chunk);
   if (!status.ok()) return Status::failed(status.message());
   sum_ = crc32c(sum_, chunk);
   if (chunk.size() != length || sum_ != get<uint32_t>(&head[4])) {
-    return Status::failed(fmt::format("{} offset {} is corrupt", name, offset_));
+    return Status::failed(fmt::format("{} offset {} is corrupt", name_, offset_));
   }
   offset_ += kChunkHeaderBytes + length;
   return {};
@@ -177,6 +184,8 @@ StatusOr<std::unique_ptr<tree::Tree>> SnapshotStore::load(Zxid zxid) {
   }
   return loader.finish(zxid);
 }
+
+std::string SnapshotStore::path_of(Zxid zxid) const { return disk_.path_of(file_name(zxid)); }
 
 void SnapshotStore::remove(Zxid zxid) { static_cast<void>(disk_.remove(file_name(zxid))); }
 

@@ -35,14 +35,17 @@ inline constexpr size_t kSnapshotChunkBytes = 256u << 10;  // of those that are 
 // Reads one, chunk by chunk. What is open stays readable when the file is removed.
 class SnapshotReader {
  public:
-  // Both fail if something is wrong with the file.
+  // These fail if something is wrong with the file. `name` is for messages.
   Status open(Disk& disk, tree::Zxid zxid);
+  Status open(std::unique_ptr<File> file, std::string name, tree::Zxid zxid);
   Status next(std::string& chunk);  // empty at the end
 
   tree::Zxid zxid() const { return zxid_; }
+  uint64_t offset() const { return offset_; }  // in the file, behind what was read
 
  private:
   tree::Zxid zxid_;
+  std::string name_;
   std::unique_ptr<File> file_;
   uint64_t offset_ = 0;
   uint32_t sum_ = 0;
@@ -63,6 +66,8 @@ class SnapshotStore {
   // Reads it all, and fails if something is wrong with the file. So does `load`.
   Status check(tree::Zxid zxid);
   StatusOr<std::unique_ptr<tree::Tree>> load(tree::Zxid zxid);
+  // Where the file of that snapshot is, or would be.
+  std::string path_of(tree::Zxid zxid) const;
   void remove(tree::Zxid zxid);
   void retire(tree::Zxid zxid);  // the node needs it no more (Disk::retire)
   // Whether a file of so many bytes finds room.

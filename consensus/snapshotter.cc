@@ -57,6 +57,21 @@ void Snapshotter::restart_at(Zxid last) {
   log_bytes_since_ = 0;
 }
 
+void Snapshotter::ask(Asker asker) {
+  if (is_incoming() || incoming_ || tree_.staged()) {
+    return asker(Status::failed(
+        "this node is taking over the leader's data: ask again when it has, or ask another"));
+  }
+  if (tree_.applied() == Zxid{}) return asker(Status::failed("nothing was ever written here"));
+  if (!is_busy_ && tree_.applied() == last_) return asker(Stored{last_, store_.path_of(last_)});
+  askers_.push_back(std::move(asker));
+  take();
+}
+
+void Snapshotter::answer(const std::vector<Asker>& askers, const StatusOr<Stored>& stored) const {
+  for (const Asker& asker : askers) asker(stored);
+}
+
 void Snapshotter::take() {
   if (is_busy_ || incoming_ || tree_.staged() || tree_.applied() == last_) return;
   is_busy_ = true;
@@ -68,8 +83,10 @@ void Snapshotter::take() {
     Zxid zxid;
     DiskStatus status;
     size_t bytes = 0;
+    std::vector<Asker> askers;
   };
   auto work = std::make_shared<Work>();
+  work->askers = std::exchange(askers_, {});
   work->walk = tree_.begin_walk();
   work->zxid = work->walk->zxid();
   environment_.run_background(
@@ -86,21 +103,25 @@ void Snapshotter::take() {
       [this, work] {
         work->walk->end();
         last_bytes_ = work->bytes;
-        taken(work->status, work->zxid);
+        taken(work->status, work->zxid, std::move(work->askers));
       });
 }
 
-void Snapshotter::taken(const DiskStatus& status, Zxid zxid) {
+void Snapshotter::taken(const DiskStatus& status, Zxid zxid, std::vector<Asker> askers) {
   is_busy_ = false;
   outcomes_.over();
   if (std::exchange(incoming_waits_, false)) write_incoming();
   if (!status.ok()) {
+    answer(askers, Status::failed(status.message()));
+    answer(std::exchange(askers_, {}), Status::failed(status.message()));
     return outcomes_.log(LogLevel::kError, fmt::format("no snapshot: {}", status.message()));
   }
   last_ = std::max(last_, zxid);
   outcomes_.log(LogLevel::kInfo, fmt::format("snapshot at 0x{:x}", zxid.value));
+  answer(askers, Stored{zxid, store_.path_of(zxid)});
   std::optional<Standing> standing = outcomes_.standing();
   if (standing) tidy(standing->history);  // else behind the next one
+  for (Asker& asker : std::exchange(askers_, {})) ask(std::move(asker));
 }
 
 // Strays go. If what is left is enough, a purge follows.
@@ -147,10 +168,11 @@ void Snapshotter::purge(std::vector<Zxid> stored) {
   struct Work {
     std::vector<Zxid> stored;
     std::vector<std::string> damage;
+    std::vector<Zxid> damaged;
     size_t whole = 0;
   };
   if (std::exchange(is_purging_, true)) return;
-  auto work = std::make_shared<Work>(Work{std::move(stored), {}, 0});
+  auto work = std::make_shared<Work>(Work{std::move(stored), {}, {}, 0});
   environment_.run_background(
       [this, work] {
         auto next = work->stored.begin();
@@ -161,6 +183,7 @@ void Snapshotter::purge(std::vector<Zxid> stored) {
             ++next;
           } else {
             work->damage.push_back(status.why());
+            work->damaged.push_back(*next);
             store_.remove(*next);
             next = work->stored.erase(next);
           }
@@ -169,6 +192,9 @@ void Snapshotter::purge(std::vector<Zxid> stored) {
       [this, work] {
         for (const std::string& damage : work->damage) {
           outcomes_.report_damage(damage + "; it is removed");
+        }
+        for (Zxid gone : work->damaged) {
+          if (gone == last_) last_ = Zxid{};  // who asks for one is not sent to that file
         }
         // While a synchronisation goes on, what it stages is of no history yet.
         std::optional<Standing> standing = outcomes_.standing();

@@ -30,7 +30,8 @@
 // It waits in the same way while strays are looked for. It is of no history of this node's yet, and
 // would be taken for one of them.
 //
-// Limits: at most one snapshot of its own is being written, and at most one comes in.
+// Limits: at most one snapshot of its own is being written, and at most one comes in. Who asks for
+// one is asked for no more than the callers' own limits.
 //
 // Threading: an object of the strand, driven by the replica. Its jobs use the disks, a walk of the
 // tree (visible_tree.h), and what they were given.
@@ -94,6 +95,15 @@ class Snapshotter {
   void want() { is_wanted_ = true; }
   // The same, also if nothing was applied since the last one.
   void want_again();
+  // One of the tree as it is now, or as it was later than now, on the disk. Who asks while one is
+  // under way waits for the next, which is begun when that one is over: they share it. A snapshot
+  // that is there already is as good, if nothing was applied since.
+  struct Stored {
+    Zxid zxid;
+    std::string path;  // it may be purged, and read on by who has opened it
+  };
+  using Asker = std::function<void(const StatusOr<Stored>& stored)>;
+  void ask(Asker asker);
   // Begins one, if none is under way, something was applied since the last one, and the log goes on
   // from the tree that is shown.
   void take();
@@ -129,7 +139,8 @@ class Snapshotter {
   void drop_incoming();
 
  private:
-  void taken(const DiskStatus& status, Zxid zxid);
+  void taken(const DiskStatus& status, Zxid zxid, std::vector<Asker> askers);
+  void answer(const std::vector<Asker>& askers, const StatusOr<Stored>& stored) const;
   void tidy(const History& history);
   void remove_strays(const History& history);
   void remove_later(Zxid base);
@@ -145,6 +156,7 @@ class Snapshotter {
 
   Histogram write_times_;
   bool is_busy_ = false;
+  std::vector<Asker> askers_;  // that wait for the next one
   bool is_wanted_ = false;
   bool is_tidying_ = false;  // strays are looked for
   bool is_purging_ = false;

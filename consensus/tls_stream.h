@@ -39,6 +39,8 @@ class TlsStream : public std::enable_shared_from_this<TlsStream> {
     is_last_ = true;
     if (!writing_) end();
   }
+  // What was written with TLS and is not sent yet, in bytes: such a write is over at once.
+  size_t unsent() const { return outgoing_.size() + (writing_ ? sending_.size() : 0); }
   // Why TLS ended it, if it did.
   const std::string& why() const { return why_; }
 

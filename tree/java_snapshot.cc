@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "tree/java_snapshot_format.h"
 #include "tree/jute.h"
 #include "tree/posix.h"
 #include "tree/snapshot_parts.h"
@@ -12,11 +13,7 @@
 namespace zabfs::tree {
 namespace {
 
-constexpr int32_t kSnapshotMagic = 0x5A4B534E;  // "ZKSN"
-constexpr int32_t kVersion = 2;
-constexpr int64_t kDatabase = -1;
 constexpr size_t kSnapshotHeaderBytes = 16;
-constexpr int32_t kDigestVersion = 2;
 constexpr size_t kSealBytes = 13;
 // Behind the znodes: up to three seals, a digest and a zxid.
 constexpr size_t kMaxEndBytes = 256;
@@ -54,8 +51,9 @@ Status JavaSnapshotReader::feed(std::string_view bytes) {
 Status JavaSnapshotReader::take_header() {
   if (pending_.size() < kSnapshotHeaderBytes) return {};
   jute::Reader in(pending_);
-  if (in.i32() != kSnapshotMagic) return wrong("this is no snapshot of ZooKeeper's (no \"ZKSN\")");
-  if (int32_t version = in.i32(); version != kVersion) {
+  if (in.i32() != kJavaSnapshotMagic)
+    return wrong("this is no snapshot of ZooKeeper's (no \"ZKSN\")");
+  if (int32_t version = in.i32(); version != kJavaSnapshotVersion) {
     return wrong("format version " + std::to_string(version) + "; only version 2 is known");
   }
   consume(kSnapshotHeaderBytes);
@@ -91,13 +89,13 @@ Status JavaSnapshotReader::take_digest(std::string_view& end, Zxid zxid, JavaSna
   Zxid of{in.i64()};
   int32_t version = in.i32();
   int64_t digest = 0;
-  if (version < kDigestVersion) {
+  if (version < kJavaDigestVersion) {
     in.string();  // in hexadecimal, by rules that no server has any more
   } else {
     digest = in.i64();
   }
   if (!in.ok()) return wrong("the file is cut off in the digest");
-  if (of >= zxid && of.value != 0 && version == kDigestVersion) {
+  if (of >= zxid && of.value != 0 && version == kJavaDigestVersion) {
     snapshot.digest_zxid = of;
     snapshot.digest = digest;
   }
@@ -167,9 +165,9 @@ void JavaSnapshotWriter::collect_acls() {
 std::string JavaSnapshotWriter::head() const {
   std::string bytes;
   jute::Writer out(bytes);
-  out.i32(kSnapshotMagic);
-  out.i32(kVersion);
-  out.i64(kDatabase);
+  out.i32(kJavaSnapshotMagic);
+  out.i32(kJavaSnapshotVersion);
+  out.i64(kJavaDatabase);
   out.count(tree_.sessions().size());
   for (const auto& [id, session] : tree_.sessions()) {
     out.i64(id.value);
@@ -220,7 +218,7 @@ bool JavaSnapshotWriter::next(std::string& out, size_t limit_bytes) {
   append_seal(out);
   jute::Writer end(out);
   end.i64(tree_.last_zxid().value);
-  end.i32(kDigestVersion);
+  end.i32(kJavaDigestVersion);
   end.i64(tree_.digest());
   add_to_sum();
   append_seal(out);

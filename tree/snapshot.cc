@@ -17,27 +17,8 @@ constexpr int64_t kOpenAclId = -1;
 
 int64_t acl_id(AclTable::Number number) { return number == 0 ? kOpenAclId : int64_t{number}; }
 
-NodeStat read_node_stat(jute::Reader& in) {
-  NodeStat stat;
-  stat.czxid.value = in.i64();
-  stat.mzxid.value = in.i64();
-  stat.ctime_ms = in.i64();
-  stat.mtime_ms = in.i64();
-  stat.version = in.i32();
-  stat.cversion = in.i32();
-  stat.aversion = in.i32();
-  stat.owner = in.i64();
-  stat.pzxid.value = in.i64();
-  return stat;
-}
-
-// ZooKeeper's stream has no room for the attachments of sessions. They travel as ACLs that no znode
-// has, under ids that no ACL has: Java drops those after loading (ReferenceCountedACLCache). An
-// entry is a session, its attachment, where it is (if that is known) and kWithSecret (if it is so),
-// in hexadecimal.
 constexpr std::string_view kAttachmentScheme = "zabfs-attachment";
 constexpr std::string_view kWithSecret = ":s";
-constexpr int64_t kFirstAttachmentsId = -2;  // and down from there
 constexpr size_t kAttachmentsInList = 1'000;
 
 std::vector<AclList> write_attachments(const std::map<SessionId, Session>& sessions) {
@@ -82,19 +63,12 @@ void read_attachments(const AclList& list, std::map<SessionId, Session>& session
   }
 }
 
-// A block: this string, a count, and for each its znode's place in the stream (the root's is 0) and
-// its times.
-constexpr std::string_view kTimesMark = "zabfs-times";
-constexpr size_t kTimesInBlock = 10'000;
-
 std::string times_head() {
   std::string head;
   jute::Writer(head).string(kTimesMark);
   return head;
 }
 
-// No element of a snapshot is longer: a path, data and a Stat.
-constexpr size_t kMaxElementBytes = 2 * (kMaxRequestBytes + 1024);
 static_assert(kMaxElementBytes >= kMaxTxnBytes);
 
 // Of a Stat, as it is kept and as clients get it.
@@ -115,6 +89,20 @@ void write_node_stat(jute::Writer& out, const NodeStat& stat) {
   write_beginning(out, stat);
   out.i64(stat.owner);
   out.i64(stat.pzxid.value);
+}
+
+NodeStat read_node_stat(jute::Reader& in) {
+  NodeStat stat;
+  stat.czxid.value = in.i64();
+  stat.mzxid.value = in.i64();
+  stat.ctime_ms = in.i64();
+  stat.mtime_ms = in.i64();
+  stat.version = in.i32();
+  stat.cversion = in.i32();
+  stat.aversion = in.i32();
+  stat.owner = in.i64();
+  stat.pzxid.value = in.i64();
+  return stat;
 }
 
 void write_stat(jute::Writer& out, const Stat& stat) {

@@ -3,7 +3,9 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <utility>
@@ -24,6 +26,9 @@ namespace {
 constexpr int kBacklog = 64;
 constexpr size_t kMaxRequestBytes = 8u << 10;
 constexpr auto kTimeLimit = std::chrono::seconds(10);
+constexpr size_t kMaxUnsentBytes = 4u << 20;  // of a long answer
+constexpr auto kUnsentPause = std::chrono::milliseconds(20);
+constexpr unsigned kChunksSince = 11;  // HTTP 1.1
 
 }  // namespace
 
@@ -31,12 +36,20 @@ struct HttpListener::Exchange {
   explicit Exchange(tcp::socket socket)
       : stream(std::make_shared<consensus::TlsStream>(std::move(socket))),
         deadline(stream->get_executor()),
-        buffer(kMaxRequestBytes) {}
+        pause(stream->get_executor()),
+        buffer(kMaxRequestBytes) {
+    parser.header_limit(kMaxRequestBytes);
+  }
   std::shared_ptr<consensus::TlsStream> stream;
-  asio::steady_timer deadline;
+  asio::steady_timer deadline, pause;
   beast::flat_buffer buffer;
-  http::request<http::empty_body> request;
+  http::request_parser<http::empty_body> parser;
   http::response<http::string_body> response;
+  // Of a long answer.
+  NextPiece next;
+  http::response<http::empty_body> head;
+  std::optional<http::response_serializer<http::empty_body>> serializer;
+  std::string piece;
   bool is_answered = false;
 };
 
@@ -87,11 +100,16 @@ void HttpListener::admit(tcp::socket socket) {
       --open_;
     });
   });
+  set_deadline(exchange);
+  greet(exchange);
+}
+
+// From now on. One that was set before does not count any more.
+void HttpListener::set_deadline(const std::shared_ptr<Exchange>& exchange) {
   exchange->deadline.expires_after(kTimeLimit);
   exchange->deadline.async_wait([stream = exchange->stream](error_code cancelled) {
     if (!cancelled) stream->close();
   });
-  greet(exchange);
 }
 
 // By its first byte a client says whether it speaks TLS.
@@ -107,13 +125,13 @@ void HttpListener::greet(const std::shared_ptr<Exchange>& exchange) {
       return warn("closed a client without TLS (admin.forceHttps)");
     }
     if (with_tls) ready.start(&*tls_, nullptr);
-    http::async_read(ready, exchange->buffer, exchange->request,
-                     [this, exchange](error_code failed, size_t) {
-                       if (!exchange->stream->why().empty()) {
-                         warn("closed a client: TLS: " + exchange->stream->why());
-                       }
-                       if (!failed) answer(exchange);
-                     });
+    http::async_read_header(ready, exchange->buffer, exchange->parser,
+                            [this, exchange](error_code failed, size_t) {
+                              if (!exchange->stream->why().empty()) {
+                                warn("closed a client: TLS: " + exchange->stream->why());
+                              }
+                              if (!failed) answer(exchange);
+                            });
   });
 }
 
@@ -122,12 +140,21 @@ void HttpListener::warn(const std::string& what) {
 }
 
 void HttpListener::answer(const std::shared_ptr<Exchange>& exchange) {
-  if (exchange->request.method() != http::verb::get) {
-    return send(exchange, {405, "text/plain", "only GET is answered here\n"});
+  const auto& asked = exchange->parser.get();
+  bool is_post = asked.method() == http::verb::post;
+  if (!is_post && asked.method() != http::verb::get) {
+    return send(exchange, {405, "text/plain", "only GET and POST are answered here\n"});
   }
-  std::string path(exchange->request.target());
-  path = path.substr(0, path.find('?'));
-  handler_(path, [this, exchange](Answer answer) {
+  Request request;
+  std::string target(asked.target());
+  size_t mark = std::min(target.find('?'), target.size());
+  request.path = target.substr(0, mark);
+  request.query = target.substr(std::min(mark + 1, target.size()));
+  request.is_post = is_post;
+  request.authorization = std::string(asked[http::field::authorization]);
+  error_code unknown;
+  request.address = exchange->stream->socket.remote_endpoint(unknown).address().to_string();
+  handler_(request, [this, exchange](Answer answer) {
     asio::post(io_, [this, exchange, answer = std::move(answer)]() mutable {
       send(exchange, std::move(answer));
     });
@@ -136,16 +163,66 @@ void HttpListener::answer(const std::shared_ptr<Exchange>& exchange) {
 
 void HttpListener::send(const std::shared_ptr<Exchange>& exchange, Answer answer) {
   if (std::exchange(exchange->is_answered, true)) return;
-  exchange->response.result(answer.status);
-  exchange->response.version(exchange->request.version());
-  exchange->response.set(http::field::content_type, answer.type);
-  exchange->response.keep_alive(false);
+  auto fill = [&exchange, &answer](auto& response) {
+    response.result(answer.status);
+    response.version(exchange->parser.get().version());
+    response.set(http::field::content_type, answer.type);
+    for (const auto& [name, value] : answer.fields) response.set(name, value);
+    response.keep_alive(false);
+  };
+  if (answer.next) {
+    exchange->next = std::move(answer.next);
+    fill(exchange->head);
+    return send_pieces(exchange);
+  }
+  fill(exchange->response);
   exchange->response.body() = std::move(answer.body);
   exchange->response.prepare_payload();
   http::async_write(*exchange->stream, exchange->response, [exchange](error_code, size_t) {
     exchange->deadline.cancel();
     exchange->stream->finish_writing();
   });
+}
+
+// A client of HTTP 1.0 takes all up to the end of the connection for the body.
+void HttpListener::send_pieces(const std::shared_ptr<Exchange>& exchange) {
+  exchange->head.chunked(exchange->head.version() >= kChunksSince);
+  exchange->serializer.emplace(exchange->head);
+  http::async_write_header(*exchange->stream, *exchange->serializer,
+                           [this, exchange](error_code error, size_t) {
+                             if (!error) send_piece(exchange);
+                           });
+}
+
+// An answer that can't be made to its end is cut off: its client sees that the last chunk is
+// missing.
+void HttpListener::send_piece(const std::shared_ptr<Exchange>& exchange) {
+  if (exchange->stream->unsent() > kMaxUnsentBytes) {  // the deadline goes on
+    exchange->pause.expires_after(kUnsentPause);
+    return exchange->pause.async_wait([this, exchange](error_code) {
+      if (exchange->stream->socket.is_open()) send_piece(exchange);
+    });
+  }
+  set_deadline(exchange);
+  exchange->piece.clear();
+  StatusOr<bool> is_more = true;
+  while (is_more.ok() && *is_more && exchange->piece.empty()) {
+    is_more = exchange->next(exchange->piece);
+  }
+  if (!is_more.ok()) {
+    warn("a long answer is cut off: " + is_more.why());
+    return exchange->stream->close();
+  }
+  bool is_last = exchange->piece.empty();
+  auto sent = [this, exchange, is_last](error_code error, size_t) {
+    if (!error && !is_last) return send_piece(exchange);
+    exchange->deadline.cancel();
+    exchange->stream->finish_writing();
+  };
+  bool has_chunks = exchange->head.chunked();
+  if (!has_chunks) return asio::async_write(*exchange->stream, asio::buffer(exchange->piece), sent);
+  if (is_last) return asio::async_write(*exchange->stream, http::make_chunk_last(), sent);
+  asio::async_write(*exchange->stream, http::make_chunk(asio::buffer(exchange->piece)), sent);
 }
 
 }  // namespace zabfs::fsd::admin

@@ -1,7 +1,8 @@
 // A port that answers HTTP: the admin port, and the port of metrics.
 //
 // One thread of its own. At most so many connections at once as strangers may have (tcp_listen.h);
-// each for one request, a GET, of at most 8 KiB, and closed after 10 s.
+// each for one request, of whose body nothing is read, of at most 8 KiB, and closed after 10 s. An
+// answer may be long: it is made and sent piece by piece, and closed after 10 s without a piece.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -13,6 +14,8 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "consensus/service.h"
 #include "consensus/tls.h"
@@ -29,15 +32,26 @@ class HttpListener {
     bool accepts_tls = false, only_tls = false;
     consensus::TlsConfig tls = {};
   };
+  struct Request {
+    std::string path, query;    // before and behind the `?`
+    bool is_post = false;       // else it is a GET
+    std::string authorization;  // the field of that name
+    std::string address;        // the client's
+  };
+  // Appends the next bytes of a body; false: that was its end. On the listener's thread, which
+  // waits for it meanwhile.
+  using NextPiece = std::function<StatusOr<bool>(std::string& out)>;
   struct Answer {
     unsigned status = 200;
     const char* type = "text/plain";
     std::string body;
+    std::vector<std::pair<std::string, std::string>> fields = {};  // of the header
+    NextPiece next = nullptr;                                      // in place of the body
   };
   // On any thread, once; further calls do nothing.
   using Reply = std::function<void(Answer)>;
-  // Called on the listener's thread with the path that was asked for, without what follows a `?`.
-  using Handler = std::function<void(const std::string& path, Reply reply)>;
+  // Called on the listener's thread.
+  using Handler = std::function<void(const Request& request, Reply reply)>;
 
   // The log of `service` gets what strangers can cause.
   HttpListener(consensus::Service& service, Options options, Handler handler);
@@ -60,6 +74,9 @@ class HttpListener {
   void greet(const std::shared_ptr<Exchange>& exchange);
   void answer(const std::shared_ptr<Exchange>& exchange);
   void send(const std::shared_ptr<Exchange>& exchange, Answer answer);
+  void send_pieces(const std::shared_ptr<Exchange>& exchange);
+  void send_piece(const std::shared_ptr<Exchange>& exchange);
+  static void set_deadline(const std::shared_ptr<Exchange>& exchange);
 
   void warn(const std::string& what);
 

@@ -9,12 +9,13 @@ MetricsServer::MetricsServer(consensus::Service& service, const Registry& regist
     : service_(service),
       registry_(registry),
       listener_(service, {"port of metrics", config.address, config.port},
-                [this](const std::string& path, const HttpListener::Reply& reply) {
-                  answer(path, reply);
+                [this](const HttpListener::Request& request, const HttpListener::Reply& reply) {
+                  answer(request, reply);
                 }) {}
 
-void MetricsServer::answer(const std::string& path, const HttpListener::Reply& reply) {
-  if (path != "/metrics") return reply({404, "text/plain", "see /metrics\n"});
+void MetricsServer::answer(const HttpListener::Request& request, const HttpListener::Reply& reply) {
+  if (request.is_post || request.path != "/metrics")
+    return reply({404, "text/plain", "see /metrics\n"});
   service_.post([this, reply] { reply({200, Registry::kTextType, registry_.text()}); });
 }
 

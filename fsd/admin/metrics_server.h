@@ -22,7 +22,7 @@ class MetricsServer {
   void stop() { listener_.stop(); }
 
  private:
-  void answer(const std::string& path, const HttpListener::Reply& reply);
+  void answer(const HttpListener::Request& request, const HttpListener::Reply& reply);
 
   consensus::Service& service_;
   const Registry& registry_;

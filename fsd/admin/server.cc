@@ -64,21 +64,29 @@ AdminServer::AdminServer(consensus::Service& service, wire::WireServer* clients,
       clients_(clients),
       config_(std::move(config)),
       listener_(service, options_of(config_),
-                [this](const std::string& path, const Reply& reply) { answer(path, reply); }) {}
+                [this](const HttpListener::Request& request, const Reply& reply) {
+                  answer(request, reply);
+                }) {
+  if (clients_ != nullptr) snapshot_.emplace(service_, *clients_);
+}
 
-void AdminServer::answer(const std::string& path, const Reply& reply) {
+void AdminServer::answer(const HttpListener::Request& request, const Reply& reply) {
+  const std::string& path = request.path;
   if (path == "/health/live") return answer_health(false, reply);
   if (path == "/health/ready") return answer_health(true, reply);
   if (path == config_.path || path.starts_with(config_.path + "/")) {
-    return answer_commands(path, reply);
+    return answer_commands(request, reply);
   }
   reply({404, "text/plain", "see " + config_.path + ", /health/live and /health/ready\n"});
 }
 
-void AdminServer::answer_commands(const std::string& path, const Reply& reply) {
+void AdminServer::answer_commands(const HttpListener::Request& request, const Reply& reply) {
+  const std::string& path = request.path;
   if (path == config_.path || path == config_.path + "/") {
     std::string page;
-    for (const std::string& name : command_names()) {
+    std::vector<std::string> names = command_names();
+    names.insert(names.end(), {"snapshot", "restore"});
+    for (const std::string& name : names) {
       page += fmt::format("<a href=\"{0}/{1}\">{1}</a>\n<br/>\n", config_.path, name);
     }
     return reply({200, "text/html", std::move(page)});
@@ -87,6 +95,10 @@ void AdminServer::answer_commands(const std::string& path, const Reply& reply) {
   if (clients_ == nullptr) {
     return reply(
         in_json({{"command", name}, {"error", "this node has no clientPort, and so no commands"}}));
+  }
+  if (SnapshotCommand::is_name(name)) return snapshot_->run(name, request, reply);
+  if (request.is_post) {
+    return reply(in_json({{"command", name}, {"error", "this command is a GET"}}, 405));
   }
   service_.post([this, reply, name] { reply(in_json(run_command(*clients_, name))); });
 }

@@ -7,11 +7,13 @@
 // The answers are made on the replica's strand. Limits: http_listener.h.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "consensus/service.h"
 #include "fsd/admin/config.h"
 #include "fsd/admin/http_listener.h"
+#include "fsd/admin/snapshot_command.h"
 #include "fsd/wire/server.h"
 #include "tree/status.h"
 
@@ -31,13 +33,14 @@ class AdminServer {
   using Answer = HttpListener::Answer;
   using Reply = HttpListener::Reply;
 
-  void answer(const std::string& path, const Reply& reply);
-  void answer_commands(const std::string& path, const Reply& reply);
+  void answer(const HttpListener::Request& request, const Reply& reply);
+  void answer_commands(const HttpListener::Request& request, const Reply& reply);
   void answer_health(bool asks_ready, const Reply& reply);
 
   consensus::Service& service_;
   wire::WireServer* const clients_;
   const AdminConfig config_;
+  std::optional<SnapshotCommand> snapshot_;  // where there are commands
   HttpListener listener_;
 };
 

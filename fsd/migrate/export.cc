@@ -4,10 +4,10 @@
 
 #include <memory>
 
-#include "consensus/data_directory.h"
 #include "consensus/history_files.h"
 #include "consensus/posix_disk.h"
 #include "consensus/snapshotter.h"
+#include "fsd/migrate/new_data.h"
 #include "fsd/migrate/target.h"
 #include "fsd/progress.h"
 #include "tree/java_snapshot.h"
@@ -18,22 +18,6 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
 
-StatusOr<consensus::WholeHistory> read(const ExportOptions& options) {
-  using consensus::DataDirectory;
-  StatusOr<std::string> snapshots = DataDirectory::find_storage(options.from);
-  if (!snapshots.ok()) return snapshots.status();
-  StatusOr<std::string> logs =
-      options.from_log.empty() ? snapshots : DataDirectory::find_storage(options.from_log);
-  if (!logs.ok()) return logs.status();
-  if (DataDirectory::is_in_use(*snapshots)) {
-    return Status::failed(fmt::format("a zabfsd runs on {}: stop it first", *snapshots));
-  }
-  consensus::PosixDisk snapshot_disk(*snapshots), log_disk(*logs);
-  StatusOr<consensus::WholeHistory> history = consensus::read_history(log_disk, snapshot_disk);
-  if (history.ok()) return history;
-  return Status::failed(fmt::format(
-      "{}: {}. Export the data of another node, or start this one, which mends what it can",
-      *snapshots, history.why()));
 }
 
 consensus::DiskStatus write_file(consensus::Disk& disk, const std::string& name,
@@ -106,7 +90,7 @@ Status write(const consensus::WholeHistory& history, const std::string& to,
 
 Status export_zookeeper(const ExportOptions& options) {
   fsd::Progress progress;
-  StatusOr<consensus::WholeHistory> history = read(options);
+  StatusOr<consensus::WholeHistory> history = read_stopped_node(options.from, options.from_log);
   if (!history.ok()) return history.status();
   Status status = write(*history, options.to, progress);
   if (status.ok()) status = copy_myid(options.from, options.to);

@@ -2,16 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <filesystem>
-#include <fstream>
-#include <memory>
+#include <utility>
 
-#include "consensus/data_directory.h"
-#include "consensus/history_files.h"
-#include "consensus/posix_disk.h"
-#include "consensus/snapshotter.h"
 #include "fsd/migrate/java_directory.h"
+#include "fsd/migrate/new_data.h"
 #include "fsd/migrate/target.h"
 #include "fsd/progress.h"
 #include "tree/types.h"
@@ -20,50 +14,33 @@ namespace zabfs::migrate {
 
 using tree::ServerId;
 
-namespace {
-
-// In `myid` of the first of these that has one; nullopt: it is no number.
-std::optional<ServerId> number_in(std::initializer_list<std::string> directories) {
-  for (const std::string& directory : directories) {
-    std::ifstream file(directory + "/myid");
-    std::string word;
-    if (!file) continue;
-    file >> word;
-    ServerId id;
-    auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id.value);
-    bool is_number = error == std::errc() && end == word.data() + word.size() && id.value >= 0;
-    return is_number ? std::optional(id) : std::nullopt;
-  }
-  return ServerId{1};
-}
+namespace {}
 
 class Import {
  public:
-  explicit Import(const ImportOptions& options)
-      : options_(options),
-        is_split_(!options.to_log.empty() && options.to_log != options.to),
-        snapshots_(options.to, "zabfs"),
-        logs_(is_split_ ? options.to_log : options.to, "zabfs") {}
+  explicit Import(const ImportOptions& options) : options_(options) {}
 
   Status run() {
-    std::optional<ServerId> server = number_in({options_.to, options_.from});
+    std::optional<ServerId> server = server_number_in({options_.to, options_.from});
     if (options_.server) server = ServerId{*options_.server};
     if (!server) {
       return Status::failed(
           fmt::format("myid in {} or {} holds no number: mend it, or give --server", options_.to,
                       options_.from));
     }
-    server_ = *server;
     StatusOr<JavaData> data = JavaDirectory(options_.from, options_.from_log, progress_).read();
     if (!data.ok()) return data.status();
     for (const std::string& note : data->notes) fmt::print("{}\n", note);
     Status status = judge(*data);
     if (!status.ok()) return status;
     describe(*data);
-    status = act_as_owner_of(options_.to);
-    if (status.ok()) status = write(*data);
-    if (status.ok()) status = copy_myid(options_.from, options_.to);
-    return status;
+    consensus::WholeHistory history{std::move(data->tree), data->current_epoch,
+                                    data->accepted_epoch};
+    status = write_new_data({options_.to, options_.to_log, *server}, history, progress_);
+    if (!status.ok()) return status;
+    fmt::print("wrote {}/zabfs: zabfsd with dataDir={} goes on from there, as server {}\n",
+               options_.to, options_.to, server->value);
+    return copy_myid(options_.from, options_.to);
   }
 
  private:
@@ -99,37 +76,8 @@ class Import {
                                          : "the tree has the server's digest");
   }
 
-  Status write(JavaData& data) {
-    Status status = snapshots_.prepare();
-    if (status.ok() && is_split_) status = logs_.prepare();
-    if (!status.ok()) return status;
-    const Target& logs = is_split_ ? logs_ : snapshots_;
-    consensus::DiskStatus written = consensus::DataDirectory::create(snapshots_.path(), server_);
-    if (written.ok()) written = consensus::DataDirectory::create(logs.path(), server_);
-    consensus::PosixDisk snapshot_disk(snapshots_.path()), log_disk(logs.path());
-    consensus::WholeHistory history{std::move(data.tree), data.current_epoch, data.accepted_epoch};
-    progress_.begin("writes " + options_.to + "/zabfs",
-                    consensus::Snapshotter::estimate_bytes(*history.tree));
-    if (written.ok()) {
-      written = consensus::write_history(log_disk, snapshot_disk, history,
-                                         [this](uint64_t bytes) { progress_.at(bytes); });
-    }
-    progress_.clear();
-    if (!written.ok()) return Status::failed(written.message());
-    if (is_split_) status = logs_.finish();  // first: without the other it is no data directory
-    if (status.ok()) status = snapshots_.finish();
-    if (status.ok()) {
-      fmt::print("wrote {}/zabfs: zabfsd with dataDir={} goes on from there, as server {}\n",
-                 options_.to, options_.to, server_.value);
-    }
-    return status;
-  }
-
   const ImportOptions& options_;
-  const bool is_split_;
-  ServerId server_;
   fsd::Progress progress_;
-  Target snapshots_, logs_;
 };
 
 }  // namespace

@@ -15,6 +15,7 @@ HandlePtr open_text(Room& room, Control control, const std::string& directory, O
 HandlePtr open_acl(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_log_level(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_members(Room& room, const std::string& directory, Opener opener);
+HandlePtr open_snapshot(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_watch(Room& room, Control control, const std::string& directory, Opener opener);
 HandlePtr open_export(Room& room, const std::string& directory, Opener opener);
 HandlePtr open_import(Room& room, const std::string& directory, Opener opener);

@@ -64,6 +64,8 @@ inline constexpr std::string_view kHelpText =
   health       (mount root only) `state ok`, degraded or no-quorum, and why
   metrics      (mount root only) for Prometheus
   log-level    (mount root only) what this node's log is told; root sets it until the next start
+  snapshot     (mount root only) root reads it: the node writes a snapshot of what it has, and says
+               of which zxid and where; `zabfs backup` makes a backup of it
   handles      (mount root only) what you hold on this node; root sees what everybody holds:
                `KIND PATH PID NAME`
 

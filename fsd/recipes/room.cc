@@ -49,6 +49,8 @@ HandlePtr Room::open(Control control, const std::string& directory, const std::s
       return open_export(*this, directory, std::move(opener));
     case Control::kImport:
       return open_import(*this, directory, std::move(opener));
+    case Control::kSnapshot:
+      return open_snapshot(*this, directory, std::move(opener));
     case Control::kWatch:
     case Control::kWatchAll:
       return open_watch(*this, control, directory, std::move(opener));

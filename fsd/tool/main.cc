@@ -110,6 +110,46 @@ void add_migration(CLI::App& app, int& code) {
   sub->callback([given, &code] { code = code_of(migrate::export_zookeeper(*given)); });
 }
 
+void add_backup(CLI::App& app, int& code) {
+  auto options = std::make_shared<BackupOptions>();
+  CLI::App* sub = app.add_subcommand(
+      "backup",
+      "write all of the tree, as it is at one zxid, into one file; sessions and ephemerals are "
+      "left out. As root, on a machine with a node; that needs no quorum");
+  sub->add_option("file", options->file, "a new file; - for standard output");
+  CLI::Option* mount =
+      sub->add_option("--mount", options->mount, "the mount (default: $ZABFS_MOUNT, or the first)");
+  CLI::Option* data =
+      sub->add_option("--data", options->data, "the dataDir of a stopped node, in place of a mount")
+          ->excludes(mount);
+  sub->add_option("--data-log", options->data_log, "its dataLogDir, if that is another")
+      ->needs(data);
+  sub->require_subcommand(0, 1);
+  sub->callback([sub, options, &code] {
+    if (!sub->get_subcommands().empty()) return;
+    code = options->file.empty() ? fail("backup: name a new FILE, or -", kUsage) : backup(*options);
+  });
+  auto with_list = std::make_shared<bool>(false);
+  CLI::App* inspect = sub->add_subcommand(
+      "inspect", "verify a backup, and print what it says of itself; exit 1 if it is damaged");
+  inspect->add_option("file", options->file, "a backup; - for standard input")->required();
+  inspect->add_flag("--list", *with_list, "print its znodes instead, as ls -l prints files");
+  inspect->callback(
+      [options, with_list, &code] { code = inspect_backup(options->file, *with_list); });
+
+  auto wanted = std::make_shared<RestoreOptions>();
+  sub = app.add_subcommand(
+      "restore",
+      "make a dataDir out of a backup, for one server of a new ensemble; it tells what "
+      "to do next");
+  sub->add_option("file", wanted->file, "a backup; - for standard input")->required();
+  sub->add_option("datadir", wanted->to, "zabfsd's dataDir, which gets a zabfs")->required();
+  sub->add_option("--log", wanted->to_log, "zabfsd's dataLogDir, if that is another");
+  sub->add_option("--server", wanted->server, "the server's number (default: as in myid, or 1)")
+      ->check(CLI::NonNegativeNumber);
+  sub->callback([wanted, &code] { code = restore(*wanted); });
+}
+
 int start(int argc, char** argv) {
   CLI::App app{
       "zabfs: locks, watches, members and the state of a mounted ensemble; its data on disk"};
@@ -272,6 +312,7 @@ int start(int argc, char** argv) {
   sub->add_option("--log-dir", log_directory, "its dataLogDir, if that is another");
   sub->callback([&] { code = check(path, log_directory); });
 
+  add_backup(app, code);
   add_migration(app, code);
 
   DebugOptions debug_options;

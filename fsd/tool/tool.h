@@ -1,6 +1,7 @@
 // zabfs, the command-line tool: what its commands share. It works through a mount, as any script
-// could; `status` and `members` ask a server over the network, too (server.h). Only `check`, and
-// what migrates (fsd/migrate), read the files of a stopped node. Each command gives its exit code.
+// could; `status` and `members` ask a server over the network, too (server.h). Only `check`,
+// `backup`, `restore` and what migrates (fsd/migrate) use the files of a node. Each command gives
+// its exit code.
 #pragma once
 
 #include <cstdint>
@@ -115,6 +116,20 @@ struct ImportTreeOptions {
   bool dry_run = false;         // only prints what would change
 };
 int import_tree(const ImportTreeOptions& options);
+struct BackupOptions {
+  std::string file;            // a new one; - for standard output
+  std::string mount;           // empty: the first
+  std::string data, data_log;  // of a stopped node, in its place
+};
+int backup(const BackupOptions& options);
+// `with_list`: its znodes, instead of what it says of itself.
+int inspect_backup(const std::string& file, bool with_list);
+struct RestoreOptions {
+  std::string file;               // - for standard input
+  std::string to, to_log;         // dataDir and dataLogDir; no dataLogDir: the same one
+  std::optional<int64_t> server;  // nullopt: as myid says, or 1
+};
+int restore(const RestoreOptions& options);
 int check(const std::string& directory, const std::string& log_directory);
 struct DebugOptions {
   std::string output;  // empty: a name with host and time, in this directory

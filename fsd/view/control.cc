@@ -47,6 +47,7 @@ constexpr Row kRoom[] = {
     {Control::kLogLevel, "log-level", true},
     {Control::kMembers, "members", true},
     {Control::kMetrics, "metrics", true},
+    {Control::kSnapshot, "snapshot", true},
 };
 
 }  // namespace
@@ -109,6 +110,7 @@ Control member_named(Control directory, std::string_view name) {
     case Control::kLogLevel:
     case Control::kMembers:
     case Control::kMetrics:
+    case Control::kSnapshot:
     case Control::kHandles:
       return Control::kNone;
   }
@@ -171,6 +173,8 @@ uint32_t control_mode(Control control, uint32_t directory) {
     case Control::kLogLevel:
     case Control::kMembers:
       return read | 0200;  // root alone
+    case Control::kSnapshot:
+      return 0400;  // the same
     case Control::kData:
     case Control::kImport:
     case Control::kLock:

@@ -56,6 +56,7 @@ enum class Control {
   kLogLevel,
   kMembers,
   kMetrics,
+  kSnapshot,
   kHandles,
 };
 

@@ -2,7 +2,7 @@
 
 _zabfs() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= options i
-  local commands="status members lock watch run log-level who edit log blame show diff revert tree export import import-zookeeper export-zookeeper check debug help"
+  local commands="status members lock watch run log-level who edit log blame show diff revert tree export import backup restore import-zookeeper export-zookeeper check debug help"
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ ${COMP_WORDS[i]} == -- ]]; then  # from here on it is another command's
       COMPREPLY=($(compgen -c -f -- "$word"))
@@ -24,6 +24,9 @@ _zabfs() {
     tree) options="--depth --json" ;;
     import) options="--delete --dry-run" ;;
     check) options="--log-dir" ;;
+    backup) options="--mount --data --data-log"
+        [[ " ${COMP_WORDS[*]} " != *" inspect "* ]] || options="--list" ;;
+    restore) options="--log --server" ;;
     import-zookeeper) options="--log --to-log --server --force" ;;
     export-zookeeper) options="--log" ;;
     debug) options="--output --mount --config" ;;
@@ -44,7 +47,9 @@ _zabfs() {
     COMPREPLY=($(compgen -W "add remove promote demote" -- "$word"))
   elif [[ $command == log-level ]]; then
     COMPREPLY=($(compgen -W "debug info warning error" -- "$word"))
-  elif [[ $command =~ ^(edit|who|import|log|blame|show|diff|revert)$ ]] || [[ $previous == --state ]]; then
+  elif [[ $command == backup && $previous == backup ]]; then
+    COMPREPLY=($(compgen -W inspect -- "$word") $(compgen -f -- "$word"))
+  elif [[ $command =~ ^(backup|restore|edit|who|import|log|blame|show|diff|revert)$ ]] || [[ $previous == --state ]]; then
     COMPREPLY=($(compgen -f -- "$word"))
   else
     COMPREPLY=($(compgen -d -- "$word"))

@@ -1,6 +1,6 @@
 # Completion of zabfs for fish.
 
-set -l commands status members lock watch run log-level who edit log blame show diff revert tree export import import-zookeeper export-zookeeper check debug help
+set -l commands status members lock watch run log-level who edit log blame show diff revert tree export import backup restore import-zookeeper export-zookeeper check debug help
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -f
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l help -d 'print help'
 complete -c zabfs -n "not __fish_seen_subcommand_from $commands" -l version -d 'print the version'
@@ -28,13 +28,15 @@ __zabfs_command revert 'make a file what it was'
 __zabfs_command tree 'a directory and what is below it'
 __zabfs_command export 'copy a directory as it is at one zxid'
 __zabfs_command import 'copy an export into a directory'
+__zabfs_command backup 'all of the tree in one file'
+__zabfs_command restore 'make a dataDir out of a backup'
 __zabfs_command import-zookeeper 'take over a dataDir of Apache ZooKeeper'
 __zabfs_command export-zookeeper 'make a dataDir of Apache ZooKeeper'
 __zabfs_command check 'verify the data directory of a stopped node'
 __zabfs_command debug 'write a bundle for support'
 __zabfs_command help 'explain a command, a recipe, a key or another topic'
 
-for name in status members log-level debug
+for name in status members log-level backup debug
     __zabfs_option $name -f -l mount -r -a '(__fish_complete_directories)' -d 'the mount'
 end
 for name in status members
@@ -73,6 +75,12 @@ end
 __zabfs_option import-zookeeper -x -l to-log -a '(__fish_complete_directories)' -d 'dataLogDir of the target'
 __zabfs_option import-zookeeper -x -l server -d "the server's number"
 __zabfs_option import-zookeeper -f -l force -d 'also where something may be missing'
+__zabfs_option backup -a inspect -d 'verify a backup'
+__zabfs_option inspect -f -l list -d 'the znodes'
+__zabfs_option backup -x -l data -a '(__fish_complete_directories)' -d 'dataDir of a stopped node'
+__zabfs_option backup -x -l data-log -a '(__fish_complete_directories)' -d 'its dataLogDir'
+__zabfs_option restore -x -l log -a '(__fish_complete_directories)' -d 'its dataLogDir'
+__zabfs_option restore -x -l server -d "the server's number"
 __zabfs_option debug -r -s o -l output -d 'a new file'
 __zabfs_option debug -r -l config -d 'the zoo.cfg'
 __zabfs_option help -f -a "zabfs zabfs.cfg recipes zoo.cfg $commands"

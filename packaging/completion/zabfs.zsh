@@ -20,6 +20,8 @@ _zabfs() {
     'tree:a directory and what is below it'
     'export:copy a directory as it is at one zxid'
     'import:copy an export into a directory'
+    'backup:all of the tree in one file'
+    'restore:make a dataDir out of a backup'
     'import-zookeeper:take over a dataDir of Apache ZooKeeper'
     'export-zookeeper:make a dataDir of Apache ZooKeeper'
     'check:verify the data directory of a stopped node'
@@ -73,6 +75,13 @@ _zabfs() {
       _arguments '--delete[remove what the source does not have]' \
         '--dry-run[only print what would change]' '1:source:_files' '2:directory:_directories' ;;
     check) _arguments '--log-dir=[its dataLogDir]:directory:_directories' '1:dataDir:_directories' ;;
+    backup)
+      _arguments '--mount=[the mount]:mount:_directories' \
+        '--data=[dataDir of a stopped node]:directory:_directories' \
+        '--data-log=[its dataLogDir]:directory:_directories' '1:file or inspect:_files' '2:file:_files' ;;
+    restore)
+      _arguments '--log=[its dataLogDir]:directory:_directories' "--server=[the server's number]:number" \
+        '1:file:_files' '2:dataDir:_directories' ;;
     import-zookeeper)
       _arguments '--log=[its dataLogDir]:directory:_directories' "--server=[the server's number]:number" \
         '--to-log=[dataLogDir of the target]:directory:_directories' \

@@ -9,6 +9,7 @@
 #include "consensus/log_format.h"
 #include "consensus/messages.h"
 #include "fsd/archive/archive_sink.h"
+#include "fsd/backup/writer.h"
 #include "fsd/transfer/record.h"
 #include "tree/java_snapshot.h"
 #include "tree/prepare.h"
@@ -231,7 +232,26 @@ void archives() {
     seed(bytes);
     ::close(fd);
   }
-}
+  // As fuzz_backup.cc tells files and contents apart.
+  void backups() {
+    backup::Header header;
+    header.zxid = tree::Zxid{7};
+    header.version = "0.1.0";
+    header.members = {"server.1=a:1:2:participant;3"};
+    std::string file(1, '\0');
+    backup::BackupWriter writer([&file](std::string_view bytes) {
+      file.append(bytes);
+      return Status();
+    });
+    bool is_written = writer.begin(header).ok() && writer.add(snapshot_bytes()).ok();
+    if (!is_written || !writer.finish().ok()) return;
+    seed(file);
+    std::string lasting;
+    tree::LastingSnapshot filter;
+    if (!filter.feed(snapshot_bytes(), lasting).ok()) return;
+    seed("\xff" + backup::header_text(header) + backup::length_bytes(lasting.size()) + lasting +
+         backup::length_bytes(0) + backup::trailer_text(filter.counts()));
+  }
 
 }  // namespace
 
@@ -242,6 +262,7 @@ int main(int argc, char** argv) {
   std::filesystem::create_directories(directory);
   if (name == "archive") archives();
   if (name == "transfer") transfers();
+  if (name == "backup") backups();
   if (name == "java") java();
   if (name == "link") link();
   if (name == "peers") peers();

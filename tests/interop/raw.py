@@ -162,5 +162,18 @@ class Session:
     def auth(self, scheme, credentials):
         return self.request(AUTH, i32(0) + buf(scheme) + buf(credentials), xid=-4)
 
+    def znodes(self):
+        """All that there are, for who may read them: path to (data, Stat, ACL)."""
+        found, left = {}, ["/"]
+        while left:
+            path = left.pop()
+            error, data = self.request(GET_DATA, buf(path) + b"\0")[2:]
+            assert error == 0, (path, error)
+            acl = self.request(GET_ACL, buf(path))[3].acl()
+            found[path] = (data.buf(), data.stat(), acl)
+            children = self.request(GET_CHILDREN, buf(path) + b"\0")[3]
+            left += [path.rstrip("/") + "/" + name for name in children.vector(children.text)]
+        return found
+
     def close(self):
         self.socket.close()

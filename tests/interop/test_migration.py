@@ -68,16 +68,8 @@ def super_session(server, **options):
 def znodes_of(server):
     """Path to (data, Stat, ACL), but for what each server makes itself."""
     session = super_session(server)
-    found, left = {}, ["/"]
-    while left:
-        path = left.pop()
-        error, data = session.request(raw.GET_DATA, buf(path) + b"\0")[2:]
-        acl = session.request(raw.GET_ACL, buf(path))[3].acl()
-        assert error == 0, (path, error)
-        if path != CONFIG:
-            found[path] = (data.buf(), data.stat(), acl)
-        children = session.request(raw.GET_CHILDREN, buf(path) + b"\0")[3]
-        left += [path.rstrip("/") + "/" + name for name in children.vector(children.text)]
+    found = session.znodes()
+    del found[CONFIG]
     session.request(raw.CLOSE)
     session.close()
     return found

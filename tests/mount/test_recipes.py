@@ -120,7 +120,7 @@ class Recipes(ClusterTest):
                     "watch-all", "work"}
         self.assertEqual(names, expected)
         root = set(os.listdir(self.n1.path("@")))
-        self.assertEqual(root, expected | {"cluster", "health", "log-level", "members", "metrics", "handles"})
+        self.assertEqual(root, expected | {"cluster", "health", "log-level", "members", "metrics", "snapshot", "handles"})
         text = read(self.room(self.n1, "help"))
         for name in expected - {"help"}:
             self.assertIn(name, text)

@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include "tree/java_replay.h"
+#include "tree/java_snapshot_stream.h"
 #include "tree/java_unpack.h"
 #include "tree/posix.h"
 #include "tree/snapshot_parts.h"
@@ -109,6 +110,19 @@ TEST_F(JavaSnapshotTest, ComesBackTheSame) {
     EXPECT_EQ(read->tree->containers().size(), 1u);
     EXPECT_EQ(read->tree->ttl_nodes().size(), 1u);
   }
+}
+
+TEST_F(JavaSnapshotTest, IsMadeOfOneOfZabfsAsItStreams) {
+  populate();
+  std::unique_ptr<SnapshotCursor> cursor = tree_.begin_snapshot();
+  JavaSnapshotStream stream(cursor->zxid());
+  std::string bytes;
+  for (std::string piece; cursor->next(piece, 100); piece.clear()) stream.add(piece, bytes);
+  stream.finish(bytes);
+  StatusOr<JavaSnapshot> read = read_java_snapshot(bytes, cursor->zxid());
+  ASSERT_TRUE(read.ok()) << read.why();
+  expect_same(tree_, *read->tree);
+  EXPECT_FALSE(read->digest.has_value());
 }
 
 TEST_F(JavaSnapshotTest, ADamagedFileIsFoundWhereverItIs) {

@@ -107,6 +107,78 @@ class SnapshotterTest : public testing::Test {
        [](LogLevel, const std::string&) {}}};
 };
 
+// ---- one that is asked for
+
+TEST_F(SnapshotterTest, WhoAsksIsAnsweredOnceItIsOnTheDisk) {
+  apply_up_to(5);
+  std::vector<Zxid> answers;
+  auto note = [&](const StatusOr<Snapshotter::Stored>& stored) {
+    ASSERT_TRUE(stored.ok()) << stored.why();
+    EXPECT_EQ(stored->path, store_.path_of(stored->zxid));
+    EXPECT_EQ(store_.list().front(), stored->zxid);
+    answers.push_back(stored->zxid);
+  };
+  snapshotter_.ask(note);
+  EXPECT_TRUE(answers.empty());
+  lanes_.run_all();
+  EXPECT_EQ(answers, std::vector<Zxid>{zxid(5)});
+  snapshotter_.ask(note);  // nothing was applied since
+  EXPECT_EQ(answers, (std::vector<Zxid>{zxid(5), zxid(5)}));
+  EXPECT_EQ(stored(), std::vector<Zxid>{zxid(5)});
+}
+
+TEST_F(SnapshotterTest, WhoAsksMeanwhileSharesTheNext) {
+  apply_up_to(5);
+  std::vector<Zxid> first, others;
+  auto note = [](std::vector<Zxid>& answers) {
+    return [&answers](const StatusOr<Snapshotter::Stored>& stored) {
+      ASSERT_TRUE(stored.ok()) << stored.why();
+      answers.push_back(stored->zxid);
+    };
+  };
+  snapshotter_.ask(note(first));
+  apply_up_to(8);
+  snapshotter_.ask(note(others));  // may not be answered with what there was before (1,8)
+  snapshotter_.ask(note(others));
+  lanes_.run_all();
+  EXPECT_EQ(first, std::vector<Zxid>{zxid(5)});
+  EXPECT_EQ(others, (std::vector<Zxid>{zxid(8), zxid(8)}));
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(8), zxid(5)}));
+}
+
+TEST_F(SnapshotterTest, WhoAsksWhereThereIsNoneIsTold) {
+  size_t refusals = 0;
+  auto refused = [&](const StatusOr<Snapshotter::Stored>& stored) { refusals += !stored.ok(); };
+  snapshotter_.ask(refused);  // of an empty tree
+  EXPECT_EQ(refusals, 1u);
+  apply_up_to(5);
+  receive(zxid(9));
+  snapshotter_.ask(refused);
+  EXPECT_EQ(refusals, 2u);
+  snapshotter_.drop_incoming();
+  lanes_.run_all();
+  snapshot_disk_.set_capacity(1);
+  snapshotter_.ask(refused);
+  snapshotter_.ask(refused);
+  lanes_.run_all();
+  EXPECT_EQ(refusals, 4u);
+}
+
+TEST_F(SnapshotterTest, WhoAsksIsNotSentToADamagedOne) {
+  take_at(3);
+  apply_up_to(5);
+  snapshotter_.take();
+  HandLanes::run_one(lanes_.background_);
+  std::unique_ptr<File> file;
+  ASSERT_TRUE(snapshot_disk_.open(store_.path_of(zxid(5)), false, file).ok());
+  ASSERT_TRUE(file->write_at(0, "nonsense").ok());
+  lanes_.run_all();
+  ASSERT_EQ(stored(), std::vector<Zxid>{zxid(3)});
+  snapshotter_.ask([](const StatusOr<Snapshotter::Stored>& stored) { EXPECT_TRUE(stored.ok()); });
+  lanes_.run_all();
+  EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(5), zxid(3)}));
+}
+
 // ---- a Java leader's
 
 TEST_F(SnapshotterTest, AFuzzyOneIsKeptWithTheTxnsBehindIt) {

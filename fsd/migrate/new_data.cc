@@ -1,0 +1,74 @@
+#include "fsd/migrate/new_data.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <fstream>
+
+#include "consensus/data_directory.h"
+#include "consensus/posix_disk.h"
+#include "consensus/snapshotter.h"
+#include "fsd/migrate/target.h"
+
+namespace zabfs::migrate {
+
+using tree::ServerId;
+
+StatusOr<consensus::WholeHistory> read_stopped_node(const std::string& from,
+                                                    const std::string& from_log) {
+  using consensus::DataDirectory;
+  StatusOr<std::string> snapshots = DataDirectory::find_storage(from);
+  if (!snapshots.ok()) return snapshots.status();
+  StatusOr<std::string> logs = from_log.empty() ? snapshots : DataDirectory::find_storage(from_log);
+  if (!logs.ok()) return logs.status();
+  if (DataDirectory::is_in_use(*snapshots)) {
+    return Status::failed(fmt::format("a zabfsd runs on {}: stop it first", *snapshots));
+  }
+  consensus::PosixDisk snapshot_disk(*snapshots), log_disk(*logs);
+  StatusOr<consensus::WholeHistory> history = consensus::read_history(log_disk, snapshot_disk);
+  if (history.ok()) return history;
+  return Status::failed(fmt::format(
+      "{}: {}. Take the data of another node, or start this one, which mends what it can",
+      *snapshots, history.why()));
+}
+
+Status write_new_data(const NewData& data, consensus::WholeHistory& history,
+                      fsd::Progress& progress) {
+  bool is_split = !data.to_log.empty() && data.to_log != data.to;
+  Target snapshots(data.to, "zabfs"), own_logs(is_split ? data.to_log : data.to, "zabfs");
+  Status status = act_as_owner_of(data.to);
+  if (status.ok()) status = snapshots.prepare();
+  if (status.ok() && is_split) status = own_logs.prepare();
+  if (!status.ok()) return status;
+  const Target& logs = is_split ? own_logs : snapshots;
+  consensus::DiskStatus written = consensus::DataDirectory::create(snapshots.path(), data.server);
+  if (written.ok()) written = consensus::DataDirectory::create(logs.path(), data.server);
+  consensus::PosixDisk snapshot_disk(snapshots.path()), log_disk(logs.path());
+  progress.begin("writes " + data.to + "/zabfs",
+                 consensus::Snapshotter::estimate_bytes(*history.tree));
+  if (written.ok()) {
+    written = consensus::write_history(log_disk, snapshot_disk, history,
+                                       [&progress](uint64_t bytes) { progress.at(bytes); });
+  }
+  progress.clear();
+  if (!written.ok()) return Status::failed(written.message());
+  if (is_split) status = own_logs.finish();  // first: without the other it is no data directory
+  return status.ok() ? snapshots.finish() : status;
+}
+
+// In `myid` of the first of these that has one; nullopt: it is no number.
+std::optional<ServerId> server_number_in(std::initializer_list<std::string> directories) {
+  for (const std::string& directory : directories) {
+    std::ifstream file(directory + "/myid");
+    std::string word;
+    if (!file) continue;
+    file >> word;
+    ServerId id;
+    auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id.value);
+    bool is_number = error == std::errc() && end == word.data() + word.size() && id.value >= 0;
+    return is_number ? std::optional(id) : std::nullopt;
+  }
+  return ServerId{1};
+}
+
+}  // namespace zabfs::migrate
