@@ -18,8 +18,6 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
 
-}
-
 consensus::DiskStatus write_file(consensus::Disk& disk, const std::string& name,
                                  std::string_view text) {
   std::unique_ptr<consensus::File> file;

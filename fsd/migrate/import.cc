@@ -14,7 +14,7 @@ namespace zabfs::migrate {
 
 using tree::ServerId;
 
-namespace {}
+namespace {
 
 class Import {
  public:

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "fsd/recipes/handles.h"
-#include "fsd/recipes/subtree.h"
+#include "fsd/transfer/subtree.h"
 
 namespace zabfs::fsd {
 

@@ -140,13 +140,22 @@ void add_backup(CLI::App& app, int& code) {
   auto wanted = std::make_shared<RestoreOptions>();
   sub = app.add_subcommand(
       "restore",
-      "make a dataDir out of a backup, for one server of a new ensemble; it tells what "
-      "to do next");
+      "make a dataDir out of a backup, for one server of a new ensemble; it tells what to do next. "
+      "With --subtree: bring a directory of a running ensemble back to what it was in the backup");
   sub->add_option("file", wanted->file, "a backup; - for standard input")->required();
-  sub->add_option("datadir", wanted->to, "zabfsd's dataDir, which gets a zabfs")->required();
+  sub->add_option("to", wanted->to,
+                  "zabfsd's dataDir, which gets a zabfs; with --subtree a directory of a mount")
+      ->required();
   sub->add_option("--log", wanted->to_log, "zabfsd's dataLogDir, if that is another");
   sub->add_option("--server", wanted->server, "the server's number (default: as in myid, or 1)")
       ->check(CLI::NonNegativeNumber);
+  CLI::Option* subtree =
+      sub->add_option("--subtree", wanted->subtree, "a path in the backup, as /team/config");
+  sub->add_flag("--delete", wanted->removes_others, "what the backup does not have there goes")
+      ->needs(subtree);
+  sub->add_flag("--dry-run", wanted->dry_run,
+                "change nothing, and print what would change: + new, ~ changed, - removed")
+      ->needs(subtree);
   sub->callback([wanted, &code] { code = restore(*wanted); });
 }
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "consensus/protocol.h"
+#include "fsd/archive/tree_source.h"
 #include "fsd/backup/reader.h"
 #include "fsd/beneath.h"
 #include "fsd/history/when.h"
@@ -139,6 +140,32 @@ uint32_t epoch_after(const backup::Header& header) {
   return highest < consensus::kMaxEpoch - kEpochsSince ? highest + kEpochsSince : highest;
 }
 
+// Into a running ensemble, as an import: by as few commits as it fits in.
+int restore_subtree(const RestoreOptions& options) {
+  StatusOr<backup::Backup> backup = read_file_of(options.file);
+  if (!backup.ok()) return fail(backup.why());
+  const tree::ZNode* top = backup->tree->find(options.subtree);
+  if (top == nullptr) {
+    return fail(fmt::format("{} has no {}; `zabfs backup inspect --list {}` lists what it has",
+                            options.file, options.subtree, options.file));
+  }
+  if (fsd::view_of(*backup->tree, *top, options.subtree, {}).kind != tree::Kind::kDirectory) {
+    return fail(fmt::format("{} is no directory in the backup: name the one that it is in",
+                            options.subtree));
+  }
+  ImportTreeOptions import;
+  import.source = options.file;
+  import.directory = options.to;
+  import.removes_others = options.removes_others;
+  import.dry_run = options.dry_run;
+  archive::TreeSource source(*backup->tree, options.subtree);
+  int code = import_tree(import, &source);
+  if (source.left_out() == 0) return code;
+  return fail(fmt::format("{} entries can't be files, and were left out: sockets, symlinks that "
+                          "lead nowhere, or names of more than {} bytes",
+                          source.left_out(), tree::kMaxNameBytes));
+}
+
 }  // namespace
 
 int inspect_backup(const std::string& file, bool with_list) {
@@ -154,6 +181,13 @@ int inspect_backup(const std::string& file, bool with_list) {
 }
 
 int restore(const RestoreOptions& options) {
+  if (!options.subtree.empty()) return restore_subtree(options);
+  if (is_in_mount(options.to)) {
+    return fail(fmt::format("{} is in a mount: name what of the backup is to be there, as "
+                            "--subtree /team; or name a dataDir",
+                            options.to),
+                kUsage);
+  }
   std::optional<tree::ServerId> server = migrate::server_number_in({options.to});
   if (options.server) server = tree::ServerId{*options.server};
   if (!server) {

@@ -16,6 +16,10 @@ namespace CLI {
 class App;
 }
 
+namespace zabfs::archive {
+class Source;
+}
+
 namespace zabfs::tool {
 
 inline constexpr int kFailed = 1;
@@ -115,7 +119,8 @@ struct ImportTreeOptions {
   bool removes_others = false;  // what is not in the source goes
   bool dry_run = false;         // only prints what would change
 };
-int import_tree(const ImportTreeOptions& options);
+// From `source`, whose name the options have; without one, from what they name.
+int import_tree(const ImportTreeOptions& options, archive::Source* source = nullptr);
 struct BackupOptions {
   std::string file;            // a new one; - for standard output
   std::string mount;           // empty: the first
@@ -128,6 +133,10 @@ struct RestoreOptions {
   std::string file;               // - for standard input
   std::string to, to_log;         // dataDir and dataLogDir; no dataLogDir: the same one
   std::optional<int64_t> server;  // nullopt: as myid says, or 1
+  // Of the backup, into `to`, which is a directory of a mount; empty: all of it, into a dataDir.
+  std::string subtree;
+  bool removes_others = false;  // of a subtree: what it does not have goes
+  bool dry_run = false;         // of a subtree: only prints what would change
 };
 int restore(const RestoreOptions& options);
 int check(const std::string& directory, const std::string& log_directory);

@@ -220,11 +220,12 @@ class Export {
 
 class Import {
  public:
-  explicit Import(const ImportTreeOptions& options)
-      : options_(options), stream_name_(join(options.directory, "@/import")) {}
+  // Without a source it is what the options name.
+  Import(const ImportTreeOptions& options, Source* source)
+      : options_(options), stream_name_(join(options.directory, "@/import")), source_(source) {}
 
   int run() {
-    Status status = open_source();
+    Status status = source_ != nullptr ? Status() : open_source();
     if (!status.ok()) return fail(status.why());
     stream_ = Descriptor(::open(stream_name_.c_str(), O_RDWR | O_CLOEXEC));
     if (!stream_) return fail(error_of(stream_name_));
@@ -239,20 +240,23 @@ class Import {
  private:
   Status open_source() {
     if (options_.source == "-") {
-      source_ = std::make_unique<archive::ArchiveSource>(STDIN_FILENO, "standard input");
-      return {};
+      return take(std::make_unique<archive::ArchiveSource>(STDIN_FILENO, "standard input"));
     }
     input_ = Descriptor(::open(options_.source.c_str(), O_RDONLY | O_CLOEXEC));
     struct stat st = {};
     if (!input_ || ::fstat(input_.get(), &st) != 0)
       return Status::failed(error_of(options_.source));
     if (!S_ISDIR(st.st_mode)) {
-      source_ = std::make_unique<archive::ArchiveSource>(input_.get(), options_.source);
-      return {};
+      return take(std::make_unique<archive::ArchiveSource>(input_.get(), options_.source));
     }
     auto directory = std::make_unique<archive::DirectorySource>(std::move(input_), options_.source);
     if (::isatty(STDERR_FILENO) != 0) directory->measure();
-    source_ = std::move(directory);
+    return take(std::move(directory));
+  }
+
+  Status take(std::unique_ptr<Source> source) {
+    own_source_ = std::move(source);
+    source_ = own_source_.get();
     return {};
   }
 
@@ -333,7 +337,8 @@ class Import {
   const ImportTreeOptions& options_;
   const std::string stream_name_;
   Descriptor input_, stream_;
-  std::unique_ptr<Source> source_;
+  std::unique_ptr<Source> own_source_;
+  Source* source_;
   std::string buffer_;
   fsd::Progress progress_;
   std::optional<int> signal_;
@@ -347,13 +352,13 @@ int export_tree(const std::string& directory, const std::string& target) {
   return Export(directory, target).run();
 }
 
-int import_tree(const ImportTreeOptions& options) {
+int import_tree(const ImportTreeOptions& options, Source* source) {
   if (!is_in_mount(options.directory)) {
     return fail(fmt::format("{} is no directory of a zabfs mount", options.directory), kUsage);
   }
   read_names_as_utf8();
   catch_signals();
-  return Import(options).run();
+  return Import(options, source).run();
 }
 
 }  // namespace zabfs::tool

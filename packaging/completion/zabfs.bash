@@ -26,7 +26,7 @@ _zabfs() {
     check) options="--log-dir" ;;
     backup) options="--mount --data --data-log"
         [[ " ${COMP_WORDS[*]} " != *" inspect "* ]] || options="--list" ;;
-    restore) options="--log --server" ;;
+    restore) options="--log --server --subtree --delete --dry-run" ;;
     import-zookeeper) options="--log --to-log --server --force" ;;
     export-zookeeper) options="--log" ;;
     debug) options="--output --mount --config" ;;

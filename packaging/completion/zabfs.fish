@@ -81,6 +81,9 @@ __zabfs_option backup -x -l data -a '(__fish_complete_directories)' -d 'dataDir 
 __zabfs_option backup -x -l data-log -a '(__fish_complete_directories)' -d 'its dataLogDir'
 __zabfs_option restore -x -l log -a '(__fish_complete_directories)' -d 'its dataLogDir'
 __zabfs_option restore -x -l server -d "the server's number"
+__zabfs_option restore -x -l subtree -d 'a path in the backup'
+__zabfs_option restore -l delete -d 'remove what the backup does not have'
+__zabfs_option restore -l dry-run -d 'only print what would change'
 __zabfs_option debug -r -s o -l output -d 'a new file'
 __zabfs_option debug -r -l config -d 'the zoo.cfg'
 __zabfs_option help -f -a "zabfs zabfs.cfg recipes zoo.cfg $commands"

@@ -81,7 +81,8 @@ _zabfs() {
         '--data-log=[its dataLogDir]:directory:_directories' '1:file or inspect:_files' '2:file:_files' ;;
     restore)
       _arguments '--log=[its dataLogDir]:directory:_directories' "--server=[the server's number]:number" \
-        '1:file:_files' '2:dataDir:_directories' ;;
+        '--subtree=[a path in the backup]:path' '--delete[remove what the backup does not have]' \
+        '--dry-run[only print what would change]' '1:file:_files' '2:dataDir or directory:_directories' ;;
     import-zookeeper)
       _arguments '--log=[its dataLogDir]:directory:_directories' "--server=[the server's number]:number" \
         '--to-log=[dataLogDir of the target]:directory:_directories' \

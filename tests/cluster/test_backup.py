@@ -300,6 +300,81 @@ class Backups(LoggedTest):
         for file in files:
             self.assertEqual(run(ZABFS, "backup", "inspect", file).returncode, 0)
 
+    # ---- a directory of it
+
+    def directory_to_restore(self):
+        """A directory of another user's, and what is in it as a tar has it."""
+        top = self.n1.path(f"part{type(self).made}")
+        os.mkdir(top)
+        for name, text in (("same", "1"), ("changed", "before"), ("gone", "x" * 2_000_000)):
+            write(os.path.join(top, name), text)
+        os.mkdir(os.path.join(top, "below"))
+        write(os.path.join(top, "below", "deep"), "deep")
+        os.symlink("same", os.path.join(top, "link"))
+        os.chmod(os.path.join(top, "same"), 0o640)
+        os.chown(os.path.join(top, "below"), NOBODY, NOBODY)
+        return top
+
+    def as_tar(self, top):
+        tar = self.new_file() + ".tar"
+        result = run(ZABFS, "export", top, tar)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        listed = run("tar", "--xattrs", "--xattrs-include=*", "-tvvf", tar).stdout
+        return sorted(line for line in listed.splitlines() if not line.endswith(" ./"))
+
+    def restore_part(self, file, top, *options):
+        result = run(ZABFS, "restore", file, top, "--subtree", "/" + os.path.basename(top), *options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def test_a_directory_of_a_running_ensemble_comes_back(self):
+        top = self.directory_to_restore()
+        self.cluster.sync_all()
+        before = self.as_tar(top)
+        file, _ = self.backup()
+        written = os.stat(os.path.join(top, "same")).st_ctime_ns
+        write(os.path.join(top, "changed"), "after")
+        os.unlink(os.path.join(top, "gone"))
+        write(os.path.join(top, "new"), "new")
+        os.unlink(os.path.join(top, "below", "deep"))
+        os.rmdir(os.path.join(top, "below"))
+        after = self.as_tar(top)
+        diff = self.restore_part(file, top, "--delete", "--dry-run").stdout.splitlines()
+        self.assertEqual(sorted(line for line in diff if not line.endswith(" .")),
+                         ["+ below", "+ below/deep", "+ gone", "- new", "~ changed"])
+        self.assertEqual(self.as_tar(top), after)
+        self.restore_part(file, top)
+        self.assertEqual(read(os.path.join(top, "new")), "new")
+        self.restore_part(file, top, "--delete")
+        self.assertEqual(self.as_tar(top), before)
+        self.assertEqual(os.stat(os.path.join(top, "same")).st_ctime_ns, written)
+        self.assertIn("0 new, 0 changed", self.restore_part(file, top, "--delete").stderr)
+
+    def test_into_another_directory(self):
+        top = self.directory_to_restore()
+        self.cluster.sync_all()
+        file, _ = self.backup()
+        other = self.n2.path(f"other{type(self).made}")
+        os.mkdir(other)
+        result = run(ZABFS, "restore", file, other, "--subtree", "/" + os.path.basename(top))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.n1.barrier()
+        self.assertEqual(self.as_tar(self.n1.path(os.path.basename(other))), self.as_tar(top))
+
+    def test_what_is_not_in_the_backup_is_told(self):
+        file, _ = self.backup()
+        for path, words in (("/no", "has no /no"), ("no", "has no no"), (CONFIG, "is no directory")):
+            result = run(ZABFS, "restore", file, self.n1.mount, "--subtree", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(words, result.stderr)
+        result = run(ZABFS, "restore", file, self.n1.mount)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("--subtree", result.stderr)
+        directory = self.new_file()
+        os.mkdir(directory)
+        result = run(ZABFS, "restore", file, directory, "--subtree", "/")
+        self.assertIn("is no directory of a zabfs mount", result.stderr)
+
     def test_to_standard_output_and_from_standard_input(self):
         file = self.new_file()
         with open(file, "wb") as out:

@@ -7,7 +7,7 @@
 #include <map>
 #include <set>
 
-#include "fsd/recipes/subtree.h"
+#include "fsd/transfer/subtree.h"
 #include "unit/tree_fixture.h"
 
 namespace zabfs::fsd {

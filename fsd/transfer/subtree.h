@@ -1,4 +1,5 @@
-// What `@/export` gives: a directory and what is below it, as records, as of one zxid.
+// A directory and what is below it, as records, as of one zxid: what `@/export` gives, and what a
+// subtree of a backup becomes.
 //
 // It is collected at once, while the tree stands still: the records without the data, and the data
 // as references that the tree shares (tree/bytes.h). The bytes are put together as they are read,

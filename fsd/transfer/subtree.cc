@@ -1,4 +1,4 @@
-#include "fsd/recipes/subtree.h"
+#include "fsd/transfer/subtree.h"
 
 #include <algorithm>
 #include <utility>
