@@ -40,11 +40,15 @@ tree::AclList without_time(tree::AclList acl) {
   return acl;
 }
 
+// Every symlink shows mode 0777, and nobody can set it. What is kept says who may change one at the
+// client port: its owner, as with those that a mount makes.
+constexpr uint32_t kSymlinkMode = 0755;
+
 // As chown(2) and chmod(2) would leave them for that caller; `group` is that of what he makes.
 tree::PosixEntry attributes_for(const Entry& entry, const Caller& caller, uint32_t group) {
   tree::PosixEntry posix;
   posix.kind = entry.kind;
-  posix.mode = entry.mode;
+  posix.mode = entry.kind == tree::Kind::kSymlink ? kSymlinkMode : entry.mode;
   posix.uid = entry.uid;
   posix.gid = entry.gid;
   if (caller.uid == 0) return posix;
@@ -66,7 +70,10 @@ tree::AclList acl_for(const Entry& entry, const Caller& caller, uint32_t group,
                       const tree::AclList& there) {
   if (entry.is_plain && caller.uid == 0) return entry.acl;
   tree::PosixEntry posix = attributes_for(entry, caller, group);
-  if (std::optional<tree::PosixEntry> old = tree::find_posix(there)) posix.inode = old->inode;
+  if (std::optional<tree::PosixEntry> old = tree::find_posix(there)) {
+    posix.inode = old->inode;
+    if (entry.kind == tree::Kind::kSymlink) posix.mode = old->mode;
+  }
   bool keeps = entry.acl.empty() && !entry.is_plain;
   return tree::with_posix(keeps ? there : entry.acl, posix);
 }

@@ -174,7 +174,7 @@ uint32_t control_mode(Control control, uint32_t directory) {
     case Control::kMembers:
       return read | 0200;  // root alone
     case Control::kSnapshot:
-      return 0400;  // the same
+      return read & 0400;  // the same
     case Control::kData:
     case Control::kImport:
     case Control::kLock:

@@ -306,7 +306,7 @@ class Backups(LoggedTest):
         """A directory of another user's, and what is in it as a tar has it."""
         top = self.n1.path(f"part{type(self).made}")
         os.mkdir(top)
-        for name, text in (("same", "1"), ("changed", "before"), ("gone", "x" * 2_000_000)):
+        for name, text in (("same", "1"), ("changed", "before"), ("gone", "x" * 900_000)):
             write(os.path.join(top, name), text)
         os.mkdir(os.path.join(top, "below"))
         write(os.path.join(top, "below", "deep"), "deep")

@@ -235,9 +235,7 @@ TEST(Control, EveryFileHasItsModes) {
     Control control = control_named(name, true);
     EXPECT_NE(control, Control::kNone) << name;
     EXPECT_EQ(control_name(control), name);
-    // But for acl, which is its owner's, and snapshot, which is root's alone.
-    uint32_t whatever = control == Control::kSnapshot ? 0400u : 0u;
-    EXPECT_EQ(control_mode(control, 0) & 0577u, whatever) << name;
+    EXPECT_EQ(control_mode(control, 0) & 0577u, 0u) << name;  // but for acl, its owner's
     EXPECT_EQ(control_mode(control, 0755) & 0022u, 0u) << name;
   }
   EXPECT_EQ(control_named("cluster", false), Control::kNone);
