@@ -289,7 +289,10 @@ void Replica::attach(SessionId session, int32_t timeout_ms, Completion done,
   request.session = session;
   request.type = OpCode::kExtAttach;
   if (!is_serving()) return fail(done, Error::kConnectionLoss);
-  if (is_still_attached(session, timeout_ms)) {
+  auto known = tree().sessions().find(session);
+  bool shows_first =
+      with_secret && known != tree().sessions().end() && !known->second.is_with_secret;
+  if (!shows_first && is_still_attached(session, timeout_ms)) {
     Outcome outcome;
     outcome.zxid = *own_sessions_.attachment(session);
     return done(outcome);

@@ -14,7 +14,8 @@ TreeSource::TreeSource(const tree::Tree& tree, const std::string& path)
     : subtree_(tree, options_, root_, path) {}
 
 Source::Taken TreeSource::next() {
-  if (subtree_.is_too_large()) return {Status::failed("it has too many entries for one import"), {}};
+  if (subtree_.is_too_large())
+    return {Status::failed("it has too many entries for one import"), {}};
   while (true) {
     std::optional<transfer::Record> record = decoder_.next();
     if (!decoder_.status().ok()) return {decoder_.status(), {}};

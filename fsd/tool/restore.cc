@@ -161,9 +161,10 @@ int restore_subtree(const RestoreOptions& options) {
   archive::TreeSource source(*backup->tree, options.subtree);
   int code = import_tree(import, &source);
   if (source.left_out() == 0) return code;
-  return fail(fmt::format("{} entries can't be files, and were left out: sockets, symlinks that "
-                          "lead nowhere, or names of more than {} bytes",
-                          source.left_out(), tree::kMaxNameBytes));
+  return fail(
+      fmt::format("{} entries can't be files, and were left out: sockets, symlinks that "
+                  "lead nowhere, or names of more than {} bytes",
+                  source.left_out(), tree::kMaxNameBytes));
 }
 
 }  // namespace

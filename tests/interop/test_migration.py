@@ -261,8 +261,15 @@ class Migration(unittest.TestCase):
         self.assertEqual(raw.Session(zabfs.address, session, b"x" * 16).id, 0)
         client = raw.Session(zabfs.address, session, password)
         self.assertEqual(client.id, session)
-        # From here on its password is one that nobody can compute.
+        # From here on it has a password that nobody can compute. It may not have heard of it, so the
+        # other one holds until it shows this one.
         self.assertNotEqual(client.password, password)
+        client.socket.close()
+        client = raw.Session(zabfs.address, session, password)
+        self.assertEqual(client.id, session)
+        client.socket.close()
+        client = raw.Session(zabfs.address, session, client.password)
+        self.assertEqual(client.id, session)
         client.socket.close()
         self.assertEqual(raw.Session(zabfs.address, session, password).id, 0)
         client = raw.Session(zabfs.address, session, client.password)

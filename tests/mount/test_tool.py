@@ -804,6 +804,13 @@ class Tool(ClusterTest):
         self.assertIn("may not be in the export", result.stderr)
         self.assertIn("./f", sh(f"tar -tf {self.out('t.tar')}"))
         wait_for(lambda: self.n1.has_quorum(), 60, "the quorum again")
+        wait_for(self.holds, 60, "a session that was renewed")
+
+    def holds(self):
+        """What a session holds that is overdue is lost when the quorum comes back."""
+        with open(self.dir(self.n1, "@", "ephemeral", "held"), "w") as file:
+            time.sleep(1)
+            return os.path.exists(file.name.replace("@/ephemeral/", ""))
 
     def test_a_signal_ends_an_import(self):
         source, here = self.out("source"), self.dir(self.n1)
