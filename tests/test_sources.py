@@ -5,11 +5,11 @@ import re
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDERS = ("tree", "consensus", "fsd")
+FOLDERS = ("tree", "consensus", "fsd", "tests/unit", "tests/sim")
 
-TARGET = re.compile(r"add_(?:library|executable)\((\w+)(?: STATIC)?\s+([^)]*)\)")
+TARGET = re.compile(r"(?:add_library|add_executable|zabfs_test)\((\w+)(?: STATIC)?\s+([^)]*)\)")
 UNNAMED = re.compile(r"^namespace \{\n(.*?)^\}  // namespace\n", re.M | re.S)
-TYPE = re.compile(r"^(?:struct|class|enum class|using) (\w+)", re.M)
+TYPE = re.compile(r"^(?:struct|class|enum class) (\w+)", re.M)
 VALUE = re.compile(r"^(?:constexpr|const) [^;{}()=]*?(\w+)(?: =|\[|\{)", re.M)
 # Functions may be overloaded: only the same parameters are the same name.
 FUNCTION = re.compile(r"^\w[^\n;{}()=]*[ *&](\w+\([^;{]*\)) (?:const )?\{", re.M)
@@ -32,11 +32,13 @@ class Sources(unittest.TestCase):
         twice, targets = [], 0
         for folder in FOLDERS:
             for target, listed in TARGET.findall(read(f"{folder}/CMakeLists.txt")):
-                sources = [name for name in listed.split() if name.endswith(".cc")]
                 targets += 1
                 of = {}
-                for source in sources:
-                    path = f"{folder}/{source}"
+                for source in listed.split():
+                    path = source.replace("${CMAKE_SOURCE_DIR}", ".")
+                    path = path if path.startswith(".") else f"{folder}/{source}"
+                    if not path.endswith(".cc") or "$" in path:
+                        continue
                     for name in sorted(set(names_in(read(path)))):
                         first = of.setdefault(name, path)
                         if first != path:

@@ -6,11 +6,11 @@ namespace zabfs::tree {
 namespace {
 
 constexpr uint8_t kNode = 2;
-const SessionId kSession{int64_t{kNode} << 56 | 7};  // made by that node
+const SessionId kMadeHere{int64_t{kNode} << 56 | 7};  // made by that node
 
 Request request_of(Identities identities, LocalUser user = {}, uint8_t node = kNode) {
   Request request;
-  request.session = kSession;
+  request.session = kMadeHere;
   request.identities = std::move(identities);
   request.user = std::move(user);
   request.node = node;

@@ -8,11 +8,11 @@ namespace zabfs::consensus {
 namespace {
 
 constexpr int64_t kYear2026Ms = 1'790'000'000'000;
-const ServerId kMe{5};
+const ServerId kServer{5};
 
 OwnSessions started(int64_t wall_ms, uint64_t random) {
   OwnSessions sessions;
-  sessions.begin(kMe, wall_ms, [random] { return random; });
+  sessions.begin(kServer, wall_ms, [random] { return random; });
   return sessions;
 }
 

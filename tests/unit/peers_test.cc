@@ -12,7 +12,7 @@ using tree::Identities;
 using tree::OpCode;
 
 const ServerId kObserver{2};
-const Identities kSuper{{"super", ""}};
+const Identities kSuperuser{{"super", ""}};
 
 class PeersTest : public testing::Test, public LoneReplica {
  protected:
@@ -210,16 +210,16 @@ TEST_F(PeersTest, NobodyIsTheSuperuserOutOfTheBlue) {
   start();
   join(kLink);
   open_session(own_);
-  for (const Identities& identities :
-       {kSuper, Identities{{"super", ""}, {"digest", ""}}, Identities{{"super", ""}, {"x509", ""}},
-        Identities{{"super", ""}, {"digest", "super:wrong"}}}) {
+  for (const Identities& identities : {kSuperuser, Identities{{"super", ""}, {"digest", ""}},
+                                       Identities{{"super", ""}, {"x509", ""}},
+                                       Identities{{"super", ""}, {"digest", "super:wrong"}}}) {
     write(own_, "/secret", "taken", identities);
     EXPECT_EQ(data("/secret"), "kept");
   }
   write(own_, "/secret", "new", {{"super", ""}, {"digest", "super:right"}});
   EXPECT_EQ(data("/secret"), "new");
   open_session(mounts_);
-  write(mounts_, "/secret", "newer", kSuper);
+  write(mounts_, "/secret", "newer", kSuperuser);
   EXPECT_EQ(data("/secret"), "newer");
 }
 

@@ -19,7 +19,7 @@ namespace {
 
 using log_format::RecordType;
 
-constexpr uint32_t kLast = 30;        // of the log
+constexpr uint32_t kLastOfLog = 30;   // of the log
 constexpr uint32_t kCommitted = 25;   // as the log notes
 constexpr uint32_t kAccepted = 4;     // promised
 constexpr uint64_t kSegment = 4'096;  // holds about ten txns
@@ -30,7 +30,7 @@ class RecoveryTest : public testing::Test {
  protected:
   // ---- what is on the disks
 
-  // A voter that was whole: (1,1) to (1,kLast), and its promise.
+  // A voter that was whole: (1,1) to (1,kLastOfLog), and its promise.
   void make_node(bool votes = true) {
     EpochStore epochs(snapshot_disk_);
     static_cast<void>(epochs.open());
@@ -42,7 +42,7 @@ class RecoveryTest : public testing::Test {
                            {RecordType::kEndSync, {}, 1, nullptr}},
                           Zxid{})
                     .ok());
-    for (uint32_t counter = 1; counter <= kLast; ++counter) {
+    for (uint32_t counter = 1; counter <= kLastOfLog; ++counter) {
       ASSERT_TRUE(log.write({{RecordType::kTxn, zxid(counter), 0, txn(counter)}},
                             zxid(std::min(counter, kCommitted)))
                       .ok());

@@ -20,16 +20,6 @@ namespace {
 constexpr int64_t kTxns = 160;
 constexpr size_t kRetain = 2;
 
-// A txn only borrows its path.
-const std::string& path(uint32_t counter) {
-  static const std::vector<std::string> paths = [] {
-    std::vector<std::string> all;
-    for (int i = 0; i < 1'000; ++i) all.push_back("/" + std::to_string(i));
-    return all;
-  }();
-  return paths.at(counter);
-}
-
 class SnapshotterTest : public testing::Test {
  protected:
   SnapshotterTest() {
@@ -42,7 +32,7 @@ class SnapshotterTest : public testing::Test {
     tree::Txn txn;
     txn.header.zxid = at;
     txn.header.type = tree::OpCode::kCreate;
-    txn.body = tree::CreateTxn{path(at.counter()), "", tree::open_acl(), false, 1};
+    txn.body = tree::CreateTxn{borrowed_path(at.counter()), "", tree::open_acl(), false, 1};
     return txn;
   }
   // In the log, too.

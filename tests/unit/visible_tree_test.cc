@@ -13,16 +13,6 @@
 namespace zabfs::consensus {
 namespace {
 
-// A txn only borrows its path.
-const std::string& path(uint32_t counter) {
-  static const std::vector<std::string> paths = [] {
-    std::vector<std::string> all;
-    for (int i = 0; i < 1'000; ++i) all.push_back("/" + std::to_string(i));
-    return all;
-  }();
-  return paths.at(counter);
-}
-
 tree::Txn create(uint32_t counter, std::string_view at) {
   tree::Txn txn;
   txn.header.zxid = zxid(counter);
@@ -31,7 +21,7 @@ tree::Txn create(uint32_t counter, std::string_view at) {
   return txn;
 }
 
-tree::Txn create(uint32_t counter) { return create(counter, path(counter)); }
+tree::Txn create(uint32_t counter) { return create(counter, borrowed_path(counter)); }
 
 LogTxn logged(uint32_t counter) {
   std::string bytes;
@@ -149,7 +139,7 @@ TEST_F(VisibleTreeTest, ReadersNeverGoBackAndNeverSeeHalfABatch) {
       tree_.read([&](const tree::Tree& tree) {
         Zxid now = tree.last_zxid();
         bool is_whole = now.counter() % 2 == 0 &&
-                        (now == Zxid{} || tree.find(path(now.counter() - 1)) != nullptr);
+                        (now == Zxid{} || tree.find(borrowed_path(now.counter() - 1)) != nullptr);
         if (now < seen || !is_whole) ++mistakes;
         seen = now;
       });
