@@ -218,10 +218,10 @@ void transfers() {
 }
 
 void archives() {
-  using archive::Packing;
+  using zabfs::archive::Packing;
   for (Packing packing : {Packing::kNone, Packing::kGzip, Packing::kXz, Packing::kZstd}) {
     int fd = ::memfd_create("archive", MFD_CLOEXEC);
-    archive::ArchiveSink sink(fd, "archive", packing);
+    zabfs::archive::ArchiveSink sink(fd, "archive", packing);
     bool is_ok = true;
     for (const transfer::Entry& entry : entries()) is_ok = is_ok && sink.put(entry).ok();
     if (!is_ok || !sink.finish().ok()) std::abort();
@@ -232,26 +232,28 @@ void archives() {
     seed(bytes);
     ::close(fd);
   }
-  // As fuzz_backup.cc tells files and contents apart.
-  void backups() {
-    backup::Header header;
-    header.zxid = tree::Zxid{7};
-    header.version = "0.1.0";
-    header.members = {"server.1=a:1:2:participant;3"};
-    std::string file(1, '\0');
-    backup::BackupWriter writer([&file](std::string_view bytes) {
-      file.append(bytes);
-      return Status();
-    });
-    bool is_written = writer.begin(header).ok() && writer.add(snapshot_bytes()).ok();
-    if (!is_written || !writer.finish().ok()) return;
-    seed(file);
-    std::string lasting;
-    tree::LastingSnapshot filter;
-    if (!filter.feed(snapshot_bytes(), lasting).ok()) return;
-    seed("\xff" + backup::header_text(header) + backup::length_bytes(lasting.size()) + lasting +
-         backup::length_bytes(0) + backup::trailer_text(filter.counts()));
-  }
+}
+
+// As fuzz_backup.cc tells files and contents apart.
+void backups() {
+  backup::Header header;
+  header.zxid = tree::Zxid{7};
+  header.version = "0.1.0";
+  header.members = {"server.1=a:1:2:participant;3"};
+  std::string file(1, '\0');
+  backup::BackupWriter writer([&file](std::string_view bytes) {
+    file.append(bytes);
+    return Status();
+  });
+  bool is_written = writer.begin(header).ok() && writer.add(snapshot_bytes()).ok();
+  if (!is_written || !writer.finish().ok()) return;
+  seed(file);
+  std::string lasting;
+  tree::LastingSnapshot filter;
+  if (!filter.feed(snapshot_bytes(), lasting).ok()) return;
+  seed("\xff" + backup::header_text(header) + backup::length_bytes(lasting.size()) + lasting +
+       backup::length_bytes(0) + backup::trailer_text(filter.counts()));
+}
 
 }  // namespace
 
