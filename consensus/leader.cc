@@ -546,4 +546,14 @@ std::set<ServerId> Leader::voters_at(LearnerPhase at_least) const {
 
 std::set<ServerId> Leader::synced_followers() const { return voters_at(LearnerPhase::kSynced); }
 
+std::set<ServerId> Leader::answering_followers(int64_t now_ms) const {
+  std::set<ServerId> ids{config_.me};
+  for (const auto& [link, learner] : learners_) {
+    // It is asked every half tick.
+    bool answers = now_ms - learner.heard_ms <= config_.tick_ms * 7 / 10;
+    if (answers && is_counted(learner, LearnerPhase::kSynced)) ids.insert(learner.id);
+  }
+  return ids;
+}
+
 }  // namespace zabfs::consensus

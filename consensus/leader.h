@@ -30,6 +30,11 @@ class Leader {
   std::vector<MemberStatus> member_status() const;
   // This node and those that follow it, synchronised: they have ACKs to give.
   std::set<ServerId> synced_followers() const;
+  // Those of them that have answered the last PING, or nearly so. One that is gone counts as a
+  // follower for syncLimit. If a change of the members counted on it, the change could be proposed
+  // to a majority that is not there, and neither the old members nor the new ones could lead any
+  // more.
+  std::set<ServerId> answering_followers(int64_t now_ms) const;
 
  private:
   enum class Phase {

@@ -207,8 +207,8 @@ tree::PrepareOptions Replica::prepare_options() {
     options.plan_reconfig = [this](std::string_view body,
                                    Zxid version) -> tree::Result<std::string> {
       if (!config_.reconfig_enabled && !plans_for_itself_) return Error::kReconfigDisabled;
-      return plan_reconfig(zab_->membership(), reconfig_limits(), zab_->synced_followers(), body,
-                           version);
+      return plan_reconfig(zab_->membership(), reconfig_limits(),
+                           zab_->answering_followers(environment_.now_ms()), body, version);
     };
   }
   return options;

@@ -336,4 +336,8 @@ std::set<ServerId> Zab::synced_followers() const {
   return leader_ ? leader_->synced_followers() : std::set<ServerId>();
 }
 
+std::set<ServerId> Zab::answering_followers(int64_t now_ms) const {
+  return leader_ ? leader_->answering_followers(now_ms) : std::set<ServerId>();
+}
+
 }  // namespace zabfs::consensus

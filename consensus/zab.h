@@ -49,6 +49,7 @@ class Zab {
   // Of a leader: its learners, itself included.
   std::vector<MemberStatus> member_status() const;
   std::set<ServerId> synced_followers() const;
+  std::set<ServerId> answering_followers(int64_t now_ms) const;  // leader.h
   // Why the leader could not be joined, time after time. Empty: it could, or nobody tried.
   const std::string& join_trouble() const { return join_trouble_; }
   const Membership& membership() const { return state_.membership; }

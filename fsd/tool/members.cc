@@ -22,6 +22,7 @@ namespace zabfs::tool {
 namespace {
 
 constexpr auto kLookEvery = std::chrono::milliseconds(200);
+constexpr int kCommitTries = 10;
 constexpr const char* kObserver = ":observer";
 constexpr const char* kParticipant = ":participant";
 
@@ -76,7 +77,12 @@ class Configuration {
   int commit(MembersDoor& door) const {
     std::string text;
     for (const auto& [key, value] : values_) text += key + "=" + value + "\n";
-    return door.reconfigure(text);
+    // EBUSY: so many of the new members as are needed have not answered for a moment.
+    for (int tries = 1;; ++tries) {
+      int error = door.reconfigure(text);
+      if (error != EBUSY || tries == kCommitTries) return error;
+      std::this_thread::sleep_for(kLookEvery);
+    }
   }
 
   std::string member(int64_t id) const {

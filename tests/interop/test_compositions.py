@@ -31,7 +31,7 @@ from netns import NetCluster, NetNode, ip  # noqa: E402
 from register_history import History, Read, Seen, Write  # noqa: E402
 
 REGISTERS = [f"/registers/{name}" for name in "abcd"]
-CHAOS_S = 15  # of each composition in the short form
+CHAOS_S = 10  # of each composition in the short form
 ZNODES_OF_A_MULTI, ZNODES_OF_A_DIRECTORY = 1_000, 10_000
 # Of a tree that is not the leader's: two of Java's, one of zabfs's.
 COMPLAINTS = ("Digests are not matching", "First digest mismatch", "differs from the leader's")

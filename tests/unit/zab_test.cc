@@ -44,6 +44,20 @@ TEST_F(LeaderTest, ChoosesAnEpochAboveAllItHeardAndPersistsItFirst) {
   EXPECT_EQ(sent(), "LEADERINFO");
 }
 
+// A change of the members needs those that are there now. Who is gone follows for syncLimit.
+TEST_F(LeaderTest, WhoHasNotAnsweredForATickIsNotCountedOnForOtherMembers) {
+  establish();
+  int32_t tick_ms = config(3).tick_ms;
+  std::set<ServerId> both{ServerId{1}, ServerId{3}}, alone{ServerId{3}};
+  EXPECT_EQ(zab_->answering_followers(now_ms_), both);
+  EXPECT_EQ(zab_->answering_followers(now_ms_ + tick_ms / 2), both);
+  EXPECT_EQ(zab_->answering_followers(now_ms_ + tick_ms), alone);
+  EXPECT_EQ(zab_->synced_followers(), both);
+  now_ms_ += tick_ms;
+  receive(11, Packet(PacketType::kAck, Zxid::make(2, 0)));
+  EXPECT_EQ(zab_->answering_followers(now_ms_), both);
+}
+
 TEST_F(LeaderTest, GivesANumberToAnEnsembleThatHadNoEpochYet) {
   auto lead_from = [this](uint32_t epoch) {
     make(config(3), state_with(epoch, 0));
