@@ -1,5 +1,5 @@
-// The file that a backup is written to: there whole or not at all, its maker's alone (mode 0600),
-// and never in the place of another one. `-` is standard output.
+// The file that a backup or an export is written to: there whole or not at all, its maker's alone
+// (mode 0600), and never in the place of another one. `-` is standard output.
 //
 // Until it is whole it has no name; where a filesystem can't do that, it is NAME.part.
 #pragma once
@@ -26,7 +26,8 @@ class Output {
   Status write(std::string_view bytes);
   // All is written: it is made durable, and gets its name.
   Status finish();
-  uint64_t bytes() const { return bytes_; }  // written
+  uint64_t bytes() const { return bytes_; }  // written by `write`
+  int fd() const { return file_.get(); }     // of the open file, for who writes by himself
   bool is_standard_output() const { return path_ == "-"; }
 
  private:

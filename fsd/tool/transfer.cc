@@ -23,7 +23,7 @@
 #include "fsd/archive/archive_source.h"
 #include "fsd/archive/directory_sink.h"
 #include "fsd/archive/directory_source.h"
-#include "fsd/archive/new_file.h"
+#include "fsd/backup/output.h"
 #include "fsd/progress.h"
 #include "fsd/tool/process.h"
 #include "fsd/tool/tool.h"
@@ -84,7 +84,7 @@ const char* reason_text(transfer::Reason why) {
 
 // What an export goes to: the end of it that knows entries, and what makes it appear.
 struct Target {
-  std::unique_ptr<archive::NewFile> file;
+  std::unique_ptr<backup::Output> file;
   std::unique_ptr<Sink> sink;
 };
 
@@ -99,7 +99,7 @@ StatusOr<Target> open_target(const std::string& name) {
     return target;
   }
   if (std::optional<archive::Packing> packing = archive::packing_of(name)) {
-    target.file = std::make_unique<archive::NewFile>(name);
+    target.file = std::make_unique<backup::Output>(name);
     if (Status status = target.file->open(); !status.ok()) return status;
     target.sink = std::make_unique<archive::ArchiveSink>(target.file->fd(), name, *packing);
     return target;

@@ -68,7 +68,7 @@ class Mixed(OwnClusterTest):
         for words in ("Unknown packet type", "unexpected packet", "unexpected quorum packet"):
             self.assertNotIn(words, log)
 
-    def test_java_follows(self):
+    def start_with_a_java_follower(self):
         java = self.make(1)
         for node in self.ours:
             node.may_begin()
@@ -77,6 +77,10 @@ class Mixed(OwnClusterTest):
             node.wait_ready()
         java.start()
         java.wait_ready(JAVA_STARTS_S)
+        return java
+
+    def test_java_follows(self):
+        java = self.start_with_a_java_follower()
         self.assertEqual(java.cluster_state()["role"], "follower")
         for node in self.ours:
             wait_for(lambda: self.member(node, 1)["version"] == "ZooKeeper", 20, "what Java's is")
@@ -103,14 +107,7 @@ class Mixed(OwnClusterTest):
         return " ".join([node_number, *rest])
 
     def test_a_client_of_a_java_follower_is_told(self):
-        java = self.make(1)
-        for node in self.ours:
-            node.may_begin()
-            node.start()
-        for node in self.ours:
-            node.wait_ready()
-        java.start()
-        java.wait_ready(JAVA_STARTS_S)
+        java = self.start_with_a_java_follower()
         self.make_open_directory(self.ours[0])
         client = KazooClient(self.cluster.connect_string([java]))
         client.start(JAVA_STARTS_S)

@@ -790,6 +790,16 @@ class Tool(ClusterTest):
             self.assertEqual(run(ZABFS, "import", self.out("part.tar"), here).returncode, 1, size)
         self.assertEqual(os.listdir(here), [])
 
+    def test_an_export_can_be_a_file_of_a_mount(self):
+        """Where a file needs a name from the start, and has no second one."""
+        sh(f"mkdir {self.dir(self.n1)}/from && echo 1 > {self.dir(self.n1)}/from/f")
+        tar = self.dir(self.n1, "t.tar")
+        result = run(ZABFS, "export", self.dir(self.n1, "from"), tar)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("./f", sh(f"tar -tf {tar}"))
+        self.assertEqual(sorted(os.listdir(self.dir(self.n1))), ["from", "t.tar"])
+        self.assertEqual(run(ZABFS, "export", self.dir(self.n1, "from"), tar).returncode, 1)
+
     def test_an_export_without_a_quorum_says_so(self):
         sh(f"echo 1 > {self.dir(self.n1, 'f')}")
         self.cluster.sync_all()
