@@ -19,7 +19,7 @@ using tree::Zxid;
 namespace {
 
 constexpr uint64_t kSnapshotMagic = 0x50414E534642415A;  // "ZABFSNAP"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kSnapshotVersion = 1;
 constexpr size_t kHeaderBytes = 40;
 constexpr size_t kChunkHeaderBytes = 8;
 constexpr size_t kMaxChunkBytes = 4 * tree::kMaxRequestBytes;  // an element, or many
@@ -85,7 +85,7 @@ DiskStatus SnapshotStore::write_as(const std::string& name, Zxid zxid,
   if (!status.ok()) return status;
   std::string header(kHeaderBytes, '\0');
   put(&header[0], kSnapshotMagic);
-  put(&header[8], kVersion);
+  put(&header[8], kSnapshotVersion);
   put(&header[16], zxid.value);
   put(&header[12], crc32c(0, std::string_view(header).substr(16)));
   status = file->write_at(0, header);
@@ -121,7 +121,7 @@ Status SnapshotReader::open(std::unique_ptr<File> file, std::string name, Zxid z
   DiskStatus status = file_->read_at(0, kHeaderBytes, bytes);
   if (!status.ok()) return Status::failed(status.message());
   if (bytes.size() != kHeaderBytes || get<uint64_t>(bytes.data()) != kSnapshotMagic ||
-      get<uint32_t>(&bytes[8]) != kVersion || get<int64_t>(&bytes[16]) != zxid.value ||
+      get<uint32_t>(&bytes[8]) != kSnapshotVersion || get<int64_t>(&bytes[16]) != zxid.value ||
       get<uint32_t>(&bytes[12]) != crc32c(0, std::string_view(bytes).substr(16))) {
     return Status::failed(name_ + " has a corrupt header");
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Clang's thread-safety analysis of every source that uses consensus/mutex.h, directly or through
-its headers. The sources are only parsed, by the commands of the build's compile_commands.json.
+its headers. The sources are only parsed, with the arguments of the build's compile_commands.json.
 
     tests/thread_safety.py [SOURCE...]    all sources, or these
 """
@@ -50,6 +50,12 @@ def with_headers(file):
     return seen
 
 
+def sources():
+    listed = subprocess.run(["git", "ls-files", "*.cc"], cwd=ROOT, check=True, capture_output=True,
+                            text=True)
+    return [os.path.join(ROOT, name) for name in listed.stdout.split()]
+
+
 def arguments_of(command):
     kept, words = [], iter(shlex.split(command))
     for word in words:
@@ -72,15 +78,14 @@ def precompile(directory, sources, arguments):
 
 
 def main():
-    entries = {os.path.realpath(entry["file"]): entry
-               for entry in json.loads(read(os.path.join(BUILD, "compile_commands.json")))}
     wanted = {os.path.realpath(name) for name in sys.argv[1:]}
-    headers = {file: with_headers(file) for file in entries
-               if file.startswith(ROOT + os.sep) and not file.startswith(BUILD + os.sep)}
+    # Not those that the build names: it may compile several at a time.
+    headers = {file: with_headers(file) for file in sources()}
     files = sorted(file for file in headers
                    if (file in wanted if wanted else MUTEX in headers[file]))
     arguments = list(dict.fromkeys(
-        word for file in files for word in arguments_of(entries[file]["command"])))
+        word for entry in json.loads(read(os.path.join(BUILD, "compile_commands.json")))
+        for word in arguments_of(entry["command"])))
     faulty = 0
     with (tempfile.TemporaryDirectory(prefix="zabfs-thread-safety-") as directory,
           concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
@@ -88,7 +93,7 @@ def main():
 
         def check(file):
             return subprocess.run([*CLANG, *arguments, "-include-pch", shared, file],
-                                  cwd=entries[file]["directory"], capture_output=True, text=True)
+                                  cwd=BUILD, capture_output=True, text=True)
 
         for file, done in zip(files, pool.map(check, files)):
             if done.returncode != 0:
