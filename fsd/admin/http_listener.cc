@@ -28,7 +28,8 @@ constexpr size_t kMaxRequestBytes = 8u << 10;
 constexpr auto kTimeLimit = std::chrono::seconds(10);
 constexpr size_t kMaxUnsentBytes = 4u << 20;  // of a long answer
 constexpr auto kUnsentPause = std::chrono::milliseconds(20);
-constexpr unsigned kChunksSince = 11;  // HTTP 1.1
+constexpr unsigned kChunksSince = 11;       // HTTP 1.1
+constexpr size_t kUploadBytes = 64u << 10;  // of a piece
 
 }  // namespace
 
@@ -39,6 +40,7 @@ struct HttpListener::Exchange {
         pause(stream->get_executor()),
         buffer(kMaxRequestBytes) {
     parser.header_limit(kMaxRequestBytes);
+    parser.body_limit(boost::none);  // who asks for it says how large it may be
   }
   std::shared_ptr<consensus::TlsStream> stream;
   asio::steady_timer deadline, pause;
@@ -50,6 +52,12 @@ struct HttpListener::Exchange {
   http::response<http::empty_body> head;
   std::optional<http::response_serializer<http::empty_body>> serializer;
   std::string piece;
+  // Of a body that is read.
+  Upload upload;
+  std::optional<http::request_parser<http::buffer_body>> body;
+  http::response<http::empty_body> go_on;
+  unsigned version = kChunksSince;
+  std::shared_ptr<const void> kept;
   bool is_answered = false;
 };
 
@@ -154,18 +162,72 @@ void HttpListener::answer(const std::shared_ptr<Exchange>& exchange) {
   request.authorization = std::string(asked[http::field::authorization]);
   error_code unknown;
   request.address = exchange->stream->socket.remote_endpoint(unknown).address().to_string();
-  handler_(request, [this, exchange](Answer answer) {
+  exchange->version = asked.version();
+  handler_(request, reply_to(exchange));
+}
+
+HttpListener::Reply HttpListener::reply_to(const std::shared_ptr<Exchange>& exchange) {
+  return [this, exchange](Answer answer) {
     asio::post(io_, [this, exchange, answer = std::move(answer)]() mutable {
       send(exchange, std::move(answer));
     });
+  };
+}
+
+// A client that has much to send may wait until it is told to go on.
+void HttpListener::receive(const std::shared_ptr<Exchange>& exchange, Upload upload) {
+  exchange->upload = std::move(upload);
+  bool waits = beast::iequals(exchange->parser.get()[http::field::expect], "100-continue");
+  exchange->body.emplace(std::move(exchange->parser));
+  exchange->body->body_limit(exchange->upload.max_bytes);
+  if (exchange->body->content_length().value_or(0) > exchange->upload.max_bytes) {
+    return received(exchange, Status::failed("the body is too large"));
+  }
+  exchange->buffer.max_size(kUploadBytes);
+  exchange->piece.resize(kUploadBytes);
+  if (!waits) return receive_piece(exchange);
+  exchange->go_on.version(exchange->version);
+  exchange->go_on.result(http::status::continue_);
+  http::async_write(*exchange->stream, exchange->go_on, [this, exchange](error_code error, size_t) {
+    if (!error) receive_piece(exchange);
   });
+}
+
+void HttpListener::receive_piece(const std::shared_ptr<Exchange>& exchange) {
+  if (exchange->body->is_done()) return received(exchange, {});
+  set_deadline(exchange);
+  auto& room = exchange->body->get().body();
+  room.data = exchange->piece.data();
+  room.size = exchange->piece.size();
+  http::async_read(*exchange->stream, exchange->buffer, *exchange->body,
+                   [this, exchange](error_code error, size_t) {
+                     if (error == http::error::body_limit) {
+                       return received(exchange, Status::failed("the body is too large"));
+                     }
+                     if (error && error != http::error::need_buffer) return;
+                     size_t left = exchange->body->get().body().size;
+                     Status status = exchange->upload.take(
+                         std::string_view(exchange->piece).substr(0, kUploadBytes - left));
+                     if (!status.ok()) return received(exchange, status);
+                     receive_piece(exchange);
+                   });
+}
+
+// What is made of it may take long.
+void HttpListener::received(const std::shared_ptr<Exchange>& exchange, const Status& status) {
+  exchange->deadline.cancel();
+  exchange->is_answered = false;
+  Upload upload = std::move(exchange->upload);
+  upload.taken(status, reply_to(exchange));
 }
 
 void HttpListener::send(const std::shared_ptr<Exchange>& exchange, Answer answer) {
   if (std::exchange(exchange->is_answered, true)) return;
+  if (answer.upload) return receive(exchange, std::move(*answer.upload));
+  exchange->kept = std::move(answer.kept);
   auto fill = [&exchange, &answer](auto& response) {
     response.result(answer.status);
-    response.version(exchange->parser.get().version());
+    response.version(exchange->version);
     response.set(http::field::content_type, answer.type);
     for (const auto& [name, value] : answer.fields) response.set(name, value);
     response.keep_alive(false);
@@ -178,10 +240,25 @@ void HttpListener::send(const std::shared_ptr<Exchange>& exchange, Answer answer
   fill(exchange->response);
   exchange->response.body() = std::move(answer.body);
   exchange->response.prepare_payload();
-  http::async_write(*exchange->stream, exchange->response, [exchange](error_code, size_t) {
-    exchange->deadline.cancel();
-    exchange->stream->finish_writing();
-  });
+  http::async_write(*exchange->stream, exchange->response,
+                    [this, exchange](error_code, size_t) { end(exchange); });
+}
+
+// A socket that is closed before all is read that came takes the answer with it. So what a client
+// sent in vain is read until it closes, or until the deadline.
+void HttpListener::end(const std::shared_ptr<Exchange>& exchange) {
+  exchange->stream->finish_writing();
+  set_deadline(exchange);
+  exchange->piece.resize(kUploadBytes);
+  skip(exchange);
+}
+
+void HttpListener::skip(const std::shared_ptr<Exchange>& exchange) {
+  exchange->stream->socket.async_read_some(asio::buffer(exchange->piece),
+                                           [this, exchange](error_code error, size_t) {
+                                             if (!error) return skip(exchange);
+                                             exchange->deadline.cancel();
+                                           });
 }
 
 // A client of HTTP 1.0 takes all up to the end of the connection for the body.
@@ -216,8 +293,7 @@ void HttpListener::send_piece(const std::shared_ptr<Exchange>& exchange) {
   bool is_last = exchange->piece.empty();
   auto sent = [this, exchange, is_last](error_code error, size_t) {
     if (!error && !is_last) return send_piece(exchange);
-    exchange->deadline.cancel();
-    exchange->stream->finish_writing();
+    end(exchange);
   };
   bool has_chunks = exchange->head.chunked();
   if (!has_chunks) return asio::async_write(*exchange->stream, asio::buffer(exchange->piece), sent);

@@ -1,8 +1,9 @@
 // A port that answers HTTP: the admin port, and the port of metrics.
 //
 // One thread of its own. At most so many connections at once as strangers may have (tcp_listen.h);
-// each for one request, of whose body nothing is read, of at most 8 KiB, and closed after 10 s. An
-// answer may be long: it is made and sent piece by piece, and closed after 10 s without a piece.
+// each for one request, of at most 8 KiB, and closed after 10 s. An answer may be long: it is made
+// and sent piece by piece, and closed after 10 s without a piece. A request's body is read only if
+// the handler asks for it, piece by piece, and closed after 10 s without a piece.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -13,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -41,15 +43,26 @@ class HttpListener {
   // Appends the next bytes of a body; false: that was its end. On the listener's thread, which
   // waits for it meanwhile.
   using NextPiece = std::function<StatusOr<bool>(std::string& out)>;
+  struct Answer;
+  // On any thread, once; further calls do nothing.
+  using Reply = std::function<void(Answer)>;
+  // A body that is wanted: `take` gets its pieces, and says what is wrong with them, on the
+  // listener's thread, which waits for it meanwhile. Then `taken` gets that, or kOk at the body's
+  // end, and answers when it likes. Where the connection breaks, neither is called again.
+  struct Upload {
+    uint64_t max_bytes = 0;
+    std::function<Status(std::string_view)> take;
+    std::function<void(const Status&, Reply)> taken;
+  };
   struct Answer {
     unsigned status = 200;
     const char* type = "text/plain";
     std::string body;
     std::vector<std::pair<std::string, std::string>> fields = {};  // of the header
     NextPiece next = nullptr;                                      // in place of the body
+    std::optional<Upload> upload = {};                             // in place of an answer
+    std::shared_ptr<const void> kept = {};  // let go of on the listener's thread, behind the answer
   };
-  // On any thread, once; further calls do nothing.
-  using Reply = std::function<void(Answer)>;
   // Called on the listener's thread.
   using Handler = std::function<void(const Request& request, Reply reply)>;
 
@@ -73,9 +86,15 @@ class HttpListener {
   void admit(tcp::socket socket);
   void greet(const std::shared_ptr<Exchange>& exchange);
   void answer(const std::shared_ptr<Exchange>& exchange);
+  Reply reply_to(const std::shared_ptr<Exchange>& exchange);
+  void receive(const std::shared_ptr<Exchange>& exchange, Upload upload);
+  void receive_piece(const std::shared_ptr<Exchange>& exchange);
+  void received(const std::shared_ptr<Exchange>& exchange, const Status& status);
   void send(const std::shared_ptr<Exchange>& exchange, Answer answer);
   void send_pieces(const std::shared_ptr<Exchange>& exchange);
   void send_piece(const std::shared_ptr<Exchange>& exchange);
+  void end(const std::shared_ptr<Exchange>& exchange);
+  void skip(const std::shared_ptr<Exchange>& exchange);
   static void set_deadline(const std::shared_ptr<Exchange>& exchange);
 
   void warn(const std::string& what);

@@ -1,7 +1,9 @@
 #include "fsd/admin/snapshot_command.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <optional>
@@ -9,8 +11,10 @@
 
 #include "consensus/replica.h"
 #include "consensus/snapshot_store.h"
+#include "fsd/admin/restore.h"
 #include "fsd/backup/snapshot_source.h"
 #include "fsd/wire/auth.h"
+#include "tree/java_snapshot.h"
 #include "tree/java_snapshot_stream.h"
 
 namespace zabfs::fsd::admin {
@@ -25,7 +29,7 @@ HttpListener::Answer answer_of(const std::string& command, unsigned status,
                                const std::string& error) {
   json::object body{{"command", command}, {"error", nullptr}};
   if (!error.empty()) body["error"] = error;
-  return {status, "application/json", json::serialize(body) + "\n", {}, nullptr};
+  return {status, "application/json", json::serialize(body) + "\n", {}, nullptr, {}, nullptr};
 }
 
 // What `Authorization: SCHEME CREDENTIALS` proves.
@@ -48,6 +52,22 @@ bool may_read_all(const tree::AclList& of_root, const tree::Identities& identiti
     if (!tree::acl_allows(own, permission, identities)) return false;
   }
   return true;
+}
+
+std::string shown(const tree::Identities& identities) {
+  std::string text;
+  for (const tree::Id& id : identities) {
+    text += (text.empty() ? "" : ", ") + id.scheme;
+    // Of a digest only the user.
+    if (!id.id.empty())
+      text += ":" + id.id.substr(0, id.scheme == "digest" ? id.id.find(':') : id.id.npos);
+  }
+  return text;
+}
+
+uint64_t memory_bytes() {
+  auto pages = static_cast<uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 1L));
+  return pages * static_cast<uint64_t>(std::max(::sysconf(_SC_PAGESIZE), 1L));
 }
 
 // The file's pieces, one at a time.
@@ -102,18 +122,17 @@ void SnapshotCommand::run(const std::string& command, const HttpListener::Reques
   if (!identities) {
     return reply(answer_of(name, 401, "say who you are: Authorization: digest USER:PASSWORD"));
   }
+  std::string who = fmt::format("{} of {}", shown(*identities), request.address);
   bool is_streaming = request.query.find("streaming=false") == std::string::npos;
-  service_.post([this, name, is_restore, is_streaming, reply, identities = *identities] {
+  service_.post([this, name, is_restore, is_streaming, reply, who, identities = *identities] {
     const tree::Tree& tree = service_.replica().tree();
     if (!may_read_all(tree.acl_of(tree.root()), identities)) {
       return reply(answer_of(name, 403,
                              "only the superuser may, and who has all permissions on / by an entry "
                              "of his own"));
     }
-    if (!is_restore) return take(is_streaming, reply);
-    reply(answer_of(name, 501,
-                    "a server that runs is not restored here: its members would keep another tree. "
-                    "Make a new ensemble by `zabfs restore` or `zabfs import-zookeeper`"));
+    if (is_restore) return restore(who, reply);
+    take(is_streaming, reply);
   });
 }
 
@@ -138,6 +157,53 @@ void SnapshotCommand::take(bool is_streaming, const HttpListener::Reply& reply) 
     }
     reply(std::move(answer));
   });
+}
+
+void SnapshotCommand::restore(const std::string& who, const HttpListener::Reply& reply) {
+  if (restoring_.use_count() > 1) return reply(answer_of("restore", 429, "one restore at a time"));
+  auto receiving = std::make_shared<tree::JavaSnapshotReader>();
+  Answer answer;
+  answer.upload.emplace();
+  answer.upload->max_bytes = memory_bytes();
+  answer.upload->take = [receiving](std::string_view bytes) { return receiving->feed(bytes); };
+  answer.upload->taken = [this, who, receiving, turn = restoring_](
+                             Status status, const HttpListener::Reply& then) {
+    StatusOr<tree::JavaSnapshot> snapshot = status;
+    if (status.ok()) snapshot = receiving->finish({});
+    if (snapshot.ok() && !snapshot->tree->path_without_acl().empty()) {
+      snapshot = Status::failed(snapshot->tree->path_without_acl() +
+                                " has an ACL that the snapshot does not have");
+    }
+    if (!snapshot.ok()) {
+      return then(answer_of("restore", 400,
+                            "the body is no snapshot file of ZooKeeper's: " + snapshot.why()));
+    }
+    std::shared_ptr<const tree::Tree> wanted = std::move(snapshot->tree);
+    service_.post([this, wanted, who, turn, then] { restore_from(wanted, who, turn, then); });
+  };
+  reply(std::move(answer));
+}
+
+void SnapshotCommand::restore_from(std::shared_ptr<const tree::Tree> wanted, const std::string& who,
+                                   std::shared_ptr<int> turn, const HttpListener::Reply& reply) {
+  service_.log(
+      consensus::LogLevel::kInfo,
+      fmt::format("restore: {} makes the tree one of {} znodes", who, wanted->node_count()));
+  auto done = [this, wanted, turn, reply](const StatusOr<size_t>& changes) {
+    if (!changes.ok()) {
+      service_.log(consensus::LogLevel::kWarning, "restore: " + changes.why());
+      Answer answer = answer_of("restore", 503, changes.why());
+      answer.kept = wanted;
+      return reply(std::move(answer));
+    }
+    service_.log(consensus::LogLevel::kInfo,
+                 fmt::format("restore: done, with {} changes", *changes));
+    std::string zxid = fmt::format("0x{:x}", service_.replica().tree().last_zxid().value);
+    json::object body{
+        {"command", "restore"}, {"error", nullptr}, {"last_zxid", zxid}, {"changes", *changes}};
+    reply({200, "application/json", json::serialize(body) + "\n", {}, nullptr, {}, wanted});
+  };
+  std::make_shared<Restore>(service_, wanted, std::move(done))->start();
 }
 
 }  // namespace zabfs::fsd::admin

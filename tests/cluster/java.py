@@ -20,6 +20,7 @@ CLASSES = ":".join([LOGGER, JAVA_CLASSES] + [
 class JavaNode(Node):
     """It has no mount. `options` are Java's."""
     options = ()
+    heap_mb = 400
 
     def launcher(self):
         """What Java is started with, in front of it; so is who asks the server how it is."""
@@ -28,7 +29,7 @@ class JavaNode(Node):
     def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.launcher(), "java", "-Xmx400m", "-cp", CLASSES,
+                [*self.launcher(), "java", f"-Xmx{self.heap_mb}m", "-cp", CLASSES,
                  "-Dzookeeper.admin.enableServer=false", *self.options,
                  "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)

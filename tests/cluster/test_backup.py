@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -448,16 +449,17 @@ class Backups(LoggedTest):
         self.assertFalse(any("ephemeral" in line for line in lines))
 
 
-class AdminPort(LoggedTest):
-    """The admin port's `snapshot`, as ZooKeeper 3.9 has it."""
+class AdminTest(LoggedTest):
+    """`number` is the node that has an admin port."""
 
-    def setUp(self):
+    def start(self, nodes, number):
         self.port = free_ports(1)[0]
-        self.cluster = Cluster(1, extra=EXTRA + f"admin.serverPort={self.port}\n").start()
+        self.cluster = Cluster(nodes, extra=EXTRA)
         self.addCleanup(self.cluster.stop)
-        self.node = self.cluster.nodes[0]
-        for number in range(50):
-            write(self.node.path(f"f{number}"), "x" * 10_000)
+        self.node = self.cluster.nodes[number - 1]
+        with open(self.node.config, "a") as config:
+            config.write(f"admin.serverPort={self.port}\n")
+        self.cluster.start()
 
     def ask(self, name, authorization=None, data=None):
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/commands/{name}", data=data)
@@ -468,6 +470,15 @@ class AdminPort(LoggedTest):
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read()
+
+
+class AdminPort(AdminTest):
+    """The admin port's `snapshot`, as ZooKeeper 3.9 has it."""
+
+    def setUp(self):
+        self.start(1, 1)
+        for number in range(50):
+            write(self.node.path(f"f{number}"), "x" * 10_000)
 
     def test_the_superuser_gets_one_that_import_zookeeper_takes(self):
         before = znodes(self.node)
@@ -517,12 +528,155 @@ class AdminPort(LoggedTest):
         self.assertEqual(self.ask("restore", "digest user:secret", b"x")[0], 403)
         set_root((31, "digest", digest), (1, "world", "anyone"))
         self.assertEqual(self.ask("snapshot", "digest user:other")[0], 403)
-        status, _, body = self.ask("restore", "digest user:secret", b"x" * 100_000)
-        self.assertEqual(status, 501)
-        self.assertIn("zabfs restore", json.loads(body)["error"])
+        self.assertEqual(self.ask("restore", "digest user:other", b"x")[0], 403)
+        self.assertEqual(self.ask("restore", "digest user:secret")[0], 405)
         self.assertEqual(self.ask("snapshot", "digest user:secret", b"x")[0], 405)
         self.assertEqual(self.ask("snapshot?streaming=false", "digest user:secret")[0], 200)
         client.close()
+
+
+class LiveRestore(AdminTest):
+    """The admin port's `restore`: the tree of a running ensemble becomes that of a snapshot."""
+    SUPER = "digest super:test"
+
+    def setUp(self):
+        self.start(3, 2)
+        self.client = super_session(self.cluster.nodes[0])
+        self.addCleanup(self.client.close)
+        for path in "/a", "/a/b", "/a/b/c", "/changed", "/kind":
+            self.create(path, path.encode() * 1000)
+        self.create("/null", None)
+        self.create("/secret", b"x", SECRET)
+        self.create("/container", b"c", kind=raw.CREATE_CONTAINER, flags=CONTAINER)
+        self.create("/container/in", b"c")
+        self.create("/ttl", b"t", kind=raw.CREATE_TTL, flags=TTL, ttl=10**9)
+        self.create("/gone", b"e", flags=EPHEMERAL)
+        for path in "/zookeeper/quota/a", "/zookeeper/quota/a/zookeeper_limits":
+            self.create(path, b"count=900,bytes=-1")
+        mount = self.node.mount
+        os.mkdir(mount + "/dir")
+        os.chmod(mount + "/dir", 0o2750)
+        for number in range(200):
+            write(f"{mount}/dir/f{number}", "x" * 5_000)
+        os.symlink("f1", mount + "/dir/link")
+        self.cluster.sync_all()
+        self.before = self.lasting()
+        status, _, self.snapshot = self.ask("snapshot", self.SUPER)
+        self.assertEqual(status, 200)
+
+    def create(self, *arguments, kind=raw.CREATE, **options):
+        self.assertEqual(self.client.request(kind, raw.create(*arguments, **options))[2], 0, arguments)
+
+    def change(self, kind, body):
+        self.assertEqual(self.client.request(kind, body)[2], 0)
+
+    def lasting(self, node=None):
+        """What a restore brings back."""
+        return {path: (data, stats["owner"], acl)
+                for path, (data, stats, acl) in znodes(node or self.node).items()
+                if path != CONFIG and not is_ephemeral((data, stats, acl))}
+
+    def spoil(self):
+        for path in "/a/b/c", "/a/b", "/a", "/container/in", "/container", "/ttl", "/gone", "/kind":
+            self.change(raw.DELETE, buf(path) + i32(-1))
+        self.create("/kind", b"e", flags=EPHEMERAL)
+        self.create("/new")
+        self.create("/new/below")
+        self.create("/a", b"another", kind=raw.CREATE_CONTAINER, flags=CONTAINER)
+        self.create("/dir/member", b"e", flags=EPHEMERAL)
+        self.change(raw.SET_DATA, buf("/changed") + buf("new") + i32(-1))
+        self.change(raw.SET_DATA, buf("/null") + buf("") + i32(-1))
+        self.change(raw.SET_ACL, buf("/secret") + raw.acl_list([(31, "world", "anyone")]) + i32(-1))
+        self.change(raw.SET_DATA, buf("/zookeeper/quota/a/zookeeper_limits") + buf("count=9,bytes=-1") +
+                    i32(-1))
+        os.chmod(self.node.path("dir"), 0o700)
+        for number in range(100):
+            os.unlink(self.node.path("dir", f"f{number}"))
+
+    def test_all_members_get_the_snapshots_tree(self):
+        self.spoil()
+        status, _, body = self.ask("restore", self.SUPER, self.snapshot)
+        self.assertEqual(status, 200, body)
+        self.assertIsNone(json.loads(body)["error"])
+        self.cluster.sync_all()
+        for node in self.cluster.nodes:
+            self.assertEqual(self.lasting(node), self.before)
+            self.assertEqual(read(node.path("dir", "f7")), "x" * 5_000)
+            self.assertEqual(stat.S_IMODE(os.stat(node.path("dir")).st_mode), 0o2750)
+        self.create("/dir/member2", b"e", flags=EPHEMERAL)  # in the session that there was
+        self.assertIn("/dir/member", znodes(self.node))
+        status, _, body = self.ask("restore", self.SUPER, self.snapshot)
+        self.assertEqual((status, json.loads(body)["changes"]), (200, 0))
+
+    def test_it_wins_over_clients_that_write_meanwhile(self):
+        self.spoil()
+        over = threading.Event()
+
+        def write_all_the_time():
+            number = 0
+            while not over.is_set():
+                number += 1
+                for path in "/a", "/a/b", f"/dir/f{number % 200}":
+                    other.request(raw.DELETE, buf(path) + i32(-1))
+                other.request(raw.CREATE, raw.create(f"/dir/other{number}", b"x"))
+        other = super_session(self.cluster.nodes[2])
+        writer = threading.Thread(target=write_all_the_time)
+        writer.start()
+        try:
+            status, _, body = self.ask("restore", self.SUPER, self.snapshot)
+        finally:
+            over.set()
+            writer.join()
+            other.close()
+        self.assertIn(status, (200, 503), body)
+        status, _, body = self.ask("restore", self.SUPER, self.snapshot)
+        self.assertEqual(status, 200, body)
+        self.assertEqual(self.lasting(), self.before)
+
+    def test_what_is_no_snapshot_changes_nothing(self):
+        for body in (b"", b"x" * 300_000, self.snapshot[:-1], self.snapshot[:100_000],
+                     self.snapshot[:5_000] + b"?" + self.snapshot[5_001:], self.snapshot * 2):
+            status, _, answer = self.ask("restore", self.SUPER, body)
+            self.assertEqual(status, 400, answer)
+            self.assertIn("snapshot", json.loads(answer)["error"])
+        self.assertEqual(self.lasting(), self.before)
+
+    def test_a_client_that_waits_to_be_told_and_one_that_breaks_off(self):
+        os.unlink(self.node.path("dir", "f7"))
+        head = (f"POST /commands/restore HTTP/1.1\r\nHost: x\r\nAuthorization: {self.SUPER}\r\n"
+                f"Content-Length: {len(self.snapshot)}\r\nExpect: 100-continue\r\n\r\n").encode()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as half:
+            half.sendall(head)
+            self.assertTrue(half.recv(1000).startswith(b"HTTP/1.1 100"))
+            half.sendall(self.snapshot[:200_000])
+            busy = self.ask("restore", self.SUPER, self.snapshot)
+            self.assertEqual(busy[0], 429, busy)
+        self.assertFalse(os.path.exists(self.node.path("dir", "f7")))
+        wait_for(lambda: self.ask("restore", self.SUPER, b"x")[0] == 400, 20, "its turn")
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as whole:
+            whole.sendall(head)
+            self.assertTrue(whole.recv(1000).startswith(b"HTTP/1.1 100"))
+            whole.sendall(self.snapshot)
+            answer = b""
+            while piece := whole.recv(10_000):
+                answer += piece
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200"), answer)
+        self.assertEqual(self.lasting(), self.before)
+
+    def test_without_a_leader_it_waits_for_one(self):
+        others = [node for node in self.cluster.nodes if node is not self.node]
+        self.client.close()
+        for node in others:
+            node.kill()
+        wait_for(lambda: not self.node.has_quorum(), 30, "no quorum")
+        answers = []
+        asks = threading.Thread(target=lambda: answers.append(
+            self.ask("restore", self.SUPER, self.snapshot)))
+        asks.start()
+        for node in others:
+            node.start()
+        asks.join()
+        self.assertEqual(answers[0][0], 200, answers)
 
 
 class WithoutQuorum(LoggedTest):

@@ -548,6 +548,7 @@ if __name__ == "__main__":
     parser.add_argument("--znodes", type=int, default=Replacement.znodes)
     options, rest = parser.parse_known_args()
     Replacement.znodes = options.znodes
+    NetJavaNode.heap_mb += options.znodes // 400
     if options.seconds is not None:
         Compositions.test_every_one = lambda self: self.every_one(options.seconds)
         rest = ["Compositions.test_every_one"]
