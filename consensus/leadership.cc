@@ -56,7 +56,16 @@ Leadership::Prepared Leadership::prepare(tree::Request request, ServerId from, i
   if (!tree::is_mounts(request.session)) request.user = {};
   if (from != options_.me) error = check_origin(request, from, prepared.was_unproven);
   if (error == Error::kOk) error = preparer_.admit(request);
-  if (error != Error::kOk) return prepared;
+  if (error != Error::kOk) {
+    // A server of Apache ZooKeeper knows no other answer than a txn.
+    bool is_javas = from != options_.me && request.attachment == tree::kNoAttachment &&
+                    request.type != OpCode::kExtAttach;
+    if (is_javas) {
+      last_proposed_ = last_proposed_.next();
+      prepared.txns.push_back(tree::Preparer::refuse(request, last_proposed_, wall_ms, error));
+    }
+    return prepared;
+  }
   bool attaches = request.type == OpCode::kExtAttach && tracker_.contains(request.session);
   if (request.type == OpCode::kCreateSession || attaches) {
     int32_t timeout_ms = tree::jute::Reader(request.body).i32();

@@ -360,6 +360,14 @@ Zxid Replica::applicable() const {
   return waits ? tree_.applied() : std::min(zab_->committed(), zab_->state().durable);
 }
 
+// The request of this node that the txn answers. A zabfs leader refuses this node's late requests
+// by a packet, so the txn of a late one is another server's.
+std::optional<Completion> Replica::take_committed(const tree::Txn& txn, bool at_once) {
+  bool is_others = tree::is_late(txn) && (leadership_ || leader_is_zabfs_);
+  if (is_others) return std::nullopt;
+  return pending_.take_committed(txn.header, at_once);
+}
+
 void Replica::apply_committed() {
   if (tree_.staged() && zab_->is_serving()) install_staged_tree();
   Zxid target = applicable();
@@ -386,7 +394,7 @@ void Replica::apply_committed() {
       txns,
       [this](const tree::Txn& txn, const Outcome& outcome, std::span<const tree::Change> own) {
         for (ReplicaListener* listener : listeners_) listener->publishing(own);
-        std::optional<Completion> done = pending_.take_committed(txn.header, true);
+        std::optional<Completion> done = take_committed(txn, true);
         if (done && *done) (*done)(outcome);
       });
   snapshotter_.applied(txns.size(), applied_bytes);
@@ -404,7 +412,7 @@ void Replica::apply_committed() {
                                fmt::format("{}: session 0x{:x} closed", describe(),
                                            static_cast<uint64_t>(header.session.value)));
     }
-    std::optional<Completion> done = pending_.take_committed(header, false);
+    std::optional<Completion> done = take_committed(txns[i], false);
     if (done && header.type == OpCode::kCreateSession) {
       own_sessions_.attached(header.session, tree::kFirstAttachment);
     }

@@ -320,6 +320,7 @@ class Replica : public Receiver {
 
   Zxid applicable() const;
   void apply_committed();
+  std::optional<Completion> take_committed(const tree::Txn& txn, bool at_once);
   void count_applied(size_t txns);
   void stage_incoming_tree();
   void install_staged_tree();

@@ -116,7 +116,8 @@ void Replica::on_forwarded(const action::Forwarded& forwarded) {
     Error error = process(request, from);
     if (error == Error::kOk) return;
     if (request.attachment == tree::kNoAttachment) {
-      // Apache ZooKeeper's server waits for the answer; its clients come again and find out.
+      if (leadership_ && request.type != OpCode::kExtAttach) return;  // a txn tells it
+      // Its server waits for the answer; its clients come again and find out.
       return cut_off(forwarded.link, "it asks for what it may not");
     }
     std::string data;

@@ -163,9 +163,13 @@ void Replica::become_ready() {
 void Replica::resend_pending() {
   std::set<PendingRequests::Key> outstanding;
   for (auto txn = recent_.after(tree_.applied()); txn != recent_.txns().end(); ++txn) {
-    if (std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn->txn)) {
-      outstanding.insert({header->session, header->cxid});
+    std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn->txn);
+    if (!header) continue;
+    if (header->type == tree::OpCode::kError) {
+      std::optional<tree::Txn> error = tree::decode_txn(*txn->txn);
+      if (error && tree::is_late(*error)) continue;
     }
+    outstanding.insert({header->session, header->cxid});
   }
   std::vector<std::pair<PendingRequests::Number, Error>> failed;
   for (auto [number, gives_up] : pending_.decide(outstanding)) {

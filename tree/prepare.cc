@@ -156,6 +156,15 @@ std::vector<PreparedTxn> Preparer::prepare(const Request& request, Zxid first, i
   return out;
 }
 
+PreparedTxn Preparer::refuse(const Request& request, Zxid zxid, int64_t time_ms, Error error) {
+  Txn txn;
+  txn.header = {request.session, request.cxid, zxid, time_ms, OpCode::kError};
+  txn.body = ErrorTxn{error};
+  PreparedTxn refusal{zxid, ""};
+  encode_txn(txn, refusal.bytes);
+  return refusal;
+}
+
 void Preparer::emit_first(Op op) {
   Txn txn;
   txn.header.type = op.type;

@@ -63,6 +63,8 @@ class Preparer {
   // Prepares one request; its first txn gets the zxid `first`, at the leader's wall clock
   // `time_ms`.
   std::vector<PreparedTxn> prepare(const Request& request, Zxid first, int64_t time_ms);
+  // The txn that answers one that may not be prepared. It changes nothing.
+  static PreparedTxn refuse(const Request& request, Zxid zxid, int64_t time_ms, Error error);
   // The tree has applied everything up to `zxid`.
   void applied(Zxid zxid);
   // A new leadership: nothing is outstanding but what the tree has.

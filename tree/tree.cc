@@ -291,6 +291,7 @@ Outcome Tree::apply(const Txn& txn, std::vector<Change>* changes) {
 }
 
 void Tree::note_request(const Txn& txn) {
+  if (is_late(txn)) return;
   auto found = sessions_.find(txn.header.session);
   if (found == sessions_.end()) return;
   Session& session = found->second;

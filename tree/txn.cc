@@ -122,6 +122,11 @@ TxnHeader read_header(jute::Reader& in) {
 
 }  // namespace
 
+bool is_late(const Txn& txn) {
+  const auto* error = std::get_if<ErrorTxn>(&txn.body);
+  return error != nullptr && error->error == Error::kSessionMoved;
+}
+
 bool is_attach(const Txn& txn) {
   const auto* error = std::get_if<ErrorTxn>(&txn.body);
   return error != nullptr && error->error == Error::kOk && txn.header.session != SessionId{};

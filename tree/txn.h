@@ -82,6 +82,10 @@ struct Txn {
 // An attach txn (OpCode::kExtAttach) travels as an error txn that names no error: to Apache
 // ZooKeeper it is one without effect.
 bool is_attach(const Txn& txn);
+// The answer to a request that a server of Apache ZooKeeper forwarded too late: its session is at
+// another server by then. It says nothing of the requests that the session makes there, although
+// one of them may have the same cxid.
+bool is_late(const Txn& txn);
 
 // Appends the encoding to `out`.
 void encode_txn(const Txn& txn, std::string& out);

@@ -116,11 +116,41 @@ TEST_F(LeadershipTest, AMemberSpeaksForTheSessionsThatItMade) {
 }
 
 TEST_F(LeadershipTest, WhatAMemberAsksForASessionElsewhereIsRefusedWithoutATxn) {
-  ASSERT_EQ(open(session_of(kTwo, 5), kTwo), Error::kOk);
+  EXPECT_EQ(open(session_of(kTwo, 5), kTwo), Error::kOk);
   Zxid before = leadership_->last_proposed();
-  EXPECT_EQ(write(session_of(kTwo, 5), kThree).error, Error::kSessionMoved);
-  EXPECT_EQ(open(session_of(kTwo, 6), kThree), Error::kSessionMoved);
+  for (OpCode type : {OpCode::kSetData, OpCode::kCreateSession}) {
+    tree::Request made = request(type, session_of(kTwo, 5), tree::set_data_body("/", "x", -1));
+    made.attachment = tree::kFirstAttachment;
+    EXPECT_EQ(prepare(std::move(made), kThree).error, Error::kSessionMoved);
+  }
   EXPECT_EQ(leadership_->last_proposed(), before);
+}
+
+// Example: a client's write waits at server two, of Apache ZooKeeper. The client comes to server
+// three, and its requests begin with cxid 1 there. Then two forwards the write, which has cxid 500.
+TEST_F(LeadershipTest, AServerThatKnowsNoOtherAnswerGetsATxn) {
+  SessionId session = session_of(kTwo, 5);
+  EXPECT_EQ(open(session, kTwo), Error::kOk);
+  EXPECT_EQ(attach(session, kThree), Error::kOk);
+  Zxid attachment = leadership_->last_proposed();
+  tree::Request late = request(OpCode::kSetData, session, tree::set_data_body("/", "late", -1));
+  late.cxid = 500;
+  Leadership::Prepared prepared = prepare(std::move(late), kTwo);
+  EXPECT_EQ(prepared.error, Error::kSessionMoved);
+  ASSERT_EQ(prepared.txns.size(), 1u);
+  std::optional<tree::Txn> txn = tree::decode_txn(prepared.txns[0].bytes);
+  ASSERT_TRUE(txn);
+  EXPECT_TRUE(tree::is_late(*txn));
+  EXPECT_EQ(txn->header.session, session);
+  EXPECT_EQ(txn->header.cxid, 500);
+  EXPECT_EQ(tree_.root().data.view(), "");
+  for (int32_t cxid = 1; cxid <= 2; ++cxid) {
+    tree::Request next = request(OpCode::kSetData, session, tree::set_data_body("/", "x", -1));
+    next.attachment = attachment;
+    next.cxid = cxid;
+    EXPECT_EQ(prepare(std::move(next), kThree).error, Error::kOk);
+    begin();  // the next leader has it from the tree
+  }
 }
 
 TEST_F(LeadershipTest, ASessionMovesToTheServerThatAttachesIt) {
