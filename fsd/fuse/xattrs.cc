@@ -30,7 +30,7 @@ void Xattrs::get(const RequestPtr& request, KernelNode id, std::string_view name
   if (!name.starts_with("user.")) return static_cast<void>(request->reply(EOPNOTSUPP));
   if (!name.starts_with(kPrefix)) return static_cast<void>(request->reply(ENODATA));
   name.remove_prefix(kPrefix.size());
-  if (name == "quorum" && id == kRootNode) {
+  if (name == "quorum") {
     return reply_value(request, writer_.has_leader() ? "yes" : "no", size);
   }
   if (name == "deadline" && has_deadline(node->control)) {

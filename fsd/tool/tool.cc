@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,13 +99,58 @@ std::string attribute(const std::string& file, const char* name) {
   return size > 0 ? std::string(value, static_cast<size_t>(size)) : std::string();
 }
 
+namespace {
+
+// It has nothing of this process but the directory and the pipe: whoever waits for the end of this
+// process's output does not wait for it.
+[[noreturn]] void wait_for_commits(int directory, int pipe) {
+  bool is_alone =
+      ::dup2(directory, 0) == 0 && ::dup2(pipe, 1) == 1 && ::close_range(2, ~0u, 0) == 0;
+  int error = is_alone && ::fsync(0) == 0 ? 0 : errno;
+  ::_exit(::write(1, &error, sizeof(error)) == sizeof(error) ? 0 : kFailed);
+}
+
+bool has_quorum(int directory) {
+  char value[8];
+  ssize_t size = ::fgetxattr(directory, "user.zabfs.quorum", value, sizeof(value));
+  return size < 0 || std::string_view(value, static_cast<size_t>(size)) != "no";
+}
+
+}  // namespace
+
+// An fsync waits for a quorum, until commitTimeout, and a process that is in it can't be ended. So
+// a child is, and is left to itself when the node finds that there is no quorum. Meanwhile the
+// kernel looks up no name for anybody in the directory that is synced: so that is one in which
+// nothing is to be had without a quorum.
 bool barrier(const std::string& directory) {
-  int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bool done = fd >= 0 && ::fsync(fd) == 0;
-  int error = errno;
-  if (fd >= 0) ::close(fd);
+  constexpr int kLookAgainMs = 100;
+  std::string quiet = join(directory, "@/once");
+  fsd::Descriptor opened(::open(quiet.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened) return false;
+  errno = EROFS;
+  if (!has_quorum(opened.get())) return false;
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return false;
+  fsd::Descriptor answer(ends[0]), asked(ends[1]);
+  pid_t child = ::fork();
+  if (child < 0) return false;
+  if (child == 0) wait_for_commits(opened.get(), asked.get());
+  asked = fsd::Descriptor();
+  pollfd wanted{answer.get(), POLLIN, 0};
+  while (::poll(&wanted, 1, kLookAgainMs) <= 0) {
+    if (has_quorum(opened.get())) continue;
+    errno = EROFS;
+    return false;
+  }
+  int error = EIO;
+  if (::read(answer.get(), &error, sizeof(error)) != sizeof(error)) error = EIO;
+  ::waitpid(child, nullptr, 0);
   errno = error;
-  return done;
+  return error == 0;
+}
+
+std::string barrier_error_of(const std::string& directory) {
+  return errno == EROFS ? directory + ": this node has no quorum with it" : error_of(directory);
 }
 
 bool is_ephemeral(const std::string& file) {

@@ -45,8 +45,11 @@ std::optional<std::string> read_all(int fd);
 bool write_all(int fd, const std::string& text);
 // An extended attribute of the mount, `user.zabfs.NAME`; empty if there is none.
 std::string attribute(const std::string& file, const char* name);
-// Once it returns, this node has what was committed before; false, with errno, without a quorum.
+// Once it returns, this node has what was committed before. False, with errno: it may not have.
+// EROFS is that the node has no quorum with it; that is answered as soon as the node knows it.
 bool barrier(const std::string& directory);
+// Why a barrier failed, in words.
+std::string barrier_error_of(const std::string& directory);
 bool is_ephemeral(const std::string& file);
 // Of a path below a directory, of which nobody makes another one meanwhile (beneath.h).
 bool is_ephemeral(int directory, const std::string& path);

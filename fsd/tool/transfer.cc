@@ -132,7 +132,7 @@ class Export {
     if (!is_current) {
       errno = barrier_error;
       fmt::print(stderr, "zabfs: {}; what was committed last may not be in the export\n",
-                 error_of(directory_));
+                 barrier_error_of(directory_));
     }
     StatusOr<Target> target = open_target(target_name_);
     if (!target.ok()) return fail(target.why());
