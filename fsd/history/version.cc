@@ -13,7 +13,13 @@ Who who_of(const tree::Txn& txn) {
   tree::Origin origin = tree::read_origin(txn.origin);
   Who who;
   who.session = txn.header.session;
-  if (who.session != tree::SessionId{}) who.node = tree::maker_of(who.session);
+  // A client's session moves. A leader of ours says so; Apache ZooKeeper's says nothing.
+  bool is_told =
+      origin.uid || !origin.program.empty() || !origin.address.empty() || !origin.users.empty();
+  bool stays = tree::is_mounts(who.session);
+  if (who.session != tree::SessionId{} && (stays || is_told)) {
+    who.node = tree::maker_of(who.session);
+  }
   if (origin.node) who.node = *origin.node;
   who.uid = origin.uid;
   who.user = fmt::format("{}", fmt::join(origin.users, ","));

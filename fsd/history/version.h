@@ -16,7 +16,7 @@
 namespace zabfs::fsd {
 
 // Who made a change, as far as its txn says (tree/origin.h). What is not known is empty: of a txn
-// that came from a server of Apache ZooKeeper, all but the session and the node that made that.
+// that came from a server of Apache ZooKeeper, all but the session, and the node of a mount.
 struct Who {
   tree::SessionId session;      // 0: not known
   std::optional<int64_t> node;  // the N of server.N, in one byte

@@ -90,12 +90,9 @@ std::string column_of(const Versions& versions, size_t version) {
   std::string file = join(versions.directory, name);
   struct stat st = {};
   ::lstat(file.c_str(), &st);
-  Maker maker = maker_of(file);
-  std::string user = user_text(maker);
-  if (user.empty()) user = maker.client;
   std::string time =
       fsd::time_text(int64_t{st.st_mtim.tv_sec} * 1'000 + st.st_mtim.tv_nsec / 1'000'000);
-  return fmt::format("{} {} {} node {}", name, time, user, maker.node);
+  return fmt::format("{} {} {}", name, time, short_text_of(maker_of(file)));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "fsd/tool/tool.h"
+#include "tree/types.h"
 
 namespace zabfs::tool {
 
@@ -34,6 +35,22 @@ std::string name_of_user(const std::string& number) {
   return name->second;
 }
 
+// Of `1000`, `digest:bob`, or both with a comma between. Empty: not known.
+std::string user_text(const Maker& maker) {
+  if (maker.user == "-") return {};
+  size_t end = std::min(maker.user.find(','), maker.user.size());
+  std::string number = maker.user.substr(0, end);
+  if (!is_uid(number)) return maker.user;
+  std::string name = name_of_user(number);
+  if (name.empty()) return "uid " + maker.user;
+  return fmt::format("{}({}){}", name, number, maker.user.substr(end));
+}
+
+int node_of_session(const std::string& session) {
+  auto id = static_cast<int64_t>(std::strtoull(session.c_str(), nullptr, 16));
+  return tree::maker_of(tree::SessionId{id});
+}
+
 }  // namespace
 
 Maker read_maker(std::istream& in) {
@@ -50,15 +67,10 @@ Maker maker_of(const std::string& version_file) {
   return read_maker(in);
 }
 
-// `1000`, `digest:bob`, or both with a comma between.
-std::string user_text(const Maker& maker) {
-  if (maker.user == "-") return {};
-  size_t end = std::min(maker.user.find(','), maker.user.size());
-  std::string number = maker.user.substr(0, end);
-  if (!is_uid(number)) return maker.user;
-  std::string name = name_of_user(number);
-  if (name.empty()) return "uid " + maker.user;
-  return fmt::format("{}({}){}", name, number, maker.user.substr(end));
+std::string short_text_of(const Maker& maker) {
+  std::string text = user_text(maker);
+  if (text.empty()) text = maker.client == "-" ? "unknown" : maker.client;
+  return maker.node == "-" ? text : text + " node " + maker.node;
 }
 
 std::string text_of(const Maker& maker) {
@@ -72,6 +84,10 @@ std::string text_of(const Maker& maker) {
   add("node ", maker.node);
   add("session ", maker.session);
   if (text.empty()) return "nobody knows by whom";
+  // Of a client, in a txn that a leader of Apache ZooKeeper made: the session may have moved.
+  if (maker.node == "-" && maker.session != "-") {
+    text += fmt::format(" (begun at node {})", node_of_session(maker.session));
+  }
   bool is_anybody = maker.user == "-" && maker.client == "-";
   return is_anybody ? text + ", user not known" : text;
 }

@@ -14,9 +14,9 @@ Maker read_maker(std::istream& in);
 // Of a version, by its attribute.
 Maker maker_of(const std::string& version_file);
 
-// The user with the name that its number has on this machine, as `ls -l` shows it. Empty: not
-// known.
-std::string user_text(const Maker& maker);
+// The user, with the name that its number has on this machine, as `ls -l` shows it; or the client;
+// and the node.
+std::string short_text_of(const Maker& maker);
 // All that is known.
 std::string text_of(const Maker& maker);
 

@@ -12,8 +12,9 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cluster"))
 os.environ["ZABFS_TEST_LEADER"] = "java"
 from certificates import Authority  # noqa: E402
-from harness import Cluster, OwnClusterTest, wait_for  # noqa: E402
+from harness import ZABFS, Cluster, OwnClusterTest, run, wait_for  # noqa: E402
 from java import JAVA_STARTS_S  # noqa: E402
+from kazoo.client import KazooClient  # noqa: E402
 
 
 class JavaLeads(OwnClusterTest):
@@ -85,6 +86,77 @@ class JavaLeads(OwnClusterTest):
             node.barrier()
             with open(node.path("g")) as f:
                 self.assertEqual(f.read(), "by Java and zabfs")
+
+
+class Past(OwnClusterTest):
+    """Old versions, beside what tests/mount/test_history.py tries under Java's leader, too."""
+    MORE_THAN_IT_KEEPS = 520  # of txns, for learners that come back
+
+    def setUp(self):
+        self.cluster = Cluster(3)
+        # It sends a snapshot to who lacks more than it has in memory, and not its log.
+        self.cluster.java.options = ["-Dzookeeper.snapshotSizeFactor=-1"]
+        self.cluster.start()
+        self.one, self.two, self.away = self.cluster.nodes
+        os.mkdir(self.one.path("d"))
+        os.chmod(self.one.path("d"), 0o777)
+        self.write("one")
+        os.chmod(self.one.path("d", "f"), 0o666)
+
+    def write(self, text):
+        with open(self.one.path("d", "f"), "w") as f:
+            f.write(text)
+
+    def client(self, node, **options):
+        client = KazooClient(self.cluster.connect_string([node]), **options)
+        client.start(JAVA_STARTS_S)
+        self.addCleanup(client.close)
+        self.addCleanup(client.stop)
+        return client
+
+    def log(self, node):
+        """Newest first."""
+        result = run(ZABFS, "log", node.path("d", "f"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout.splitlines()
+
+    def test_breaks_and_other_leaders(self):
+        first = os.getxattr(self.one.path("d", "f"), "user.zabfs.mzxid").decode()
+        self.cluster.sync_all()
+        self.away.terminate()
+        client = self.client(self.one)
+        session = client.client_id[0]
+        for _ in range(self.MORE_THAN_IT_KEEPS // 20):
+            for change in [client.set_async("/d/f", b"client's") for _ in range(20)]:
+                change.get(20)
+        self.client(self.two, client_id=client.client_id).set("/d/f", b"moved")
+        # Java's leader does not tell where a session was.
+        told = f"  session 0x{session:x} (begun at node 1), user not known"
+        for node in (self.one, self.two):
+            node.barrier()
+            self.assertTrue(self.log(node)[0].endswith(told), self.log(node)[0])
+            self.assertRegex(self.log(node)[-1], "  node 1, session 0x[0-9a-f]+, user not known$")
+        # Who was away has a gap, and tells it.
+        self.away.start()
+        self.away.wait_ready(60)
+        self.away.barrier()
+        result = run(ZABFS, "log", self.away.path("d")).stdout
+        self.assertIn("something is missing here: a leader's snapshot took the place", result)
+        with open(self.away.path("d", "@", "history", "f", first)) as f:
+            self.assertEqual(f.read(), "one")
+        # What a leader of zabfs makes has names again, behind what has none.
+        self.cluster.java.kill()
+        wait_for(lambda: self.cluster.leader() is not None, 30, "a zabfs leader")
+        self.one.wait_ready()
+        self.write("by zabfs")
+        for node in self.cluster.nodes:
+            node.barrier()
+            lines = self.log(node)
+            self.assertRegex(lines[0], r"  root\(0\), python3, node 1, session 0x[0-9a-f]+$")
+            self.assertTrue(any(line.endswith("user not known") for line in lines[1:]), lines)
+        self.assertEqual(run(ZABFS, "revert", f"{self.away.path('d', 'f')}@{first}").returncode, 0)
+        with open(self.away.path("d", "f")) as f:
+            self.assertEqual(f.read(), "one")
 
 
 class Observer(OwnClusterTest):
