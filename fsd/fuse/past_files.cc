@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <filesystem>
 
 #include "fsd/fuse/callers.h"
 #include "fsd/history/access.h"
@@ -65,6 +66,14 @@ std::string who_text(const Who& who) {
   if (!user.empty() && !who.user.empty()) user += ',';
   return fmt::format("{} {} {} {} {}", node, session, or_dash(user + who.user), or_dash(who.client),
                      or_dash(who.program));
+}
+
+// As `name`, or `../other/name`, which is right below any mount point.
+std::string path_from(const std::string& directory, const std::string& path) {
+  if (path == directory) return ".";
+  if (directory == "/") return path.substr(1);
+  if (tree::is_within(path, directory)) return path.substr(directory.size() + 1);
+  return std::filesystem::path(path).lexically_relative(directory).string();
 }
 
 std::string look_text(const ChangeBelow& change) {
@@ -320,18 +329,29 @@ void PastFiles::link(const RequestPtr& request, const Node& node) {
   });
 }
 
+std::string PastFiles::end_text(const std::shared_ptr<const Moved>& end,
+                                const std::string& directory, const Caller& caller) const {
+  bool may_know = end && now([&](const tree::Tree& tree) {
+                    return may_see(end->above, tree, end->path, caller, options_);
+                  });
+  return may_know ? path_from(directory, end->path) : "";
+}
+
 void PastFiles::attribute(const RequestPtr& request, const Node& node, const std::string& name,
                           size_t size) {
   if (node.control != Control::kVersion || version_of(node) == kCurrent) {
     return static_cast<void>(request->reply(ENODATA));
   }
-  show(node, caller_of(*request), [request, name, size](int error, const Shown& shown) {
+  Caller caller = caller_of(*request);
+  show(node, caller, [this, request, node, caller, name, size](int error, const Shown& shown) {
     if (error != 0) return static_cast<void>(request->reply(error));
     const FileVersion& version = *shown.version;
     std::string value;
     if (name == "zxid") value = fmt::format("0x{:x}", version.zxid.value);
     if (name == "time") value = time_text(version.time_ms);
     if (name == "what") value = name_of(version.what);
+    if (name == "from") value = end_text(version.from, node.path, caller);
+    if (name == "to") value = end_text(version.to, node.path, caller);
     if (name == "who") {
       value = who_text(shown.may_read ? version.who : without_names(version.who));
     }
@@ -416,14 +436,18 @@ std::string PastFiles::changes_text(const SubtreePast& past, const std::string& 
   std::string text = fmt::format("since 0x{:x}{}\n", past.since.value,
                                  past.left_out ? " (older changes are left out)" : "");
   auto gap = past.gaps.begin();
+  auto move = past.moves.begin();
   for (const ChangeBelow& change : past.changes) {
     for (; gap != past.gaps.end() && gap->at < change.zxid; ++gap) {
       text += fmt::format("0x{:x} gap {}\n", gap->at.value, gap->why);
     }
+    for (; move != past.moves.end() && move->zxid <= change.zxid; ++move) {
+      if (!may_tell(move->from) || !may_tell(move->to)) continue;
+      text += fmt::format("0x{:x} moved {}\t{}\n", move->zxid.value,
+                          path_from(directory, move->from), path_from(directory, move->to));
+    }
     if (!may_tell(change.path)) continue;
-    std::string name = change.path == directory ? "."
-                       : directory == "/"       ? change.path.substr(1)
-                                                : change.path.substr(directory.size() + 1);
+    std::string name = path_from(directory, change.path);
     Who who = may_name(change) ? change.who : without_names(change.who);
     text += fmt::format("0x{:x} {} {} {} {} {}\n", change.zxid.value, time_text(change.time_ms),
                         name_of(change.what), who_text(who), look_text(change), name);

@@ -98,6 +98,9 @@ class PastFiles {
   void open_changes(const RequestPtr& request, const Node& node, fuse_file_info info);
   std::string changes_text(const SubtreePast& past, const std::string& directory,
                            const Caller& caller) const;
+  // The other end of a move, from a directory on; empty if the caller may not know of it.
+  std::string end_text(const std::shared_ptr<const Moved>& end, const std::string& directory,
+                       const Caller& caller) const;
   void opened(const RequestPtr& request, fuse_file_info info, File file);
   void listed(const RequestPtr& request, fuse_file_info info, Names names);
   // The names of those children of which the caller may know something.

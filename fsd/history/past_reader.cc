@@ -9,6 +9,7 @@
 
 #include "consensus/log_reader.h"
 #include "fsd/history/access.h"
+#include "fsd/history/moves.h"
 #include "fsd/history/replay_past.h"
 #include "fsd/view/contenders.h"
 #include "tree/path.h"
@@ -38,6 +39,11 @@ What what_of(tree::ChangeType type) {
 bool was_listed(const tree::Change& deleted) {
   std::string_view name = tree::base_name(deleted.path);
   return name != kHidden && !is_unlisted(name, deleted.before.view());
+}
+
+// Whether he could list what a name was in.
+bool could_know(const Above& above, const Caller& caller) {
+  return may(above->back(), caller, kMayRead) && could_reach(above, caller);
 }
 
 // Gathers the versions of a directory's children.
@@ -72,8 +78,11 @@ class Children {
     });
   }
 
+  void before(const tree::Txn& txn, const tree::Tree& tree) { moves_.before(txn, tree); }
+
   void after(const tree::Txn& txn, const std::vector<tree::Change>& changes,
              const tree::Tree& tree) {
+    moves_.after(changes, tree);
     std::map<std::string, const tree::Change*> touched;  // the last change of each
     bool moves_above = false;
     for (const tree::Change& change : changes) {
@@ -130,11 +139,13 @@ class Children {
       version.view.kind = tree::Kind::kFile;
       version.view.size = 0;
       version.above = above_;
+      version.to = moves_.to(change.path);
     } else {
       if (!is_listed(*node)) return;
       version.what = was_there ? what_of(change.type) : What::kCreated;
       if (was_there && version.what == What::kCreated) version.what = What::kChanged;
       describe(tree, *node, version);
+      version.from = moves_.from(change.path);
     }
     add(name, std::move(version));
   }
@@ -185,6 +196,7 @@ class Children {
   const std::string& directory_;
   const ViewOptions& options_;
   DirectoryPast& past_;
+  Moves moves_{options_};
   Above above_ = std::make_shared<const std::vector<View>>();
   size_t count_ = 0, bytes_ = 0;
   std::map<std::string, size_t> bytes_of_;
@@ -203,7 +215,7 @@ StatusOr<PastReader::TreePtr> PastReader::tree_at(Zxid zxid, Zxid committed) {
   for (Zxid start : starts) {
     bool is_cancelled = false;
     ReplayPast::Listener listener;
-    listener.before = [&](const tree::Txn& txn) {
+    listener.before = [&](const tree::Txn& txn, const tree::Tree&) {
       is_cancelled = is_cancelled_();
       return txn.header.zxid <= zxid && !is_cancelled;
     };
@@ -290,8 +302,9 @@ Status PastReader::read_children_from(const std::string& directory, Zxid committ
     if (goes_on) return children.resume(now);
     children.begins(now);
   };
-  listener.before = [&](const tree::Txn& txn) {
+  listener.before = [&](const tree::Txn& txn, const tree::Tree& now) {
     is_cancelled = is_cancelled_();
+    if (txn.header.zxid > known) children.before(txn, now);
     return txn.header.zxid <= committed && !is_cancelled;
   };
   listener.after = [&](const tree::Txn& txn, const std::vector<tree::Change>& changes,
@@ -326,7 +339,7 @@ StatusOr<tree::Bytes> PastReader::data_of(const std::string& path, Zxid version,
   };
   ReplayPast::Listener listener;
   listener.begins = look;
-  listener.before = [&](const tree::Txn&) { return !data && !is_cancelled_(); };
+  listener.before = [&](const tree::Txn&, const tree::Tree&) { return !data && !is_cancelled_(); };
   listener.after = [&](const tree::Txn& txn, const std::vector<tree::Change>& changes,
                        const tree::Tree& now) {
     bool touches = std::any_of(changes.begin(), changes.end(),
@@ -344,7 +357,12 @@ Status PastReader::read_below(const std::string& directory, const Caller& caller
   std::deque<ChangeBelow> changes;
   bool is_cancelled = false;
   ReplayPast::Listener listener;
-  listener.before = [&](const tree::Txn&) { return !(is_cancelled = is_cancelled_()); };
+  Moves moves(options_);
+  std::deque<MoveBelow> told_moves;
+  listener.before = [&](const tree::Txn& txn, const tree::Tree& now) {
+    moves.before(txn, now);
+    return !(is_cancelled = is_cancelled_());
+  };
   listener.after = [&](const tree::Txn& txn, const std::vector<tree::Change>& all,
                        const tree::Tree& now) {
     std::map<std::string, const tree::Change*> touched;
@@ -380,6 +398,24 @@ Status PastReader::read_below(const std::string& directory, const Caller& caller
       changes.pop_front();
       past.left_out = true;
     }
+    moves.after(all, now);
+    for (Moves::Move& move : moves.topmost()) {
+      // With a directory above.
+      if (directory != "/" && tree::is_within(directory, move.to)) {
+        move.from += directory.substr(move.to.size());
+        move.to = directory;
+      }
+      bool touches = tree::is_within(move.from, directory) || tree::is_within(move.to, directory);
+      if (!touches || !could_know(move.above_from, caller) || !could_know(move.above_to, caller)) {
+        continue;
+      }
+      told_moves.push_back({txn.header.zxid, std::move(move.from), std::move(move.to)});
+    }
+    auto is_too_old = [&](const MoveBelow& move) {
+      return told_moves.size() > kMaxChanges ||
+             (!changes.empty() && move.zxid < changes.front().zxid);
+    };
+    while (!told_moves.empty() && is_too_old(told_moves.front())) told_moves.pop_front();
   };
   listener.gap = [&](Zxid at, const std::string& why) { past.gaps.push_back({at, why}); };
   ReplayPast replay(log_, snapshots_, std::move(listener));
@@ -388,6 +424,8 @@ Status PastReader::read_below(const std::string& directory, const Caller& caller
   past.since = replay.since();
   past.changes.assign(std::make_move_iterator(changes.begin()),
                       std::make_move_iterator(changes.end()));
+  past.moves.assign(std::make_move_iterator(told_moves.begin()),
+                    std::make_move_iterator(told_moves.end()));
   return {};
 }
 

@@ -69,7 +69,7 @@ bool ReplayPast::take(Zxid zxid, std::string_view bytes) {
     break_off(zxid, "a txn in the log is none");
     return true;
   }
-  if (!listener_.before(*txn)) return false;
+  if (!listener_.before(*txn, *tree_)) return false;
   changes_.clear();
   tree_->apply(*txn, &changes_);
   if (!tree_->digest_agrees()) {

@@ -21,7 +21,8 @@ class ReplayPast {
     // From here on the tree is known: at the beginning, and behind each gap.
     std::function<void(const tree::Tree&)> begins = [](const tree::Tree&) {};
     // Before and after a txn is applied. The first says whether to go on.
-    std::function<bool(const tree::Txn&)> before = [](const tree::Txn&) { return true; };
+    std::function<bool(const tree::Txn&, const tree::Tree&)> before =
+        [](const tree::Txn&, const tree::Tree&) { return true; };
     std::function<void(const tree::Txn&, const std::vector<tree::Change>&, const tree::Tree&)>
         after = [](const tree::Txn&, const std::vector<tree::Change>&, const tree::Tree&) {};
     std::function<void(tree::Zxid at, const std::string& why)> gap = [](tree::Zxid,

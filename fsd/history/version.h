@@ -40,6 +40,12 @@ const char* name_of(What what);
 // The directories above a file, from the root on, as they were.
 using Above = std::shared_ptr<const std::vector<View>>;
 
+// The other end of a move, and the directories above that as they were.
+struct Moved {
+  std::string path;
+  Above above;
+};
+
 struct FileVersion {
   tree::Zxid zxid;
   int64_t time_ms = 0;
@@ -49,6 +55,7 @@ struct FileVersion {
   tree::Bytes data;
   bool has_data = true;  // false: there was no room for it
   Above above;
+  std::shared_ptr<const Moved> from, to;  // it came from there, or what was removed went there
   // `0x500000012`, or `0x500000012.gone`.
   std::string name() const;
 };
@@ -76,8 +83,14 @@ struct ChangeBelow {
   View view;
   std::string path;
 };
+// A directory moves with all that is below it.
+struct MoveBelow {
+  tree::Zxid zxid;
+  std::string from, to;  // one of them is within the directory
+};
 struct SubtreePast {
   std::vector<ChangeBelow> changes;  // oldest first
+  std::vector<MoveBelow> moves;      // the same; none older than the changes
   std::vector<Gap> gaps;
   tree::Zxid since;
   bool left_out = false;

@@ -257,6 +257,8 @@ int start(int argc, char** argv) {
                   "a file or a directory of the mount (default: this directory); also one that was "
                   "removed");
   sub->add_flag("-p,--patch", log_options.with_diffs, "with what was changed, as diff -u shows it");
+  sub->add_flag("--follow", log_options.follows,
+                "also under the names that it had before it was moved");
   sub->add_option("--since", log_options.since,
                   "from then on: 2026-11-30T04:15, 2026-11-30T04:15:00Z, -2h, or a zxid");
   sub->callback([&] {

@@ -108,6 +108,7 @@ struct LogOptions {
   std::string path;
   std::string since;  // a point of time (fsd/history/when.h); empty: from the beginning
   bool with_diffs = false;
+  bool follows = false;  // also under the names that it had before it was moved
 };
 int log(const LogOptions& options);
 int blame(const std::string& file);

@@ -20,7 +20,7 @@ _zabfs() {
     watch) options="--all --json --exec --state" ;;
     run) options="--member --name --data --check --every" ;;
     who) options="--json" ;;
-    log) options="--patch --since" ;;
+    log) options="--patch --follow --since" ;;
     tree) options="--depth --json" ;;
     import) options="--delete --dry-run" ;;
     check) options="--log-dir" ;;

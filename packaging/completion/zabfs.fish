@@ -64,6 +64,7 @@ __zabfs_option run -x -l data -d 'its data'
 __zabfs_option run -x -l check -a '(__fish_complete_command)' -d 'says whether the member is well'
 __zabfs_option run -x -l every -d 'seconds between checks'
 __zabfs_option log -f -s p -l patch -d 'with what was changed'
+__zabfs_option log -f -l follow -d 'also under earlier names'
 __zabfs_option log -x -l since -d 'from then on'
 __zabfs_option tree -x -l depth -d levels
 __zabfs_option import -f -l delete -d 'remove what the source does not have'

@@ -66,7 +66,7 @@ _zabfs() {
     edit | blame) _arguments '1:file:_files' ;;
     log)
       _arguments '(-p --patch)'{-p,--patch}'[with what was changed]' \
-        '--since=[from then on]:time' '1:path:_files' ;;
+        '--follow[also under earlier names]' '--since=[from then on]:time' '1:path:_files' ;;
     show | revert) _arguments '1:version:_files' ;;
     diff) _arguments '1:before:_files' '2:after:_files' ;;
     tree) _arguments '--depth=[levels]:levels' '--json[for scripts]' '1:directory:_directories' ;;

@@ -493,6 +493,71 @@ class Tool(ClusterTest):
         self.assertRegex(text, r"(?m)removed +- +d/x$")
         self.assertNotRegex(text, r"(?m) a$")
 
+    def test_log_of_what_was_moved(self):
+        a, b, c = self.p("a"), self.p("b"), self.p("sub", "c")
+        os.mkdir(self.p("sub"))
+        write(a, "one\n")
+        write(a, "two\n")
+        write(b, "another\n")
+        os.rename(a, b)  # over a file
+        moved = self.versions_of(b)[-1]
+        os.rename(b, c)
+        write(a, "a new one\n")  # not what was there before
+        write(c, "three\n")
+        text = self.zabfs("log", c)
+        self.assertTrue(text.endswith(f"    moved from {b}; its older versions: zabfs log {b}\n"), text)
+        text = self.zabfs("log", b).splitlines()
+        self.assertRegex(text[0], "removed")
+        self.assertEqual(text[1], f"    moved to {c}")
+        self.assertEqual(text[2].split()[0], moved)
+        self.assertEqual(text[3], f"    moved from {a}; its older versions: zabfs log {a}")
+        self.assertTrue(any(re.search("changed .* 8  ", line) for line in text[4:]), text)
+        text = self.zabfs("log", "--follow", "-p", c)
+        self.assertEqual(re.findall(r"(?m)^    moved .*", text), [f"    moved from {b}", f"    moved from {a}"])
+        self.assertEqual(re.findall(r"(?m)^[+-]\w.*", text)[:3], ["-two", "+three", "+two"])
+        self.assertNotIn("a new one", text)
+        self.assertNotIn("+another", text)
+        self.assertEqual([line.split()[2] for line in text.splitlines() if line.startswith("0x")],
+                         ["changed", "created", "changed", "changed", "changed", "created"])
+        # With the directory that it is in, and of what is below that.
+        os.rename(self.p("sub"), self.p("new"))
+        os.mkdir(self.p("new", "deep"))
+        os.rename(self.p("new"), self.p("last"))
+        text = self.zabfs("log", self.p())
+        self.assertRegex(text, r"(?m)^    created .* last  \(moved from new\)$")
+        self.assertRegex(text, r"(?m)^    removed .* new  \(moved to last\)$")
+        for directory in (self.p("last"), self.p("last", "deep")):
+            before = directory.replace("last", "new")
+            self.assertIn(f"    moved from {before}; its older versions: zabfs log {before}\n",
+                          self.zabfs("log", directory))
+        text = self.zabfs("log", "--follow", self.p("last"))
+        self.assertIn(f"    moved from {self.p('sub')}\n", text)
+        self.assertRegex(text, r"(?m)^    changed .* sub/c$")
+        text = self.zabfs("log", "--follow", self.p("last", "c"))
+        self.assertEqual(re.findall(r"(?m)^    moved .*", text),
+                         [f"    moved from {path}" for path in (self.p("new", "c"), c, b, a)])
+        self.assertIn(f"    moved to {self.p('new')}\n", self.zabfs("log", self.p("sub")))
+
+    def versions_of(self, path):
+        directory, name = os.path.split(path)
+        return sorted((n for n in os.listdir(f"{directory}/@/history/{name}") if n != "current"),
+                      key=lambda n: int(n.split(".")[0], 16))
+
+    def test_where_it_went_is_told_to_who_may_know(self):
+        os.chmod(self.p(), 0o755)
+        os.mkdir(self.p("private"), 0o700)
+        f, g = self.p("f"), self.p("private", "g")
+        write(f, "text\n")
+        os.chmod(f, 0o644)
+        os.rename(f, g)
+        self.assertIn(f"moved to {g}", self.zabfs("log", f))
+        for path in (f, self.p()):
+            self.assertNotIn("private/g", self.zabfs("log", path, uid=STRANGER))
+        os.rename(g, f)
+        self.assertIn(f"moved from {g}", self.zabfs("log", f))
+        for path in (f, self.p()):
+            self.assertNotIn("private/g", self.zabfs("log", path, uid=STRANGER))
+
     def test_blame(self):
         versions = []
         for text in ("a\nb\nc\n", "a\nB\nc\nd\n", "new\na\nB\nd\n"):

@@ -134,6 +134,41 @@ TEST_F(PastReaderTest, VersionsOfAFile) {
   EXPECT_TRUE(past.gaps.empty());
 }
 
+TEST_F(PastReaderTest, AMoveIsToldAtBothEnds) {
+  auto rename = [this](const std::string& from, const std::string& to, bool exchange = false) {
+    return commit(OpCode::kExtRename, tree::encode(tree::ExtRename{from, to, tree::kAnyCzxid,
+                                                                   tree::kAnyCzxid, exchange}));
+  };
+  auto ends = [this](const std::string& directory) {
+    std::string all;
+    for (const auto& [name, versions] : children(directory).children) {
+      for (const FileVersion& version : versions) {
+        if (version.from) all += version.from->path + ">" + name + " ";
+        if (version.to) all += name + ">" + version.to->path + " ";
+      }
+    }
+    return all;
+  };
+  for (const char* name : {"/a", "/x", "/y"}) commit_file(name, name);
+  commit(OpCode::kCreate2,
+         tree::create_body("/d", {}, acl_for_new(tree::Kind::kDirectory, 0755, 1, 1), 0));
+  commit_file("/d/f", "f");
+  rename("/a", "/b");
+  rename("/b", "/c");
+  EXPECT_EQ(ends("/"), "a>/b /a>b b>/c /b>c ");
+  rename("/c", "/x");        // over a file
+  rename("/x", "/y", true);  // one for the other
+  rename("/d", "/e");
+  commit_file("/a", "another");  // under a name that was free again
+  EXPECT_EQ(ends("/"), "a>/b /a>b b>/c /b>c c>/x d>/e /d>e /c>x /y>x /x>y ");
+  EXPECT_EQ(ends("/e"), "/d/f>f ");
+  EXPECT_EQ(ends("/d"), "f>/e/f ");
+  SubtreePast below;
+  ASSERT_TRUE(reader_->read_below("/e", {}, committed_, below).ok());
+  ASSERT_EQ(below.moves.size(), 1u);  // what is in a directory goes along
+  EXPECT_EQ(below.moves[0].from + ">" + below.moves[0].to, "/d>/e");
+}
+
 TEST_F(PastReaderTest, AVersionTellsWhoMadeItOutOfTheLog) {
   commit_file("/f", "one");
   tree::Identities client{{"ip", "10.0.0.7"}, {"digest", "bob:hash"}, {"uid", "1000"}};
