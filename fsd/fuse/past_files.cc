@@ -37,6 +37,13 @@ Point point_of(const Node& node) {
   return point;
 }
 
+// `@/at/WHEN.export`: all of WHEN as one stream.
+constexpr std::string_view kExport = ".export";
+bool is_export(const Node& node) {
+  return node.control == Control::kPast && node.name.ends_with(kExport) &&
+         node.name.find('/') == std::string::npos;
+}
+
 // `NAME/VERSION` of a node of `@/history`.
 std::string child_of(const Node& node) { return node.name.substr(0, node.name.find('/')); }
 std::string version_of(const Node& node) { return node.name.substr(node.name.find('/') + 1); }
@@ -121,12 +128,19 @@ int PastFiles::fill(const tree::Tree& then, tree::Zxid zxid, const std::string& 
 
 void PastFiles::show_past(const Node& node, const Caller& caller, const ShownAnswer& answer) {
   Point point = point_of(node);
-  past_.tree_at(point.zxid, [this, point, caller, answer](const StatusOr<Past::TreePtr>& then) {
-    Shown shown;
-    if (!then.ok()) return answer(missing(point.path, then.status()), shown);
-    int error = fill(**then, point.zxid, point.path, caller, shown);
-    answer(error, shown);
-  });
+  bool as_stream = is_export(node);
+  past_.tree_at(point.zxid,
+                [this, point, as_stream, caller, answer](const StatusOr<Past::TreePtr>& then) {
+                  Shown shown;
+                  if (!then.ok()) return answer(missing(point.path, then.status()), shown);
+                  int error = fill(**then, point.zxid, point.path, caller, shown);
+                  if (error == 0 && as_stream) {
+                    shown.st.st_mode = S_IFREG | (shown.st.st_mode & 0444);
+                    shown.st.st_size = 0;
+                    shown.st.st_ino = number_of(point.zxid, point.path + std::string(kExport));
+                  }
+                  answer(error, shown);
+                });
 }
 
 PastFiles::Shown PastFiles::shown_version(const FileVersion& version,
@@ -301,11 +315,13 @@ void PastFiles::look_up_name(const RequestPtr& request, const Node& parent,
 
 void PastFiles::look_up_when(const RequestPtr& request, const Node& parent,
                              const std::string& name) {
-  past_.resolve(name, [this, request, parent, name,
+  std::string_view kind = name.ends_with(kExport) ? kExport : "";
+  std::string when = name.substr(0, name.size() - kind.size());
+  past_.resolve(when, [this, request, parent, name, kind,
                        caller = caller_of(*request)](const StatusOr<tree::Zxid>& zxid) {
     if (!zxid.ok())
       return static_cast<void>(request->reply(missing("@/at/" + name, zxid.status())));
-    Node node = child_node(parent, Control::kPast, fmt::format("0x{:x}", zxid->value));
+    Node node = child_node(parent, Control::kPast, fmt::format("0x{:x}{}", zxid->value, kind));
     show_past(node, caller, [this, request, node](int error, const Shown& shown) {
       if (error != 0) return static_cast<void>(request->reply(error));
       reply_entry(request, node, shown);
@@ -373,6 +389,7 @@ void PastFiles::opened(const RequestPtr& request, fuse_file_info info, File file
 void PastFiles::open(const RequestPtr& request, const Node& node, fuse_file_info info) {
   if ((wanted_by(info.flags) & kMayWrite) != 0) return static_cast<void>(request->reply(EROFS));
   if (node.control == Control::kChanges) return open_changes(request, node, info);
+  if (is_export(node)) return open_export(request, node, info);
   show(node, caller_of(*request), [this, request, info](int error, const Shown& shown) {
     if (error == 0 && !shown.may_read) error = EACCES;
     if (error != 0) return static_cast<void>(request->reply(error));
@@ -392,10 +409,40 @@ void PastFiles::open(const RequestPtr& request, const Node& node, fuse_file_info
 bool PastFiles::read(const RequestPtr& request, uint64_t handle, size_t size, off_t offset) {
   std::shared_ptr<File> file = files_.find(handle);
   if (!file) return false;
-  std::string_view bytes = file->bytes();
-  size_t from = std::min(static_cast<size_t>(std::max<off_t>(offset, 0)), bytes.size());
-  request->reply_bytes(bytes.substr(from, size));
+  auto from = static_cast<size_t>(std::max<off_t>(offset, 0));
+  if (file->subtree) {
+    request->reply_bytes(file->subtree->read(from, size));
+  } else {
+    std::string_view bytes = file->bytes();
+    request->reply_bytes(bytes.substr(std::min(from, bytes.size()), size));
+  }
   return true;
+}
+
+void PastFiles::open_export(const RequestPtr& request, const Node& node, fuse_file_info info) {
+  int exports = ++*exports_;
+  auto turn = std::shared_ptr<void>(nullptr, [exports = exports_](void*) { --*exports; });
+  if (exports > kMaxExports) return static_cast<void>(request->reply(EAGAIN));
+  info.direct_io = 1;
+  Point point = point_of(node);
+  Caller caller = caller_of(*request);
+  past_.tree_at(
+      point.zxid, [this, request, info, point, caller, turn](const StatusOr<Past::TreePtr>& then) {
+        Shown shown;
+        int error = then.ok() ? fill(**then, point.zxid, point.path, caller, shown)
+                              : missing(point.path, then.status());
+        if (error == 0 && !shown.may_read) error = EACCES;
+        if (error != 0) return static_cast<void>(request->reply(error));
+        auto may_read_now = [this, caller](const std::string& path) {
+          return now([&](const tree::Tree& tree) {
+            return zabfs::fsd::may_read_now(tree, path, caller, options_);
+          });
+        };
+        auto subtree =
+            std::make_shared<const Subtree>(**then, options_, caller, point.path, 0, may_read_now);
+        if (subtree->is_too_large()) return static_cast<void>(request->reply(EFBIG));
+        opened(request, info, File{{}, {}, std::move(subtree), turn});
+      });
 }
 
 void PastFiles::open_changes(const RequestPtr& request, const Node& node, fuse_file_info info) {

@@ -1,5 +1,5 @@
-// The past as files: `@/history/NAME/ZXID`, `@/at/WHEN/...` and `@/changes` (DESIGN.md, "The
-// past").
+// The past as files: `@/history/NAME/ZXID`, `@/at/WHEN/...`, `@/at/WHEN.export` and `@/changes`
+// (DESIGN.md, "The past").
 //
 // Nothing in there can be written. What a file or directory was is shown with the mode and the
 // owner that it had, so the kernel checks who could read it then. Whether he may now is checked
@@ -10,6 +10,7 @@
 // the strand. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <set>
@@ -24,6 +25,7 @@
 #include "fsd/fuse/node_table.h"
 #include "fsd/fuse/request.h"
 #include "fsd/history/past.h"
+#include "fsd/transfer/subtree.h"
 
 namespace zabfs::fsd {
 
@@ -53,6 +55,7 @@ class PastFiles {
   bool close(uint64_t handle) { return files_.take(handle) || listings_.take(handle); }
 
  private:
+  static constexpr int kMaxExports = 4;  // at a time: each holds what it is of
   // A file as it was.
   struct Shown {
     struct stat st = {};
@@ -67,6 +70,8 @@ class PastFiles {
   struct File {
     std::string text;  // of `@/changes`
     tree::Bytes data;
+    std::shared_ptr<const Subtree> subtree = nullptr;  // of `@/at/WHEN.export`
+    std::shared_ptr<void> turn = nullptr;              // the same: one of kMaxExports
     std::string_view bytes() const { return data.is_null() ? std::string_view(text) : data.view(); }
   };
   struct Listing {
@@ -95,6 +100,7 @@ class PastFiles {
                 Past::Answer<Past::DirectoryPtr> answer);
   bool is_fresh(const DirectoryPast& past, const std::string& directory,
                 const std::string& name) const;
+  void open_export(const RequestPtr& request, const Node& node, fuse_file_info info);
   void open_changes(const RequestPtr& request, const Node& node, fuse_file_info info);
   std::string changes_text(const SubtreePast& past, const std::string& directory,
                            const Caller& caller) const;
@@ -118,6 +124,7 @@ class PastFiles {
   NodeAnswers& answers_;
   HandleNumbers& numbers_;
   const ViewOptions options_;
+  const std::shared_ptr<std::atomic<int>> exports_ = std::make_shared<std::atomic<int>>(0);
   HandleTable<File> files_;
   HandleTable<Listing> listings_;
 };

@@ -284,9 +284,15 @@ int start(int argc, char** argv) {
 
   sub = app.add_subcommand("revert",
                            "make a file what it was, in one commit, if nobody else changes it "
-                           "meanwhile; one that was removed is made again");
-  sub->add_option("version", path, "PATH@ZXID or PATH@TIME")->required();
-  sub->callback([&] { code = revert(path); });
+                           "meanwhile; or a directory with all that is below it, in as few commits "
+                           "as it fits in. What was removed is made again");
+  RevertOptions revert_options;
+  sub->add_option("version", revert_options.version, "PATH@ZXID or PATH@TIME")->required();
+  sub->add_flag("--delete", revert_options.removes_others,
+                "of a directory: also remove what was added since");
+  sub->add_flag("--dry-run", revert_options.dry_run,
+                "of a directory: print what would be made (+), changed (~) and removed (-)");
+  sub->callback([&] { code = revert(revert_options); });
 
   sub = app.add_subcommand("tree", "show a directory and what is below it");
   sub->add_option("dir", path, "a directory of the mount (default: this one)");

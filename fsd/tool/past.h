@@ -1,4 +1,5 @@
-// What the commands that look at the past share (log.cc, version.cc): where a mount shows it.
+// What the commands that look at the past share (log.cc, version.cc, revert.cc): where a mount
+// shows it.
 #pragma once
 
 #include <optional>
@@ -14,6 +15,11 @@ struct PathAt {
   std::string when;  // empty: now
 };
 PathAt parse_path_at(const std::string& text);
+std::string label_of(const PathAt& of);
+// Says that there was none, and what to do; gives the exit code.
+int no_such(const PathAt& wanted);
+// Also of what a symlink leads to.
+bool is_directory(const std::string& path);
 
 // A path as a directory of the mount that is there, and what is below it.
 struct Anchored {

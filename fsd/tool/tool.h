@@ -115,7 +115,12 @@ int blame(const std::string& file);
 // These name a version as PATH@WHEN (past.h).
 int show(const std::string& what);
 int diff_versions(const std::string& before, const std::string& after);
-int revert(const std::string& what);
+struct RevertOptions {
+  std::string version;
+  bool removes_others = false;  // of a directory: what was added since
+  bool dry_run = false;         // of a directory: only prints what would change
+};
+int revert(const RevertOptions& options);
 int show_tree(const std::string& directory, int depth, bool as_json);
 int export_tree(const std::string& directory, const std::string& target);
 struct ImportTreeOptions {

@@ -1,16 +1,12 @@
-// zabfs show, diff and revert: one version of a file, and another.
-#include <fcntl.h>
+// zabfs show and diff: one version of a file, and another.
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "fsd/history/when.h"
 #include "fsd/tool/past.h"
@@ -31,13 +27,15 @@ bool is_there(const std::string& path) {
   return ::lstat(path.c_str(), &st) == 0;
 }
 
+uint64_t number_of(const std::string& version) {
+  return std::strtoull(version.c_str(), nullptr, 16);
+}
+
+}  // namespace
+
 bool is_directory(const std::string& path) {
   struct stat st = {};
   return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-uint64_t number_of(const std::string& version) {
-  return std::strtoull(version.c_str(), nullptr, 16);
 }
 
 std::string label_of(const PathAt& of) {
@@ -50,8 +48,6 @@ int no_such(const PathAt& wanted) {
                   "`zabfs log {}` shows what there is",
                   label_of(wanted), wanted.path));
 }
-
-}  // namespace
 
 PathAt parse_path_at(const std::string& text) {
   size_t at = text.rfind('@');
@@ -166,68 +162,6 @@ int diff_versions(const std::string& before, const std::string& after) {
   std::string to = b.when.ends_with(kGone) ? "" : file_at(b);
   if (from.empty() && to.empty()) return no_such(a);
   return diff(from, from.empty() ? kNothing : label_of(a), to, to.empty() ? kNothing : label_of(b));
-}
-
-namespace {
-
-// Puts a file or a link there in one commit, unless somebody else changes it meanwhile.
-int put_back(const std::string& file, const std::string& path, const PathAt& wanted) {
-  fs::path target(fs::absolute(path).lexically_normal());
-  std::string staging =
-      join(target.parent_path().string(), fmt::format("@/txn/revert-{}-{}", ::getpid(), now_ms()));
-  if (::mkdir(staging.c_str(), 0700) != 0) return fail(error_of(staging));
-  std::string staged = join(staging, target.filename().string());
-  std::error_code error;
-  bool is_link = fs::is_symlink(fs::symlink_status(file));
-  bool made = false;
-  if (is_link) {
-    made = ::symlink(fs::read_symlink(file).c_str(), staged.c_str()) == 0;
-  } else if (std::optional<std::string> text = read_file(file)) {
-    struct stat st = {};
-    ::stat(file.c_str(), &st);
-    int fd = ::open(staged.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    // It gets no setuid bit back.
-    made = fd >= 0 && write_all(fd, *text) && ::fchmod(fd, st.st_mode & 0777) == 0;
-    // Only root gives a file away: others get one of their own.
-    if (made && ::geteuid() == 0) made = ::fchown(fd, st.st_uid, st.st_gid) == 0;
-    if (fd >= 0 && ::close(fd) != 0) made = false;
-  }
-  int why = errno;
-  if (made && ::rename(staging.c_str(), (staging + ".commit").c_str()) == 0) {
-    fmt::print("{} is as it was at {}\n", path, wanted.when);
-    return 0;
-  }
-  if (made) why = errno;
-  fs::remove_all(staging, error);
-  if (why == ESTALE) {
-    return fail(fmt::format("somebody else changed {} just now; nothing is changed", path));
-  }
-  return fail(fmt::format("{}: {}; nothing is changed", path, std::strerror(why)));
-}
-
-}  // namespace
-
-int revert(const std::string& what) {
-  PathAt wanted = parse_path_at(what);
-  if (wanted.when.empty()) {
-    return fail(fmt::format("{}: name the version, as PATH@ZXID; `zabfs log {}` shows them", what,
-                            wanted.path),
-                kUsage);
-  }
-  std::string file = file_at(wanted);
-  if (file.empty()) return no_such(wanted);
-  if (is_directory(file)) {
-    return fail(
-        fmt::format("{} was a directory: copy what you want out of {}", label_of(wanted), file));
-  }
-  if (is_directory(wanted.path)) {
-    return fail(fmt::format("{} is a directory now: move it away first", wanted.path));
-  }
-  std::string parent = fs::absolute(wanted.path).lexically_normal().parent_path();
-  if (!is_directory(parent)) {
-    return fail(fmt::format("{} is gone: make it first", parent));
-  }
-  return put_back(file, wanted.path, wanted);
 }
 
 }  // namespace zabfs::tool

@@ -14,8 +14,8 @@ using transfer::Reason;
 using tree::OwnerKind;
 
 Subtree::Subtree(const tree::Tree& tree, const ViewOptions& options, const Caller& reader,
-                 const std::string& directory, int64_t time_ms)
-    : tree_(tree), options_(options), reader_(reader) {
+                 const std::string& directory, int64_t time_ms, MayReadNow may_read_now)
+    : tree_(tree), options_(options), reader_(reader), may_read_now_(std::move(may_read_now)) {
   add(*tree.find(directory), directory, "");
   put(end_);
   transfer::Header header;
@@ -45,6 +45,11 @@ void Subtree::put(const transfer::Record& record) {
 
 void Subtree::leave_out(const std::string& name, Reason why) { put(transfer::LeftOut{name, why}); }
 
+bool Subtree::allows(const View& view, const std::string& path, uint32_t wanted) const {
+  if (!may(view, reader_, wanted)) return false;
+  return reader_.uid == 0 || !may_read_now_ || may_read_now_(path);
+}
+
 // Digests are secret to who may not change the ACL, as everywhere.
 void Subtree::note_acl(const tree::ZNode& node, const View& view, transfer::Entry& entry) {
   const tree::AclList& acl = tree_.acl_of(node);
@@ -54,8 +59,10 @@ void Subtree::note_acl(const tree::ZNode& node, const View& view, transfer::Entr
   for (const tree::Acl& one : acl) {
     if (!tree::find_posix({one})) rest.push_back(one);
   }
-  bool is_admin = reader_.uid == 0 || view.uid == reader_.uid ||
-                  tree::acl_allows(acl, tree::kPermAdmin, tree::identities_of(reader_));
+  bool is_admin =
+      reader_.uid == 0 ||
+      (!may_read_now_ && (view.uid == reader_.uid ||
+                          tree::acl_allows(acl, tree::kPermAdmin, tree::identities_of(reader_))));
   auto is_secret = [](const tree::Acl& one) { return tree::without_digests({one})[0] != one; };
   if (!is_admin && std::erase_if(rest, is_secret) > 0) leave_out(entry.path, Reason::kSecrets);
   if (posix && tree::with_posix({}, *posix) == tree::with_posix(rest, *posix)) return;
@@ -65,7 +72,7 @@ void Subtree::note_acl(const tree::ZNode& node, const View& view, transfer::Entr
 
 bool Subtree::add_alone(const tree::ZNode& node, const std::string& path, const std::string& name) {
   View view = view_of(tree_, node, path, options_);
-  bool may_read = may(view, reader_, kMayRead);
+  bool may_read = allows(view, path, kMayRead);
   bool is_directory = view.kind == tree::Kind::kDirectory;
   bool leads_nowhere =
       view.kind == tree::Kind::kSymlink &&
@@ -105,7 +112,7 @@ void Subtree::add_children(const tree::ZNode& node, const std::string& path,
                            const std::string& name) {
   View view = view_of(tree_, node, path, options_);
   // Also of an empty one: whether there is anything in it is not for this reader to know.
-  if (!may(view, reader_, kMayRead | kMaySearch)) return leave_out(name, Reason::kNoAccess);
+  if (!allows(view, path, kMayRead | kMaySearch)) return leave_out(name, Reason::kNoAccess);
   std::vector<const tree::ZNode*> children;
   bool has_long_name = false;
   tree_.for_each_child(node, [&](const tree::ZNode& child) {

@@ -6,9 +6,11 @@
 // from any offset.
 //
 // It has what its reader could list and read by hand. Of a directory that it may not list, and of a
-// file that it may not read, it says so. Ephemerals and hidden children are not in it.
+// file that it may not read, it says so. Ephemerals and hidden children are not in it. Of a tree of
+// the past, a reader other than root must also be allowed now what he was allowed then.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +25,13 @@ class Subtree {
  public:
   static constexpr size_t kMaxRecords = 5'000'000;
 
-  // `directory` is there; `time_ms` is when the tree was changed last.
+  // Whether the reader may read what is at that path now, or a file that was there.
+  using MayReadNow = std::function<bool(const std::string& path)>;
+
+  // `directory` is there; `time_ms` is when the tree was changed last. Without `may_read_now` the
+  // tree is the one of now.
   Subtree(const tree::Tree& tree, const ViewOptions& options, const Caller& reader,
-          const std::string& directory, int64_t time_ms = 0);
+          const std::string& directory, int64_t time_ms = 0, MayReadNow may_read_now = nullptr);
 
   // It would have more records than it may; what there is is good for nothing then.
   bool is_too_large() const { return pieces_.size() > kMaxRecords; }
@@ -39,6 +45,7 @@ class Subtree {
     uint64_t offset;  // where it begins in the stream
     tree::Bytes data;
   };
+  bool allows(const View& view, const std::string& path, uint32_t wanted) const;
   void add(const tree::ZNode& node, const std::string& path, const std::string& name);
   // Whether it is a directory, whose children follow.
   bool add_alone(const tree::ZNode& node, const std::string& path, const std::string& name);
@@ -51,6 +58,7 @@ class Subtree {
   const tree::Tree& tree_;  // only while it is collected
   const ViewOptions& options_;
   const Caller& reader_;
+  const MayReadNow may_read_now_;
   std::string heads_;
   std::vector<Piece> pieces_;
   uint64_t bytes_ = 0;

@@ -22,7 +22,7 @@ _zabfs() {
     who) options="--json" ;;
     log) options="--patch --follow --since" ;;
     tree) options="--depth --json" ;;
-    import) options="--delete --dry-run" ;;
+    import | revert) options="--delete --dry-run" ;;
     check) options="--log-dir" ;;
     backup) options="--mount --data --data-log"
         [[ " ${COMP_WORDS[*]} " != *" inspect "* ]] || options="--list" ;;

@@ -69,6 +69,8 @@ __zabfs_option log -x -l since -d 'from then on'
 __zabfs_option tree -x -l depth -d levels
 __zabfs_option import -f -l delete -d 'remove what the source does not have'
 __zabfs_option import -f -l dry-run -d 'only print what would change'
+__zabfs_option revert -l delete -d 'remove what was added since'
+__zabfs_option revert -l dry-run -d 'only print what would change'
 __zabfs_option check -x -l log-dir -a '(__fish_complete_directories)' -d 'its dataLogDir'
 for name in import-zookeeper export-zookeeper
     __zabfs_option $name -x -l log -a '(__fish_complete_directories)' -d 'dataLogDir of the source'

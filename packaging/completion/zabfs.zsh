@@ -67,7 +67,10 @@ _zabfs() {
     log)
       _arguments '(-p --patch)'{-p,--patch}'[with what was changed]' \
         '--follow[also under earlier names]' '--since=[from then on]:time' '1:path:_files' ;;
-    show | revert) _arguments '1:version:_files' ;;
+    show) _arguments '1:version:_files' ;;
+    revert)
+      _arguments '--delete[remove what was added since]' \
+        '--dry-run[only print what would change]' '1:version:_files' ;;
     diff) _arguments '1:before:_files' '2:after:_files' ;;
     tree) _arguments '--depth=[levels]:levels' '--json[for scripts]' '1:directory:_directories' ;;
     export) _arguments '1:directory:_directories' '2:target:_files' ;;

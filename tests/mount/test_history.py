@@ -610,6 +610,87 @@ class Tool(ClusterTest):
         self.assertIn("does not go back so far", self.zabfs("revert", f"{f}@0x1", code=1))
         self.assertEqual(read(f), "one\n")
 
+    LISTING = r"find . -printf '%P %y %m %U %G %T@ %l\n' | sort; cat f sub/g sub/@/data; grep -v zabfs-posix sub/@/acl"
+
+    def make_what_is_reverted(self):
+        """Gives the directory, and a zxid at which it was as `self.LISTING` then told."""
+        sh(f"cd {self.p()} && mkdir -p d/sub && cd d && echo one > f && echo g > sub/g && ln -s f link && "
+           "chmod 640 f && chown 12001:12001 f && echo own > sub/@/data && "
+           "echo ip:10.0.0.1:r >> sub/@/acl && chmod 710 sub && touch -d '2001-02-03 04:05:06.789' f link")
+        write(self.p("mark"), "")
+        return self.p("d"), zxid_of(self.p("mark"))
+
+    def test_revert_of_a_directory(self):
+        d, then = self.make_what_is_reverted()
+        listing = sh(f"cd {d} && {self.LISTING}")
+        sh(f"cd {d} && echo two > f && chmod 600 f && rm -r sub link && mkdir new && echo x > new/file")
+        now = sh(f"cd {d} && find . -ls | sort")
+        self.assertEqual(self.zabfs("revert", f"{d}@{then}", "--dry-run").splitlines(),
+                         ["~ f", "+ link", "+ sub", "+ sub/g"])
+        self.assertEqual(self.zabfs("revert", f"{d}@{then}", "--dry-run", "--delete").splitlines()[-1], "- new")
+        self.assertEqual(sh(f"cd {d} && find . -ls | sort"), now)
+        self.assertIn("beside what was added since", self.zabfs("revert", f"{d}@{then}"))
+        self.assertEqual(read(os.path.join(d, "f")), "one\n")
+        self.assertEqual(read(os.path.join(d, "new", "file")), "x\n")
+        self.assertEqual(self.zabfs("revert", f"{d}@{then}", "--delete"), f"{d} is as it was at {then}\n")
+        self.assertEqual(re.sub(r"(?m)^ d .*\n", "", sh(f"cd {d} && {self.LISTING}")),
+                         re.sub(r"(?m)^ d .*\n", "", listing))
+        self.assertIn(" 0 new, 0 changed, 5 the same already, 0 removed",
+                      self.zabfs("revert", f"{d}@{then}", "--delete", "--dry-run"))
+        self.assertEqual(sh(f"diff -r {self.p()}/@/at/{then}/d {d}"), "")
+
+    def test_revert_of_what_is_gone_with_its_directory(self):
+        d, then = self.make_what_is_reverted()
+        listing = sh(f"cd {d} && {self.LISTING}")
+        shutil.rmtree(d)
+        self.zabfs("revert", f"{d}/sub/g@{then}")
+        self.assertEqual(sh(f"cd {d} && find . -type f"), "./sub/g\n")
+        shutil.rmtree(d)
+        self.assertEqual(self.zabfs("revert", f"{d}@{then}", "--dry-run").splitlines(),
+                         ["+ d", "+ d/f", "+ d/link", "+ d/sub", "+ d/sub/g"])
+        self.zabfs("revert", f"{d}@{then}", "--delete")  # nothing that is beside it
+        self.assertEqual(sh(f"cd {d} && {self.LISTING}"), listing)
+        self.assertEqual(sorted(os.listdir(self.p())), ["d", "mark"])
+        self.assertIn("does not go back so far", self.zabfs("revert", f"{d}/none@{then}", code=1))
+        # A file stands where a directory was.
+        shutil.rmtree(d)
+        write(d, "a file\n")
+        self.assertIn("there is a file in the place of a directory",
+                      self.zabfs("revert", f"{d}@{then}", code=1))
+
+    def test_revert_of_a_directory_by_who_may(self):
+        d, then = self.make_what_is_reverted()
+        os.chmod(self.p(), 0o755)
+        sh(f"echo secret > {d}/hidden && chown -R {USER}:{USER} {d} && chmod 755 {d} {d}/sub && "
+           f"chmod 600 {d}/f {d}/hidden")
+        write(self.p("mark"), "again")
+        then = zxid_of(self.p("mark"))
+        sh(f"cd {d} && echo two > f && echo three > hidden && chmod 644 f hidden")
+        self.assertIn("you may not read what it was", self.zabfs("revert", f"{d}@{then}", code=1, uid=STRANGER))
+        self.assertEqual(read(os.path.join(d, "f")), "two\n")
+        self.zabfs("revert", f"{d}@{then}", uid=USER)
+        self.assertEqual((read(os.path.join(d, "f")), read(os.path.join(d, "hidden"))), ("one\n", "secret\n"))
+
+    def test_the_stream_of_a_directory_as_it_was(self):
+        d, then = self.make_what_is_reverted()
+        stream = self.p("@", "at", then + ".export")
+        self.assertTrue(stat.S_ISREG(os.stat(stream).st_mode))
+        with open(stream, "rb") as f:
+            first = f.read()
+        sh(f"rm -r {d}")
+        with open(stream, "rb") as f:
+            self.assertEqual(f.read(), first)
+        self.assertEqual(os.listdir(self.p("@", "at")), [])
+        for name in ("0xffffffffffff.export", ".export", "then.export"):
+            self.assertFalse(os.path.exists(self.p("@", "at", name)), name)
+        held = [open(stream, "rb") for _ in range(4)]  # each of them holds the whole
+        with self.assertRaises(OSError) as raised:
+            open(stream, "rb")
+        self.assertEqual(raised.exception.errno, errno.EAGAIN)
+        for file in held:
+            file.close()
+        wait_for(lambda: open(stream, "rb").close() is None, what="room for another")
+
     def test_who_may_not_reverts_nothing(self):
         os.chmod(self.p(), 0o755)
         f = self.p("f")
