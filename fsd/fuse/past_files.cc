@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "fsd/fuse/callers.h"
+#include "fsd/fuse/xattrs.h"
 #include "fsd/history/access.h"
 #include "fsd/history/when.h"
 #include "fsd/view/contenders.h"
@@ -36,6 +37,8 @@ Point point_of(const Node& node) {
     point.path = tree::join_path(node.path, node.name.substr(slash + 1));
   return point;
 }
+
+constexpr std::string_view kWhy = "why.";
 
 // `@/at/WHEN.export`: all of WHEN as one stream.
 constexpr std::string_view kExport = ".export";
@@ -353,8 +356,28 @@ std::string PastFiles::end_text(const std::shared_ptr<const Moved>& end,
   return may_know ? path_from(directory, end->path) : "";
 }
 
+void PastFiles::reply_why(const RequestPtr& request, const Node& at, const std::string& when,
+                          size_t size) {
+  auto told = [request, size](const std::string& text) { reply_value(request, text, size); };
+  past_.resolve(when, [this, path = at.path, told, request,
+                       caller = caller_of(*request)](const StatusOr<tree::Zxid>& zxid) {
+    if (!zxid.ok()) return told(zxid.why());
+    past_.tree_at(*zxid, [this, zxid = *zxid, path, told, request,
+                          caller](const StatusOr<Past::TreePtr>& then) {
+      if (!then.ok()) return told(then.why());
+      Shown shown;
+      int error = fill(**then, zxid, path, caller, shown);
+      if (error == EACCES) return static_cast<void>(request->reply(error));
+      told(error == 0 ? "ok" : path + " was not there at that time");
+    });
+  });
+}
+
 void PastFiles::attribute(const RequestPtr& request, const Node& node, const std::string& name,
                           size_t size) {
+  if (node.control == Control::kAt && name.starts_with(kWhy)) {
+    return reply_why(request, node, name.substr(kWhy.size()), size);
+  }
   if (node.control != Control::kVersion || version_of(node) == kCurrent) {
     return static_cast<void>(request->reply(ENODATA));
   }
@@ -372,8 +395,7 @@ void PastFiles::attribute(const RequestPtr& request, const Node& node, const std
       value = who_text(shown.may_read ? version.who : without_names(version.who));
     }
     if (value.empty()) return static_cast<void>(request->reply(ENODATA));
-    if (size == 0) return static_cast<void>(request->reply_xattr_size(value.size()));
-    static_cast<void>(size < value.size() ? request->reply(ERANGE) : request->reply_bytes(value));
+    reply_value(request, value, size);
   });
 }
 

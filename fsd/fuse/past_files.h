@@ -104,6 +104,8 @@ class PastFiles {
   void open_changes(const RequestPtr& request, const Node& node, fuse_file_info info);
   std::string changes_text(const SubtreePast& past, const std::string& directory,
                            const Caller& caller) const;
+  // Of `user.zabfs.why.WHEN` of `@/at`: why that has nothing, or `ok`.
+  void reply_why(const RequestPtr& request, const Node& at, const std::string& when, size_t size);
   // The other end of a move, from a directory on; empty if the caller may not know of it.
   std::string end_text(const std::shared_ptr<const Moved>& end, const std::string& directory,
                        const Caller& caller) const;

@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::string_view kPrefix = "user.zabfs.";
 
+}  // namespace
+
 void reply_value(const RequestPtr& request, const std::string& value, size_t size) {
   if (size == 0) {
     request->reply_xattr_size(value.size());
@@ -18,8 +20,6 @@ void reply_value(const RequestPtr& request, const std::string& value, size_t siz
     request->reply_bytes(value);
   }
 }
-
-}  // namespace
 
 void Xattrs::get(const RequestPtr& request, KernelNode id, std::string_view name,
                  size_t size) const {

@@ -1,7 +1,8 @@
-// Extended attributes: a znode's Stat, whether there is a leader (of the root), and until when what
+// Extended attributes: a znode's Stat, whether there is a leader, and until when what
 // an open file of the control room holds is held. All are read-only. Thread-safe.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "fsd/fuse/node_reader.h"
@@ -10,6 +11,9 @@
 #include "fsd/session/writer.h"
 
 namespace zabfs::fsd {
+
+// Answers a getxattr that has room for `size` bytes; with 0 it only asks for the size.
+void reply_value(const RequestPtr& request, const std::string& value, size_t size);
 
 class Xattrs {
  public:

@@ -119,7 +119,9 @@ void Past::tree_at(Zxid zxid, Answer<TreePtr> answer) {
 
 void Past::resolve(const std::string& name, Answer<Zxid> answer) {
   std::optional<When> when = parse_when(name, wall_ms());
-  if (!when) return answer(Status::failed(name + " is neither a zxid nor a time"));
+  if (!when)
+    return answer(Status::failed(
+        name + " is neither a zxid nor a time, as 0x500000012, 2026-11-30T04:15 or -2h"));
   if (when->zxid) return answer(*when->zxid);
   bool is_posted = post(
       [this, time_ms = when->time_ms, answer] { answer(reader_.zxid_at(time_ms, committed())); });

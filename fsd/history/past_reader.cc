@@ -11,6 +11,7 @@
 #include "fsd/history/access.h"
 #include "fsd/history/moves.h"
 #include "fsd/history/replay_past.h"
+#include "fsd/history/when.h"
 #include "fsd/view/contenders.h"
 #include "tree/path.h"
 #include "tree/txn.h"
@@ -206,7 +207,8 @@ class Children {
 
 StatusOr<PastReader::TreePtr> PastReader::tree_at(Zxid zxid, Zxid committed) {
   if (zxid > committed) {
-    return Status::failed(fmt::format("0x{:x} is not known to be committed yet", zxid.value));
+    return Status::failed(
+        fmt::format("0x{:x} is to come: this node is at 0x{:x}", zxid.value, committed.value));
   }
   std::vector<Zxid> starts = consensus::SnapshotStore(snapshots_).list();  // newest first
   std::erase_if(starts, [zxid](Zxid stored) { return stored > zxid; });
@@ -226,7 +228,34 @@ StatusOr<PastReader::TreePtr> PastReader::tree_at(Zxid zxid, Zxid committed) {
     if (tree) return tree;
     if (why.empty()) why = replay.why();
   }
-  return Status::failed(why);
+  return why == ReplayPast::kNotSoFar ? too_old(committed) : Status::failed(why);
+}
+
+Status PastReader::too_old(Zxid committed) {
+  std::vector<Zxid> stored = consensus::SnapshotStore(snapshots_).list();  // newest first
+  Zxid first;
+  int64_t time_ms = 0;
+  bool is_whole = false;
+  consensus::CommittedLogVisitor visitor;
+  visitor.begin = [&](Zxid base) {
+    is_whole = base == Zxid{};
+    return true;
+  };
+  visitor.gap = [](const std::string&, Zxid) { return true; };
+  // A log that does not begin with the empty tree says something from its first snapshot on.
+  visitor.txn = [&](Zxid zxid, std::string_view bytes) {
+    if (!is_whole && !stored.empty() && zxid <= stored.back()) return !is_cancelled_();
+    std::optional<tree::TxnHeader> header = tree::decode_txn_header(bytes);
+    first = zxid;
+    if (header) time_ms = header->time_ms;
+    return false;
+  };
+  consensus::read_committed(log_, Zxid{}, committed, visitor);
+  if (first == Zxid{}) return Status::failed(ReplayPast::kNotSoFar);
+  return Status::failed(
+      fmt::format("the log of this node goes back to 0x{:x}, which was made {}. The key "
+                  "zabfs.history says how long it is kept; another node may have more",
+                  first.value, time_text(time_ms)));
 }
 
 StatusOr<Zxid> PastReader::zxid_at(int64_t time_ms, Zxid committed) {
@@ -253,7 +282,7 @@ StatusOr<Zxid> PastReader::zxid_at(int64_t time_ms, Zxid committed) {
     from = base;
     is_older = true;
   }
-  if (!is_older) return Status::failed("the log does not go back so far");
+  if (!is_older) return too_old(committed);
   Zxid found;
   consensus::CommittedLogVisitor visitor;
   visitor.begin = [](Zxid) { return true; };
@@ -265,7 +294,7 @@ StatusOr<Zxid> PastReader::zxid_at(int64_t time_ms, Zxid committed) {
     return !is_cancelled_();
   };
   consensus::read_committed(log_, from, committed, visitor);
-  if (found == Zxid{}) return Status::failed("the log does not go back so far");
+  if (found == Zxid{}) return too_old(committed);
   return found;
 }
 

@@ -60,6 +60,8 @@ class PastReader {
                     SubtreePast& past);
 
  private:
+  // Of what is older than that, in words: from where on there is something.
+  Status too_old(tree::Zxid committed);
   Status read_children_from(const std::string& directory, tree::Zxid committed, DirectoryPast& past,
                             TreePtr& tree, tree::Zxid start);
 

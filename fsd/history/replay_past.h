@@ -16,6 +16,8 @@ namespace zabfs::fsd {
 
 class ReplayPast {
  public:
+  static constexpr const char* kNotSoFar = "the log does not go back so far";
+
   // All are called in the order of the log.
   struct Listener {
     // From here on the tree is known: at the beginning, and behind each gap.
@@ -58,7 +60,7 @@ class ReplayPast {
   std::set<tree::Zxid> stored_;
   bool had_gap_ = false;
   tree::Zxid tip_, since_;
-  std::string why_ = "the log does not go back so far";
+  std::string why_ = kNotSoFar;
   std::vector<tree::Change> changes_;
 };
 

@@ -16,7 +16,9 @@ struct PathAt {
 };
 PathAt parse_path_at(const std::string& text);
 std::string label_of(const PathAt& of);
-// Says that there was none, and what to do; gives the exit code.
+// Why a mount shows nothing of that time; empty: it does, or can't say.
+std::string why_not(const PathAt& wanted);
+// Says that there was none, why, and what to do; gives the exit code.
 int no_such(const PathAt& wanted);
 // Also of what a symlink leads to.
 bool is_directory(const std::string& path);

@@ -93,7 +93,7 @@ std::optional<std::string> read_all(int fd) {
 }
 
 std::string attribute(const std::string& file, const char* name) {
-  char value[256];
+  char value[8192];
   std::string full = std::string("user.zabfs.") + name;
   ssize_t size = ::lgetxattr(file.c_str(), full.c_str(), value, sizeof(value));
   return size > 0 ? std::string(value, static_cast<size_t>(size)) : std::string();

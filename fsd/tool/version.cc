@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "fsd/history/when.h"
 #include "fsd/tool/past.h"
@@ -42,11 +43,44 @@ std::string label_of(const PathAt& of) {
   return of.path + (of.when.empty() ? " (now)" : "@" + of.when);
 }
 
+namespace {
+
+std::optional<Anchored> find_anchor(const std::string& path) {
+  std::string absolute = fs::absolute(path).lexically_normal();
+  while (absolute.size() > 1 && absolute.ends_with('/')) absolute.pop_back();
+  Anchored found{absolute, {}};
+  while (!is_directory(found.directory) && found.directory.size() > 1) {
+    fs::path at(found.directory);
+    found.below = at.filename().string() + (found.below.empty() ? "" : "/" + found.below);
+    found.directory = at.parent_path();
+  }
+  if (!is_in_mount(found.directory)) return std::nullopt;
+  return found;
+}
+
+}  // namespace
+
+std::string why_not(const PathAt& wanted) {
+  if (wanted.when.empty()) return {};
+  std::optional<Anchored> place = find_anchor(wanted.path);
+  std::string name = "why." + wanted.when;
+  std::string why = place ? attribute(join(place->directory, "@/at"), name.c_str()) : "";
+  return why == "ok" ? "" : why;
+}
+
 int no_such(const PathAt& wanted) {
-  return fail(
-      fmt::format("{}: there was none, or the log of this node does not go back so far. "
-                  "`zabfs log {}` shows what there is",
-                  label_of(wanted), wanted.path));
+  if (std::string why = why_not(wanted); !why.empty()) {
+    return fail(fmt::format("{}: {}", label_of(wanted), why));
+  }
+  std::string name = fs::path(wanted.path).filename();
+  if (wanted.when.empty() && name.find('@', 1) != std::string::npos) {
+    return fail(
+        fmt::format("{}: there is none. If a point of time is meant by what is behind the @: "
+                    "it is neither a zxid nor a time, as 2026-11-30T04:15 or -2h",
+                    wanted.path));
+  }
+  return fail(fmt::format("{}: there was none. `zabfs log {}` shows what there was",
+                          label_of(wanted), wanted.path));
 }
 
 PathAt parse_path_at(const std::string& text) {
@@ -58,15 +92,7 @@ PathAt parse_path_at(const std::string& text) {
 }
 
 std::optional<Anchored> anchor(const std::string& path) {
-  std::string absolute = fs::absolute(path).lexically_normal();
-  while (absolute.size() > 1 && absolute.ends_with('/')) absolute.pop_back();
-  Anchored found{absolute, {}};
-  while (!is_directory(found.directory) && found.directory.size() > 1) {
-    fs::path at(found.directory);
-    found.below = at.filename().string() + (found.below.empty() ? "" : "/" + found.below);
-    found.directory = at.parent_path();
-  }
-  if (is_in_mount(found.directory)) return found;
+  if (std::optional<Anchored> found = find_anchor(path)) return found;
   fail(fmt::format("{} is in no zabfs mount", path), kUsage);
   return std::nullopt;
 }
@@ -160,6 +186,10 @@ int diff_versions(const std::string& before, const std::string& after) {
   }
   std::string from = a.when.ends_with(kGone) ? "" : file_at(a);
   std::string to = b.when.ends_with(kGone) ? "" : file_at(b);
+  for (const auto& [file, of] : {std::pair(from, a), std::pair(to, b)}) {
+    bool is_missing = file.empty() && !of.when.ends_with(kGone);
+    if (is_missing && !why_not(of).empty()) return no_such(of);
+  }
   if (from.empty() && to.empty()) return no_such(a);
   return diff(from, from.empty() ? kNothing : label_of(a), to, to.empty() ? kNothing : label_of(b));
 }

@@ -588,9 +588,32 @@ class Tool(ClusterTest):
         write(self.p("d", "x"), "x\n")
         self.assertIn("+x", self.zabfs("diff", f"{self.p()}@{second}", code=1))
         self.assertIn("was a directory: look into", self.zabfs("show", f"{self.p()}@{second}", code=1))
-        self.assertIn("does not go back so far", self.zabfs("show", f"{f}@0x1", code=1))
+        self.assertRegex(self.zabfs("show", f"{f}@0x1", code=1), "f@0x1: /.* was not there at that time\n$")
         write(self.p("odd@name"), "odd\n")
         self.assertEqual(self.zabfs("show", self.p("odd@name")), "odd\n")
+
+    def test_why_there_is_nothing(self):
+        f, d = self.p("f"), self.p()
+        write(f, "one\n")
+        then = zxid_of(f)
+        write(f, "two\n")
+        for when, why in (("1999-01-01", r"the log of this node goes back to 0x[0-9a-f]+, which was made 20[-0-9]+T"
+                                         ".* zabfs.history .*; another node may have more"),
+                          ("0xffffffffffff", "0xffffffffffff is to come: this node is at 0x[0-9a-f]+"),
+                          ("0x1", "/.* was not there at that time")):
+            for command in ("show", "revert", "diff"):
+                self.assertRegex(self.zabfs(command, f"{f}@{when}", code=1), f"^zabfs: {f}@{when}: {why}\n$")
+            self.assertRegex(self.zabfs("diff", f, f"{f}@{when}", code=1), f"^zabfs: {f}@{when}: {why}\n$")
+            # For who does without the command.
+            asked = as_user(STRANGER, "getfattr", "--absolute-names", "--only-values", "-n",
+                            f"user.zabfs.why.{when}", f"{d}/@/at")
+            self.assertRegex(asked.stdout, f"^{why}$", asked.stderr)
+        at = self.p("@", "at")
+        self.assertEqual(os.getxattr(at, f"user.zabfs.why.{then}"), b"ok")
+        self.assertIn(b"neither a zxid nor a time", os.getxattr(at, "user.zabfs.why.yesterday"))
+        self.assertIn("neither a zxid nor a time", self.zabfs("show", f"{f}@yesterday", code=1))
+        self.assertIn("there was none. `zabfs log", self.zabfs("show", f"{self.p('never')}@{then}", code=1))
+        self.assertEqual(self.zabfs("show", "/tmp/x@0x1", code=1).count("is in no zabfs mount"), 1)
 
     def test_revert(self):
         f = self.p("f")
@@ -607,7 +630,7 @@ class Tool(ClusterTest):
         self.assertEqual(stat.S_IMODE(os.stat(f).st_mode), 0o640)
         self.assertEqual(os.listdir(self.p("@", "txn")), [])
         self.assertIn("name the version", self.zabfs("revert", f, code=2))
-        self.assertIn("does not go back so far", self.zabfs("revert", f"{f}@0x1", code=1))
+        self.assertIn("was not there at that time", self.zabfs("revert", f"{f}@0x1", code=1))
         self.assertEqual(read(f), "one\n")
 
     LISTING = r"find . -printf '%P %y %m %U %G %T@ %l\n' | sort; cat f sub/g sub/@/data; grep -v zabfs-posix sub/@/acl"
@@ -651,7 +674,8 @@ class Tool(ClusterTest):
         self.zabfs("revert", f"{d}@{then}", "--delete")  # nothing that is beside it
         self.assertEqual(sh(f"cd {d} && {self.LISTING}"), listing)
         self.assertEqual(sorted(os.listdir(self.p())), ["d", "mark"])
-        self.assertIn("does not go back so far", self.zabfs("revert", f"{d}/none@{then}", code=1))
+        self.assertIn("/none@{then}: there was none. ".format(then=then),
+                      self.zabfs("revert", f"{d}/none@{then}", code=1))
         # A file stands where a directory was.
         shutil.rmtree(d)
         write(d, "a file\n")
@@ -763,6 +787,8 @@ class Storage(OwnClusterTest):
         self.cluster = Cluster(1, extra=SMALL + "zabfs.history=40MiB")
         self.cluster.start()
         node = self.cluster.nodes[0]
+        write(node.path("f"), "old\n")
+        then = zxid_of(node.path("f"))
         self.write_large(node, 150)
 
         def bytes_kept():
@@ -773,6 +799,10 @@ class Storage(OwnClusterTest):
                          r"free on this node; old versions take [0-9.]+ MiB")
         found = run(ZABFS, "check", node.data)
         self.assertIn("history: ", found.stdout)
+        said = run(ZABFS, "show", f"{node.path('large')}@{then}").stderr
+        since = int(re.search("the log of this node goes back to 0x([0-9a-f]+), which was made ", said)[1], 16)
+        self.assertGreater(since, int(then, 16))
+        self.assertEqual(os.getxattr(node.path("@", "at"), f"user.zabfs.why.{since:#x}"), b"ok")
 
     def test_it_can_be_turned_off(self):
         self.cluster = Cluster(1, extra=SMALL)
@@ -810,6 +840,8 @@ class Storage(OwnClusterTest):
         self.assertEqual(read(victim.path("@", "history", "f", then)), "one\n")
         texts = [read(victim.path("@", "history", "f", n)) for n in os.listdir(victim.path("@", "history", "f"))]
         self.assertIn("two\n", texts)
+        why = os.getxattr(victim.path("@", "at"), f"user.zabfs.why.{hex(int(then, 16) + 30)}")
+        self.assertIn(b"a leader's snapshot took the place", why)
         # Others have no break.
         self.assertNotIn(" gap ", read(writer.path("@", "changes")))
 
