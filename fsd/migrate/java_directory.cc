@@ -249,21 +249,6 @@ Status JavaDirectory::read_epochs(JavaData& data) {
   return {};
 }
 
-void JavaDirectory::judge(const tree::JavaReplay& replay, JavaData& data) {
-  data.txns = replay.applied();
-  data.digests = replay.compared();
-  data.removed_ephemerals = replay.removed_ephemerals();
-  for (const auto& [before, after] : replay.gaps()) {
-    data.doubts.push_back(
-        fmt::format("the log goes on from 0x{:x} to 0x{:x}: what was between is lost", before.value,
-                    after.value));
-  }
-  if (std::optional<Zxid> zxid = replay.differs_since()) {
-    data.doubts.push_back(fmt::format(
-        "from 0x{:x} on the tree has another digest than the server's had", zxid->value));
-  }
-}
-
 StatusOr<JavaData> JavaDirectory::read() {
   Status status = find();
   if (!status.ok()) return status;
@@ -276,8 +261,7 @@ StatusOr<JavaData> JavaDirectory::read() {
   status = read_logs(from, replay, data);
   if (status.ok()) status = replay.finish();
   if (!status.ok()) return status;
-  judge(replay, data);
-  data.tree = replay.take_tree();
+  take_replay(replay, data);
   status = read_epochs(data);
   if (status.ok()) status = find();
   if (!status.ok()) return status;

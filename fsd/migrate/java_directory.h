@@ -17,22 +17,13 @@
 #include <string_view>
 #include <vector>
 
+#include "fsd/migrate/java_data.h"
 #include "fsd/progress.h"
 #include "tree/java_replay.h"
 #include "tree/status.h"
 #include "tree/tree.h"
 
 namespace zabfs::migrate {
-
-struct JavaData {
-  std::unique_ptr<tree::Tree> tree;
-  uint32_t current_epoch = 0, accepted_epoch = 0;
-  uint64_t txns = 0, digests = 0;
-  size_t removed_ephemerals = 0;
-  std::vector<std::string> notes;  // what is worth telling, a line each
-  // What is wrong with it, a line each: something may be missing.
-  std::vector<std::string> doubts;
-};
 
 class JavaDirectory {
  public:
@@ -63,7 +54,6 @@ class JavaDirectory {
   Status read_file(const Found& file, const Piece& piece);
   StatusOr<std::optional<uint32_t>> read_epoch(const std::string& name);
   Status read_epochs(JavaData& data);
-  void judge(const tree::JavaReplay& replay, JavaData& data);
 
   const std::string snapshot_directory_, log_directory_;
   fsd::Progress& progress_;

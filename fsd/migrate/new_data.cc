@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <fstream>
+#include <random>
 
 #include "consensus/data_directory.h"
 #include "consensus/posix_disk.h"
@@ -32,15 +33,26 @@ StatusOr<consensus::WholeHistory> read_stopped_node(const std::string& from,
       *snapshots, history.why()));
 }
 
+namespace {
+
+bool is_split(const NewData& data) { return !data.to_log.empty() && data.to_log != data.to; }
+
+}  // namespace
+
+Status is_free(const NewData& data) {
+  Status status = Target(data.to, "zabfs").is_free();
+  return status.ok() && is_split(data) ? Target(data.to_log, "zabfs").is_free() : status;
+}
+
 Status write_new_data(const NewData& data, consensus::WholeHistory& history,
                       fsd::Progress& progress) {
-  bool is_split = !data.to_log.empty() && data.to_log != data.to;
-  Target snapshots(data.to, "zabfs"), own_logs(is_split ? data.to_log : data.to, "zabfs");
+  bool has_own_logs = is_split(data);
+  Target snapshots(data.to, "zabfs"), own_logs(has_own_logs ? data.to_log : data.to, "zabfs");
   Status status = act_as_owner_of(data.to);
   if (status.ok()) status = snapshots.prepare();
-  if (status.ok() && is_split) status = own_logs.prepare();
+  if (status.ok() && has_own_logs) status = own_logs.prepare();
   if (!status.ok()) return status;
-  const Target& logs = is_split ? own_logs : snapshots;
+  const Target& logs = has_own_logs ? own_logs : snapshots;
   consensus::DiskStatus written = consensus::DataDirectory::create(snapshots.path(), data.server);
   if (written.ok()) written = consensus::DataDirectory::create(logs.path(), data.server);
   consensus::PosixDisk snapshot_disk(snapshots.path()), log_disk(logs.path());
@@ -52,11 +64,15 @@ Status write_new_data(const NewData& data, consensus::WholeHistory& history,
   }
   progress.clear();
   if (!written.ok()) return Status::failed(written.message());
-  if (is_split) status = own_logs.finish();  // first: without the other it is no data directory
+  if (has_own_logs) status = own_logs.finish();  // first: without the other it is no data directory
   return status.ok() ? snapshots.finish() : status;
 }
 
-// In `myid` of the first of these that has one; nullopt: it is no number.
+int64_t new_ensemble() {
+  std::random_device random;
+  return int64_t{random() >> 2} << 32 | random() | 1;
+}
+
 std::optional<ServerId> server_number_in(std::initializer_list<std::string> directories) {
   for (const std::string& directory : directories) {
     std::ifstream file(directory + "/myid");

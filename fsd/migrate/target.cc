@@ -27,13 +27,18 @@ Target::~Target() {
   if (is_open_) fs::remove_all(unfinished_, ignored);
 }
 
-Status Target::prepare() {
-  std::error_code error;
+Status Target::is_free() const {
+  std::error_code ignored;
   std::string whole = directory_ + "/" + name_;
-  if (fs::symlink_status(whole, error).type() != fs::file_type::not_found) {
-    return Status::failed(
-        fmt::format("{} is there already: name another directory, or move it away", whole));
-  }
+  if (fs::symlink_status(whole, ignored).type() == fs::file_type::not_found) return {};
+  return Status::failed(
+      fmt::format("{} is there already: name another directory, or move it away", whole));
+}
+
+Status Target::prepare() {
+  Status free = is_free();
+  if (!free.ok()) return free;
+  std::error_code error;
   fs::create_directories(directory_, error);
   if (!error) fs::remove_all(unfinished_, error);
   if (!error) fs::create_directory(unfinished_, error);

@@ -17,7 +17,9 @@ class Target {
   Target(const Target&) = delete;
   Target& operator=(const Target&) = delete;
 
-  // Makes both directories. Fails if DIRECTORY/NAME is there.
+  // Fails if DIRECTORY/NAME is there.
+  Status is_free() const;
+  // Makes both directories. Fails as `is_free` does.
   Status prepare();
   // DIRECTORY/NAME.new, which is to be filled.
   const std::string& path() const { return unfinished_; }

@@ -4,11 +4,18 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <memory>
+#include <optional>
+#include <utility>
 
+#include "consensus/tls.h"
+#include "fsd/config/config.h"
 #include "fsd/manual/command_line.h"
 #include "fsd/migrate/export.h"
 #include "fsd/migrate/import.h"
+#include "fsd/migrate/live_source.h"
+#include "fsd/tool/server.h"
 #include "fsd/tool/tool.h"
 
 namespace zabfs::tool {
@@ -81,26 +88,85 @@ void add_members(CLI::App& app, int& code) {
 
 int code_of(const Status& status) { return status.ok() ? 0 : fail(status.why()); }
 
-// What comes from Apache ZooKeeper, and goes there.
-void add_migration(CLI::App& app, int& code) {
+// `import-zookeeper --live`: what it needs of a server's client port, and of a zoo.cfg.
+int import_live(const migrate::ImportOptions& options, migrate::LiveOptions live,
+                const std::string& tls_file) {
+  live.configuration = [](const std::string& address) -> StatusOr<std::string> {
+    ServerOptions server;
+    server.address = address;
+    auto session = ServerSession::open(server);
+    return session.ok() ? (*session)->configuration() : session.status();
+  };
+  std::optional<consensus::TlsContext> tls;
+  if (!tls_file.empty()) {
+    StatusOr<fsd::Config> config = fsd::load_config(tls_file);
+    if (!config.ok()) return fail(config.why());
+    if (!config->host.quorum_tls) return fail(tls_file + " has no sslQuorum=true", kUsage);
+    tls.emplace(*config->host.quorum_tls, [](const std::string&) {});
+    Status status = tls->load();
+    if (!status.ok()) return fail(status.why());
+    live.tls = &*tls;
+  }
+  return code_of(migrate::import_live(options, live));
+}
+
+void add_import(CLI::App& app, int& code) {
   auto taken = std::make_shared<migrate::ImportOptions>();
+  auto live = std::make_shared<migrate::LiveOptions>();
+  auto tls_file = std::make_shared<std::string>();
+  auto silence_s = std::make_shared<int>(static_cast<int>(live->silence.count()));
   CLI::App* sub = app.add_subcommand(
       "import-zookeeper",
-      "make a dataDir of zabfsd's out of one of a stopped Apache ZooKeeper: the same znodes, "
-      "sessions, zxids and epochs. DATADIR is only read");
-  sub->add_option("datadir", taken->from, "ZooKeeper's dataDir, which has a version-2")->required();
-  sub->add_option("to", taken->to, "zabfsd's dataDir, which gets a zabfs; it may be the same")
-      ->required();
-  sub->add_option("--log", taken->from_log, "ZooKeeper's dataLogDir, if that is another");
+      "make a dataDir of zabfsd's out of one of a stopped Apache ZooKeeper, or with --live out of "
+      "an ensemble that runs and goes on: the same znodes, sessions, zxids and epochs. DATADIR is "
+      "only read");
+  CLI::Option* datadir = sub->add_option(
+      "datadir", taken->from, "ZooKeeper's dataDir, which has a version-2; not with --live");
+  CLI::Option* to =
+      sub->add_option("to", taken->to, "zabfsd's dataDir, which gets a zabfs; it may be the same");
+  CLI::Option* addresses = sub->add_option(
+      "--live", live->addresses,
+      "HOST:PORT,... of running servers, as their clients have it, or their quorum ports. Nothing "
+      "there is stopped or changed");
+  sub->add_option("--tls", *tls_file,
+                  "a zoo.cfg with sslQuorum=true and the ssl.quorum.* stores, where the running "
+                  "servers have that")
+      ->needs(addresses);
+  sub->add_option("--timeout", *silence_s,
+                  "seconds that a running server may say nothing for (default: 60)")
+      ->check(CLI::Range(1, 86'400))
+      ->needs(addresses);
+  sub->add_option("--log", taken->from_log, "ZooKeeper's dataLogDir, if that is another")
+      ->excludes(addresses);
   sub->add_option("--to-log", taken->to_log, "zabfsd's dataLogDir, if that is another");
   sub->add_option("--server", taken->server, "the server's number (default: as in myid, or 1)")
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--force", taken->force,
                 "go on where the log has gaps, or the tree another digest than the server's had");
-  sub->callback([taken, &code] { code = code_of(migrate::import_zookeeper(*taken)); });
+  sub->callback([=, &code] {
+    bool is_live = addresses->count() > 0;
+    if (is_live == (to->count() > 0) || datadir->count() == 0) {
+      code =
+          fail(is_live ? "import-zookeeper --live ADDRESSES: name the dataDir TO, and no other"
+                       : "import-zookeeper: name DATADIR and TO, or give --live ADDRESSES and TO",
+               kUsage);
+      return;
+    }
+    if (!is_live) {
+      code = code_of(migrate::import_zookeeper(*taken));
+      return;
+    }
+    taken->to = std::exchange(taken->from, {});
+    live->silence = std::chrono::seconds(*silence_s);
+    code = import_live(*taken, *live, *tls_file);
+  });
+}
 
+// What comes from Apache ZooKeeper, and goes there.
+void add_migration(CLI::App& app, int& code) {
+  add_import(app, code);
   auto given = std::make_shared<migrate::ExportOptions>();
-  sub = app.add_subcommand(
+  CLI::App* sub = app.add_subcommand(
       "export-zookeeper",
       "make a dataDir that Apache ZooKeeper 3.8 starts from out of one of a stopped zabfsd; what "
       "ZooKeeper has no place for is left out and named");

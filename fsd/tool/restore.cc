@@ -15,7 +15,6 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <random>
 #include <vector>
 
 #include "consensus/protocol.h"
@@ -130,11 +129,6 @@ void list(const tree::Tree& tree) {
 }
 
 // Any but 0, which is none.
-int64_t new_ensemble() {
-  std::random_device random;
-  return int64_t{random() >> 2} << 32 | random() | 1;
-}
-
 uint32_t epoch_after(const backup::Header& header) {
   uint32_t highest = std::max(header.epoch, header.zxid.epoch());
   return highest < consensus::kMaxEpoch - kEpochsSince ? highest + kEpochsSince : highest;
@@ -204,7 +198,7 @@ int restore(const RestoreOptions& options) {
   // As if that epoch had made one txn: so clients are let in from the start, and not only once
   // somebody has written.
   history.tree->note_epoch(tree::Zxid::make(history.current_epoch, 1));
-  history.ensemble = new_ensemble();
+  history.ensemble = migrate::new_ensemble();
   fsd::Progress progress;
   Status status = migrate::write_new_data({options.to, options.to_log, *server}, history, progress);
   if (!status.ok()) return fail(status.why());

@@ -27,7 +27,7 @@ _zabfs() {
     backup) options="--mount --data --data-log"
         [[ " ${COMP_WORDS[*]} " != *" inspect "* ]] || options="--list" ;;
     restore) options="--log --server --subtree --delete --dry-run" ;;
-    import-zookeeper) options="--log --to-log --server --force" ;;
+    import-zookeeper) options="--live --tls --timeout --log --to-log --server --force" ;;
     export-zookeeper) options="--log" ;;
     debug) options="--output --mount --config" ;;
     help) options="--man" ;;

@@ -77,6 +77,9 @@ for name in import-zookeeper export-zookeeper
 end
 __zabfs_option import-zookeeper -x -l to-log -a '(__fish_complete_directories)' -d 'dataLogDir of the target'
 __zabfs_option import-zookeeper -x -l server -d "the server's number"
+__zabfs_option import-zookeeper -x -l live -d 'HOST:PORT,... of servers that run'
+__zabfs_option import-zookeeper -r -l tls -d 'a zoo.cfg with ssl.quorum.* stores'
+__zabfs_option import-zookeeper -x -l timeout -d 'seconds that a server may say nothing'
 __zabfs_option import-zookeeper -f -l force -d 'also where something may be missing'
 __zabfs_option backup -a inspect -d 'verify a backup'
 __zabfs_option inspect -f -l list -d 'the znodes'

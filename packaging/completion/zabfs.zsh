@@ -89,6 +89,9 @@ _zabfs() {
     import-zookeeper)
       _arguments '--log=[its dataLogDir]:directory:_directories' "--server=[the server's number]:number" \
         '--to-log=[dataLogDir of the target]:directory:_directories' \
+        '--live=[HOST:PORT,... of servers that run]:addresses' \
+        '--tls=[a zoo.cfg with ssl.quorum.* stores]:file:_files' \
+        '--timeout=[seconds that a server may say nothing]:seconds' \
         '--force[also where something may be missing]' '1:dataDir:_directories' '2:to:_directories' ;;
     export-zookeeper)
       _arguments '--log=[its dataLogDir]:directory:_directories' '1:dataDir:_directories' \

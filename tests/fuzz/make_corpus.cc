@@ -15,6 +15,7 @@
 #include "tree/prepare.h"
 #include "tree/request.h"
 #include "tree/snapshot.h"
+#include "unit/live_leader.h"
 
 using namespace zabfs;
 
@@ -121,6 +122,24 @@ void link() {
   seed(bytes);
 }
 
+// All that leads to a copy; and without a part of it each.
+void leader() {
+  LiveLeader leader;
+  leader.create("/a", 1);
+  std::vector<std::string> parts = {leader.info(), leader.snap(1) + leader.snapshot()};
+  leader.create("/b", 2);
+  leader.create("/c", 3);
+  leader.create("/d", 4);
+  parts.insert(parts.end(),
+               {leader.inform(2), leader.proposal(3) + leader.commit(3), leader.new_leader(),
+                leader.ping(), leader.inform(4), leader.up_to_date()});
+  for (size_t left_out = 0; left_out <= parts.size(); ++left_out) {
+    std::string bytes(1, static_cast<char>(left_out));
+    for (size_t i = 0; i < parts.size(); ++i) bytes += i == left_out ? "" : parts[i];
+    seed(bytes);
+  }
+}
+
 // A member joins, opens a session, and asks for something in it and in another's (fuzz_peers.cc).
 void peers() {
   auto step = [](char kind, std::string bytes) {
@@ -186,12 +205,12 @@ void storage() {
 }
 
 std::vector<transfer::Entry> entries() {
-  transfer::Entry top, directory, file, link;
-  top.kind = directory.kind = tree::Kind::kDirectory;
-  directory.path = "d";
-  directory.data = "own";
-  directory.acl = {{31, {"sasl", "a:b"}}};
-  directory.is_container = true;
+  transfer::Entry top, folder, file, link;
+  top.kind = folder.kind = tree::Kind::kDirectory;
+  folder.path = "d";
+  folder.data = "own";
+  folder.acl = {{31, {"sasl", "a:b"}}};
+  folder.is_container = true;
   file.path = "d/f";
   file.mode = 04755;
   file.mtime = {1'700'000'000, 5};
@@ -200,7 +219,7 @@ std::vector<transfer::Entry> entries() {
   link.path = "d/link";
   link.kind = tree::Kind::kSymlink;
   link.data = "../f";
-  return {top, directory, file, link};
+  return {top, folder, file, link};
 }
 
 void transfers() {
@@ -266,6 +285,7 @@ int main(int argc, char** argv) {
   if (name == "transfer") transfers();
   if (name == "backup") backups();
   if (name == "java") java();
+  if (name == "leader") leader();
   if (name == "link") link();
   if (name == "peers") peers();
   if (name == "storage") storage();
