@@ -38,6 +38,9 @@ class JavaReplay {
   // does not say what the snapshot lacks.
   Status finish();
 
+  // As far as it has come.
+  const Tree& tree() const { return *tree_; }
+
   // ---- once it has ended
   std::unique_ptr<Tree> take_tree() { return std::move(tree_); }
   uint64_t applied() const { return applied_; }

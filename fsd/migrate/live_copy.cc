@@ -49,7 +49,7 @@ void LiveCopy::fail(std::string why) {
 }
 
 void LiveCopy::on_packet(Packet packet) {
-  if (!status_.ok() || is_done()) return;  // behind the end there may be more already
+  if (!status_.ok()) return;
   if (packet.type == PacketType::kLeaderInfo) {
     has_leader_ = true;
     if (consensus::decode_leader_info(packet.bytes()).is_zabfs) {
@@ -78,7 +78,7 @@ void LiveCopy::count(const Packet& packet) {
 }
 
 void LiveCopy::on_snapshot(std::unique_ptr<tree::Tree> tree) {
-  if (!status_.ok() || is_done()) return;
+  if (!status_.ok()) return;
   if (replay_) return fail("the leader sent a second snapshot");
   configuration_ = consensus::configuration_of(*tree);
   tree::JavaSnapshot snapshot;
@@ -129,8 +129,13 @@ void LiveCopy::apply(std::string_view txn) {
 void LiveCopy::apply_waiting(tree::Zxid through) {
   while (status_.ok() && !waiting_.empty() && waiting_.front().zxid <= through) {
     apply(*waiting_.front().txn);
+    waiting_bytes_ -= waiting_.front().txn->size() + sizeof(consensus::LogTxn);
     waiting_.pop_front();
   }
+}
+
+bool LiveCopy::has_session(tree::SessionId session) const {
+  return replay_->tree().sessions().contains(session);
 }
 
 StatusOr<JavaData> LiveCopy::finish() {

@@ -41,7 +41,12 @@ class LiveCopy {
 
   // The leader has said that it leads.
   bool has_leader() const { return has_leader_; }
+  // The leader has begun to send its snapshot, and sends all later txns behind it.
+  bool has_snapshot() const { return learner_->took_snapshot(); }
+  // There is a copy. It goes on with all that is fed to it.
   bool is_done() const { return epoch_.has_value(); }
+  // Of the copy, once it is done.
+  bool has_session(tree::SessionId session) const;
   // Once it is done, and once. Fails if the leader sent something impossible.
   StatusOr<JavaData> finish();
 

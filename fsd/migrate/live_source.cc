@@ -10,13 +10,16 @@
 #include <utility>
 
 #include "consensus/ensemble.h"
-#include "fsd/migrate/live_copy.h"
 
 namespace zabfs::migrate {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr std::chrono::milliseconds kConnectLimit = std::chrono::seconds(5);
+// For a session of our own to be over, which would expire in the copy otherwise.
+constexpr std::chrono::milliseconds kOwnLimit = std::chrono::seconds(3);
 constexpr size_t kMaxAnswerBytes = size_t{64} << 10;  // of `srvr`
 constexpr size_t kMaxShownBytes = 60;                 // of an answer that is none
 constexpr uint16_t kClientPort = 2181;
@@ -199,35 +202,48 @@ Status LiveSource::look_at_all(const std::vector<PeerAddress>& addresses) {
 
 // ---- the copy
 
+// Says what there is to say, and takes what comes next. Gives its bytes.
+StatusOr<size_t> LiveSource::exchange(PeerConnection& connection, LiveCopy& copy,
+                                      PeerConnection::Limit limit) const {
+  Status status = connection.send(copy.take_outgoing(), limit);
+  if (!status.ok()) return status;
+  StatusOr<std::string_view> piece = connection.receive(limit);
+  if (!piece.ok()) return piece.status();
+  if (piece->empty()) {
+    return Status::failed(copy.has_leader()
+                              ? "closed the connection"
+                              : "closed the connection when it was asked. It may demand TLS "
+                                "(sslQuorum=true: give --tls) or SASL (quorum.auth.*: that is not "
+                                "possible here), or be zabfsd (`zabfs backup` copies its tree)");
+  }
+  if (!copy.has_leader() && options_.tls == nullptr && is_tls_record(*piece)) {
+    return Status::failed(
+        "speaks TLS: --tls FILE names a zoo.cfg with sslQuorum=true and the ssl.quorum.* stores");
+  }
+  status = copy.feed(*piece);
+  if (!status.ok()) return status;
+  return piece->size();
+}
+
 StatusOr<JavaData> LiveSource::copy_from(const Candidate& candidate, bool& has_leader) {
-  auto opened = PeerConnection::open(candidate.address, kConnectLimit, options_.tls);
-  if (!opened.ok()) return opened.status();
-  PeerConnection& connection = **opened;
+  auto connection = PeerConnection::open(candidate.address, kConnectLimit, options_.tls);
+  if (!connection.ok()) return connection.status();
   LiveCopy copy(strangers_number());
   progress_.begin("copies the tree of " + candidate.name, 0);
+  std::optional<tree::SessionId> own;  // once it is being closed
   for (uint64_t bytes = 0; !copy.is_done();) {
-    Status status = connection.send(copy.take_outgoing(), options_.silence);
-    if (!status.ok()) return status;
-    StatusOr<std::string_view> piece = connection.receive(options_.silence);
-    if (!piece.ok()) return piece.status();
-    if (piece->empty()) {
-      return Status::failed(copy.has_leader()
-                                ? "closed the connection"
-                                : "closed the connection when it was asked. It may demand TLS "
-                                  "(sslQuorum=true: give --tls) or SASL (quorum.auth.*: that is "
-                                  "not possible here), or be zabfsd (`zabfs backup` copies its "
-                                  "tree)");
-    }
-    if (bytes == 0 && options_.tls == nullptr && is_tls_record(*piece)) {
-      return Status::failed(
-          "speaks TLS: --tls FILE names a zoo.cfg with sslQuorum=true and the "
-          "ssl.quorum.* stores");
-    }
-    bytes += piece->size();
-    status = copy.feed(*piece);
+    StatusOr<size_t> taken = exchange(**connection, copy, options_.silence);
     has_leader = copy.has_leader();
-    if (!status.ok()) return status;
+    if (!taken.ok()) return taken.status();
+    bytes += *taken;
     progress_.at(bytes);
+    // The leader sends on all txns from here on.
+    if (copy.has_snapshot() && !own) own = options_.end_session();
+  }
+  // There is a copy, whatever comes of this.
+  const Clock::time_point end = Clock::now() + kOwnLimit;
+  while (own && copy.has_session(*own) && Clock::now() < end) {
+    if (!exchange(**connection, copy, kOwnLimit).ok()) break;
   }
   return copy.finish();
 }

@@ -2,7 +2,10 @@
 // is copied from there.
 //
 // Only a leader has its quorum port open. Where addresses of clients are given, the quorum ports
-// are those of /zookeeper/config; it is read in a session that is closed at once, as any client's.
+// are those of /zookeeper/config. It is read in a session, as by any client. The session is closed
+// while the copy is made, and the copy ends without it: so there is a txn at least whose digest the
+// tree can be compared with.
+//
 // The servers are asked one after the other. What they answer is bounded, and loses its control
 // characters before somebody reads it.
 #pragma once
@@ -14,9 +17,11 @@
 
 #include "consensus/tls.h"
 #include "fsd/migrate/java_data.h"
+#include "fsd/migrate/live_copy.h"
 #include "fsd/migrate/peer_connection.h"
 #include "fsd/progress.h"
 #include "tree/status.h"
+#include "tree/types.h"
 
 namespace zabfs::migrate {
 
@@ -26,8 +31,10 @@ struct LiveOptions {
   consensus::TlsContext* tls = nullptr;
   // That a server may say nothing for.
   std::chrono::seconds silence{60};
-  // The data of /zookeeper/config, at the client port of that server.
+  // The data of /zookeeper/config, at the client port of that server: in a session that stays open.
   std::function<StatusOr<std::string>(const std::string& address)> configuration;
+  // Closes that session, and gives its id; 0: there is none.
+  std::function<tree::SessionId()> end_session;
 };
 
 class LiveSource {
@@ -53,6 +60,8 @@ class LiveSource {
   Status note_client_port(const PeerAddress& address, const std::string& answer);
   Status take_configuration(const PeerAddress& client, const std::string& text);
   void add_candidate(const PeerAddress& address, std::string name);
+  StatusOr<size_t> exchange(PeerConnection& connection, LiveCopy& copy,
+                            PeerConnection::Limit limit) const;
   StatusOr<JavaData> copy_from(const Candidate& candidate, bool& has_leader);
   Status nobody_leads() const;
 

@@ -91,11 +91,19 @@ int code_of(const Status& status) { return status.ok() ? 0 : fail(status.why());
 // `import-zookeeper --live`: what it needs of a server's client port, and of a zoo.cfg.
 int import_live(const migrate::ImportOptions& options, migrate::LiveOptions live,
                 const std::string& tls_file) {
-  live.configuration = [](const std::string& address) -> StatusOr<std::string> {
+  std::unique_ptr<ServerSession> session;
+  live.configuration = [&session](const std::string& address) -> StatusOr<std::string> {
     ServerOptions server;
     server.address = address;
-    auto session = ServerSession::open(server);
-    return session.ok() ? (*session)->configuration() : session.status();
+    auto opened = ServerSession::open(server);
+    if (!opened.ok()) return opened.status();
+    session = std::move(*opened);
+    return session->configuration();
+  };
+  live.end_session = [&session] {
+    tree::SessionId id = session ? session->id() : tree::SessionId{};
+    session.reset();
+    return id;
   };
   std::optional<consensus::TlsContext> tls;
   if (!tls_file.empty()) {

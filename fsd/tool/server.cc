@@ -401,6 +401,10 @@ StatusOr<std::unique_ptr<ServerSession>> ServerSession::open(const ServerOptions
   return std::unique_ptr<ServerSession>(new ServerSession(std::move(connection)));
 }
 
+tree::SessionId ServerSession::id() const {
+  return tree::SessionId{zoo_client_id(connection_->handle)->client_id};
+}
+
 StatusOr<std::string> ServerSession::configuration() {
   std::string data(kMaxConfigurationBytes, '\0');
   int length = kMaxConfigurationBytes;

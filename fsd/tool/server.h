@@ -13,6 +13,7 @@
 
 #include "fsd/tool/cluster.h"
 #include "tree/status.h"
+#include "tree/types.h"
 
 namespace zabfs::tool {
 
@@ -46,6 +47,7 @@ class ServerSession {
   ServerSession& operator=(const ServerSession&) = delete;
   ~ServerSession();
 
+  tree::SessionId id() const;
   // The data of /zookeeper/config.
   StatusOr<std::string> configuration();
   // `members`: "server.1=...,server.2=...", in the place of the configuration of that version.

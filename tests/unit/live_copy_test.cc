@@ -59,9 +59,8 @@ TEST(LiveCopy, IsExactAtTheLastTransactionBeforeUpToDate) {
   ASSERT_TRUE(copy.feed(leader.inform(4) + leader.ping()).ok());
   EXPECT_EQ(said_by(copy).at(0).type, PacketType::kPing);
   EXPECT_FALSE(copy.is_done());
-  std::string later = leader.up_to_date();
   leader.create("/e", 5);
-  ASSERT_TRUE(copy.feed(later + leader.inform(5)).ok());
+  ASSERT_TRUE(copy.feed(leader.up_to_date()).ok());
   ASSERT_TRUE(copy.is_done());
 
   StatusOr<JavaData> data = copy.finish();
@@ -74,6 +73,27 @@ TEST(LiveCopy, IsExactAtTheLastTransactionBeforeUpToDate) {
   EXPECT_TRUE(data->doubts.empty());
   for (const char* path : {"/a", "/b", "/c", "/d"}) EXPECT_NE(data->tree->find(path), nullptr);
   EXPECT_EQ(data->tree->find("/e"), nullptr);
+}
+
+TEST(LiveCopy, GoesOnWithWhatItIsFed) {
+  LiveLeader leader;
+  leader.open_session(tree::SessionId{9}, 1);
+  std::string all = leader.info() + leader.snap(1) + leader.snapshot();
+  all += leader.new_leader() + leader.up_to_date();
+  LiveCopy copy(kMe);
+  EXPECT_FALSE(copy.has_snapshot());
+  ASSERT_TRUE(copy.feed(all).ok());
+  EXPECT_TRUE(copy.has_snapshot());
+  ASSERT_TRUE(copy.is_done());
+  EXPECT_TRUE(copy.has_session(tree::SessionId{9}));
+  leader.close_session(tree::SessionId{9}, 2);
+  ASSERT_TRUE(copy.feed(leader.inform(2)).ok());
+  EXPECT_FALSE(copy.has_session(tree::SessionId{9}));
+  StatusOr<JavaData> data = copy.finish();
+  ASSERT_TRUE(data.ok());
+  EXPECT_EQ(data->tree->last_zxid(), Zxid::make(kLiveEpoch, 2));
+  EXPECT_EQ(data->digests, 1u);
+  EXPECT_TRUE(data->doubts.empty());
 }
 
 TEST(LiveCopy, TakesBytesInAnyPieces) {

@@ -23,17 +23,27 @@ class LiveLeader {
   // The txn carries the tree's digest behind it, or that one.
   void create(const std::string& path, uint32_t counter,
               std::optional<int64_t> digest = std::nullopt) {
-    tree::Txn txn;
-    txn.header = {tree::SessionId{1}, 1, zxid(counter), 1'700'000'000'000, tree::OpCode::kCreate};
     tree::CreateTxn body;
     body.path = path;
     body.data = "data";
     body.acl = tree::open_acl();
     body.parent_cversion = tree_.root().stat.cversion + 1;
+    tree::Txn txn;
+    txn.header = {tree::SessionId{1}, 1, zxid(counter), 1'700'000'000'000, tree::OpCode::kCreate};
     txn.body = body;
-    tree_.apply(txn, nullptr);
-    txn.digest = digest.value_or(tree_.digest());
-    encode_txn(txn, txns_[counter]);
+    add(txn, counter, digest);
+  }
+  void open_session(tree::SessionId session, uint32_t counter) {
+    tree::Txn txn;
+    txn.header = {session, 0, zxid(counter), 1'700'000'000'000, tree::OpCode::kCreateSession};
+    txn.body = tree::CreateSessionTxn{30'000};
+    add(txn, counter, std::nullopt);
+  }
+  void close_session(tree::SessionId session, uint32_t counter) {
+    tree::Txn txn;
+    txn.header = {session, 1, zxid(counter), 1'700'000'000'000, tree::OpCode::kCloseSession};
+    txn.body = tree::CloseSessionTxn{};
+    add(txn, counter, std::nullopt);
   }
   int64_t digest() const { return tree_.digest(); }
 
@@ -75,6 +85,11 @@ class LiveLeader {
   }
 
  private:
+  void add(tree::Txn& txn, uint32_t counter, std::optional<int64_t> digest) {
+    tree_.apply(txn, nullptr);
+    txn.digest = digest.value_or(tree_.digest());
+    encode_txn(txn, txns_[counter]);
+  }
   static tree::Zxid zxid(uint32_t counter) { return tree::Zxid::make(kLiveEpoch, counter); }
   static std::string packet(consensus::PacketType type, uint32_t counter,
                             const std::optional<std::string>& data) {
