@@ -57,6 +57,8 @@ void LiveCopy::on_packet(Packet packet) {
     }
   }
   count(packet);
+  is_informed_ =
+      packet.type == PacketType::kInform || packet.type == PacketType::kInformAndActivate;
   if (status_.ok()) step(event::PacketReceived{learner_->link(), std::move(packet)});
 }
 
@@ -111,6 +113,8 @@ void LiveCopy::carry_out(Action& todo) {
     if (!has_snapshot) return fail("the leader sent no snapshot");
     step(event::SnapshotReceived{begin->link, configuration_});
   } else if (auto* append = std::get_if<action::Append>(&todo)) {
+    // An INFORM is a commit as well: many may come before UPTODATE.
+    if (is_informed_ && waiting_.empty()) return apply(*append->txn);
     waiting_bytes_ += append->txn->size() + sizeof(consensus::LogTxn);
     waiting_.push_back({append->zxid, append->txn});
   } else if (auto* commit = std::get_if<action::Commit>(&todo)) {

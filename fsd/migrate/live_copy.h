@@ -26,8 +26,8 @@ namespace zabfs::migrate {
 
 class LiveCopy {
  public:
-  // Of txns that wait for a word of the leader's: more is not taken.
-  static constexpr size_t kMaxWaitingBytes = size_t{256} << 20;
+  // Of txns that wait for their COMMIT: more is not taken.
+  static constexpr size_t kMaxWaitingBytes = size_t{64} << 20;
 
   // `me`: a number that no server of the ensemble has. Begins to speak at once.
   explicit LiveCopy(tree::ServerId me);
@@ -66,11 +66,12 @@ class LiveCopy {
   consensus::LinkReader reader_;
   std::optional<tree::JavaReplay> replay_;
   std::string configuration_;              // of the snapshot
-  std::deque<consensus::LogTxn> waiting_;  // for UPTODATE
+  std::deque<consensus::LogTxn> waiting_;  // for the leader to say that they are committed
   std::deque<size_t> proposed_bytes_;      // of proposals without a COMMIT
   size_t waiting_bytes_ = 0;               // of both
   std::string outgoing_;
   bool has_leader_ = false;
+  bool is_informed_ = false;       // the packet in hand is an INFORM
   std::optional<uint32_t> epoch_;  // that the leader serves in, at the end
   Status status_;
 };

@@ -171,5 +171,25 @@ TEST(LiveCopy, DoesNotKeepProposalsWithoutEnd) {
   EXPECT_NE(status.why().find("without a word that they count"), std::string::npos);
 }
 
+TEST(LiveCopy, KeepsNothingOfWhatItIsInformedOfBehindNewLeader) {
+  LiveLeader leader;
+  LiveCopy copy(kMe);
+  ASSERT_TRUE(
+      copy.feed(leader.info() + leader.snap(0) + leader.snapshot() + leader.new_leader()).ok());
+  constexpr size_t kEach = size_t{1} << 20;
+  uint32_t counter = 0;
+  leader.create("/a", ++counter);
+  ASSERT_TRUE(copy.feed(leader.inform(counter)).ok());
+  for (size_t sent = 0; sent <= LiveCopy::kMaxWaitingBytes; sent += kEach) {
+    leader.set_data("/a", std::string(kEach, 'x'), ++counter);
+    ASSERT_TRUE(copy.feed(leader.inform(counter)).ok());
+  }
+  ASSERT_TRUE(copy.feed(leader.up_to_date()).ok());
+  StatusOr<JavaData> data = copy.finish();
+  ASSERT_TRUE(data.ok());
+  EXPECT_EQ(data->tree->last_zxid(), Zxid::make(kLiveEpoch, counter));
+  EXPECT_TRUE(data->doubts.empty());
+}
+
 }  // namespace
 }  // namespace zabfs::migrate

@@ -33,6 +33,16 @@ class LiveLeader {
     txn.body = body;
     add(txn, counter, digest);
   }
+  void set_data(const std::string& path, const std::string& data, uint32_t counter) {
+    tree::SetDataTxn body;
+    body.path = path;
+    body.data = data;
+    body.version = tree_.find(path)->stat.version + 1;
+    tree::Txn txn;
+    txn.header = {tree::SessionId{1}, 1, zxid(counter), 1'700'000'000'000, tree::OpCode::kSetData};
+    txn.body = body;
+    add(txn, counter, std::nullopt);
+  }
   void open_session(tree::SessionId session, uint32_t counter) {
     tree::Txn txn;
     txn.header = {session, 0, zxid(counter), 1'700'000'000'000, tree::OpCode::kCreateSession};
