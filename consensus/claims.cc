@@ -1,5 +1,9 @@
 #include "consensus/claims.h"
 
+#include <vector>
+
+#include "consensus/messages.h"
+
 namespace zabfs::consensus {
 
 namespace {
@@ -8,7 +12,17 @@ constexpr int64_t kWithinMs = 30'000;
 constexpr int64_t kTellAgainMs = 10'000;
 constexpr int kTimes = 3;  // a server that moved may leave one connection behind
 
+std::string port_in(const std::string& address) { return address.substr(address.rfind(':') + 1); }
+
 }  // namespace
+
+std::string election_port_in(std::string_view hello_address, const std::string* known) {
+  std::vector<std::string> addresses = addresses_in(hello_address);
+  for (const std::string& address : addresses) {
+    if (known != nullptr && port_in(address) == *known) return *known;
+  }
+  return addresses.empty() ? "" : port_in(addresses.front());
+}
 
 std::optional<std::string> Claims::hello(int64_t now_ms, ServerId me, ServerId id,
                                          const Claim& claim, const Claim* live) {

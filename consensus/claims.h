@@ -7,10 +7,15 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "consensus/ensemble.h"
 
 namespace zabfs::consensus {
+
+// The election port that a hello names. Of a server with several addresses (addresses_in), whose
+// ports may differ: the known one, if it is among them. Null: none is known.
+std::string election_port_in(std::string_view hello_address, const std::string* known);
 
 class Claims {
  public:

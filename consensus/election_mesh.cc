@@ -7,6 +7,7 @@
 #include <chrono>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "consensus/tcp_listen.h"
 #include "tree/jute.h"
@@ -21,9 +22,7 @@ constexpr auto kHelloLimit = std::chrono::seconds(2);
 constexpr auto kProbeEvery = std::chrono::seconds(5);
 constexpr int kVoteTimeoutMs = 2'000;
 constexpr size_t kMaxHelloAddress = 2'048;
-constexpr size_t kHelloHeadBytes = 20;
-
-std::string port_in(const std::string& address) { return address.substr(address.rfind(':') + 1); }
+constexpr size_t kHelloHeadBytes = 12;  // behind its version
 
 std::string port_of(const asio::ip::tcp::socket& socket) {
   boost::system::error_code error;
@@ -96,20 +95,27 @@ void ElectionMesh::read_hello(const StreamPtr& socket) {
   arrival->limit.async_wait([self = shared_from_this(), arrival](error_code cancelled) {
     if (!cancelled) self->refuse(arrival, "it did not say who it is");
   });
-  arrival->bytes.resize(kHelloHeadBytes);
+  arrival->bytes.resize(kHelloVersionBytes);
   asio::async_read(*socket, asio::buffer(arrival->bytes),
                    [self = shared_from_this(), arrival](error_code error, size_t) {
-                     tree::jute::Reader in(arrival->bytes);
-                     int64_t version = in.i64();
-                     ServerId from{in.i64()};
-                     int32_t length = in.i32();
                      const std::string& tls = arrival->socket->why();
                      if (error) {
                        return self->refuse(arrival, tls.empty() ? "no whole hello" : "TLS: " + tls);
                      }
-                     if (version != -65536 && version != -65535) {
-                       return self->refuse(arrival, "not an election hello");
-                     }
+                     std::string problem = hello_problem(arrival->bytes);
+                     if (!problem.empty()) return self->refuse(arrival, problem);
+                     self->read_head(arrival);
+                   });
+}
+
+void ElectionMesh::read_head(const ArrivalPtr& arrival) {
+  arrival->bytes.resize(kHelloHeadBytes);
+  asio::async_read(*arrival->socket, asio::buffer(arrival->bytes),
+                   [self = shared_from_this(), arrival](error_code error, size_t) {
+                     tree::jute::Reader in(arrival->bytes);
+                     ServerId from{in.i64()};
+                     int32_t length = in.i32();
+                     if (error) return self->refuse(arrival, "no whole hello");
                      if (length < 1 || static_cast<size_t>(length) > kMaxHelloAddress) {
                        return self->refuse(arrival, "a hello with an impossible address");
                      }
@@ -130,7 +136,8 @@ void ElectionMesh::read_address(const ArrivalPtr& arrival, ServerId from, size_t
                      }
                      self->arrivals_.leave(arrival->ticket);
                      arrival->limit.cancel();
-                     self->on_hello(arrival->socket, from, port_in(arrival->bytes));
+                     self->on_hello(arrival->socket, from,
+                                    election_port_in(arrival->bytes, self->live_port(from)));
                    });
 }
 
@@ -146,7 +153,10 @@ void ElectionMesh::refuse(const ArrivalPtr& arrival, const std::string& why) {
 bool ElectionMesh::welcomes(ServerId from, const std::string& address,
                             const std::string& came_from) {
   if (members_.contains(from)) return true;
-  auto parsed = parse_member(address + ":1");  // a quorum port, which nobody asks for
+  std::vector<std::string> addresses = addresses_in(address);
+  if (addresses.empty()) return false;
+  // With a quorum port, which nobody asks for.
+  auto parsed = parse_member(addresses.front() + ":1");
   if (from.value < 0 || std::holds_alternative<MemberError>(parsed)) return false;
   Stranger& stranger = strangers_[from];
   stranger.member = std::get<Member>(std::move(parsed));
@@ -188,11 +198,16 @@ std::optional<Dialler::Target> ElectionMesh::find(ServerId id) const {
 
 // ---- connections
 
+const std::string* ElectionMesh::live_port(ServerId id) const {
+  auto peer = peers_.find(id);
+  return peer != peers_.end() && peer->second.socket ? &peer->second.claim.port : nullptr;
+}
+
 void ElectionMesh::note_claim(ServerId from, const StreamPtr& socket, const std::string& address) {
   auto peer = peers_.find(from);
   bool is_live = peer != peers_.end() && peer->second.socket;
-  auto text = claims_.hello(clock_ms(), me_, from, {address_of(socket->socket), port_in(address)},
-                            is_live ? &peer->second.claim : nullptr);
+  Claims::Claim claim{address_of(socket->socket), election_port_in(address, live_port(from))};
+  auto text = claims_.hello(clock_ms(), me_, from, claim, is_live ? &peer->second.claim : nullptr);
   if (!text) return;
   strand_.post([receiver = receiver_, from, text = std::move(*text)] {
     if (receiver != nullptr) receiver->on_double(from, text);
@@ -389,9 +404,12 @@ void ElectionMesh::read_vote(ServerId id, const StreamPtr& socket) {
 
 void ElectionMesh::take_vote(ServerId from, const std::string& payload) {
   std::optional<Notification> notification = decode_notification(payload);
-  if (!notification) {
-    return log_(LogLevel::kWarning,
-                fmt::format("election port: server {} sent a malformed notification", from.value));
+  std::string problem = problem_of(from, notification);
+  if (!problem.empty()) {
+    auto peer = peers_.find(from);
+    bool is_there = peer != peers_.end() && peer->second.socket;
+    std::string address = is_there ? name_of(peer->second.socket->socket) + ": " : "";
+    return log_(LogLevel::kWarning, fmt::format("election port: {}{}", address, problem));
   }
   strand_.post([receiver = receiver_, from, vote = std::move(*notification)] {
     if (receiver != nullptr) receiver->on_vote(from, vote);

@@ -64,11 +64,14 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
 
   void accept();
   void read_hello(const StreamPtr& socket);
+  void read_head(const ArrivalPtr& arrival);
   void read_address(const ArrivalPtr& arrival, ServerId from, size_t length);
   void refuse(const ArrivalPtr& arrival, const std::string& why);
   bool welcomes(ServerId from, const std::string& address, const std::string& came_from);
   void forget_stranger(ServerId id);
   std::optional<Dialler::Target> find(ServerId id) const;
+  // Of the connection of that server that stays; null: there is none.
+  const std::string* live_port(ServerId id) const;
   void note_claim(ServerId from, const StreamPtr& socket, const std::string& address);
   void on_hello(const StreamPtr& socket, ServerId from, const std::string& port);
   void adopt(ServerId id, const StreamPtr& socket, const std::string& port);

@@ -278,8 +278,9 @@ bool is_word(std::string_view text, std::string_view word) {
   });
 }
 
-// host:quorumPort:electionPort[:role]
-std::variant<Member, MemberError> parse_address(std::string_view text) {
+// host:quorumPort:electionPort[:role]. Takes the role as the one of the server.
+std::variant<Member, MemberError> parse_address(std::string_view text,
+                                                std::optional<bool>& is_observer) {
   Member member;
   if (text.starts_with('[')) {
     size_t close = text.find(']');
@@ -318,7 +319,11 @@ std::variant<Member, MemberError> parse_address(std::string_view text) {
     if (!is_word(parts[2], "participant") && !is_word(parts[2], "observer")) {
       return MemberError{"the role is neither participant nor observer"};
     }
-    member.observer = is_word(parts[2], "observer");
+    bool observer = is_word(parts[2], "observer");
+    if (is_observer.value_or(observer) != observer) {
+      return MemberError{"its addresses have different roles"};
+    }
+    is_observer = observer;
   }
   return member;
 }
@@ -340,17 +345,16 @@ std::variant<Member, MemberError> parse_member(std::string_view text) {
         colon == std::string_view::npos ? "0.0.0.0:" + std::string(client) : std::string(client);
   }
   size_t end = text.find('|');
-  auto first = parse_address(text.substr(0, end));
+  std::optional<bool> is_observer;  // as any of the addresses says; Java writes it behind the last
+  auto first = parse_address(text.substr(0, end), is_observer);
   while (end != std::string_view::npos && std::holds_alternative<Member>(first)) {
     text.remove_prefix(end + 1);
     end = text.find('|');
-    auto other = parse_address(text.substr(0, end));
+    auto other = parse_address(text.substr(0, end), is_observer);
     if (std::holds_alternative<MemberError>(other)) return other;
-    if (std::get<Member>(other).observer != std::get<Member>(first).observer) {
-      return MemberError{"its addresses have different roles"};
-    }
   }
   if (auto* member = std::get_if<Member>(&first)) {
+    member->observer = is_observer.value_or(false);
     member->client_address = std::move(client_address);
   }
   return first;

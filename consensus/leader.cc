@@ -147,6 +147,10 @@ void Leader::on_packet(int64_t now_ms, LinkId link, const Packet& packet, Action
 void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Actions& out) {
   std::optional<LearnerInfo> info = decode_learner_info(packet.bytes());
   if (!info) return drop(link, "malformed LearnerInfo", out);
+  if (info->is_too_old) {
+    const char* sign = "it names no version of its configuration";
+    return drop(link, too_old(member_of(info->id), sign), out);
+  }
   if (member_of(info->id) == config_.me) {
     return drop(link, "a learner with this node's own id", out);
   }

@@ -351,12 +351,18 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
     return;
   }
   if (behind_snapshot_) return on_proposal_behind_snapshot(packet);
-  if (!state_.history.follows(packet.zxid)) {
-    failure_ = "a gap in the leader's proposals";
-    return;
-  }
+  if (!state_.history.follows(packet.zxid)) return on_gap(in_sync);
   if (packet.type == PacketType::kProposal && !observes_) unacknowledged_.push_back(packet.zxid);
   append(packet.zxid, packet.data, out);
+}
+
+// A Java leader's kept log may lack some of its txns, before 3.9.4 unnoticed: it would send the
+// same DIFF again and again.
+void Learner::on_gap(bool in_sync) {
+  failure_ = "a gap in the leader's proposals";
+  if (!in_sync || leader_is_zabfs_) return;
+  state_.parted_in_epoch = epoch_;
+  failure_ += ": its log lacks txns, so it is asked for a whole snapshot";
 }
 
 void Learner::on_proposal_behind_snapshot(const Packet& packet) {
@@ -428,6 +434,14 @@ void Learner::on_activate(const Packet& packet, Actions& out) {
 }
 
 void Learner::on_new_leader(const Packet& packet, Actions& out) {
+  if (phase_ == Phase::kInfoSent) {
+    failure_ = too_old(leader_, "it asks for no promise of its epoch");
+    return;
+  }
+  if (!leader_is_zabfs_ && packet.bytes().empty()) {
+    failure_ = too_old(leader_, "its NEWLEADER has no configuration");
+    return;
+  }
   bool in_sync = phase_ == Phase::kSyncing || phase_ == Phase::kReceivingSnapshot;
   if (!expect(in_sync && packet.zxid.epoch() == epoch_, packet)) return;
   if (committed_ < known_committed_) {

@@ -57,6 +57,7 @@ class Learner {
   void on_proposal(const Packet& packet, Actions& out);
   void append(Zxid zxid, const Payload& txn, Actions& out);
   bool is_in_snapshot(Zxid zxid) const;
+  void on_gap(bool in_sync);
   void on_commit(Zxid zxid, Actions& out);
   void on_proposal_behind_snapshot(const Packet& packet);
   void on_commit_behind_snapshot(Zxid zxid, Actions& out);

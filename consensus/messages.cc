@@ -1,5 +1,6 @@
 #include "consensus/messages.h"
 
+#include <algorithm>
 #include <array>
 
 #include "tree/identities.h"
@@ -14,6 +15,9 @@ namespace {
 
 constexpr int32_t kProtocolVersion = 0x10000;
 constexpr int64_t kHelloVersion = -65536;
+constexpr int64_t kHelloOfManyAddresses = -65535;
+constexpr int64_t kHelloVersions = 256;  // that there may be one day, from the first one up
+constexpr int64_t kMaxOldId = 255;       // by Java's documentation
 constexpr int32_t kNotificationVersion = 2;
 constexpr int32_t kMaxPacketType = 22;
 constexpr size_t kPacketHeadBytes = 16;
@@ -83,7 +87,8 @@ std::optional<LearnerInfo> decode_learner_info(std::string_view data) {
   Reader in(data);
   LearnerInfo info;
   info.id.value = in.i64();
-  if (!in.at_end()) in.i32();
+  int32_t protocol = in.at_end() ? 0 : in.i32();
+  info.is_too_old = protocol < kProtocolVersion || in.at_end();
   if (!in.at_end()) info.config_version = in.i64();
   if (!in.ok()) return std::nullopt;
   int32_t capabilities = read_capabilities(in);
@@ -123,6 +128,13 @@ LeaderInfo decode_leader_info(std::string_view data) {
   return info;
 }
 
+std::string too_old(ServerId id, std::string_view sign) {
+  return "server " + std::to_string(id.value) + " runs ZooKeeper 3.4 or older (" +
+         std::string(sign) +
+         "), which can't be a member beside newer servers: upgrade it to 3.5 or later, or take its"
+         " data over with `zabfs import-zookeeper`";
+}
+
 std::string encode_notification(const Notification& notification) {
   std::string bytes;
   Writer out(bytes);
@@ -157,6 +169,13 @@ std::optional<Notification> decode_notification(std::string_view payload) {
   return notification;
 }
 
+std::string problem_of(ServerId from, const std::optional<Notification>& notification) {
+  if (!notification) {
+    return "server " + std::to_string(from.value) + " sent a malformed notification";
+  }
+  return notification->config.empty() ? too_old(from, "its vote names no configuration") : "";
+}
+
 std::string encode_hello(const ElectionHello& hello) {
   std::string bytes;
   Writer out(bytes);
@@ -164,6 +183,31 @@ std::string encode_hello(const ElectionHello& hello) {
   out.i64(hello.from.value);
   out.string(hello.address);
   return bytes;
+}
+
+std::string hello_problem(std::string_view bytes) {
+  Reader in(bytes);
+  int64_t version = in.i64();
+  if (!in.ok()) return "not an election hello";
+  if (version == kHelloVersion || version == kHelloOfManyAddresses) return "";
+  if (version >= 0 && version <= kMaxOldId) {
+    return too_old(ServerId{version}, "its hello is a bare number");
+  }
+  if (version > kHelloVersion && version < kHelloVersion + kHelloVersions) {
+    return "a hello of version " + std::to_string(version) +
+           ", which this release of zabfs does not know: it knows those of ZooKeeper 3.5 to 3.9";
+  }
+  return "not an election hello";
+}
+
+std::vector<std::string> addresses_in(std::string_view text) {
+  std::vector<std::string> addresses;
+  while (!text.empty()) {
+    std::string_view address = text.substr(0, text.find('|'));
+    text.remove_prefix(std::min(text.size(), address.size() + 1));
+    if (!address.empty()) addresses.emplace_back(address);
+  }
+  return addresses;
 }
 
 Status LinkReader::feed(std::string_view bytes, const Handlers& handlers) {

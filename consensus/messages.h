@@ -1,5 +1,6 @@
 // What members say to each other, in ZooKeeper 3.8's bytes: packets on the quorum port
-// (FORMATS.md section 3) and notifications on the election port (section 4).
+// (FORMATS.md section 3) and notifications on the election port (section 4). A server of ZooKeeper
+// 3.4 or older is recognised by the forms of its messages, and is no member (7.4).
 //
 // LinkReader turns a learner link's bytes into packets and, behind a SNAP packet, into a tree.
 // Decoders never throw; what they refuse comes with a reason for the log.
@@ -10,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "consensus/ensemble.h"
 #include "tree/acl.h"
@@ -102,6 +104,7 @@ struct LearnerInfo {
   int64_t ensemble = 0;
   bool has_secret = true;    // it makes passwords with the ensemble's secret
   std::string version = {};  // of zabfs; at most kMaxVersionBytes of printable ASCII, or empty
+  bool is_too_old = false;   // no server from ZooKeeper 3.5 on says so little
 };
 inline constexpr size_t kMaxVersionBytes = 32;
 // What does not look like a version is empty then.
@@ -116,6 +119,10 @@ std::string encode_learner_info(const LearnerInfo& info);
 std::optional<LearnerInfo> decode_learner_info(std::string_view data);
 std::string encode_leader_info(int64_t ensemble, std::string_view secret);
 LeaderInfo decode_leader_info(std::string_view data);
+
+// Why a server can be no member, for the log: `sign` is what shows that it runs ZooKeeper 3.4 or
+// older. Such a server ends at the txns of newer ones (create2, containers, reconfigurations).
+std::string too_old(ServerId id, std::string_view sign);
 
 // The votes of fast leader election.
 enum class PeerState : int32_t { kLooking = 0, kFollowing = 1, kLeading = 2, kObserving = 3 };
@@ -141,6 +148,9 @@ struct Notification {
 std::string encode_notification(const Notification& notification);
 std::optional<Notification> decode_notification(std::string_view payload);
 inline constexpr size_t kMaxNotificationBytes = 524'288;
+// What is wrong with what decode_notification gave for a message of that server; empty: nothing.
+// Servers from ZooKeeper 3.5 on always send their configuration.
+std::string problem_of(ServerId from, const std::optional<Notification>& notification);
 
 // The first bytes on an election connection.
 struct ElectionHello {
@@ -148,6 +158,14 @@ struct ElectionHello {
   std::string address;  // host:port of its election address
 };
 std::string encode_hello(const ElectionHello& hello);
+// The first eight of them are a version: from 3.6 on, a server with multiAddress.enabled has
+// another one. Before 3.5 they are the server's number, and all of the hello.
+inline constexpr size_t kHelloVersionBytes = 8;
+// What is wrong with these; empty: a hello of a kind that is known follows.
+std::string hello_problem(std::string_view version);
+// The addresses of a hello, each host:port: with multiAddress.enabled there may be several, in no
+// order.
+std::vector<std::string> addresses_in(std::string_view hello_address);
 
 // Incremental decoder of one direction of a learner link. Feed it what the socket gave.
 class LinkReader {

@@ -279,7 +279,8 @@ struct ZabState {
   // from the next leader whatever its log ends with.
   bool diverged = false;
   // The leader of this epoch has another history than this node before the snapshot that this
-  // node's begins with, which no TRUNC can mend: it is asked for a whole snapshot, too.
+  // node's begins with, which no TRUNC can mend; or txns are missing in what it sends as the
+  // difference. It is asked for a whole snapshot, too.
   uint32_t parted_in_epoch = 0;
   // Which ensemble this is, so that histories of two can't be taken for one where their epochs
   // meet: a random number, 0 for none. A leader that knows of no epoch gives it out with its own

@@ -1,6 +1,7 @@
 """Connections of whom nobody knows who they are: silent, many, again and again. They are bounded, and
 they shut out no member and nobody who is to be one."""
 import os
+import re
 import socket
 import struct
 import sys
@@ -37,8 +38,8 @@ def open_ones(connections):
     return sum(is_open(s) for s in connections)
 
 
-def hello(number, address):
-    return struct.pack(">qqi", -65536, number, len(address)) + address.encode()
+def hello(number, address, version=-65536):
+    return struct.pack(">qqi", version, number, len(address)) + address.encode()
 
 
 class Peer:
@@ -107,7 +108,7 @@ class Impostors(unittest.TestCase):
         cls.leader = cls.cluster.leader()
         with open(cls.leader.config) as f:
             lines = [line.split("=")[1].split(":") for line in f if line.startswith("server.")]
-        cls.port = int(lines[cls.leader.number - 1][1])
+        cls.port, cls.election_port = map(int, lines[cls.leader.number - 1][1:3])
 
     def peer(self):
         peer = Peer(self.port)
@@ -171,6 +172,52 @@ class Impostors(unittest.TestCase):
         with open(secret) as f:
             self.assertEqual(f.read(), "kept")
         self.assertEqual(client.request(raw.EXISTS, raw.buf("/mine") + b"\0")[2], 0)
+
+    def logs(self, words, send):
+        """Sent until it is in the log, which takes a few lines in a while from who is no member."""
+        def is_there():
+            send()
+            return words in self.leader.log_text()
+        wait_for(is_there, 30, words, every=1)
+
+    def election_connection(self, begin):
+        s = connect(self.election_port)
+        self.addCleanup(s.close)
+        s.sendall(begin)
+        return s
+
+    def test_members_of_old_releases_are_refused_with_the_reason(self):
+        old = "server 4 runs ZooKeeper 3.4 or older"
+        self.logs(f"{old} (its hello is a bare number)",
+                  lambda: self.election_connection(struct.pack(">q", 4)))
+
+        def vote():
+            # As 3.4.6 has it.
+            vote = struct.pack(">iqqqqi", 0, 4, 0, 1, 0, 1)
+            s = self.election_connection(hello(4, "127.0.0.1:1"))
+            s.sendall(struct.pack(">i", len(vote)) + vote)
+        self.logs(f"{old} (its vote names no configuration)", vote)
+
+        def follow():
+            peer = self.peer()
+            peer.send(FOLLOWERINFO, 0, struct.pack(">qi", 4, 0x10000))
+            self.assertTrue(peer.is_refused())
+        self.logs(f"{old} (it names no version of its configuration)", follow)
+        self.assertRegex(self.leader.log_text(), r"closed 127\.0\.0\.1:\d+: " + re.escape(old))
+
+    def test_a_server_with_several_addresses_is_one(self):
+        """As 3.6 and later say hello with multiAddress.enabled."""
+        config = b"server.4=127.0.0.1:1:3|127.0.0.2:1:3:observer\nversion=0"
+        for _ in range(6):
+            s = self.election_connection(
+                hello(4, "127.0.0.2:3|127.0.0.1:3", version=-65535))
+            vote = struct.pack(">iqqqqii", 0, 4, 0, 1, 0, 2, len(config)) + config
+            s.sendall(struct.pack(">i", len(vote)) + vote)
+            # The leader answers who is looking.
+            size = struct.unpack(">i", raw.exactly(s, 4))[0]
+            answer = raw.exactly(s, size)
+            self.assertEqual(struct.unpack(">i", answer[:4])[0], 2, "LEADING")
+        self.assertNotIn("two servers say that they are", self.leader.log_text())
 
     def test_the_log_says_that_the_ports_are_open(self):
         said = [line for line in self.leader.log_text().splitlines()
