@@ -308,12 +308,17 @@ void Leader::synchronise(LinkId link, Learner& learner, Actions& out) {
   Packet new_leader(PacketType::kNewLeader, epoch_start(), state_.membership.in_force().text());
   bool reaches_back = common >= history.base();
   bool is_short = common >= std::min(state_.diff_from, limit);  // Java: snapshotSizeFactor
+  std::string sends = "sends server " + std::to_string(member_of(learner.id).value) +
+                      ", whose log ends at " + zxid_name(learner.last) + ", ";
   if (!known || !reaches_back || !is_short) {
+    out.push_back(action::Notice{sends + "SNAP: a snapshot"});
     out.push_back(action::SendSnapshot{link, limit, learner.is_zabfs});
   } else if (common == theirs) {
+    out.push_back(action::Notice{sends + "DIFF: the txns up to " + zxid_name(limit)});
     out.push_back(action::Send{{link}, Packet(PacketType::kDiff, limit)});
     out.push_back(action::SendHistory{link, common, limit, true});
   } else {
+    out.push_back(action::Notice{sends + "TRUNC: its log is to end at " + zxid_name(common)});
     out.push_back(action::Send{{link}, Packet(PacketType::kTrunc, common)});
     out.push_back(action::SendHistory{link, common, limit, true});
   }

@@ -1,7 +1,6 @@
 #include "consensus/learner.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "tree/jute.h"
 
@@ -12,13 +11,6 @@ constexpr int64_t kRedialMs = 20;  // the leader may not have decided yet
 // The end of a log that no leader can have: it sends a snapshot.
 constexpr Zxid kNoCommonLog = Zxid::make(0, UINT32_MAX);
 constexpr int64_t kDialTicks = 2;  // a leader that turns learners away for so long is none
-
-std::string to_hex(Zxid zxid) {
-  char digits[17];
-  auto [end, error] =
-      std::to_chars(digits, digits + sizeof(digits), static_cast<uint64_t>(zxid.value), 16);
-  return std::string(digits, end);
-}
 
 // Leader::status_text; empty: it says nothing. What follows the roles older leaders don't say.
 std::vector<MemberStatus> decode_status(std::string_view text, int64_t now_ms) {
@@ -53,8 +45,8 @@ std::vector<MemberStatus> decode_status(std::string_view text, int64_t now_ms) {
 }
 
 std::string lost_history(Zxid theirs, Zxid known) {
-  return "the leader lacks txns that were committed, those after zxid 0x" + to_hex(theirs) +
-         " up to 0x" + to_hex(known) +
+  return "the leader lacks txns that were committed, those after zxid " + zxid_name(theirs) +
+         " up to " + zxid_name(known) +
          ": the others have lost history. To keep it, give them this node's data; to do without it,"
          " move this node's data directory away";
 }
@@ -287,6 +279,7 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
   if (packet.type == PacketType::kDiff) {
     mode_ = SyncMode::kDiff;
     committed_ = std::max(committed_, state_.history.last());
+    note_sync("DIFF: the txns after " + zxid_name(state_.history.last()), out);
     out.push_back(action::BeginSync{mode_, state_.history.last(), link_});
   } else if (packet.type == PacketType::kTrunc) {
     mode_ = SyncMode::kTrunc;
@@ -306,6 +299,9 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
     }
     if (!expect(state_.history.contains(end), packet)) return;
     committed_ = std::max(committed_, end);
+    note_sync("TRUNC: this node's log, which ends at " + zxid_name(state_.history.last()) +
+                  ", is to end at " + zxid_name(end),
+              out);
     state_.history.truncate(end);
     state_.membership.truncate(end);
     state_.durable = std::min(state_.durable, end);
@@ -314,10 +310,16 @@ void Learner::begin_sync(const Packet& packet, Actions& out) {
     // It may be older than what this node has applied: the txns that follow lead back to there.
     mode_ = SyncMode::kSnap;
     committed_ = packet.zxid;
+    note_sync("SNAP: a snapshot at " + zxid_name(packet.zxid), out);
     if (leader_is_zabfs_) return begin_log_at(packet.zxid, out);
     behind_snapshot_.emplace().history.reset(packet.zxid);
     out.push_back(action::ReceiveSnapshot{link_});
   }
+}
+
+void Learner::note_sync(const std::string& what, Actions& out) const {
+  out.push_back(
+      action::Notice{"the leader, server " + std::to_string(leader_.value) + ", sends " + what});
 }
 
 void Learner::begin_log_at(Zxid snapshot, Actions& out) {
@@ -356,7 +358,7 @@ void Learner::on_proposal(const Packet& packet, Actions& out) {
   append(packet.zxid, packet.data, out);
 }
 
-// A Java leader's kept log may lack some of its txns, before 3.9.4 unnoticed: it would send the
+// A Java leader may not notice that its kept log lacks txns (FORMATS.md 7.4). It would send the
 // same DIFF again and again.
 void Learner::on_gap(bool in_sync) {
   failure_ = "a gap in the leader's proposals";

@@ -64,6 +64,7 @@ class Learner {
   void on_inform(const Packet& packet, Actions& out);
   void on_activate(const Packet& packet, Actions& out);
   void on_new_leader(const Packet& packet, Actions& out);
+  void note_sync(const std::string& what, Actions& out) const;
   void take_over_ensemble(Actions& out);
   void end_sync(Actions& out);
   void on_up_to_date(Actions& out);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "tree/identities.h"
 #include "tree/jute.h"
@@ -49,6 +50,13 @@ const char* packet_name(PacketType type) {
       "FETCHTXNS", "REFUSED",      "DISKFULL"};
   auto index = static_cast<size_t>(type);
   return index < kNames.size() ? kNames[index] : "?";
+}
+
+std::string zxid_name(Zxid zxid) {
+  char digits[17];
+  auto [end, error] =
+      std::to_chars(digits, digits + sizeof(digits), static_cast<uint64_t>(zxid.value), 16);
+  return "0x" + std::string(digits, end);
 }
 
 bool is_sendable(size_t data_bytes, const tree::Identities& identities) {

@@ -53,6 +53,7 @@ enum class PacketType : int32_t {
   kDiskFull = 22,
 };
 const char* packet_name(PacketType type);
+std::string zxid_name(Zxid zxid);  // 0x and hexadecimal digits, as logs have it
 
 // Bytes that many hold and nobody changes: a txn on its way to peers, log and tree is one copy.
 using Payload = std::shared_ptr<const std::string>;

@@ -249,7 +249,7 @@ TEST_F(FollowerOfOthersTest, LeavesALeaderWithoutAConfiguration) {
   EXPECT_TRUE(all<action::EndSync>().empty());
 }
 
-// LearnerHandler before 3.6 did not see that its log and its committed log do not meet; until 3.9.4
+// LearnerHandler before 3.6 did not see that its log and its committed log do not meet; in 3.9.3
 // the committed log itself could have holes.
 TEST_F(FollowerOfOthersTest, AsksForASnapshotWhereADiffHasAGap) {
   leader_info();
