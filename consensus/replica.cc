@@ -17,6 +17,18 @@ namespace {
 
 constexpr size_t kPromiseBytes = 8u << 10;  // its two copies, with all that a disk adds
 
+// Why a committed txn can't be applied, and what to do. The bytes are what the leader sent: a log
+// on the disk with other bytes has another checksum.
+std::string unknown_txn(const LogTxn& txn, ServerId leader, bool leader_is_zabfs) {
+  std::optional<tree::TxnHeader> header = tree::decode_txn_header(*txn.txn);
+  std::string type = header ? fmt::format(" (type {})", static_cast<int>(header->type)) : "";
+  return fmt::format(
+      "committed txn 0x{:x}{} is none that this release of zabfs knows, so this node can't go on. "
+      "The leader is server {}, which runs {}. Run on this node the release that the newest member "
+      "runs; of ZooKeeper, 3.5 to 3.9 are known",
+      txn.zxid.value, type, leader.value, leader_is_zabfs ? "zabfs" : "ZooKeeper");
+}
+
 }  // namespace
 
 Replica::Replica(ReplicaConfig config, Environment& environment, Transport& transport,
@@ -378,8 +390,8 @@ void Replica::apply_committed() {
        next != recent_.txns().end() && next->zxid <= target; ++next) {
     std::optional<tree::Txn> txn = tree::decode_txn(*next->txn);
     if (!txn || txn->header.zxid != next->zxid) {
-      return environment_.die(fmt::format("{}: committed txn 0x{:x} is not a transaction",
-                                          describe(), next->zxid.value));
+      return environment_.die(describe() + ": " +
+                              unknown_txn(*next, zab_->leader(), leader_is_zabfs_));
     }
     txns.push_back(std::move(*txn));
     applied_bytes += next->txn->size();
@@ -466,7 +478,13 @@ void Replica::install_staged_tree() {
   for (ReplicaListener* listener : listeners_) listener->before_replace();
   bool was_doubtful = !tree_.doubt().empty();
   std::shared_ptr<tree::Tree> old = tree_.show_staged(recent_.txns());
-  if (!old) return environment_.die("a committed txn is not a transaction");
+  if (!old) {
+    auto unknown =
+        std::find_if(recent_.txns().begin(), recent_.txns().end(),
+                     [](const LogTxn& txn) { return !tree::decode_txn(*txn.txn).has_value(); });
+    return environment_.die(describe() + ": " +
+                            unknown_txn(*unknown, zab_->leader(), leader_is_zabfs_));
+  }
   if (was_doubtful) snapshotter_.keep_diverged(std::move(old));
   take_configuration();
   own_sessions_.keep_only([this](SessionId id) { return tree().sessions().contains(id); });

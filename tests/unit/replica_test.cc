@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include "tree/snapshot.h"
 #include "unit/lone_replica.h"
 #include "unit/numbers.h"
@@ -26,7 +28,11 @@ class ReplicaTest : public testing::Test, public LoneReplica {
     run();
   }
 
-  void die(const std::string& why) override { FAIL() << why; }
+  void die(const std::string& why) override {
+    if (may_die_) throw std::runtime_error(why);  // nothing goes on behind it
+    FAIL() << why;
+  }
+  bool may_die_ = false;
 };
 
 // ---- snapshots of no history
@@ -324,6 +330,28 @@ TEST_F(Observes, KeepsAJavaSnapshotAsItIsWithAllThatWasCommittedMeanwhile) {
   start();
   EXPECT_TRUE(shows("/last"));
   EXPECT_EQ(replica_->zab().state().history.base(), Zxid::make(1, 7));
+}
+
+TEST_F(Observes, SaysWhichTxnItDoesNotKnowWhoSentItAndWhatToDo) {
+  join(2, true);
+  receive(link_, Packet(PacketType::kDiff, Zxid{}));
+  receive_new_leader(2);
+  receive_up_to_date();
+  std::string bytes(inform(Zxid::make(2, 1), "/a").bytes());
+  bytes.replace(28, 4, std::string("\0\0\0\x63", 4));  // the type: 99
+  may_die_ = true;
+  std::string death;
+  try {
+    receive(link_, Packet(PacketType::kInform, Zxid::make(2, 1), std::move(bytes)));
+    run();
+  } catch (const std::runtime_error& died) {
+    death = died.what();
+  }
+  for (const char* words :
+       {"0x200000001", "type 99", "The leader is server 1, which runs ZooKeeper",
+        "Run on this node the release that the newest member runs"}) {
+    EXPECT_NE(death.find(words), std::string::npos) << words << ": " << death;
+  }
 }
 
 // All of a Java leader's log is in its snapshots, and the end of that may never be committed. Here
