@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "consensus/disk.h"
 #include "tree/status.h"
@@ -21,10 +22,18 @@ struct WholeHistory {
   int64_t ensemble = 0;
 };
 
+// What is read next, and of about how many bytes; and then how many of them were.
+struct ReadingHistory {
+  std::function<void(const std::string& what, uint64_t bytes)> begins = [](const std::string&,
+                                                                           uint64_t) {};
+  std::function<void(uint64_t bytes)> at = [](uint64_t) {};
+};
+
 // All that the node has, also what it does not know to be committed: so the next leader may find
 // it. Changes nothing. Fails if something is damaged; the node itself may be able to mend that.
 // Memory: the tree, and 16 MiB of the log.
-StatusOr<WholeHistory> read_history(Disk& log_disk, Disk& snapshot_disk);
+StatusOr<WholeHistory> read_history(Disk& log_disk, Disk& snapshot_disk,
+                                    const ReadingHistory& reading = {});
 
 // The files of a node with a vote, to which a leader of that epoch has sent the tree: it shows the
 // tree once a leader, which it may be itself, has what is in it. Both directories are empty before.

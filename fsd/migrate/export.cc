@@ -88,7 +88,8 @@ Status write(const consensus::WholeHistory& history, const std::string& to,
 
 Status export_zookeeper(const ExportOptions& options) {
   fsd::Progress progress;
-  StatusOr<consensus::WholeHistory> history = read_stopped_node(options.from, options.from_log);
+  StatusOr<consensus::WholeHistory> history =
+      read_stopped_node(options.from, options.from_log, progress);
   if (!history.ok()) return history.status();
   Status status = write(*history, options.to, progress);
   if (status.ok()) status = copy_myid(options.from, options.to);

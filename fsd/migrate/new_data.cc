@@ -16,7 +16,8 @@ namespace zabfs::migrate {
 using tree::ServerId;
 
 StatusOr<consensus::WholeHistory> read_stopped_node(const std::string& from,
-                                                    const std::string& from_log) {
+                                                    const std::string& from_log,
+                                                    fsd::Progress& progress) {
   using consensus::DataDirectory;
   StatusOr<std::string> snapshots = DataDirectory::find_storage(from);
   if (!snapshots.ok()) return snapshots.status();
@@ -26,7 +27,14 @@ StatusOr<consensus::WholeHistory> read_stopped_node(const std::string& from,
     return Status::failed(fmt::format("a zabfsd runs on {}: stop it first", *snapshots));
   }
   consensus::PosixDisk snapshot_disk(*snapshots), log_disk(*logs);
-  StatusOr<consensus::WholeHistory> history = consensus::read_history(log_disk, snapshot_disk);
+  consensus::ReadingHistory reading;
+  reading.begins = [&](const std::string& what, uint64_t bytes) {
+    progress.begin(fmt::format("reads {} of {}", what, from), bytes);
+  };
+  reading.at = [&](uint64_t bytes) { progress.at(bytes); };
+  StatusOr<consensus::WholeHistory> history =
+      consensus::read_history(log_disk, snapshot_disk, reading);
+  progress.clear();
   if (history.ok()) return history;
   return Status::failed(fmt::format(
       "{}: {}. Take the data of another node, or start this one, which mends what it can",

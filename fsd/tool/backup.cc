@@ -120,7 +120,7 @@ class Backup {
 
   Status write_of_data() {
     StatusOr<consensus::WholeHistory> history =
-        migrate::read_stopped_node(options_.data, options_.data_log);
+        migrate::read_stopped_node(options_.data, options_.data_log, progress_);
     if (!history.ok()) return history.status();
     Header header;
     header.zxid = history->tree->last_zxid();

@@ -57,6 +57,28 @@ TEST_F(HistoryFilesTest, WhatIsWrittenIsReadAgain) {
   EXPECT_TRUE(check_storage(log_disk_, snapshot_disk_).damage.empty());
 }
 
+TEST_F(HistoryFilesTest, ItIsToldHowMuchIsRead) {
+  write(Zxid::make(3, 7));
+  std::string told;
+  uint64_t total = 0, last = 0;
+  ReadingHistory reading;
+  auto end = [&] { told += last == 0 ? " nothing;" : last <= total ? " within;" : " more;"; };
+  reading.begins = [&](const std::string& what, uint64_t bytes) {
+    if (!told.empty()) end();
+    told += what;
+    total = bytes;
+    last = 0;
+  };
+  reading.at = [&](uint64_t bytes) {
+    EXPECT_GE(bytes, last);
+    last = bytes;
+  };
+  ASSERT_TRUE(read_history(log_disk_, snapshot_disk_, reading).ok());
+  end();
+  EXPECT_EQ(told,
+            "the log within;snapshot.0000000300000007 within;the log behind the snapshot nothing;");
+}
+
 TEST_F(HistoryFilesTest, ItIsTheHistoryOfAVoterThatDoesNotKnowWhetherItWasCommitted) {
   write(Zxid::make(3, 7));
   EpochStore epochs(snapshot_disk_);
