@@ -263,7 +263,9 @@ void Operations::barrier(const RequestPtr& request) {
   // A truncation whose handle was closed before this call counts as begun before it.
   if (parts_.gate.holds_any([this, request] { barrier(request); })) return;
   parts_.service.post([this, request] {
-    uint64_t number = parts_.writer.expect([request] { request->reply(EIO); });
+    // The kernel lets nobody look into a directory meanwhile. So it does not wait long in vain.
+    uint64_t number = parts_.writer.expect_while_writable(
+        [this, request] { request->reply(parts_.writer.is_read_only() ? EROFS : EIO); });
     parts_.service.replica().sync(tree::SessionId{}, [this, request, number](const tree::Outcome&) {
       parts_.writer.settled(number);
       parts_.cache.catch_up();

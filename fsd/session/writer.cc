@@ -50,18 +50,36 @@ void Writer::tick() {
   if (is_read_only()) {
     for (Waiting& waiting : std::exchange(waiting_, {})) waiting.refuse(FileError::kReadOnly);
   }
-  int64_t now_ms = service_.now_ms();
-  while (!expected_.empty() && expected_.begin()->second.deadline_ms <= now_ms) {
-    std::function<void()> expire = std::move(expected_.begin()->second.expire);
-    expected_.erase(expected_.begin());
-    expire();
-  }
+  expire_due();
   service_.post_after(kTickMs, [this] { tick(); });
+}
+
+void Writer::expire_due() {
+  int64_t now_ms = service_.now_ms();
+  bool read_only = is_read_only();
+  std::vector<std::function<void()>> expired;
+  for (auto at = expected_.begin(); at != expected_.end();) {
+    bool is_over = at->second.deadline_ms <= now_ms;
+    if (!is_over && !read_only) break;  // those behind it have later deadlines
+    if (is_over || at->second.ends_read_only) {
+      expired.push_back(std::move(at->second.expire));
+      at = expected_.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  for (std::function<void()>& run : expired) run();
+}
+
+uint64_t Writer::expect_while_writable(std::function<void()> expire) {
+  uint64_t number = expect(std::move(expire));
+  expected_[number].ends_read_only = true;
+  return number;
 }
 
 uint64_t Writer::expect(std::function<void()> expire) {
   uint64_t number = next_++;
-  expected_[number] = {service_.now_ms() + commit_timeout_ms_, std::move(expire)};
+  expected_[number] = {service_.now_ms() + commit_timeout_ms_, std::move(expire), false};
   return number;
 }
 

@@ -46,12 +46,15 @@ class Writer {
 
   // `expire` runs after commitTimeout unless `settled` comes first.
   uint64_t expect(std::function<void()> expire);
+  // The same for what takes no effect, as a barrier: `expire` also runs once the node is read-only.
+  uint64_t expect_while_writable(std::function<void()> expire);
   void settled(uint64_t expected) { expected_.erase(expected); }
 
  private:
   struct Expected {
     int64_t deadline_ms;
     std::function<void()> expire;
+    bool ends_read_only = false;
   };
   struct Waiting {
     std::function<void()> body;
@@ -59,6 +62,7 @@ class Writer {
     ClientSession::Actor actor;
   };
   void tick();
+  void expire_due();
 
   consensus::Service& service_;
   ClientSession& session_;

@@ -1,4 +1,5 @@
 """Hierarchical quorums (group.N, weight.N) on real processes: which servers suffice, and who leads."""
+import errno
 import os
 import time
 import unittest
@@ -65,6 +66,10 @@ class Groups(ClusterTest):
         with self.assertRaises(OSError):
             with open(self.dir(self.node[1], "none"), "w") as f:
                 f.write("lost")
+        # A barrier fails as a write does.
+        with self.assertRaises(OSError) as refused:
+            self.node[1].barrier()
+        self.assertEqual(refused.exception.errno, errno.EROFS)
         # The third group makes it a quorum again.
         self.restart(5)
         self.write(5, "three")
