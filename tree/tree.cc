@@ -30,6 +30,14 @@ void append_change(std::vector<Change>* changes, ChangeType type, std::string_vi
 
 }  // namespace
 
+Failure failure_of(const Outcome& outcome) {
+  for (size_t i = 0; i < outcome.ops.size(); ++i) {
+    Error error = outcome.ops[i].error;
+    if (error != Error::kOk && error != Error::kRuntimeInconsistency) return {error, i};
+  }
+  return {outcome.error, 0};
+}
+
 OwnerKind owner_kind(int64_t owner) {
   if (owner == 0) return OwnerKind::kPersistent;
   if (owner == kContainerOwner) return OwnerKind::kContainer;

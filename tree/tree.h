@@ -49,6 +49,14 @@ struct Outcome : OpOutcome {
   std::vector<OpOutcome> ops;  // of a multi
 };
 
+// The operation that a multi failed at, and why; those behind it say only that they were not done.
+// Of another request 0, and its error.
+struct Failure {
+  Error error = Error::kOk;
+  size_t op = 0;
+};
+Failure failure_of(const Outcome& outcome);
+
 struct Session {
   int32_t timeout_ms = 0;
   Zxid attachment = kFirstAttachment;

@@ -134,15 +134,7 @@ void Restore::submit(CommitPtr commit) {
 
 void Restore::ended(const Commit& commit, const Outcome& outcome) {
   service_.replica().touch_session(session_, kTimeoutMs);
-  Error error = outcome.error;
-  size_t at = 0;  // which one it is that failed: those behind it say that they were not done
-  for (size_t i = 0; i < outcome.ops.size(); ++i) {
-    Error of_op = outcome.ops[i].error;
-    if (of_op == Error::kOk || of_op == Error::kRuntimeInconsistency) continue;
-    error = of_op;
-    at = i;
-    break;
-  }
+  auto [error, at] = tree::failure_of(outcome);
   if (error == Error::kOk) {
     changes_ += commit.ops.size();
   } else if (tree::is_conflict(error)) {

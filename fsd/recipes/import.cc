@@ -342,15 +342,7 @@ class ImportHandle : public Handle {
   void ended(const CommitPtr& commit, const Outcome& outcome) {
     --requests_;
     on_the_way_ -= commit->bytes;
-    Error error = outcome.error;
-    size_t at = 0;
-    for (size_t i = 0; i < outcome.ops.size(); ++i) {
-      Error of_op = outcome.ops[i].error;
-      if (of_op == Error::kOk || of_op == Error::kRuntimeInconsistency) continue;
-      error = of_op;
-      at = i;
-      break;
-    }
+    auto [error, at] = tree::failure_of(outcome);
     if (error == Error::kOk) {
       for (const Item& item : commit->items) {
         plan_->committed(item.entry);
@@ -361,7 +353,7 @@ class ImportHandle : public Handle {
       take_back(*commit);
     } else {
       auto after = std::find_if(commit->items.begin(), commit->items.end(),
-                                [at](const Item& item) { return item.first_op > at; });
+                                [at = at](const Item& item) { return item.first_op > at; });
       bool is_of_one =
           (commit->is_single || !outcome.ops.empty()) && after != commit->items.begin();
       FileError told = tree::is_conflict(error) ? FileError::kStale : file_error_of(error);

@@ -184,11 +184,7 @@ void Room::commit_txn(const std::string& directory, const std::string& name, con
     writer_.commit(OpCode::kExtSetPosix, encode(drop), [](const Outcome&) {});
   }
   writer_.commit(OpCode::kMulti, composer.body(), [done](const Outcome& outcome) {
-    Error first = outcome.error;
-    for (const tree::OpOutcome& op : outcome.ops) {
-      bool tells = op.error != Error::kOk && op.error != Error::kRuntimeInconsistency;
-      if (tells && (first == Error::kOk || first == Error::kRuntimeInconsistency)) first = op.error;
-    }
+    Error first = tree::failure_of(outcome).error;
     // Another commit was faster.
     bool conflict = first == Error::kBadVersion || first == Error::kNodeExists ||
                     first == Error::kNoNode || first == Error::kNotEmpty;
