@@ -234,6 +234,8 @@ class BothKinds(OwnClusterTest):
         mover.create("/of-mover", flags=EPHEMERAL)
         stays.sync()
         stays.get("/led-by-java", watch=True)
+        for node in n1, n2:
+            wait_for(lambda: node.cluster_state()["votes"] == "yes", 30, f"node {node.number}'s vote")
         self.java.kill()
         wait_for(lambda: self.cluster.leader() is not None, 30, "a zabfs leader")
         for node in n1, n2:

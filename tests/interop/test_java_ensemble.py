@@ -88,7 +88,14 @@ class JavaEnsemble(OwnClusterTest):
             node.start()
         for node in self.cluster.nodes:
             node.wait_ready(JAVA_STARTS_S)
+        self.wait_for_votes()
         os.chmod(self.ours[0].mount, 0o777)  # for clients that are nobody
+
+    def wait_for_votes(self):
+        """A node of a new ensemble observes until it has the leader's data: it is no majority yet with
+        another one."""
+        for node in self.ours:
+            wait_for(lambda: node.cluster_state()["votes"] == "yes", 30, f"node {node.number}'s vote")
 
     def start_behind(self, java):
         """So that it leads: it is needed for the first quorum."""
