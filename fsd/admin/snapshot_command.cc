@@ -162,12 +162,11 @@ void SnapshotCommand::take(bool is_streaming, const HttpListener::Reply& reply) 
 void SnapshotCommand::restore(const std::string& who, const HttpListener::Reply& reply) {
   if (restoring_.use_count() > 1) return reply(answer_of("restore", 429, "one restore at a time"));
   auto receiving = std::make_shared<tree::JavaSnapshotReader>();
-  Answer answer;
-  answer.upload.emplace();
-  answer.upload->max_bytes = memory_bytes();
-  answer.upload->take = [receiving](std::string_view bytes) { return receiving->feed(bytes); };
-  answer.upload->taken = [this, who, receiving, turn = restoring_](
-                             Status status, const HttpListener::Reply& then) {
+  HttpListener::Upload upload;
+  upload.max_bytes = memory_bytes();
+  upload.take = [receiving](std::string_view bytes) { return receiving->feed(bytes); };
+  upload.taken = [this, who, receiving, turn = restoring_](Status status,
+                                                           const HttpListener::Reply& then) {
     StatusOr<tree::JavaSnapshot> snapshot = status;
     if (status.ok()) snapshot = receiving->finish({});
     if (snapshot.ok() && !snapshot->tree->path_without_acl().empty()) {
@@ -181,6 +180,8 @@ void SnapshotCommand::restore(const std::string& who, const HttpListener::Reply&
     std::shared_ptr<const tree::Tree> wanted = std::move(snapshot->tree);
     service_.post([this, wanted, who, turn, then] { restore_from(wanted, who, turn, then); });
   };
+  Answer answer;
+  answer.upload = std::move(upload);
   reply(std::move(answer));
 }
 
