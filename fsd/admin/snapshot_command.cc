@@ -1,9 +1,7 @@
 #include "fsd/admin/snapshot_command.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <optional>
@@ -63,11 +61,6 @@ std::string shown(const tree::Identities& identities) {
       text += ":" + id.id.substr(0, id.scheme == "digest" ? id.id.find(':') : id.id.npos);
   }
   return text;
-}
-
-uint64_t memory_bytes() {
-  auto pages = static_cast<uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 1L));
-  return pages * static_cast<uint64_t>(std::max(::sysconf(_SC_PAGESIZE), 1L));
 }
 
 // The file's pieces, one at a time.
@@ -163,7 +156,7 @@ void SnapshotCommand::restore(const std::string& who, const HttpListener::Reply&
   if (restoring_.use_count() > 1) return reply(answer_of("restore", 429, "one restore at a time"));
   auto receiving = std::make_shared<tree::JavaSnapshotReader>();
   HttpListener::Upload upload;
-  upload.max_bytes = memory_bytes();
+  upload.max_bytes = backup::memory_bytes();
   upload.take = [receiving](std::string_view bytes) { return receiving->feed(bytes); };
   upload.taken = [this, who, receiving, turn = restoring_](Status status,
                                                            const HttpListener::Reply& then) {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -71,6 +72,11 @@ Status read_snapshot(std::unique_ptr<consensus::File> file, const std::string& p
     status = take(piece, reader.offset());
   }
   return status;
+}
+
+uint64_t memory_bytes() {
+  auto pages = static_cast<uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 1L));
+  return pages * static_cast<uint64_t>(std::max(::sysconf(_SC_PAGESIZE), 1L));
 }
 
 }  // namespace zabfs::backup

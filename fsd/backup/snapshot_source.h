@@ -25,4 +25,7 @@ using TakePiece = std::function<Status(std::string_view piece, uint64_t offset)>
 Status read_snapshot(std::unique_ptr<consensus::File> file, const std::string& path,
                      tree::Zxid zxid, const TakePiece& take);
 
+// Of the machine. A tree that is read has no more bytes: it would not fit.
+uint64_t memory_bytes();
+
 }  // namespace zabfs::backup

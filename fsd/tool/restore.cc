@@ -20,6 +20,7 @@
 #include "consensus/protocol.h"
 #include "fsd/archive/tree_source.h"
 #include "fsd/backup/reader.h"
+#include "fsd/backup/snapshot_source.h"
 #include "fsd/beneath.h"
 #include "fsd/history/when.h"
 #include "fsd/migrate/new_data.h"
@@ -35,11 +36,6 @@ constexpr size_t kReadBytes = 256u << 10;
 // An election makes one epoch. So many are not held between a backup and its restore, unless an
 // ensemble had a leader for less than half an hour each, for a whole year: 17,520.
 constexpr uint32_t kEpochsSince = 20'000;
-
-uint64_t memory_bytes() {
-  auto pages = static_cast<uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 1L));
-  return pages * static_cast<uint64_t>(std::max(::sysconf(_SC_PAGESIZE), 1L));
-}
 
 // `-` is standard input. `progress` is null where nothing is shown.
 StatusOr<backup::Backup> read_file_of(const std::string& path) {
@@ -64,7 +60,7 @@ StatusOr<backup::Backup> read_file_of(const std::string& path) {
     progress.at(bytes += static_cast<uint64_t>(size));
     return std::string_view(room).substr(0, static_cast<size_t>(size));
   };
-  StatusOr<backup::Backup> backup = backup::read_backup(next, memory_bytes());
+  StatusOr<backup::Backup> backup = backup::read_backup(next, backup::memory_bytes());
   progress.clear();
   return backup.ok() ? std::move(backup) : Status::failed(path + ": " + backup.why());
 }
