@@ -57,18 +57,17 @@ void Writer::tick() {
 void Writer::expire_due() {
   int64_t now_ms = service_.now_ms();
   bool read_only = is_read_only();
-  std::vector<std::function<void()>> expired;
-  for (auto at = expected_.begin(); at != expected_.end();) {
-    bool is_over = at->second.deadline_ms <= now_ms;
+  std::vector<uint64_t> due;
+  for (const auto& [number, expected] : expected_) {
+    bool is_over = expected.deadline_ms <= now_ms;
     if (!is_over && !read_only) break;  // those behind it have later deadlines
-    if (is_over || at->second.ends_read_only) {
-      expired.push_back(std::move(at->second.expire));
-      at = expected_.erase(at);
-    } else {
-      ++at;
-    }
+    if (is_over || expected.ends_read_only) due.push_back(number);
   }
-  for (std::function<void()>& run : expired) run();
+  for (uint64_t number : due) {
+    // The end of a commit settles an fsync that waited for it.
+    auto expected = expected_.extract(number);
+    if (!expected.empty()) expected.mapped().expire();
+  }
 }
 
 uint64_t Writer::expect_while_writable(std::function<void()> expire) {

@@ -141,6 +141,23 @@ TEST_F(SessionTest, AWriteWithoutAnAnswerIsUnknownAndItsOutcomeComesLate) {
   EXPECT_TRUE(is_there("/slow"));
 }
 
+// An fsync that waits for a commit hears from it that its time is over. Its own is over then, too.
+TEST_F(SessionTest, AnEndThatAnotherEndSettlesDoesNotCome) {
+  std::vector<int> ends;
+  uint64_t fsync = 0;
+  on_strand([&] {
+    writer_.start();
+    writer_.expect([&] {
+      ends.push_back(1);
+      writer_.settled(fsync);
+    });
+    fsync = writer_.expect([&] { ends.push_back(2); });
+    writer_.expect([&] { ends.push_back(3); });
+  });
+  wait(kCommitMs);
+  EXPECT_EQ(ends, (std::vector<int>{1, 3}));
+}
+
 TEST_F(SessionTest, WithALeaderAWriteIsNotRefused) {
   bool ran = false;
   on_strand([&] { writer_.when_writable([&] { ran = true; }, [](FileError) { FAIL(); }); });
