@@ -26,6 +26,8 @@ OURS = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 SHARED = re.compile(r"^#include <(boost/asio[^>]*|fmt/[^>]+|spdlog/spdlog.h|[a-z_]+)>", re.MULTILINE)
 # What is kept of a command: where headers are, what is defined, which C++ it is.
 KEPT = re.compile(r"-I|-D|-std=")
+# Sources of one directory are parsed several at a time, as the build compiles them.
+SEVERAL = 6
 TAKES_NEXT = ("-isystem", "-I", "-D")
 
 
@@ -77,6 +79,16 @@ def precompile(directory, sources, arguments):
     return header + ".pch"
 
 
+def in_groups(files):
+    """Not the tests: they may have the same names in different programs."""
+    by_directory = collections.defaultdict(list)
+    for file in files:
+        is_test = file.startswith(os.path.join(ROOT, "tests"))
+        by_directory[file if is_test else os.path.dirname(file)].append(file)
+    return [same[i:i + SEVERAL] for same in by_directory.values()
+            for i in range(0, len(same), SEVERAL)]
+
+
 def main():
     wanted = {os.path.realpath(name) for name in sys.argv[1:]}
     # Not those that the build names: it may compile several at a time.
@@ -91,15 +103,18 @@ def main():
           concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
         shared = precompile(directory, set().union(*headers.values()), arguments)
 
-        def check(file):
-            return subprocess.run([*CLANG, *arguments, "-include-pch", shared, file],
-                                  cwd=BUILD, capture_output=True, text=True)
+        def check(group):
+            text = "".join(f'#include "{file}"\n' for file in group)
+            return subprocess.run([*CLANG, *arguments, "-include-pch", shared, "-x", "c++", "-"],
+                                  cwd=BUILD, input=text, capture_output=True, text=True)
 
-        for file, done in zip(files, pool.map(check, files)):
+        groups = in_groups(files)
+        for group, done in zip(groups, pool.map(check, groups)):
             if done.returncode != 0:
                 faulty += 1
-                print(f"{os.path.relpath(file, ROOT)}:\n{done.stdout}{done.stderr}", flush=True)
-    print(f"{len(files)} sources, {faulty} with faults")
+                names = ", ".join(os.path.relpath(file, ROOT) for file in group)
+                print(f"{names}:\n{done.stdout}{done.stderr}", flush=True)
+    print(f"{len(files)} sources in {len(groups)} groups, {faulty} groups with faults")
     return 0 if files and faulty == 0 else 1
 
 

@@ -221,20 +221,25 @@ class Node:
 _JANITOR = """read -r _
 for mount in "$1"/node*/mnt "$1"/node*/data; do umount -l "$mount" 2>/dev/null; done
 for mount in "$1"/node*/mnt; do "$2" --unprotect "$mount"; done
-rm -rf "$1" """
+rm -rf "$1"
+if [ -n "$3" ]; then
+  for namespace in /run/netns/"$3"-*; do ip netns del "${namespace##*/}" 2>/dev/null; done
+fi"""
 
 
 class Cluster:
     """With $ZABFS_TEST_LEADER=java one more server is Apache ZooKeeper's. It is not in `nodes`, and
     leads: it has the largest number, and data before the others do."""
     node_class = Node
+    prefix = ""  # its network namespaces are named so; none: it has none
 
     def __init__(self, nodes=3, tick_ms=500, observers=0, extra=""):
         self.directory = tempfile.mkdtemp(prefix="zabfs-test-")
         os.chmod(self.directory, 0o755)  # tests act as other users, too
-        self.janitor = subprocess.Popen(["bash", "-c", _JANITOR, "janitor", self.directory, ZABFSD],
-                                        stdin=subprocess.PIPE, start_new_session=True,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.janitor = subprocess.Popen(
+            ["bash", "-c", _JANITOR, "janitor", self.directory, ZABFSD, self.prefix],
+            stdin=subprocess.PIPE, start_new_session=True, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
         self.nodes = [self.node_class(self, i + 1) for i in range(nodes + observers)]
         self.java = None
         if JAVA_LEADS:
@@ -403,7 +408,7 @@ class ClusterTest(LoggedTest):
 
 
 def _on_signal(number, frame):
-    sys.exit(128 + number)
+    raise KeyboardInterrupt  # unittest goes on with the next test after any other
 
 
 signal.signal(signal.SIGTERM, _on_signal)

@@ -60,7 +60,6 @@ class NetCluster(Cluster):
 
     def __init__(self, nodes=3, **options):
         self.prefix = f"zt{os.getpid()}x{next(_numbers)}"
-        self.namespaces = []
         super().__init__(nodes, **options)
         try:
             self.make_network()
@@ -75,7 +74,6 @@ class NetCluster(Cluster):
         switch = f"{self.prefix}-sw"
         for name in [switch] + [node.namespace for node in self.nodes]:
             ip("netns", "add", name)
-            self.namespaces.append(name)
         ip("-n", switch, "link", "add", "br0", "type", "bridge")
         ip("-n", switch, "link", "set", "br0", "up")
         for node in self.nodes:
@@ -95,10 +93,3 @@ class NetCluster(Cluster):
     def heal(self):
         sh("".join(node.nft("add table inet cut\ndelete table inet cut\n")
                    for node in self.nodes))
-
-    def stop(self):
-        try:
-            super().stop()
-        finally:
-            while self.namespaces:
-                subprocess.run(["ip", "netns", "del", self.namespaces.pop()], capture_output=True)

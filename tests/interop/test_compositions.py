@@ -71,7 +71,6 @@ class MixedCluster(NetCluster):
         super().make_network()
         self.clients = f"{self.prefix}-cl"
         ip("netns", "add", self.clients)
-        self.namespaces.append(self.clients)
         ip("-n", f"{self.prefix}-sw", "link", "add", "pcl", "type", "veth", "peer", "name", "eth0",
            "netns", self.clients)
         ip("-n", f"{self.prefix}-sw", "link", "set", "pcl", "master", "br0", "up")
