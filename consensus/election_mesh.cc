@@ -20,6 +20,7 @@ namespace {
 
 constexpr auto kHelloLimit = std::chrono::seconds(2);
 constexpr auto kProbeEvery = std::chrono::seconds(5);
+constexpr int64_t kAgeMs = 5'000;  // no peer that closes each connection is dialled more often
 constexpr int kVoteTimeoutMs = 2'000;
 constexpr size_t kMaxHelloAddress = 2'048;
 constexpr size_t kHelloHeadBytes = 12;  // behind its version
@@ -253,6 +254,7 @@ void ElectionMesh::adopt(ServerId id, const StreamPtr& socket, const std::string
   set_options(socket->socket, kVoteTimeoutMs);
   peer.socket = socket;
   peer.claim = {address_of(socket->socket), port};
+  peer.since_ms = clock_ms();
   strand_.post([receiver = receiver_, id] {
     if (receiver != nullptr) receiver->on_reached(id, Door::kElection);
   });
@@ -341,7 +343,11 @@ void ElectionMesh::lost(ServerId id, const StreamPtr& socket, const std::string&
   note_unreachable(id, fmt::format("its election port: {}", tls.empty() ? why : "TLS: " + tls));
   peer->second.socket.reset();
   peer->second.writing = false;
-  if (!find(id)) peers_.erase(peer);
+  if (!find(id)) {
+    peers_.erase(peer);
+  } else if (members_.contains(id) && clock_ms() - peer->second.since_ms >= kAgeMs) {
+    dial(id);
+  }
 }
 
 // ---- votes

@@ -6,7 +6,9 @@
 // strangers.
 //
 // A member without a connection is dialled again each kProbeEvery, while this node serves, too: so
-// this node knows why it can't be reached. Rules: FORMATS.md 4.1, 4.2; Java: QuorumCnxManager.
+// this node knows why it can't be reached. One that closed a connection of some age is dialled at
+// once. For example, a server of Java's closes all when its members change, and is there.
+// Rules: FORMATS.md 4.1, 4.2; Java: QuorumCnxManager.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -50,6 +52,7 @@ class ElectionMesh : public std::enable_shared_from_this<ElectionMesh> {
   struct Peer {
     StreamPtr socket;     // the connection that stays; null if there is none
     Claims::Claim claim;  // whose it is
+    int64_t since_ms = 0;
     bool dialling = false;
     bool writing = false;
     std::string last;                 // the last vote for this peer; repeated on a new connection

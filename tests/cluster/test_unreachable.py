@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import socket
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -12,6 +14,7 @@ from certificates import Authority  # noqa: E402
 from harness import ZABFS, Cluster, OwnClusterTest, free_ports, run, wait_for  # noqa: E402
 from netns import NetCluster, ip  # noqa: E402
 from test_names import NamedTest  # noqa: E402
+from test_strangers import connect, hello  # noqa: E402
 
 
 def reasons(node, number):
@@ -75,6 +78,32 @@ class Ports(UnreachableTest):
         n3.wait_ready()
         for node in (n1, n2):
             wait_for(lambda: not self.why(node, 3), 20, "nothing amiss")
+
+    def test_a_member_that_closes_a_connection_and_is_there(self):
+        """As a server of Java's does when its members change."""
+        self.cluster = Cluster(3, tick_ms=300)
+        n1, n2, _ = self.cluster.nodes
+        with open(n1.config) as f:
+            ports = re.findall(r"server.\d=127.0.0.1:\d+:(\d+)", f.read())
+        with socket.create_server(("127.0.0.1", int(ports[2]))) as third:
+            for node in (n1, n2):
+                node.may_begin()
+                node.start()
+            for node in (n1, n2):
+                node.wait_ready()
+            for _ in range(3):
+                with connect(int(ports[0])) as connection:
+                    connection.sendall(hello(3, f"127.0.0.1:{ports[2]}"))
+                    wait_for(lambda: not self.why(n1, 3), 20, "nothing amiss")
+                    third.settimeout(0.1)
+                    end = time.monotonic() + 5.5  # no younger connection is opened anew at once
+                    while time.monotonic() < end:
+                        try:
+                            third.accept()[0].close()  # from before
+                        except TimeoutError:
+                            pass
+                third.settimeout(2)  # of the 5 s after which any member is dialled
+                third.accept()[0].close()
 
     def test_who_has_stopped_is_not_counted(self):
         self.cluster = Cluster(3, tick_ms=300)
