@@ -227,13 +227,22 @@ Zxid Ensemble::quorum_zxid(const std::map<ServerId, Zxid>& reached) const {
   return Zxid{};
 }
 
+namespace {
+
+// host:quorumPort:electionPort
+std::string address_text(const Member& member) {
+  bool ipv6 = member.host.find(':') != std::string::npos;
+  return (ipv6 ? "[" + member.host + "]" : member.host) + ":" + std::to_string(member.quorum_port) +
+         ":" + std::to_string(member.election_port);
+}
+
+}  // namespace
+
 std::string Ensemble::text() const {
   std::string text;
   for (const auto& [id, member] : members_) {
-    bool ipv6 = member.host.find(':') != std::string::npos;
-    text += "server." + std::to_string(id.value) + "=";
-    text += ipv6 ? "[" + member.host + "]" : member.host;
-    text += ":" + std::to_string(member.quorum_port) + ":" + std::to_string(member.election_port);
+    text += "server." + std::to_string(id.value) + "=" + address_text(member);
+    text += member.other_addresses;
     text += member.observer ? ":observer" : ":participant";
     if (!member.client_address.empty()) text += ";" + member.client_address;
     text += "\n";
@@ -347,15 +356,18 @@ std::variant<Member, MemberError> parse_member(std::string_view text) {
   size_t end = text.find('|');
   std::optional<bool> is_observer;  // as any of the addresses says; Java writes it behind the last
   auto first = parse_address(text.substr(0, end), is_observer);
+  std::string others;
   while (end != std::string_view::npos && std::holds_alternative<Member>(first)) {
     text.remove_prefix(end + 1);
     end = text.find('|');
     auto other = parse_address(text.substr(0, end), is_observer);
     if (std::holds_alternative<MemberError>(other)) return other;
+    others += "|" + address_text(std::get<Member>(other));
   }
   if (auto* member = std::get_if<Member>(&first)) {
     member->observer = is_observer.value_or(false);
     member->client_address = std::move(client_address);
+    member->other_addresses = std::move(others);
   }
   return first;
 }

@@ -40,7 +40,8 @@ struct Member {
   uint16_t quorum_port = 0;
   uint16_t election_port = 0;
   bool observer = false;
-  std::string client_address;  // "host:port", or empty
+  std::string client_address;     // "host:port", or empty
+  std::string other_addresses{};  // "|host:port:port" of each; nobody here dials them
 };
 
 // What is wrong with a configuration, and the key that it is wrong at.
@@ -115,8 +116,8 @@ class Ensemble {
 };
 
 // Parses `host:quorumPort:electionPort[:role][;[clientHost:]clientPort]`, IPv6 hosts in []. Of
-// several addresses, `host:port:port[:role]|host:port:port[:role]`, the first is the member's. On
-// failure the text says what is wrong.
+// several addresses, `host:port:port[:role]|host:port:port[:role]`, the first is the member's, and
+// the others are kept for servers of Java's. On failure the text says what is wrong.
 struct MemberError {
   std::string what;
 };

@@ -143,6 +143,7 @@ Ensemble Membership::where_it_is_now(Ensemble known) const {
     member.host = moved->host;
     member.quorum_port = moved->quorum_port;
     member.election_port = moved->election_port;
+    member.other_addresses = moved->other_addresses;
     if (!moved->client_address.empty()) member.client_address = moved->client_address;
   }
   return Ensemble(std::move(members), known.version(), known.hierarchy());

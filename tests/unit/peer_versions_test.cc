@@ -78,6 +78,11 @@ TEST(PeerVersions, AConfigurationWithSeveralAddressesIsUnderstood) {
   EXPECT_EQ(ensemble->members().at(ServerId{1}).client_address, "0.0.0.0:2181");
   EXPECT_TRUE(ensemble->members().at(ServerId{2}).observer);
   EXPECT_EQ(ensemble->voter_names(), "1 3");
+  // Members of Java's write what is committed into their files.
+  EXPECT_EQ(ensemble->text(),
+            "server.1=10.0.0.1:2888:3888|10.1.0.1:2889:3889:participant;0.0.0.0:2181\n"
+            "server.2=10.0.0.2:2888:3888|[fd00::2]:2888:3888:observer\n"
+            "server.3=10.0.0.3:2888:3888:participant\nversion=100000000");
   auto two_roles = parse_member("h:1:2:observer|i:1:2:participant");
   EXPECT_TRUE(std::holds_alternative<MemberError>(two_roles));
 }
