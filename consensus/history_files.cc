@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 
 #include "consensus/epoch_store.h"
 #include "consensus/frozen_disk.h"
@@ -52,28 +53,41 @@ uint64_t log_bytes(Disk& disk, uint64_t first) {
   return bytes;
 }
 
-Status apply_log(Disk& disk, const History& history, tree::Tree& tree,
-                 const ReadingHistory& reading) {
-  reading.begins("the log behind the snapshot",
-                 log_bytes(disk, find_segment(disk, tree.last_zxid())));
+// `tree` may be null: then it is only seen whether they are txns.
+Status apply_txns(const std::deque<LogTxn>& txns, tree::Tree* tree) {
+  for (const LogTxn& entry : txns) {
+    std::optional<tree::Txn> txn = tree::decode_txn(*entry.txn);
+    if (!txn) return Status::failed(fmt::format("txn 0x{:x} of the log is none", entry.zxid.value));
+    if (tree != nullptr) tree->apply(*txn, nullptr);
+  }
+  return {};
+}
+
+// The last two pieces of the log are the tail, if that is to stay apart: one may be short.
+Status apply_log(Disk& disk, const History& log, WholeHistory& history,
+                 const ReadingHistory& reading, Tail tail) {
+  Zxid read_to = history.tree->last_zxid();
+  reading.begins("the log behind the snapshot", log_bytes(disk, find_segment(disk, read_to)));
   uint64_t bytes = 0;
-  while (tree.last_zxid() < history.last()) {
+  std::deque<std::deque<LogTxn>> pieces;
+  while (read_to < log.last()) {
     std::deque<LogTxn> txns;
-    bool is_whole =
-        Log::read(disk, history, tree.last_zxid(), history.last(), kReadAtOnceBytes, txns);
-    if (!is_whole || txns.empty()) {
-      return Status::failed(
-          fmt::format("the log can't be read from 0x{:x} on", tree.last_zxid().value));
+    if (!Log::read(disk, log, read_to, log.last(), kReadAtOnceBytes, txns) || txns.empty()) {
+      return Status::failed(fmt::format("the log can't be read from 0x{:x} on", read_to.value));
     }
-    for (const LogTxn& entry : txns) {
-      std::optional<tree::Txn> txn = tree::decode_txn(*entry.txn);
-      if (!txn) {
-        return Status::failed(fmt::format("txn 0x{:x} of the log is none", entry.zxid.value));
-      }
-      tree.apply(*txn, nullptr);
-      bytes += entry.txn->size();
-    }
+    read_to = txns.back().zxid;
+    for (const LogTxn& entry : txns) bytes += entry.txn->size();
     reading.at(bytes);
+    pieces.push_back(std::move(txns));
+    if (tail == Tail::kApart && pieces.size() <= 2) continue;
+    Status status = apply_txns(pieces.front(), history.tree.get());
+    if (!status.ok()) return status;
+    pieces.pop_front();
+  }
+  for (std::deque<LogTxn>& txns : pieces) {
+    Status status = apply_txns(txns, nullptr);
+    if (!status.ok()) return status;
+    std::move(txns.begin(), txns.end(), std::back_inserter(history.tail));
   }
   return {};
 }
@@ -81,7 +95,7 @@ Status apply_log(Disk& disk, const History& history, tree::Tree& tree,
 }  // namespace
 
 StatusOr<WholeHistory> read_history(Disk& log_disk, Disk& snapshot_disk,
-                                    const ReadingHistory& reading) {
+                                    const ReadingHistory& reading, Tail tail) {
   uint64_t bytes = 0;
   bool counts = false;  // what is read of the log a second time is counted as it is applied
   ReadingHistory one{[&](const std::string& what, uint64_t total) {
@@ -107,10 +121,10 @@ StatusOr<WholeHistory> read_history(Disk& log_disk, Disk& snapshot_disk,
       load_snapshot(snapshots, log.history(), frozen_snapshots, one);
   if (!tree.ok()) return tree.status();
   counts = false;
-  Status applied = apply_log(frozen_log, log.history(), **tree, one);
-  if (!applied.ok()) return applied;
   WholeHistory history;
   history.tree = std::move(*tree);
+  Status applied = apply_log(frozen_log, log.history(), history, one, tail);
+  if (!applied.ok()) return applied;
   history.current_epoch = log.current_epoch();
   history.accepted_epoch = std::max(epochs.promise().accepted_epoch, log.current_epoch());
   return history;

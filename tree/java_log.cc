@@ -3,12 +3,16 @@
 #include <libdeflate.h>
 
 #include "tree/jute.h"
+#include "tree/posix.h"
+#include "tree/txn.h"
 #include "tree/types.h"
 
 namespace zabfs::tree {
 namespace {
 
 constexpr int32_t kLogMagic = 0x5A4B4C47;  // "ZKLG"
+constexpr int32_t kLogVersion = 2;
+constexpr int64_t kLogDatabase = 0;
 constexpr size_t kLogHeaderBytes = 16;
 constexpr size_t kEntryHeaderBytes = 12;
 constexpr char kLastByte = 'B';
@@ -79,6 +83,51 @@ Status JavaLogReader::take_entry(std::string_view& left, const Sink& sink, Taken
 
 Status JavaLogReader::finish() const {
   return has_header_ ? Status{} : wrong("the file is cut off in its header");
+}
+
+// ---- writing
+
+std::string java_log_head() {
+  std::string bytes;
+  jute::Writer out(bytes);
+  out.i32(kLogMagic);
+  out.i32(kLogVersion);
+  out.i64(kLogDatabase);
+  return bytes;
+}
+
+void append_java_log_entry(std::string_view txn, std::string& bytes) {
+  jute::Writer out(bytes);
+  out.i64(int64_t{::libdeflate_adler32(1, txn.data(), txn.size())});
+  out.string(txn);
+  out.byte(kLastByte);
+}
+
+namespace {
+
+// Of an op of a multi, or of a transaction of its own.
+template <typename Body>
+void drop_posix(Body& body) {
+  if (auto* create = std::get_if<CreateTxn>(&body)) {
+    create->acl = without_posix(std::move(create->acl));
+  } else if (auto* set = std::get_if<SetAclTxn>(&body)) {
+    set->acl = without_posix(std::move(set->acl));
+  }
+}
+
+}  // namespace
+
+std::optional<std::string> java_txn(std::string_view bytes) {
+  std::optional<Txn> txn = decode_txn(bytes);
+  if (!txn) return std::nullopt;
+  txn->origin = {};
+  drop_posix(txn->body);
+  if (auto* multi = std::get_if<MultiTxn>(&txn->body)) {
+    for (Op& op : multi->ops) drop_posix(op.body);
+  }
+  std::string java;
+  encode_txn(*txn, java);
+  return java;
 }
 
 }  // namespace zabfs::tree

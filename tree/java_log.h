@@ -1,4 +1,5 @@
-// Files of Apache ZooKeeper's transaction log (FORMATS.md 6.2): a reader.
+// Files of Apache ZooKeeper's transaction log (FORMATS.md 6.2): a reader, and what a file is made
+// of.
 //
 // It takes what a crash left as Java does. The log of a file ends where nothing was written, where
 // an entry is cut off, or where its last byte is missing. A whole entry with a wrong checksum is
@@ -10,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -46,5 +48,13 @@ class JavaLogReader {
   uint64_t entries_ = 0;
   bool has_header_ = false, has_ended_ = false, is_torn_ = false;
 };
+
+// What a file begins with.
+std::string java_log_head();
+// Appends the entry of a transaction.
+void append_java_log_entry(std::string_view txn, std::string& out);
+// A transaction of ours as Java has it: without the posix entries of its ACLs (posix.h), and
+// without who made it. nullopt if the bytes are no transaction.
+std::optional<std::string> java_txn(std::string_view txn);
 
 }  // namespace zabfs::tree

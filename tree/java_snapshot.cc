@@ -149,10 +149,8 @@ void JavaSnapshotWriter::collect_acls() {
     }
     if (acl_ids_[node.acl] == kNotSeen) {
       AclList list = tree_.acl_of(node);
-      size_t entries = list.size();
-      std::erase_if(list, [](const Acl& entry) { return find_posix({entry}).has_value(); });
-      has_posix[node.acl] = list.size() < entries;
-      if (list.empty()) list.push_back({0, {"world", "anyone"}});
+      has_posix[node.acl] = find_posix(list).has_value();
+      list = without_posix(std::move(list));
       auto [known, is_new] =
           ids.try_emplace(encode_acl(list), static_cast<int64_t>(acls_.size() + 1));
       if (is_new) acls_.push_back(std::move(list));

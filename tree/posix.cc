@@ -172,4 +172,10 @@ AclList with_posix(const AclList& acl, const PosixEntry& posix) {
   return result;
 }
 
+AclList without_posix(AclList acl) {
+  std::erase_if(acl, [](const Acl& entry) { return find_posix({entry}).has_value(); });
+  if (acl.empty()) acl.push_back({0, {"world", "anyone"}});
+  return acl;
+}
+
 }  // namespace zabfs::tree

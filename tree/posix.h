@@ -59,5 +59,8 @@ bool is_valid(const PosixEntry& posix);
 // `acl` with the posix entry put in or replaced, and the world entry brought into line with its
 // mode. The world entry is left as it is when it agrees already, and goes when it grants nothing.
 AclList with_posix(const AclList& acl, const PosixEntry& posix);
+// What Apache ZooKeeper gets of a list: all but the posix entry. A list of which nothing is left
+// grants nothing, as world:anyone without permissions does.
+AclList without_posix(AclList acl);
 
 }  // namespace zabfs::tree

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <deque>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "consensus/history_files.h"
 #include "consensus/posix_disk.h"
@@ -10,7 +13,9 @@
 #include "fsd/migrate/new_data.h"
 #include "fsd/migrate/target.h"
 #include "fsd/progress.h"
+#include "tree/java_log.h"
 #include "tree/java_snapshot.h"
+#include "tree/txn.h"
 #include "tree/types.h"
 
 namespace zabfs::migrate {
@@ -26,13 +31,16 @@ consensus::DiskStatus write_file(consensus::Disk& disk, const std::string& name,
   return status.ok() ? file->sync() : status;
 }
 
-consensus::DiskStatus write_snapshot(consensus::Disk& disk, const std::string& name,
-                                     tree::JavaSnapshotWriter& writer, fsd::Progress& progress) {
+// `next` appends about so many bytes to the text, or returns false.
+using NextPiece = std::function<bool(std::string& text, size_t bytes)>;
+
+consensus::DiskStatus write_pieces(consensus::Disk& disk, const std::string& name,
+                                   const NextPiece& next, fsd::Progress& progress) {
   std::unique_ptr<consensus::File> file;
   consensus::DiskStatus status = disk.open(name, true, file);
   uint64_t offset = 0;
   std::string piece;
-  while (status.ok() && writer.next(piece, kPieceBytes)) {
+  while (status.ok() && next(piece, kPieceBytes)) {
     status = file->write_at(offset, piece);
     offset += piece.size();
     piece.clear();
@@ -41,8 +49,42 @@ consensus::DiskStatus write_snapshot(consensus::Disk& disk, const std::string& n
   return status.ok() ? file->sync() : status;
 }
 
+// A transaction without effect. A leader of Java's can have the log cut off behind it: Java finds
+// the end of what stays by the transaction that is there.
+std::string anchor(tree::Zxid zxid) {
+  tree::Txn txn;
+  txn.header.zxid = zxid;
+  txn.header.type = tree::OpCode::kError;
+  txn.body = tree::ErrorTxn{};
+  std::string bytes;
+  tree::encode_txn(txn, bytes);
+  return bytes;
+}
+
+// The log behind a snapshot at that zxid.
+class JavaLog {
+ public:
+  JavaLog(tree::Zxid snapshot, const std::deque<consensus::LogTxn>& txns)
+      : start_(tree::java_log_head()), next_(txns.begin()), end_(txns.end()) {
+    tree::append_java_log_entry(anchor(snapshot), start_);
+  }
+  bool next(std::string& out, size_t bytes) {
+    out += std::exchange(start_, {});
+    for (; next_ != end_ && out.size() < bytes; ++next_) {
+      // What the history has are transactions.
+      tree::append_java_log_entry(tree::java_txn(*next_->txn).value(), out);
+    }
+    return !out.empty();
+  }
+
+ private:
+  std::string start_;
+  std::deque<consensus::LogTxn>::const_iterator next_, end_;
+};
+
 // What does not go along, and what Java has to be told.
-void describe(const tree::Tree& tree, const tree::JavaLeftOut& left_out) {
+void describe(const tree::Tree& tree) {
+  tree::JavaLeftOut left_out = tree::JavaSnapshotWriter(tree).left_out();
   auto say = [](size_t count, const char* of, const char* what) {
     if (count > 0) fmt::print("left out of {} {}: {}\n", count, of, what);
   };
@@ -55,32 +97,50 @@ void describe(const tree::Tree& tree, const tree::JavaLeftOut& left_out) {
   }
 }
 
-Status write(const consensus::WholeHistory& history, const std::string& to,
-             fsd::Progress& progress) {
+consensus::DiskStatus write_files(consensus::Disk& disk, const consensus::WholeHistory& history,
+                                  const std::string& number, fsd::Progress& progress) {
+  tree::JavaSnapshotWriter snapshot(*history.tree);
+  progress.begin("writes the snapshot", consensus::Snapshotter::estimate_bytes(*history.tree));
+  consensus::DiskStatus status = write_pieces(
+      disk, "snapshot." + number,
+      [&](std::string& out, size_t bytes) { return snapshot.next(out, bytes); }, progress);
+  if (!status.ok()) return status;
+  size_t log_bytes = 0;
+  for (const consensus::LogTxn& entry : history.tail) log_bytes += entry.txn->size();
+  JavaLog log(history.tree->last_zxid(), history.tail);
+  progress.begin("writes the log", log_bytes);
+  status = write_pieces(
+      disk, "log." + number, [&](std::string& out, size_t bytes) { return log.next(out, bytes); },
+      progress);
+  progress.clear();
+  if (status.ok()) {
+    status = write_file(disk, "currentEpoch", std::to_string(history.current_epoch));
+  }
+  if (!status.ok()) return status;
+  return write_file(disk, "acceptedEpoch", std::to_string(history.accepted_epoch));
+}
+
+Status write(consensus::WholeHistory& history, const std::string& to, fsd::Progress& progress) {
   Status status = act_as_owner_of(to);
   Target target(to, "version-2");
   if (status.ok()) status = target.prepare();
   if (!status.ok()) return status;
-  const tree::Tree& tree = *history.tree;
-  tree::JavaSnapshotWriter writer(tree);
+  tree::Tree& tree = *history.tree;
+  std::string number = fmt::format("{:x}", tree.last_zxid().value);
   consensus::PosixDisk disk(target.path());
-  progress.begin("writes " + to, consensus::Snapshotter::estimate_bytes(tree));
-  std::string name = fmt::format("snapshot.{:x}", tree.last_zxid().value);
-  consensus::DiskStatus written = write_snapshot(disk, name, writer, progress);
-  progress.clear();
-  if (written.ok()) {
-    written = write_file(disk, "currentEpoch", std::to_string(history.current_epoch));
-  }
-  if (written.ok()) {
-    written = write_file(disk, "acceptedEpoch", std::to_string(history.accepted_epoch));
-  }
+  consensus::DiskStatus written = write_files(disk, history, number, progress);
   if (!written.ok()) return Status::failed(written.message());
   status = target.finish();
   if (!status.ok()) return status;
-  describe(tree, writer.left_out());
-  fmt::print("wrote {}/version-2/{}: {} znodes, {} sessions, last zxid 0x{:x}, epoch {}\n", to,
-             name, writer.written(), tree.sessions().size(), tree.last_zxid().value,
-             history.current_epoch);
+  for (const consensus::LogTxn& entry : history.tail) {
+    tree.apply(*tree::decode_txn(*entry.txn), nullptr);
+  }
+  describe(tree);
+  fmt::print(
+      "wrote {0}/version-2/snapshot.{1}, and log.{1} with the last {2} transactions: {3} znodes, "
+      "{4} sessions, last zxid 0x{5:x}, epoch {6}\n",
+      to, number, history.tail.size(), tree.node_count(), tree.sessions().size(),
+      tree.last_zxid().value, history.current_epoch);
   return {};
 }
 
@@ -89,7 +149,7 @@ Status write(const consensus::WholeHistory& history, const std::string& to,
 Status export_zookeeper(const ExportOptions& options) {
   fsd::Progress progress;
   StatusOr<consensus::WholeHistory> history =
-      read_stopped_node(options.from, options.from_log, progress);
+      read_stopped_node(options.from, options.from_log, progress, consensus::Tail::kApart);
   if (!history.ok()) return history.status();
   Status status = write(*history, options.to, progress);
   if (status.ok()) status = copy_myid(options.from, options.to);

@@ -17,7 +17,7 @@ using tree::ServerId;
 
 StatusOr<consensus::WholeHistory> read_stopped_node(const std::string& from,
                                                     const std::string& from_log,
-                                                    fsd::Progress& progress) {
+                                                    fsd::Progress& progress, consensus::Tail tail) {
   using consensus::DataDirectory;
   StatusOr<std::string> snapshots = DataDirectory::find_storage(from);
   if (!snapshots.ok()) return snapshots.status();
@@ -33,7 +33,7 @@ StatusOr<consensus::WholeHistory> read_stopped_node(const std::string& from,
   };
   reading.at = [&](uint64_t bytes) { progress.at(bytes); };
   StatusOr<consensus::WholeHistory> history =
-      consensus::read_history(log_disk, snapshot_disk, reading);
+      consensus::read_history(log_disk, snapshot_disk, reading, tail);
   progress.clear();
   if (history.ok()) return history;
   return Status::failed(fmt::format(

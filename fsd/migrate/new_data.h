@@ -15,9 +15,9 @@ namespace zabfs::migrate {
 
 // Out of a dataDir and a dataLogDir of zabfsd's; without the latter it is the same one. Changes
 // nothing there.
-StatusOr<consensus::WholeHistory> read_stopped_node(const std::string& from,
-                                                    const std::string& from_log,
-                                                    fsd::Progress& progress);
+StatusOr<consensus::WholeHistory> read_stopped_node(
+    const std::string& from, const std::string& from_log, fsd::Progress& progress,
+    consensus::Tail tail = consensus::Tail::kInTree);
 
 struct NewData {
   std::string to, to_log;  // dataDir and dataLogDir; no dataLogDir: the same one

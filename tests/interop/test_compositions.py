@@ -25,8 +25,8 @@ import java_faults  # noqa: E402
 from harness import OwnClusterTest, run, sh, wait_for  # noqa: E402
 from java import JAVA_STARTS_S, JavaNode  # noqa: E402
 from kazoo.client import KazooClient  # noqa: E402
-from kazoo.exceptions import (BadVersionError, ConnectionClosedError, ConnectionLoss,  # noqa: E402
-                              OperationTimeoutError, SessionExpiredError)
+from kazoo.exceptions import (EXCEPTIONS, BadVersionError, ConnectionClosedError,  # noqa: E402
+                              ConnectionLoss, OperationTimeoutError, SessionExpiredError)
 from kazoo.handlers.threading import KazooTimeoutError  # noqa: E402
 from netns import NetCluster, NetNode, ip  # noqa: E402
 from register_history import History, Read, Seen, Write  # noqa: E402
@@ -40,6 +40,18 @@ UNKNOWN = (ConnectionLoss, SessionExpiredError, ConnectionClosedError, Operation
            KazooTimeoutError)
 CLIENTS_ADDRESS = "10.231.7.200"
 CLONE_NEWNET = 0x40000000
+
+
+
+def _unknown_to_kazoo(code):
+    def raise_it():
+        raise AssertionError(f"a server answered with error {code}")
+    return raise_it
+
+
+for _code in range(-2_000, 0):  # kazoo itself says nothing of the code
+    if _code not in EXCEPTIONS:
+        EXCEPTIONS[_code] = _unknown_to_kazoo(_code)
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # connections that are lost are what is wanted
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -114,6 +114,34 @@ TEST_F(HistoryFilesTest, WhatIsReadIsAllOfTheLogAndChangesNothing) {
   EXPECT_EQ(before, after);
 }
 
+TEST_F(HistoryFilesTest, TheTailCanStayApart) {
+  write(Zxid::make(3, 7));
+  Log log(log_disk_, {});
+  ASSERT_TRUE(log.open().damage.empty());
+  std::string large(9u << 20, 'x');
+  auto write_large = [&](uint32_t counter) {
+    tree::Txn txn;
+    txn.header = {tree::SessionId{1}, 1, Zxid::make(3, counter), 1'000, tree::OpCode::kSetData};
+    txn.body = tree::SetDataTxn{"/a", large, static_cast<int32_t>(counter)};
+    std::string bytes;
+    tree::encode_txn(txn, bytes);
+    return log.write({{RecordType::kTxn, Zxid::make(3, counter), 0, make_payload(bytes)}}, Zxid{})
+        .ok();
+  };
+  for (uint32_t counter = 8; counter <= 15; ++counter) {
+    ASSERT_TRUE(write_large(counter));
+    StatusOr<WholeHistory> history = read_history(log_disk_, snapshot_disk_, {}, Tail::kApart);
+    ASSERT_TRUE(history.ok()) << history.why();
+    ASSERT_FALSE(history->tail.empty());
+    EXPECT_EQ(history->tail.back().zxid, Zxid::make(3, counter));
+    EXPECT_EQ(history->tail.front().zxid.value, history->tree->last_zxid().value + 1);
+    // At least 16 MiB, and no more than memory has place for.
+    size_t count = history->tail.size();
+    EXPECT_GE(count, std::min<size_t>(counter - 7, 2));
+    EXPECT_LE(count, 4u);
+  }
+}
+
 TEST_F(HistoryFilesTest, ANodeWithoutItsSnapshotHasNoWholeHistory) {
   write(Zxid::make(3, 7));
   SnapshotStore(snapshot_disk_).remove(Zxid::make(3, 7));

@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "tree/posix.h"
+#include "tree/txn.h"
 #include "unit/java_files.h"
 
 namespace zabfs::tree {
@@ -87,6 +89,62 @@ TEST(JavaLog, DamageIsNamedWithItsOffset) {
   damaged[34 + 8] = '\xff';
   EXPECT_FALSE(read(damaged).status.ok());
   EXPECT_EQ(read(damaged).txns.size(), 1u);
+}
+
+TEST(JavaLog, WhatIsWrittenIsWhatJavaWrites) {
+  std::string bytes = java_log_head();
+  for (const char* txn : {"first", "the second one", "third"}) append_java_log_entry(txn, bytes);
+  EXPECT_EQ(bytes, kThree);
+}
+
+// The lists of ACLs of a transaction, or of the ops of a multi.
+std::vector<AclList> acls_of(const Txn& txn) {
+  std::vector<AclList> lists;
+  auto add = [&lists](const auto& body) {
+    if (auto* create = std::get_if<CreateTxn>(&body)) lists.push_back(create->acl);
+    if (auto* set = std::get_if<SetAclTxn>(&body)) lists.push_back(set->acl);
+  };
+  add(txn.body);
+  if (auto* multi = std::get_if<MultiTxn>(&txn.body)) {
+    for (const Op& op : multi->ops) add(op.body);
+  }
+  return lists;
+}
+
+TEST(JavaLog, JavaGetsNeitherPosixEntriesNorWhoMadeIt) {
+  PosixEntry posix;
+  posix.mode = 0640;
+  posix.uid = posix.gid = 7;
+  AclList digest{{31, {"digest", "a:b"}}}, nobody{{0, {"world", "anyone"}}};
+  AclList both = with_posix(digest, posix), alone = with_posix({}, posix);
+  ASSERT_TRUE(find_posix(both) && find_posix(alone));
+  Txn txn;
+  txn.header = {SessionId{5}, 6, Zxid{7}, 8, OpCode::kMulti};
+  txn.digest = 9;
+  txn.body = MultiTxn{{{OpCode::kCreate, CreateTxn{"/a", "x", both, false, 1, 0}},
+                       {OpCode::kSetAcl, SetAclTxn{"/a", alone, 1}},
+                       {OpCode::kSetData, SetDataTxn{"/a", "y", 1}}}};
+  for (bool is_multi : {true, false}) {
+    if (!is_multi) {
+      txn.header.type = OpCode::kSetAcl;
+      txn.body = SetAclTxn{"/a", both, 2};
+    }
+    std::string ours, without;
+    encode_txn(txn, without);
+    txn.origin = "somebody";
+    encode_txn(txn, ours);
+    txn.origin = {};
+    std::optional<std::string> bytes = java_txn(ours);
+    ASSERT_TRUE(bytes);
+    std::optional<Txn> java = decode_txn(*bytes);
+    ASSERT_TRUE(java);
+    EXPECT_EQ(java->digest, 9);
+    EXPECT_EQ(java->origin, "");
+    EXPECT_EQ(java->header.zxid, Zxid{7});
+    EXPECT_EQ(acls_of(*java),
+              is_multi ? (std::vector<AclList>{digest, nobody}) : std::vector<AclList>{digest});
+  }
+  EXPECT_FALSE(java_txn("nothing"));
 }
 
 TEST(JavaLog, OtherFilesAreRefused) {
