@@ -95,14 +95,22 @@ std::optional<OpBody> read_op(jute::Reader& in, OpCode type) {
   return std::nullopt;
 }
 
+constexpr size_t kErrorBytes = 4;
+
 std::optional<MultiTxn> read_multi(jute::Reader& in) {
   MultiTxn multi;
   size_t n = in.count(8);
   multi.ops.reserve(n);
   for (size_t i = 0; i < n; ++i) {
     auto type = static_cast<OpCode>(in.i32());
-    // A sub-op's buffer bounds it: an error op may drag the bytes of the op it replaced (5.2).
-    jute::Reader body(in.string());
+    std::string_view bytes = in.string();
+    if (type == OpCode::kError && bytes.size() != kErrorBytes) {
+      // An op before the one that failed, of a txn that a server of Java's has applied: it became
+      // an error of code 0, and its bytes stayed (5.2).
+      multi.ops.push_back(Op{type, ErrorTxn{Error::kOk}});
+      continue;
+    }
+    jute::Reader body(bytes);
     std::optional<OpBody> op = read_op(body, type);
     if (!op || !body.ok()) return std::nullopt;
     multi.ops.push_back(Op{type, std::move(*op)});

@@ -56,6 +56,29 @@ TEST(Txn, ReadsJavasErrorWithoutADigest) {
   EXPECT_FALSE(txn->digest);
 }
 
+// A client is answered by such a txn if its own server synchronises with the next leader from it.
+TEST(Txn, AnOpThatJavaMadeAnErrorHasNoCodeOfItsOwn) {
+  Txn txn;
+  txn.header.type = OpCode::kMulti;
+  txn.body = MultiTxn{{{OpCode::kSetData, SetDataTxn{"/registers/a", "x", 3}},
+                       {OpCode::kError, ErrorTxn{Error::kBadVersion}},
+                       {OpCode::kError, ErrorTxn{Error::kRuntimeInconsistency}}}};
+  std::string bytes;
+  encode_txn(txn, bytes);
+  size_t type = bytes.find(std::string("\0\0\0\5", 4));
+  ASSERT_NE(type, std::string::npos);
+  bytes.replace(type, 4, "\xff\xff\xff\xff");
+  std::optional<Txn> read = decode_txn(bytes);
+  ASSERT_TRUE(read);
+  std::vector<Error> errors;
+  for (const Op& op : std::get<MultiTxn>(read->body).ops) {
+    ASSERT_EQ(op.type, OpCode::kError);
+    errors.push_back(std::get<ErrorTxn>(op.body).error);
+  }
+  EXPECT_EQ(errors,
+            (std::vector<Error>{Error::kOk, Error::kBadVersion, Error::kRuntimeInconsistency}));
+}
+
 TEST(Txn, ErrorInAMultiMayDragAnotherBody) {
   Txn txn;
   txn.header.type = OpCode::kMulti;
