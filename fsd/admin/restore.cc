@@ -19,10 +19,10 @@ namespace {
 
 constexpr int32_t kTimeoutMs = 60'000;  // of its session
 constexpr size_t kLooks = 1'000;        // at znodes, before others have their turn
-constexpr size_t kCommitBytes = 900'000;
+constexpr size_t kCommitBytes = 128u << 10;
 constexpr size_t kCommitOps = 2'000;
-constexpr size_t kOpBytes = 64;  // about what an operation takes beside its body
-constexpr size_t kMaxOnTheWay = 8u << 20;
+constexpr size_t kOpBytes = 64;            // about what an operation takes beside its body
+constexpr size_t kMaxOnTheWay = 1u << 20;  // what others write comes behind it
 constexpr size_t kMaxRequests = 2'000;
 
 size_t bytes_of(const tree::MultiOp& op) { return op.body.size() + kOpBytes; }

@@ -28,10 +28,10 @@ using tree::Outcome;
 
 namespace {
 
-constexpr size_t kCommitBytes = 900'000;  // of one commit, or one file that is larger
+constexpr size_t kCommitBytes = 128u << 10;  // of one commit, or one file that is larger
 constexpr size_t kCommitOps = 2'000;
-constexpr size_t kImportOpBytes = 64;  // about what an operation takes beside its body
-constexpr size_t kMaxOnTheWay = 8u << 20;
+constexpr size_t kImportOpBytes = 64;      // about what an operation takes beside its body
+constexpr size_t kMaxOnTheWay = 1u << 20;  // what others write comes behind it
 constexpr size_t kMaxRequests = 2'000;
 constexpr size_t kMaxToldBytes = 64u << 20;  // of the paths that a dry run tells
 constexpr int kMaxConflicts = 100;           // of commits that others were faster than

@@ -1,4 +1,5 @@
-"""How long zabfs import and export take, on three nodes.
+"""How long zabfs import and export take, on three nodes, and how long another node's writes take
+meanwhile.
 
     tests/bench/transfer.py [--files 100000] [--bytes 100] [--scratch /var/tmp]
 """
@@ -6,6 +7,7 @@ import argparse
 import os
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
@@ -19,6 +21,32 @@ def timed(what, *command, files):
     if result.returncode != 0:
         raise SystemExit(f"{command}: {result.stderr}")
     print(f"{what:44} {took:7.2f} s  {files / took:9.0f} files/s   {result.stderr.strip()}", flush=True)
+
+
+class Writes(threading.Thread):
+    """One small file after the other, with fsync."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.seconds, self.ends = path, [], threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.ends.is_set():
+            started = time.monotonic()
+            fd = os.open(self.path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+            os.write(fd, b"x")
+            os.fsync(fd)
+            os.close(fd)
+            self.seconds.append(time.monotonic() - started)
+            time.sleep(0.002)
+
+    def tell(self, when):
+        self.ends.set()
+        self.join()
+        ms = sorted(1000 * s for s in self.seconds)
+        print(f"  another node's writes, {when}: {len(ms)}, p50 {ms[len(ms) // 2]:.1f} ms, "
+              f"p99 {ms[len(ms) * 99 // 100]:.1f} ms, longest {ms[-1]:.1f} ms", flush=True)
 
 
 def main():
@@ -45,7 +73,13 @@ def main():
         for node, where in nodes:
             top = node.path(f"at{node.number}")
             os.mkdir(top)
+            other = next(n for n in cluster.followers() if n is not node)
+            writes = Writes(other.path("beside"))
+            time.sleep(2)
+            writes.tell("before")
+            writes = Writes(other.path("beside"))
             timed(f"import of a tar at {where}", "import", tar, top, **count)
+            writes.tell("meanwhile")
             timed("  once more: all is there", "import", tar, top, **count)
             out = os.path.join(scratch, f"out{node.number}")
             timed(f"export as a tar at {where}", "export", top, out + ".tar", **count)
