@@ -16,7 +16,7 @@ from raw import buf, i32
 from servers import JAVA_CLASSES, Java, Zabfs
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
-from harness import ZABFS, ZABFSD, Cluster, Node, OwnClusterTest, run, wait_for  # noqa: E402
+from harness import ZABFS, ZABFSD, Cluster, Node, OwnClusterTest, run, sh, wait_for  # noqa: E402
 from java import JAVA_STARTS_S, JavaNode  # noqa: E402
 
 SUPER = "super:test"
@@ -420,6 +420,60 @@ class Migration(unittest.TestCase):
         back.start()
         self.assert_same(znodes, znodes_of(back))
         self.assert_digest_was_taken(back)
+
+
+class FromAMount(OwnClusterTest):
+    """What programs did on a mount is replayed by ZooKeeper out of the exported log."""
+
+    def test_all_kinds_of_changes(self):
+        self.cluster = Cluster(1, extra="\n".join(SETTINGS)).start()
+        node = self.cluster.nodes[0]
+        sh(f"""set -e
+               cd {node.mount}
+               mkdir -p d/e many
+               echo one > d/f
+               echo two >> d/f
+               chmod 640 d/f
+               chown 1234:1234 d/f
+               touch -d 2001-02-03 d/f
+               chmod 1777 d/e
+               ln -s f d/link
+               mkdir from
+               cp d/f from/g
+               mv from d/to
+               mv d/f d/e/h
+               echo x > d/x
+               mv d/x d/e/h
+               rm d/link
+               flock d/@/lock true
+               echo job > d/@/queue
+               cat d/@/queue > /dev/null
+               seq 500 | sed s,^,d/n, | xargs touch
+               rm d/n1*
+               mkdir d/@/txn/new
+               echo A > d/@/txn/new/n2
+               echo B > d/@/txn/new/n3
+               mv d/@/txn/new d/@/txn/new.commit
+               for i in 1 2 3; do head -c 330000 /dev/urandom > many/$i; done
+               mv many d/moved
+               tar -cf {node.directory}/t.tar d
+               mkdir copy
+               {ZABFS} import {node.directory}/t.tar copy
+               rm -r copy/d/e""")
+        java = LoggingJava(SETTINGS)
+        self.addCleanup(java.stop)
+        session = types.SimpleNamespace(address=("127.0.0.1", node.client_port))
+        before = znodes_of(session)
+        node.kill()
+        result = run(ZABFS, "export-zookeeper", node.data, java.directory + "/data")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("/version-2/snapshot.0, and log.0 ", result.stdout)
+        java.start()
+        after = znodes_of(java)
+        self.assertEqual(sorted(before), sorted(after))
+        for path, (data, stat, _) in before.items():
+            self.assertEqual((data, stat), after[path][:2], path)
+        self.assertNotIn(MISMATCH, java.whole_log())
 
 
 class Ensemble(OwnClusterTest):
