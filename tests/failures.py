@@ -6,9 +6,10 @@ import os
 import re
 import sys
 
-LINES = 25  # of each test that failed, its last ones
-MOST_TESTS = 8
-RULE = re.compile(r"^-{20,}$")
+MOST_TESTS, MOST_LINES, LONGEST_LINE = 8, 12, 300
+# Of unittest, of GoogleTest, of a sanitizer, and of a daemon that ended itself.
+TELLING = re.compile(r"^(FAIL|ERROR): |^\w*(Error|Exception|Interrupt)\b|: Failure$|^\[  FAILED  \]"
+                     r"|Sanitizer|runtime error:| critical ")
 END_OF_OUTPUT = "<end of output>"
 
 
@@ -18,7 +19,7 @@ def failed_tests(log):
         name, _, rest = part.partition("\n")
         output, _, verdict = rest.partition("\nOutput:\n")[2].rpartition(END_OF_OUTPUT)
         if "\nTest Passed.\n" not in verdict and "\nTest Pass Reason:" not in verdict:
-            yield name, [line for line in output.splitlines() if line and not RULE.match(line)]
+            yield name, [line for line in output.splitlines() if line]
 
 
 def main():
@@ -26,10 +27,12 @@ def main():
     with open(os.path.join(build, "Testing", "Temporary", "LastTest.log"), errors="replace") as f:
         failed = list(failed_tests(f.read()))
     for name, lines in failed[:MOST_TESTS]:
-        print(f"\n{name} (in {build}) failed. The end of its output:")
-        print("\n".join("  " + line[:200] for line in lines[-LINES:]))
+        telling = list(dict.fromkeys(line for line in lines if TELLING.search(line)))
+        print(f"{name} (in {build}) failed:")
+        for line in telling[:MOST_LINES] or lines[-MOST_LINES:]:
+            print("  " + line[:LONGEST_LINE])
     if failed:
-        print(f"\n{len(failed)} failed in {build}: " + ", ".join(name for name, _ in failed))
+        print(f"{len(failed)} failed in {build}: " + ", ".join(name for name, _ in failed))
 
 
 if __name__ == "__main__":
