@@ -95,7 +95,7 @@ class Logs(ClusterTest):
             wait_for(lambda: len(self.lines(" debug ", "has session 0x")) == 20, 10, "each session")
             wait_for(lambda: len(self.lines(" info ", "closed")) == 20, 10, "each end of a session")
             self.assertEqual(run(ZABFS, "log-level", "error", "--mount", self.n1.mount).returncode, 0)
-            wait_for(lambda: self.lines("the log's level is error from now on; it was debug"), 5, "it")
+            wait_for(lambda: self.lines("the log's level is error from now on; it was debug"), 20, "it")
             before = len(self.n1.log_text())
             self.come_and_go()
             self.assertEqual(raw.Session(self.address, 77, b"x" * 16).id, 0)

@@ -195,7 +195,7 @@ for _ in range({rounds}):
         holder.wait()
         for child in children:
             os.kill(int(child), 9)
-        self.assertEqual(run("flock", "-w", "5", self.dir(self.n2, "@/lock"), "true").returncode, 0)
+        self.assertEqual(run("flock", "-w", "30", self.dir(self.n2, "@/lock"), "true").returncode, 0)
 
     def test_next_and_seq_are_unique(self):
         count = 60
@@ -225,7 +225,7 @@ for _ in range({rounds}):
         wait_for(lambda: os.path.exists(self.dir(self.n2, "e")), 10, "the ephemeral elsewhere")
         holder.kill()
         holder.wait()
-        wait_for(lambda: not os.path.exists(self.dir(self.n2, "e")), 5, "its end")
+        wait_for(lambda: not os.path.exists(self.dir(self.n2, "e")), 20, "its end")
 
     def test_a_watch_misses_nothing(self):
         watch = subprocess.Popen(
@@ -278,7 +278,7 @@ for _ in range({rounds}):
             text = open_read(node.path("@/cluster"))
             self.assertIn(f"node {node.number}\n", text)
             self.assertEqual(text.count("\nmember "), 3)
-            wait_for(lambda: open_read(node.path("@/cluster")).count(" follower zxid") == 2, 5,
+            wait_for(lambda: open_read(node.path("@/cluster")).count(" follower zxid") == 2, 20,
                      "two followers")
         roles = [n.cluster_state()["role"] for n in self.cluster.nodes]
         self.assertEqual(sorted(roles), ["follower", "follower", "leader"])

@@ -70,7 +70,7 @@ class Files(ClusterTest):
         with open(self.p("log"), "a") as f:
             f.write("3\n")
             f.flush()
-            wait_for(lambda: self.read("log") == "1\n2\n3\n", 2, "the appended line")
+            wait_for(lambda: self.read("log") == "1\n2\n3\n", 20, "the appended line")
 
     def test_an_appender_reads_its_own_lines(self):
         for flags in (0, os.O_TRUNC):
@@ -343,7 +343,7 @@ class Files(ClusterTest):
         self.assertErrno(errno.EEXIST, os.open, self.p("@/ephemeral/me"),
                          os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         os.close(fd)
-        wait_for(lambda: not os.path.exists(self.p("me")), 3, "the end of the ephemeral")
+        wait_for(lambda: not os.path.exists(self.p("me")), 20, "the end of the ephemeral")
 
     def test_locks(self):
         a = os.open(self.p("@/lock"), os.O_RDWR)
@@ -355,7 +355,7 @@ class Files(ClusterTest):
         os.close(a)
         fcntl.flock(b, fcntl.LOCK_EX)
         os.close(b)
-        wait_for(lambda: self.read("@/lock") == "state free\n", 3, "a free lock")
+        wait_for(lambda: self.read("@/lock") == "state free\n", 20, "a free lock")
 
     def test_file_locks(self):
         self.write("f", "")
@@ -465,18 +465,18 @@ while time.monotonic() < end:
         fcntl.flock(holder, fcntl.LOCK_EX)
         self.assertEqual(run("flock", "-w", "0.3", self.p("@/lock"), "true").returncode, 1)
         waiter = subprocess.Popen(["flock", self.p("@/lock"), "true"])
-        wait_for(lambda: "waiter" in self.read("@/lock"), 5, "a waiter")
+        wait_for(lambda: "waiter" in self.read("@/lock"), 20, "a waiter")
         waiter.kill()
         waiter.wait()
-        wait_for(lambda: "waiter" not in self.read("@/lock"), 5, "its end")
+        wait_for(lambda: "waiter" not in self.read("@/lock"), 20, "its end")
         os.close(holder)
-        self.assertEqual(run("flock", "-w", "5", self.p("@/lock"), "true").returncode, 0)
+        self.assertEqual(run("flock", "-w", "30", self.p("@/lock"), "true").returncode, 0)
 
     def test_watch(self):
         watch = subprocess.Popen(["bash", "-c", f"while read -r zxid type name; do echo $type $name; "
                                   f"test \"$name\" = end && break; done < {self.p('@/watch')}"],
                                  stdout=subprocess.PIPE, text=True)
-        wait_for(lambda: "watch" in sh(f"cat {self.n1.path('@/handles')}"), 5, "the watch")
+        wait_for(lambda: "watch" in sh(f"cat {self.n1.path('@/handles')}"), 20, "the watch")
         sh(f"cd {self.p()}; : > f; echo x > f; chmod 600 f; rm f; : > end")
         lines = watch.communicate(timeout=20)[0].splitlines()[1:]
         self.assertEqual(lines, ["created f", "changed f", "acl f", "deleted f", "created end"])

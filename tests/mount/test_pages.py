@@ -145,7 +145,7 @@ class Pages(ClusterTest):
             with open(path, "ab") as f:
                 f.write(line)
             self.cluster.sync_all()
-            wait_for(lambda: os.read(fd, 100) == line, 5, line)
+            wait_for(lambda: os.read(fd, 100) == line, 20, line)
 
     def test_removed_and_replaced_files(self):
         here, there = self.make("old " * 10)

@@ -801,7 +801,7 @@ class FirstLock(Posix):
         self.by(0, read_lock)
         fd = os.open(self.p("f"), os.O_RDWR)
         self.addCleanup(os.close, fd)
-        wait_for(is_free, 5, "the end of a dead process's lock")
+        wait_for(is_free, 20, "the end of a dead process's lock")
 
 
 class Locks(Posix):
