@@ -2,10 +2,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "fsd/beneath.h"
@@ -17,15 +20,31 @@ namespace {
 
 constexpr int kTickMs = 100;
 constexpr int kReconnectMs = 1'000;
+constexpr int kGoneMs = 2'000;  // without a leader it does not go at all
 
 // The registration: a handle of `@/ephemeral/NAME` that is held open.
 class Member {
  public:
   explicit Member(const MemberOptions& options)
       : directory_(options.directory),
+        child_(options.name),
         name_(join("@/ephemeral", options.name)),
         data_(options.data) {}
   ~Member() { leave(); }
+
+  // Whoever runs zabfs next finds it gone: the daemon hears of a closed handle after `close`
+  // returns.
+  void leave_and_wait() {
+    std::string file = join(directory_, child_);
+    struct stat own = {}, now = {};
+    bool is_there = is_in() && !is_lost() && ::lstat(file.c_str(), &own) == 0;
+    leave();
+    int64_t until_ms = now_ms() + kGoneMs;
+    while (is_there && now_ms() < until_ms) {
+      is_there = ::lstat(file.c_str(), &now) == 0 && now.st_ino == own.st_ino;
+      if (is_there) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
 
   bool join_in() {
     if (fd_ >= 0) return true;
@@ -53,7 +72,7 @@ class Member {
   std::string file() const { return join(directory_, name_); }
 
  private:
-  std::string directory_, name_, data_;
+  std::string directory_, child_, name_, data_;
   int fd_ = -1;
 };
 
@@ -102,7 +121,7 @@ int run_member(const MemberOptions& options) {
       next_try_ms = now_ms() + kReconnectMs;
     }
   }
-  member.leave();
+  member.leave_and_wait();
   if (checking) checking->end(SIGKILL);
   return command.exit_like_it();
 }
