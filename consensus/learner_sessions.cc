@@ -19,13 +19,17 @@ std::string LearnerSessions::take_touched(size_t max_sessions) {
   return data;
 }
 
-std::string LearnerSessions::revalidate(SessionId session, int32_t timeout_ms, Completion done) {
+std::string LearnerSessions::question(SessionId session, int32_t timeout_ms) {
   std::string question;
   tree::jute::Writer out(question);
   out.i64(session.value);
   out.i32(timeout_ms);
-  revalidating_.emplace(session, std::move(done));
   return question;
+}
+
+std::string LearnerSessions::revalidate(SessionId session, int32_t timeout_ms, Completion done) {
+  revalidating_.emplace(session, std::move(done));
+  return question(session, timeout_ms);
 }
 
 std::optional<Completion> LearnerSessions::take_revalidated(SessionId session) {

@@ -34,7 +34,9 @@ class LearnerSessions {
   // each.
   std::string take_touched(size_t max_sessions = kMaxTouchedInPing);
 
-  // The leader is asked with the data that comes back: i64 session, i32 timeout.
+  // The data of REVALIDATE: i64 session, i32 timeout.
+  static std::string question(SessionId session, int32_t timeout_ms);
+  // The leader is asked with the data that comes back.
   std::string revalidate(SessionId session, int32_t timeout_ms, Completion done);
   // The leader's answer came; nullopt: nobody waits for it.
   std::optional<Completion> take_revalidated(SessionId session);

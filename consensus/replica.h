@@ -283,6 +283,7 @@ class Replica : public Receiver {
   [[nodiscard]] tree::Error process(tree::Request request, ServerId from);
   void process_own(tree::Request request);
   tree::Error send_on(PendingRequests::Number number);
+  void bring_mounts_session(SessionId session);
   // What other members forward (replica_forwarded.cc).
   void on_forwarded(const action::Forwarded& forwarded);
   void tell_unproven(SessionId session, ServerId from);
@@ -344,6 +345,7 @@ class Replica : public Receiver {
 
   Service service_ = Service::kNone;
   bool leader_is_zabfs_ = false;
+  std::set<SessionId> brought_;  // of mounts, to this leader of Java's, by this connection
   // Of the requests whose commits prove a barrier to a leader of Apache ZooKeeper. Clients' cxids
   // are positive.
   SessionId proving_session_;

@@ -49,10 +49,29 @@ void Replica::submit(tree::Request request, Completion done, bool at_once) {
 Error Replica::send_on(PendingRequests::Number number) {
   const tree::Request& request = pending_.count_send(number);
   if (zab_->role() == Role::kLeading) return process(request, config_.zab.me);
-  // It would drop the request without a word.
-  if (!leader_is_zabfs_ && tree::has_plain_form(request.type)) return Error::kUnimplemented;
+  if (!leader_is_zabfs_) {
+    // It would drop the request without a word.
+    if (tree::has_plain_form(request.type)) return Error::kUnimplemented;
+    Error refused = tree::refused_for_java(request);
+    if (refused != Error::kOk) return refused;
+    bring_mounts_session(request.session);
+  }
   send_packet(zab_->link_to_leader(), request_packet(request, leader_is_zabfs_));
   return Error::kOk;
+}
+
+// To a leader of Java's a session is at the connection by which it came last, and the requests of
+// any other fail. The mount's session outlives this node's connections. For example one breaks, and
+// this node joins the same leader again. So each new one names the session before its first
+// request.
+void Replica::bring_mounts_session(SessionId session) {
+  if (!tree::is_mounts(session) || brought_.contains(session)) return;
+  auto known = tree().sessions().find(session);
+  if (known == tree().sessions().end()) return;  // its first request makes it
+  brought_.insert(session);
+  send_packet(zab_->link_to_leader(),
+              Packet(PacketType::kRevalidate, Zxid{-1},
+                     LearnerSessions::question(session, known->second.timeout_ms)));
 }
 
 void Replica::fail(const Completion& done, Error error) {
@@ -124,6 +143,7 @@ void Replica::confirm(Barriers::Token token) { step(event::ConfirmLeadership{tok
 
 void Replica::become_ready() {
   service_ = Service::kHoldingRequests;
+  brought_.clear();
   ++role_number_;
   bool leads = zab_->role() == Role::kLeading;
   measures_.service.serves(leads, environment_.now_us());

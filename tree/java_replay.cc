@@ -12,22 +12,6 @@
 namespace zabfs::tree {
 namespace {
 
-// The longest name that a create of this op makes.
-size_t name_bytes(const OpBody& body) {
-  const auto* create = std::get_if<CreateTxn>(&body);
-  return create == nullptr ? 0 : base_name(create->path).size();
-}
-
-bool has_long_name(const Txn& txn) {
-  if (const auto* create = std::get_if<CreateTxn>(&txn.body)) {
-    return base_name(create->path).size() > kMaxStoredNameBytes;
-  }
-  const auto* multi = std::get_if<MultiTxn>(&txn.body);
-  if (multi == nullptr) return false;
-  return std::any_of(multi->ops.begin(), multi->ops.end(),
-                     [](const Op& op) { return name_bytes(op.body) > kMaxStoredNameBytes; });
-}
-
 std::string hex(Zxid zxid) {
   char text[2 * sizeof(uint64_t)];
   auto end = std::to_chars(text, std::end(text), static_cast<uint64_t>(zxid.value), 16).ptr;
@@ -56,10 +40,6 @@ Status JavaReplay::apply(std::string_view bytes) {
     return Status::failed("transaction " + hex(zxid) + " is of type " +
                           std::to_string(static_cast<int32_t>(header->type)) +
                           ", and has no form that ZooKeeper 3.4 to 3.9 write");
-  }
-  if (has_long_name(*txn)) {
-    return Status::failed("transaction " + hex(zxid) + " makes a znode with a name of more than " +
-                          std::to_string(kMaxStoredNameBytes) + " bytes");
   }
   note_order(zxid);
   tree_->apply(*txn, nullptr);

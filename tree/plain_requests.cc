@@ -5,6 +5,9 @@
 #include <utility>
 #include <variant>
 
+#include "tree/jute.h"
+#include "tree/prepare_decode.h"
+
 namespace zabfs::tree {
 
 namespace {
@@ -98,6 +101,17 @@ PlainRequests plain_requests(const Tree& tree, PrepareOptions options, const Req
     plain.requests.push_back(std::move(*plain_request));
   }
   return plain;
+}
+
+Error refused_for_java(const Request& request) {
+  if (request.type == OpCode::kCheck) return Error::kUnimplemented;
+  if (request.type != OpCode::kCreateTtl) return Error::kOk;
+  jute::Reader in(request.body);
+  in.buffer();  // path
+  in.buffer();  // data
+  read_wanted_acl(in, {});
+  int32_t flags = in.i32();
+  return in.ok() && !has_ttl_flag(flags) ? Error::kBadArguments : Error::kOk;
 }
 
 bool is_conflict(Error error) {

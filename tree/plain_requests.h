@@ -44,6 +44,9 @@ bool has_plain_form(OpCode type);
 // `limits` and the others of `options` are this node's. kTooLarge: no request of ZooKeeper's can
 // hold it.
 PlainRequests plain_requests(const Tree& tree, PrepareOptions options, const Request& request);
+// A request that stops a server of Apache ZooKeeper's (FORMATS.md 7.2) is not sent to one: its
+// answer. kOk: it can be sent.
+Error refused_for_java(const Request& request);
 // Whether a plain request failed because somebody was faster. It is prepared anew then.
 bool is_conflict(Error error);
 

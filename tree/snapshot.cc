@@ -345,8 +345,7 @@ void SnapshotLoader::read_node(jute::Reader& in) {
     last_parent_id_ = tree_->find_id(parent);
   }
   std::string_view name = base_name(path);
-  if (!saw_root_ || path[0] != '/' || name.empty() || name.size() > kMaxStoredNameBytes ||
-      last_parent_id_ == kNoNodeId) {
+  if (!saw_root_ || path[0] != '/' || name.empty() || last_parent_id_ == kNoNodeId) {
     bad_ = true;
     return;
   }

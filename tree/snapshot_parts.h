@@ -11,8 +11,6 @@
 
 namespace zabfs::tree {
 
-inline constexpr size_t kMaxStoredNameBytes = 65'535;  // as class Name holds
-
 // No element of a snapshot is longer: a path, data and a Stat.
 inline constexpr size_t kMaxElementBytes = 2 * (kMaxRequestBytes + 1024);
 

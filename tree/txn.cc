@@ -171,6 +171,15 @@ void encode_txn(const Txn& txn, std::string& bytes) {
   }
 }
 
+namespace {
+
+// A digest alone: a list of two paths would be longer.
+bool is_digest(std::string_view bytes) {
+  return bytes.size() == kDigestBytes && jute::Reader(bytes).i32() == kDigestVersion;
+}
+
+}  // namespace
+
 std::optional<TxnHeader> decode_txn_header(std::string_view bytes) {
   jute::Reader in(bytes);
   TxnHeader header = read_header(in);
@@ -187,7 +196,7 @@ std::optional<Txn> decode_txn(std::string_view bytes) {
     txn.body = CreateSessionTxn{in.i32()};
   } else if (txn.header.type == OpCode::kCloseSession) {
     CloseSessionTxn body;
-    if (!in.at_end()) {  // logs of 3.5 have no body
+    if (!in.at_end() && !is_digest(in.rest())) {  // of 3.5, or closeSessionTxn.enabled=false
       body.paths.resize(in.count(4));
       for (std::string_view& path : body.paths) path = in.string();
     }

@@ -56,17 +56,25 @@ struct Stat {
   Zxid pzxid;
 };
 
-// A name of 0 to 65,535 bytes in 16 bytes; up to 14 are held inline.
+// A name in 16 bytes; up to 14 are held inline. Servers of Apache ZooKeeper make names that are as
+// long as a request. Then the length stands before the name.
 class Name {
  public:
-  explicit Name(std::string_view text) : size_(static_cast<uint16_t>(text.size())) {
-    char* heap = inline_;
+  explicit Name(std::string_view text)
+      : size_(static_cast<uint16_t>(std::min<size_t>(text.size(), kLong))) {
+    char* to = inline_;
     if (size_ > sizeof(inline_)) {
-      heap = static_cast<char*>(std::malloc(size_));
+      char* heap = static_cast<char*>(std::malloc(text.size() + (size_ == kLong ? kHead : 0)));
       if (heap == nullptr) throw std::bad_alloc();
       std::memcpy(inline_, &heap, sizeof(heap));
+      to = heap;
+      if (size_ == kLong) {
+        auto length = static_cast<uint32_t>(text.size());
+        std::memcpy(heap, &length, kHead);
+        to += kHead;
+      }
     }
-    if (size_ > 0) std::memcpy(heap, text.data(), size_);
+    if (!text.empty()) std::memcpy(to, text.data(), text.size());
   }
   Name() : Name(std::string_view()) {}
   Name(Name&& other) noexcept { take(other); }
@@ -78,9 +86,18 @@ class Name {
     return *this;
   }
   ~Name() { release(); }
-  std::string_view view() const { return {size_ > sizeof(inline_) ? pointer() : inline_, size_}; }
+  std::string_view view() const {
+    if (size_ <= sizeof(inline_)) return {inline_, size_};
+    if (size_ < kLong) return {pointer(), size_};
+    uint32_t length;
+    std::memcpy(&length, pointer(), kHead);
+    return {pointer() + kHead, length};
+  }
 
  private:
+  static constexpr uint16_t kLong = UINT16_MAX;  // this long or longer
+  static constexpr size_t kHead = sizeof(uint32_t);
+
   char* pointer() const {
     char* heap;
     std::memcpy(&heap, inline_, sizeof(heap));

@@ -132,19 +132,15 @@ class Read {
     });
   }
 
-  // No znode will ever be at a path that is too long.
   template <class Add>
-  Error watch(std::string_view path, const Add& add) {
-    if (path.size() > tree::kMaxPathBytes) return Error::kBadArguments;
+  Error watch(const Add& add) {
     return c_.watches.with(add) ? Error::kOk : kNoRoom;
   }
   Error watch_data(std::string_view path) {
-    return watch(path,
-                 [&](tree::WatchTables& tables) { return tables.add_data(c_.watcher, path); });
+    return watch([&](tree::WatchTables& tables) { return tables.add_data(c_.watcher, path); });
   }
   Error watch_children(std::string_view path) {
-    return watch(path,
-                 [&](tree::WatchTables& tables) { return tables.add_child(c_.watcher, path); });
+    return watch([&](tree::WatchTables& tables) { return tables.add_child(c_.watcher, path); });
   }
 
   Error exists() {
@@ -264,7 +260,7 @@ class Read {
     int32_t mode = in_.i32();
     if (!in_.ok() || mode < 0 || mode > 1) return Error::kMarshallingError;
     out_.i32(0);
-    return watch(path, [&](tree::WatchTables& tables) {
+    return watch([&](tree::WatchTables& tables) {
       return tables.add(c_.watcher, path,
                         mode == 0 ? WatchMode::kPersistent : WatchMode::kPersistentRecursive);
     });
@@ -275,7 +271,6 @@ class Read {
   struct Paths {
     std::vector<std::string_view> paths;
     bool is_whole = true;
-    bool has_impossible = false;  // one that is too long
   };
   Paths read_paths() {
     int32_t count = in_.i32();
@@ -285,7 +280,6 @@ class Read {
       std::optional<std::string_view> path = in_.buffer();
       if (!path) read.is_whole = false;
       if (read.is_whole) read.paths.push_back(*path);
-      read.has_impossible |= path && path->size() > tree::kMaxPathBytes;
     }
     return read;
   }
@@ -301,10 +295,6 @@ class Read {
       recursive = read_paths();
     }
     if (!in_.ok()) return Error::kMarshallingError;
-    if (data.has_impossible || exist.has_impossible || child.has_impossible ||
-        persistent.has_impossible || recursive.has_impossible) {
-      return Error::kBadArguments;
-    }
     bool has_room = true;
     bool done = c_.watches.with([&](tree::WatchTables& tables) {
       auto each = [](const Paths& list, const auto& set) {

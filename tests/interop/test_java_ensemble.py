@@ -1,5 +1,6 @@
 """Ensembles of zabfs and Apache ZooKeeper servers, where each kind leads the other: how they begin,
 what a learner is sent that comes back, a leader that leaves, a damaged log, and groups."""
+import fcntl
 import itertools
 import os
 import sys
@@ -8,7 +9,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "cluster"))
-from harness import Cluster, OwnClusterTest, run, wait_for  # noqa: E402
+from harness import Cluster, OwnClusterTest, run, sh, wait_for  # noqa: E402
 from java import JAVA_STARTS_S, JavaNode  # noqa: E402
 from kazoo.client import KazooClient  # noqa: E402
 from kazoo.exceptions import (ConnectionLoss, NoAuthError, NodeExistsError,  # noqa: E402
@@ -336,6 +337,30 @@ class Synchronisation(EnsembleTest):
     def wait_leads(self, node):
         wait_for(lambda: node.has_quorum() and node.cluster_state()["role"] == "leader", 60,
                  f"server {node.number} as the leader")
+
+    def test_a_mount_goes_on_after_its_connection_was_reset(self):
+        """The same leader has it again, and knows its session by another connection."""
+        ours = self.ours
+        file, lock = os.path.join(ours.mount, "made", "file"), os.path.join(ours.mount, "made/@/lock")
+        with open(file, "w") as f:
+            f.write("before")
+        before = ours.cluster_state()
+        for _ in range(2):
+            with open(lock) as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                told = ours.log_text().count("looking for a leader")
+                sh(ours.nft("add table inet cut\n"
+                            "add chain inet cut out { type filter hook output priority 0; }\n"
+                            "add rule inet cut out tcp dport 2888 reject with tcp reset"))
+                wait_for(lambda: ours.log_text().count("looking for a leader") > told, 20, "the loss")
+                self.cluster.heal()
+                ours.wait_ready()
+                with open(file, "w") as f:
+                    f.write("behind")
+            # The holder's release was a write, too.
+            wait_for(lambda: run("flock", "-n", lock, "true").returncode == 0, 20, "a free lock")
+        now = ours.cluster_state()
+        self.assertEqual((now["epoch"], now["role"]), (before["epoch"], before["role"]))
 
     def test_each_kind_both_ways(self):
         java, ours = self.java, self.ours

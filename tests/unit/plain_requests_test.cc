@@ -300,5 +300,27 @@ TEST_F(PlainRequestsTest, NothingIsLargerThanARequestMayBe) {
   EXPECT_EQ(plain_requests(node_.tree(), options, request).error, Error::kTooLarge);
 }
 
+// FORMATS.md 7.2.
+TEST(RefusedForJava, WhatStopsAServerOfApacheZooKeeper) {
+  Request request;
+  request.type = OpCode::kCheck;
+  request.body = check_body("/", -1);
+  EXPECT_EQ(refused_for_java(request), Error::kUnimplemented);
+  request.type = OpCode::kCreateTtl;
+  for (int32_t flags : {0, 1, 2, 3, 4}) {
+    request.body = create_ttl_body("/a", "x", open_acl(), flags, -1);
+    EXPECT_EQ(refused_for_java(request), Error::kBadArguments) << flags;
+  }
+  for (int32_t flags : {kCreateTtlFlag, kCreateTtlSequentialFlag}) {
+    request.body = create_ttl_body("/a", "x", open_acl(), flags, 1'000);
+    EXPECT_EQ(refused_for_java(request), Error::kOk) << flags;
+  }
+  request.body.resize(3);
+  EXPECT_EQ(refused_for_java(request), Error::kOk);  // it answers what it can't read
+  request.type = OpCode::kMulti;
+  request.body = multi_body({{OpCode::kCheck, check_body("/", -1)}});
+  EXPECT_EQ(refused_for_java(request), Error::kOk);
+}
+
 }  // namespace
 }  // namespace zabfs::tree

@@ -132,6 +132,26 @@ TEST_F(TreeTest, ManyChildrenAreFoundAfterInsertsAndErases) {
   EXPECT_EQ(seen, static_cast<size_t>(stat("/d").num_children));
 }
 
+// Apache ZooKeeper bounds a request, and no name.
+TEST_F(TreeTest, NamesOfAnyLengthAreTold) {
+  create("/d");
+  std::vector<std::string> names;
+  for (int length : {14, 15, 65'534, 65'535, 65'536, 70'000, 135'536}) {
+    names.push_back(std::string(static_cast<size_t>(length), 'x'));
+    create("/d/" + names.back());
+  }
+  EXPECT_EQ(stat("/d").num_children, 7);
+  for (const std::string& name : names) {
+    const ZNode* node = tree_.find("/d/" + name);
+    ASSERT_NE(node, nullptr) << name.size();
+    EXPECT_EQ(node->name.view(), name);
+    EXPECT_EQ(tree_.path_of(*node).size(), 3 + name.size());
+  }
+  EXPECT_EQ(tree_.find("/d/" + std::string(70'000 % 65'536, 'x')), nullptr);
+  for (const std::string& name : names) remove("/d/" + name);
+  EXPECT_EQ(stat("/d").num_children, 0);
+}
+
 TEST_F(TreeTest, PathsAreRebuiltFromParents) {
   create("/a");
   create("/a/a-name-longer-than-fourteen-bytes");

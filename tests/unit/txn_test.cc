@@ -79,6 +79,27 @@ TEST(Txn, AnOpThatJavaMadeAnErrorHasNoCodeOfItsOwn) {
             (std::vector<Error>{Error::kOk, Error::kBadVersion, Error::kRuntimeInconsistency}));
 }
 
+// Java with -Dzookeeper.closeSessionTxn.enabled=false.
+TEST(Txn, AnEndOfASessionMayHaveADigestAndNoBody) {
+  std::string bytes;
+  jute::Writer out(bytes);
+  out.i64(5);  // session
+  out.i32(6);
+  out.i64(7);
+  out.i64(8);
+  out.i32(static_cast<int32_t>(OpCode::kCloseSession));
+  for (bool has_digest : {false, true}) {
+    if (has_digest) {
+      out.i32(2);
+      out.i64(99);
+    }
+    std::optional<Txn> txn = decode_txn(bytes);
+    ASSERT_TRUE(txn);
+    EXPECT_TRUE(std::get<CloseSessionTxn>(txn->body).paths.empty());
+    EXPECT_EQ(txn->digest, has_digest ? std::optional<int64_t>(99) : std::nullopt);
+  }
+}
+
 TEST(Txn, ErrorInAMultiMayDragAnotherBody) {
   Txn txn;
   txn.header.type = OpCode::kMulti;
