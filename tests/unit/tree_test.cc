@@ -135,10 +135,18 @@ TEST_F(TreeTest, ManyChildrenAreFoundAfterInsertsAndErases) {
 // Apache ZooKeeper bounds a request, and no name.
 TEST_F(TreeTest, NamesOfAnyLengthAreTold) {
   create("/d");
+  auto apply_txn = [this](OpCode type, auto body) {
+    zxid_ = zxid_.next();
+    Txn txn;
+    txn.header = {SessionId{1}, 1, zxid_, 1'000, type};
+    txn.body = body;
+    tree_.apply(txn, nullptr);
+  };
   std::vector<std::string> names;
   for (int length : {14, 15, 65'534, 65'535, 65'536, 70'000, 135'536}) {
     names.push_back(std::string(static_cast<size_t>(length), 'x'));
-    create("/d/" + names.back());
+    std::string path = "/d/" + names.back();
+    apply_txn(OpCode::kCreate, CreateTxn{path, "x", open_acl(), false, -1, 0});
   }
   EXPECT_EQ(stat("/d").num_children, 7);
   for (const std::string& name : names) {
@@ -148,7 +156,10 @@ TEST_F(TreeTest, NamesOfAnyLengthAreTold) {
     EXPECT_EQ(tree_.path_of(*node).size(), 3 + name.size());
   }
   EXPECT_EQ(tree_.find("/d/" + std::string(70'000 % 65'536, 'x')), nullptr);
-  for (const std::string& name : names) remove("/d/" + name);
+  for (const std::string& name : names) {
+    std::string path = "/d/" + name;
+    apply_txn(OpCode::kDelete, DeleteTxn{path});
+  }
   EXPECT_EQ(stat("/d").num_children, 0);
 }
 
