@@ -43,7 +43,8 @@ Directories::Names Directories::names_of(KernelNode id) const {
     names.as_of = znode->stat.pzxid;
     names.sorted.reserve(znode->children.size() + 2);
     tree.for_each_child(*znode, [&](const tree::ZNode& child) {
-      if (is_listed(child)) add(child.name.view());
+      std::string_view name = child.name.view();
+      if (is_listed(child) && name.size() <= kMaxListedNameBytes) add(name);
     });
   });
   std::sort(names.sorted.begin(), names.sorted.end());

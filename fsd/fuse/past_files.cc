@@ -530,6 +530,7 @@ std::string PastFiles::changes_text(const SubtreePast& past, const std::string& 
 // ---- listings
 
 void PastFiles::listed(const RequestPtr& request, fuse_file_info info, Names names) {
+  std::erase_if(names, [](const auto& name) { return name.first.size() > kMaxListedNameBytes; });
   auto listing = std::make_shared<Listing>();
   listing->names = {{".", S_IFDIR}, {"..", S_IFDIR}};
   std::sort(names.begin(), names.end());

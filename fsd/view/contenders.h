@@ -41,6 +41,9 @@ bool is_unlisted(std::string_view name, std::string_view data);
 // Whether a listing of its directory shows it: it is neither the hidden child nor unlisted.
 bool is_listed(const tree::ZNode& node);
 
+// A listing has no longer names: for one such name many kernels fail it as a whole (FUSE_NAME_MAX).
+inline constexpr size_t kMaxListedNameBytes = 1'024;
+
 // Whether all that a directory has, the hidden child aside, is unlisted; of nothing: false. One
 // with very many children is not looked through.
 bool has_only_unlisted(const tree::Tree& tree, const tree::ZNode& directory);
