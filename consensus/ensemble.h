@@ -32,7 +32,7 @@ inline constexpr size_t kMaxMembers = 255;
 inline constexpr int64_t kWithoutVote = int64_t{1} << 48;
 inline ServerId without_vote(ServerId member) { return ServerId{member.value + kWithoutVote}; }
 inline ServerId member_of(ServerId id) {
-  return id.value > kWithoutVote ? ServerId{id.value - kWithoutVote} : id;
+  return id.value >= kWithoutVote ? ServerId{id.value - kWithoutVote} : id;
 }
 
 struct Member {
