@@ -104,6 +104,8 @@ void Host::stop() {
   if (background_lane_) background_lane_->stop();
   io_.stop();
   if (io_thread_.joinable()) io_thread_.join();
+  // They hold connections, whose servers are destroyed before this host.
+  if (replica_) replica_->drop_completions();
   limited_log_.close();
 }
 

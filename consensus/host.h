@@ -41,7 +41,8 @@ class Host : public Environment, public Service {
   // Takes the directories, recovers, binds. Nothing runs yet.
   HostError open();
   void start();
-  // Ends all threads. Requests under way are never answered.
+  // Ends all threads. Requests under way are never answered, and their completions are destroyed.
+  // Those who post are to have ended by then.
   void stop();
 
   void post(std::function<void()> event) override { strand_.post(std::move(event)); }

@@ -161,6 +161,9 @@ void Leader::on_info(LinkId link, Learner& learner, const Packet& packet, Action
             " is in no configuration: list it in every zoo.cfg, or set reconfigEnabled=true",
         out);
   }
+  if (!info->is_zabfs && makes_mounts_ids(member_of(info->id))) {
+    return drop(link, unusable_number(member_of(info->id)), out);
+  }
   if (packet.zxid.epoch() > kMaxEpoch) return drop(link, "its epoch is impossible", out);
   // It learns from LEADERINFO that it is at the wrong place, and counts for nothing here.
   if (state_.is_foreign(info->ensemble)) {

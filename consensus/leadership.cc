@@ -88,6 +88,10 @@ bool Leadership::lives_at(SessionId session, ServerId server) const {
   return home == tree::server_byte(server) || home == tree::kAnywhere;
 }
 
+bool Leadership::touch(SessionId session, int64_t now_ms) {
+  return preparer_.knows(session) && tracker_.touch(session, now_ms);
+}
+
 // What a request of another member's must be for the leader to look at it. Identities that its
 // session has not are taken off it.
 Error Leadership::check_origin(tree::Request& request, ServerId from, bool& was_unproven) {

@@ -63,8 +63,8 @@ class Leadership {
     return preparer_.is_attached(session, attachment);
   }
   const tree::SessionTracker& sessions() const { return tracker_; }
-  // A session was heard of; false: it is not there, or is expiring.
-  bool touch(SessionId session, int64_t now_ms) { return tracker_.touch(session, now_ms); }
+  // A session was heard of; false: it is not there, or is expiring, or its close was prepared.
+  bool touch(SessionId session, int64_t now_ms);
   // Its client has come back to this node with that timeout.
   bool touch(SessionId session, int32_t timeout_ms, int64_t now_ms) {
     return tracker_.touch(session, timeout_ms, now_ms);

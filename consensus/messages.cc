@@ -143,6 +143,13 @@ std::string too_old(ServerId id, std::string_view sign) {
          " data over with `zabfs import-zookeeper`";
 }
 
+std::string unusable_number(ServerId id) {
+  return "server " + std::to_string(id.value) +
+         " runs ZooKeeper, and zabfs nodes take the sessions of its clients for those of mounts, as"
+         " its number is 0 or a multiple of 256: give it another number, such as one of 1 to 253,"
+         " in its myid and in every zoo.cfg";
+}
+
 std::string encode_notification(const Notification& notification) {
   std::string bytes;
   Writer out(bytes);

@@ -125,6 +125,12 @@ LeaderInfo decode_leader_info(std::string_view data);
 // older. Such a server ends at the txns of newer ones (create2, containers, reconfigurations).
 std::string too_old(ServerId id, std::string_view sign);
 
+// Of a server of Apache ZooKeeper: whether zabfs nodes take its clients' sessions for those of
+// mounts. The last byte of its number is at their top.
+inline bool makes_mounts_ids(ServerId id) { return (id.value & 0xff) == 0; }
+// That, for the log.
+std::string unusable_number(ServerId id);
+
 // The votes of fast leader election.
 enum class PeerState : int32_t { kLooking = 0, kFollowing = 1, kLeading = 2, kObserving = 3 };
 

@@ -75,6 +75,12 @@ std::vector<Completion> PendingRequests::take_attaching() {
   return taken;
 }
 
+void PendingRequests::drop() {
+  requests_.clear();
+  by_key_.clear();
+  bytes_ = 0;
+}
+
 void PendingRequests::lose_track() {
   for (auto& [number, pending] : requests_) pending.fate_unknown |= pending.times_sent > 0;
 }

@@ -74,6 +74,9 @@ class PendingRequests {
   // All that attach a session. Who waits for one does better to ask another server.
   std::vector<Completion> take_attaching();
 
+  // None of them is ever answered.
+  void drop();
+
   // From now on no txn can tell the fate of what was sent so far: a snapshot has taken the place of
   // the txns, or this node follows a Java leader.
   void lose_track();

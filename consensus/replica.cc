@@ -301,7 +301,10 @@ void Replica::on_serve(const action::Serve& serve) {
   service_ = Service::kCatchingUp;
   contacts_.forget_quorum_ports();
   leader_is_zabfs_ = serve.leader_is_zabfs;
-  if (!serve.leader_is_zabfs) pending_.lose_track();
+  if (serve.leader_is_zabfs) return;
+  pending_.lose_track();
+  ServerId leader = zab_->leader();
+  if (makes_mounts_ids(leader)) environment_.log(LogLevel::kWarning, unusable_number(leader));
 }
 
 void Replica::on_settle() {

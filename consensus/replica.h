@@ -226,6 +226,8 @@ class Replica : public Receiver {
   void take_snapshot();
   // A snapshot of what this node shows now, or showed later, as a file. With or without a leader.
   void ask_snapshot(Snapshotter::Asker asker);
+  // Nothing runs on the strand any more: who waits is never answered, and nothing of his is held.
+  void drop_completions();
 
  private:
   // How far this node serves, in the order in which it gets there.

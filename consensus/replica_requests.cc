@@ -92,6 +92,13 @@ void Replica::fail_attaching() {
   }
 }
 
+void Replica::drop_completions() {
+  pending_.drop();
+  barriers_ = {};
+  learner_sessions_ = {};
+  snapshotter_.drop_askers();
+}
+
 void Replica::sync(SessionId session, Completion done) { barriers_.add(session, std::move(done)); }
 
 // A leader of Apache ZooKeeper answers SYNC without asking whether it still leads. A commit proves

@@ -290,6 +290,7 @@ void Snapshotter::drop_incoming() {
   fault_.clear();
   incoming_.reset();
   incoming_link_ = 0;
+  incoming_waits_ = false;
 }
 
 }  // namespace zabfs::consensus

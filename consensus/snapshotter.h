@@ -104,6 +104,8 @@ class Snapshotter {
   };
   using Asker = std::function<void(const StatusOr<Stored>& stored)>;
   void ask(Asker asker);
+  // None of those that wait is ever answered.
+  void drop_askers() { askers_.clear(); }
   // Begins one, if none is under way, something was applied since the last one, and the log goes on
   // from the tree that is shown.
   void take();

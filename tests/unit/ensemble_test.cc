@@ -33,6 +33,13 @@ TEST(Ensemble, QuorumsAreMajoritiesOfVoters) {
   EXPECT_EQ(ensemble.quorum_zxid({{ServerId{1}, Zxid{9}}}), Zxid{});
 }
 
+TEST(Ensemble, AMemberWithoutAVoteIsStillThatMember) {
+  for (int64_t number : {0, 1, 255}) {
+    EXPECT_EQ(member_of(without_vote(ServerId{number})), ServerId{number});
+    EXPECT_EQ(member_of(ServerId{number}), ServerId{number});
+  }
+}
+
 TEST(Ensemble, TextIsZooKeepers) {
   EXPECT_EQ(three_and_an_observer().text(),
             "server.1=h1:2888:3888:participant\nserver.2=h2:2888:3888:participant\n"

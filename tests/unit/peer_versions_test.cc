@@ -180,6 +180,25 @@ TEST_F(LeaderOfOthersTest, RefusesALearnerOf34WithTheReason) {
   EXPECT_EQ(closed_because(), "malformed LearnerInfo");
 }
 
+// What tells a mount's session from others is the top byte, and there this server puts 0.
+TEST_F(LeaderOfOthersTest, RefusesAServerWhoseSessionsWouldPassForThoseOfMounts) {
+  std::map<ServerId, Member> members = config(3).ensemble.members();
+  members[ServerId{256}] = Member{"h", 1, 2, true, ""};
+  ZabConfig with_256 = config(3);
+  with_256.ensemble = Ensemble(members);
+  for (bool is_zabfs : {false, true}) {
+    make(with_256, state_with(1, 2));
+    for (int64_t peer : {1, 2}) {
+      vote(peer, PeerState::kLooking, {ServerId{3}, Zxid::make(1, 2), 1}, 1);
+    }
+    ASSERT_EQ(zab_->role(), Role::kLeading);
+    step(event::LinkAccepted{kLink});
+    receive(kLink, info(256, 1, is_zabfs));
+    EXPECT_EQ(closed_because().find("server 256 runs ZooKeeper"), is_zabfs ? std::string::npos : 0);
+    EXPECT_EQ(closed_because().find("give it another number") == std::string::npos, is_zabfs);
+  }
+}
+
 // From 3.9.3 on a learner acknowledges NEWLEADER before it has logged what was proposed and not yet
 // committed, and acknowledges each of that behind UPTODATE.
 TEST_F(LeaderOfOthersTest, NewLeadersAckOf39StandsForNoOutstandingProposal) {

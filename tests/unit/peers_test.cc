@@ -62,6 +62,27 @@ class PeersTest : public testing::Test, public LoneReplica {
     forward(session, OpCode::kSetData, tree::set_data_body(path, text, -1), std::move(identities),
             ++cxid_, attachment);
   }
+  // What a server of Apache ZooKeeper is told of a session whose client has come to it.
+  std::optional<bool> revalidate(SessionId session) {
+    sent_[kLink].clear();
+    std::string data;
+    tree::jute::Writer out(data);
+    out.i64(session.value);
+    out.i32(5'000);
+    receive(kLink, Packet(PacketType::kRevalidate, Zxid{-1}, std::move(data)));
+    run();
+    std::optional<bool> lives;
+    LinkReader reader;
+    LinkReader::Handlers handlers;
+    handlers.packet = [&](const Packet& packet) {
+      if (packet.type != PacketType::kRevalidate) return;
+      tree::jute::Reader in(packet.bytes());
+      EXPECT_EQ(in.i64(), session.value);
+      lives = in.boolean();
+    };
+    EXPECT_EQ(reader.feed(sent_[kLink], handlers).why(), "");
+    return lives;
+  }
   bool has_session(SessionId session) const {
     return replica_->tree().sessions().contains(session);
   }
@@ -203,6 +224,22 @@ TEST_F(PeersTest, ASessionComesToAMemberByAnAttachOfItsOwn) {
   run();
   start();
   EXPECT_EQ(replica_->tree().sessions().at(others_).home, 2);
+}
+
+// Its client comes back to a server of Apache ZooKeeper while the close is on its way to the disk.
+TEST_F(PeersTest, ASessionThatClosesIsNotRevalidated) {
+  join(kLink);
+  open_session(own_);
+  EXPECT_EQ(revalidate(own_), true);
+  std::string close;
+  tree::jute::Writer out(close);
+  out.i64(own_.value);
+  out.i32(1);
+  out.i32(static_cast<int32_t>(OpCode::kCloseSession));
+  receive(kLink, Packet(PacketType::kRequest, tree::kNoAttachment, std::move(close)));
+  ASSERT_TRUE(has_session(own_));
+  EXPECT_EQ(revalidate(own_), false);
+  EXPECT_FALSE(has_session(own_));
 }
 
 TEST_F(PeersTest, NobodyIsTheSuperuserOutOfTheBlue) {

@@ -385,6 +385,22 @@ TEST_F(SnapshotterTest, ALeadersWaitsForOneOfItsOwnAndTakesItsPlace) {
   EXPECT_EQ(stored(), (std::vector<Zxid>{zxid(3)}));
 }
 
+// The next leader is Apache ZooKeeper's, whose snapshot is fuzzy until its txns have come.
+TEST_F(SnapshotterTest, AFuzzyOneIsNotWrittenInPlaceOfOneThatWaitedAndWasDropped) {
+  apply_up_to(6);
+  snapshotter_.take();
+  serves_ = false;
+  receive(zxid(3));
+  snapshotter_.drop_incoming();
+  snapshotter_.begin_fuzzy(kLink);
+  auto tree = std::make_unique<tree::Tree>();
+  tree->apply(create(zxid(4)), nullptr);
+  snapshotter_.receive(std::move(tree));
+  lanes_.run_all();
+  EXPECT_TRUE(taken_in_.empty());
+  EXPECT_EQ(stored(), std::vector<Zxid>{zxid(6)});
+}
+
 // The leader's is of no history that this node knows of yet.
 TEST_F(SnapshotterTest, ALeadersIsNotTakenForAStray) {
   apply_up_to(6);
