@@ -1,0 +1,143 @@
+// Handles of the control room on one replica, whose disk and clock do what the test says.
+#include "fsd/recipes/room.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fsd/recipes/handles.h"
+#include "fsd/transfer/record.h"
+#include "unit/session_fixture.h"
+
+namespace zabfs::fsd {
+namespace {
+
+class RoomTest : public SessionTest, public consensus::ReplicaListener {
+ protected:
+  RoomTest() {
+    replica_->add_listener(this);
+    session_.set_on_lost([this](SessionId lost) { room_.session_lost(lost); });
+    writer_.start();
+    make("/d");
+  }
+  void published(const std::vector<tree::Change>& changes) override { room_.published(changes); }
+
+  void make(const std::string& path, const std::string& data = "") {
+    tree::AclList acl = acl_for_new(data.empty() ? tree::Kind::kDirectory : tree::Kind::kFile,
+                                    data.empty() ? 0755 : 0644, 0, 0);
+    submit(OpCode::kCreate, tree::create_body(path, data, acl, tree::kCreatePersistent));
+  }
+  void remove(const std::string& path) {
+    submit(OpCode::kDelete, tree::delete_body(path, tree::kAnyVersion));
+  }
+  // By somebody else.
+  void submit(OpCode type, std::string body) {
+    on_strand([&] {
+      replica_->submit(tree::superuser_request({}, ++cxid_, type, std::move(body)), note(errors_));
+    });
+    run();
+    ASSERT_EQ(errors_.back(), Error::kOk);
+  }
+  // Its answer comes before it does.
+  void let_time_out() { wait(kCommitMs + 200); }
+  size_t children(const std::string& path) {
+    const tree::ZNode* node = replica_->tree().find(path);
+    return node == nullptr ? 0 : node->children.size();
+  }
+
+  // What came of one call; `is_there` once it has an answer.
+  struct Reply {
+    bool is_there = false;
+    FileError error = FileError::kOk;
+    std::string bytes;
+  };
+  using ReplyPtr = std::shared_ptr<Reply>;
+  ReplyPtr open(const HandlePtr& handle) {
+    auto reply = std::make_shared<Reply>();
+    on_strand([&] { handle->open([reply](FileError error) { *reply = {true, error, ""}; }); });
+    return reply;
+  }
+  ReplyPtr write(const HandlePtr& handle, const std::string& bytes) {
+    auto reply = std::make_shared<Reply>();
+    on_strand([&] {
+      handle->write(bytes, 0, true, [reply](FileError error) { *reply = {true, error, ""}; });
+    });
+    return reply;
+  }
+  ReplyPtr sync(const HandlePtr& handle) {
+    auto reply = std::make_shared<Reply>();
+    on_strand([&] { handle->flush([reply](FileError error) { *reply = {true, error, ""}; }); });
+    return reply;
+  }
+  ReplyPtr read(const HandlePtr& handle) {
+    auto reply = std::make_shared<Reply>();
+    on_strand([&] {
+      handle->read(++reads_, 1'000, 0, true, [reply](FileError error, std::string_view bytes) {
+        *reply = {true, error, std::string(bytes)};
+      });
+    });
+    return reply;
+  }
+  void release(const HandlePtr& handle) {
+    on_strand([&] { handle->close(); });
+  }
+
+  Room room_{*this, session_, writer_, ViewOptions{}};
+  uint64_t reads_ = 0;
+};
+
+// ---- import
+
+std::string stream_of(bool removes_others, const std::string& file = "") {
+  std::string stream;
+  transfer::Header header;
+  header.removes_others = removes_others;
+  transfer::encode(header, stream);
+  transfer::End end;
+  if (!file.empty()) {
+    transfer::Entry entry;
+    entry.path = file;
+    entry.mode = 0644;
+    transfer::encode(entry, stream);
+    end.entries = 1;
+  }
+  transfer::encode(end, stream);
+  return stream;
+}
+
+TEST_F(RoomTest, AWriteBehindTheEndOfAnImportIsRefusedWhenAllIsDone) {
+  HandlePtr import = open_import(room_, "/d", {});
+  open(import);
+  ReplyPtr whole = write(import, stream_of(false, "f"));
+  run();
+  EXPECT_TRUE(whole->is_there && whole->error == FileError::kOk);
+  EXPECT_TRUE(is_there("/d/f"));
+  ReplyPtr more = write(import, "\n");
+  EXPECT_TRUE(more->is_there);
+  EXPECT_EQ(more->error, FileError::kInvalid);
+  ReplyPtr flushed = sync(import);
+  EXPECT_TRUE(flushed->is_there && flushed->error == FileError::kOk);
+  release(import);
+}
+
+TEST_F(RoomTest, AWriteBehindTheEndOfAnImportIsRefusedWhileOthersAreRemoved) {
+  make("/d/other", "x");
+  HandlePtr import = open_import(room_, "/d", {});
+  open(import);
+  ReplyPtr whole = write(import, stream_of(true));
+  EXPECT_TRUE(whole->is_there && whole->error == FileError::kOk);
+  ReplyPtr more = write(import, "\n");
+  EXPECT_TRUE(more->is_there);
+  EXPECT_EQ(more->error, FileError::kInvalid);
+  ReplyPtr flushed = sync(import);
+  run();
+  EXPECT_TRUE(flushed->is_there && flushed->error == FileError::kOk);
+  EXPECT_FALSE(is_there("/d/other"));
+  release(import);
+}
+
+}  // namespace
+}  // namespace zabfs::fsd
