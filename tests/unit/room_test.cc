@@ -139,5 +139,29 @@ TEST_F(RoomTest, AWriteBehindTheEndOfAnImportIsRefusedWhileOthersAreRemoved) {
   release(import);
 }
 
+// ---- what is made too late for who asked for it
+
+TEST_F(RoomTest, AMemberOfABarrierWhoseOpenTimedOutLeavesIt) {
+  HandlePtr barrier = open_barrier(room_, "/d", 2, {});
+  ReplyPtr opened = open(barrier);
+  let_time_out();
+  EXPECT_TRUE(opened->is_there && opened->error != FileError::kOk);
+  release(barrier);
+  run();
+  EXPECT_EQ(children("/d"), 0u);
+}
+
+TEST_F(RoomTest, AnEphemeralWhoseOpenTimedOutGoes) {
+  FileError made = FileError::kOk;
+  on_strand([&] {
+    room_.make(Control::kEphemeral, "/d", "e", {},
+               [&](FileError error, const HandlePtr&) { made = error; });
+  });
+  let_time_out();
+  EXPECT_NE(made, FileError::kOk);
+  run();
+  EXPECT_FALSE(is_there("/d/e"));
+}
+
 }  // namespace
 }  // namespace zabfs::fsd
