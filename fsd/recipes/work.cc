@@ -42,6 +42,7 @@ class WorkHandle : public Handle {
   void published(const std::vector<tree::Change>& changes) override {
     bool concerns = false;
     for (const tree::Change& change : changes) {
+      concerns = concerns || is_end_of_directory(change);
       if (!tree::is_within(change.path, queue_)) continue;
       concerns = true;
       bool is_deleted = change.type == tree::ChangeType::kDeleted;

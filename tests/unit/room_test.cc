@@ -163,5 +163,23 @@ TEST_F(RoomTest, AnEphemeralWhoseOpenTimedOutGoes) {
   EXPECT_FALSE(is_there("/d/e"));
 }
 
+// ---- queues
+
+TEST_F(RoomTest, WhoWaitsForAnItemHearsThatTheDirectoryIsGone) {
+  for (Control control : {Control::kQueue, Control::kWork}) {
+    make("/d/sub");
+    HandlePtr queue = room_.open(control, "/d/sub", "", {});
+    bool is_polled = false;
+    queue->set_on_readable([&] { is_polled = true; });
+    open(queue);
+    ReplyPtr waiting = read(queue);
+    EXPECT_FALSE(waiting->is_there || is_polled);
+    remove("/d/sub");
+    EXPECT_TRUE(waiting->is_there && is_polled);
+    EXPECT_EQ(waiting->error, FileError::kStale);
+    release(queue);
+  }
+}
+
 }  // namespace
 }  // namespace zabfs::fsd
