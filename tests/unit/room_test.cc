@@ -181,5 +181,48 @@ TEST_F(RoomTest, WhoWaitsForAnItemHearsThatTheDirectoryIsGone) {
   }
 }
 
+TEST_F(RoomTest, TwoReadsOfOneHandleGetTheSameWork) {
+  HandlePtr writer = open_work(room_, "/d", {}), reader = open_work(room_, "/d", {});
+  for (const char* item : {"one", "two"}) {
+    write(writer, item);
+    run();
+  }
+  ReplyPtr first = read(reader), second = read(reader);
+  run();
+  EXPECT_EQ(first->bytes, "one");
+  EXPECT_EQ(second->bytes, "one");
+  EXPECT_EQ(children("/d/@/work/w-0000000000"), 1u);
+  EXPECT_EQ(children("/d/@/work/w-0000000001"), 0u);
+  write(reader, "ack");
+  run();
+  ReplyPtr next = read(reader);
+  run();
+  EXPECT_EQ(next->bytes, "two");
+  release(reader);
+  release(writer);
+  run();
+  EXPECT_EQ(children("/d/@/work/w-0000000001"), 0u);
+}
+
+TEST_F(RoomTest, WhoWaitsForAClaimThatFailsClaimsItself) {
+  HandlePtr writer = open_work(room_, "/d", {}), reader = open_work(room_, "/d", {});
+  HandlePtr other = open_work(room_, "/d", {});
+  write(writer, "one");
+  run();
+  ReplyPtr first = read(reader), later = read(other), last = read(reader);
+  let_time_out();
+  EXPECT_TRUE(first->is_there && first->error != FileError::kOk);
+  EXPECT_FALSE(later->is_there || last->is_there);
+  run();
+  EXPECT_EQ(later->bytes, "one");  // it asked before
+  EXPECT_FALSE(last->is_there);
+  release(other);
+  run();
+  EXPECT_EQ(last->bytes, "one");
+  release(reader);
+  release(writer);
+  run();
+}
+
 }  // namespace
 }  // namespace zabfs::fsd
