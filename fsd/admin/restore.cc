@@ -61,11 +61,12 @@ void Restore::pump() {
 }
 
 void Restore::step() {
+  if (is_posted_) return;  // that turn goes on, or finishes
   if (!status_.ok()) {
     if (requests_ == 0) finish();
     return;
   }
-  if (on_the_way_ >= kMaxOnTheWay || requests_ >= kMaxRequests || is_posted_) return;
+  if (on_the_way_ >= kMaxOnTheWay || requests_ >= kMaxRequests) return;
   if (is_more_) {
     std::vector<tree::MultiOp> ops;
     is_more_ = difference_.next(service_.replica().tree(), kLooks, ops);

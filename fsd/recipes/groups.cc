@@ -271,11 +271,16 @@ class BarrierHandle : public Handle {
     std::string body =
         tree::create_body(path_, room_.owner_text(opener()), acl, tree::kCreateEphemeral);
     auto self = shared_from_this();
-    room_.writer().commit(OpCode::kCreate2, std::move(body),
-                          [self, this, opened](const Outcome& outcome) {
-                            if (outcome.error == Error::kOk) joined(outcome);
-                            opened(file_error_of(outcome.error));
-                          });
+    auto done = [self, this, opened](const Outcome& outcome) {
+      if (outcome.error == Error::kOk) joined(outcome);
+      opened(file_error_of(outcome.error));
+    };
+    // Whoever opened it was told that it failed.
+    auto late = [self, this](const Outcome& outcome) {
+      left_ = true;
+      if (outcome.error == Error::kOk) joined(outcome);
+    };
+    room_.writer().commit(OpCode::kCreate2, std::move(body), std::move(done), std::move(late));
   }
 
   void joined(const Outcome& outcome) {

@@ -98,6 +98,10 @@ class Handle : public std::enable_shared_from_this<Handle> {
   virtual bool is_ready() const { return true; }
   // The directory it was opened in is no more; what has its name by now may be another user's.
   virtual bool is_orphan() const;
+  // Makes it one: who waits for something in the directory is to be told.
+  bool is_end_of_directory(const tree::Change& change) const {
+    return change.type == tree::ChangeType::kDeleted && change.path == directory_;
+  }
   // Gives the answer to a read at offset 0 of at most `size` bytes; of more, the rest is for reads
   // behind it. Only called when `is_ready`. kTryAgain: it was ready, and is not any more.
   virtual void take(size_t size, Answer answer) = 0;

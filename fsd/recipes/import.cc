@@ -93,6 +93,8 @@ class ImportHandle : public Handle {
     // One stream from its beginning, in order.
     bool is_next = append || static_cast<uint64_t>(offset) == received_;
     if (!is_next) return done(FileError::kInvalid);
+    // The end has come, and nothing takes more any more. Until then `receive` answers all writers.
+    if (state_ != State::kReceives) return done(FileError::kInvalid);
     received_ += bytes.size();
     decoder_.feed(bytes);
     writers_.push_back(std::move(done));

@@ -39,6 +39,7 @@ class QueueHandle : public Handle {
 
   void published(const std::vector<tree::Change>& changes) override {
     for (const tree::Change& change : changes) {
+      if (is_end_of_directory(change)) return room_.serve(Control::kQueue, directory());
       if (change.type != tree::ChangeType::kCreated) continue;
       if (!is_queue_item(tree::base_name(change.path))) continue;
       if (tree::parent_path(change.path) == directory())

@@ -120,7 +120,15 @@ void Room::make(Control control, const std::string& directory, const std::string
     made(FileError::kOk, open_child(*this, file, directory, outcome.path, outcome.stat.czxid,
                                     tree::SessionId{outcome.stat.ephemeral_owner}, opener));
   };
-  writer_.commit(OpCode::kCreate2, tree::create_body(path, "", acl, flags), std::move(done));
+  // Whoever made it was told that it failed, and no handle's end will remove it.
+  auto late = [this, ephemeral](const Outcome& outcome) {
+    if (outcome.error != Error::kOk || !ephemeral) return;
+    session_.submit_held(tree::SessionId{outcome.stat.ephemeral_owner}, OpCode::kExtRemove,
+                         encode(tree::ExtRemove{outcome.path, outcome.stat.czxid, false}),
+                         [](const Outcome&) {});
+  };
+  writer_.commit(OpCode::kCreate2, tree::create_body(path, "", acl, flags), std::move(done),
+                 std::move(late));
 }
 
 tree::AclList Room::acl_for_made(const std::string& directory, const Opener& by) const {

@@ -42,6 +42,7 @@ class WorkHandle : public Handle {
   void published(const std::vector<tree::Change>& changes) override {
     bool concerns = false;
     for (const tree::Change& change : changes) {
+      concerns = concerns || is_end_of_directory(change);
       if (!tree::is_within(change.path, queue_)) continue;
       concerns = true;
       bool is_deleted = change.type == tree::ChangeType::kDeleted;
@@ -61,12 +62,20 @@ class WorkHandle : public Handle {
   std::string held() const override { return item_ ? held_line("work", "@/work") : std::string(); }
 
  protected:
-  bool is_ready() const override { return item_ || oldest(); }
+  bool is_ready() const override { return item_ || (!is_claiming_ && oldest()); }
 
   void take(size_t, Answer answer) override {
     if (item_) return answer(FileError::kOk, item_->data.view());
-    room_.writer().when_writable([self = shared_from_this(), this, answer] { claim(answer); },
-                                 [answer](FileError error) { answer(error, {}); });
+    // Its other reads wait for this one, and get the same item.
+    is_claiming_ = true;
+    Answer claimed = [self = shared_from_this(), this, answer](FileError error,
+                                                               std::string_view bytes) {
+      is_claiming_ = false;
+      answer(error, bytes);
+      item_ ? wake() : room_.serve(Control::kWork, directory());
+    };
+    room_.writer().when_writable([self = shared_from_this(), this, claimed] { claim(claimed); },
+                                 [claimed](FileError error) { claimed(error, {}); });
   }
 
   void leave() override {
@@ -193,7 +202,8 @@ class WorkHandle : public Handle {
   const std::string queue_;
   std::optional<Item> item_;  // that this handle has
   tree::SessionId session_;   // of its child
-  bool is_leaving_ = false;   // this handle removes the child itself
+  bool is_claiming_ = false;
+  bool is_leaving_ = false;  // this handle removes the child itself
   bool has_left_ = false;
 };
 

@@ -545,6 +545,22 @@ class Recipes(ClusterTest):
         write(self.room(self.n1, "queue"), "not for a ghost")
         self.assertEqual(read(self.room(self.n1, "queue")), "not for a ghost")
 
+    def test_queue_waiters_end_with_their_directory(self):
+        for name in ("queue", "work"):
+            os.mkdir(self.dir(self.n1, name))
+            waiter = subprocess.Popen(["cat", self.dir(self.n1, name, "@", name)], stderr=subprocess.PIPE,
+                                      preexec_fn=die_with_parent, env={**os.environ, "LC_ALL": "C"})
+            fd = self.open(self.dir(self.n1, name, "@", name), os.O_RDONLY | os.O_NONBLOCK)
+            poller = select.epoll()
+            poller.register(fd, select.EPOLLIN)
+            self.assertEqual(poller.poll(0.2), [])
+            os.rmdir(self.dir(self.n1, name))
+            self.assertIn("Stale file handle", waiter.communicate(timeout=20)[1].decode())
+            self.assertEqual(waiter.returncode, 1)
+            self.assertEqual([polled for polled, _ in poller.poll(20)], [fd])
+            self.assertErrno(errno.ESTALE, os.read, fd, 10)
+            poller.close()
+
     # ---- numbers
 
     def test_counter(self):
