@@ -167,8 +167,7 @@ void LockTable::create_queue(LockTicket ticket) {
                     if (outcome.error == Error::kOk || outcome.error == Error::kNodeExists) {
                       return create(ticket);
                     }
-                    tell_joined(contenders_.at(ticket), file_error_of(outcome.error));
-                    answer(contenders_.at(ticket), file_error_of(outcome.error));
+                    turn_away(contenders_.at(ticket), file_error_of(outcome.error));
                     forget(ticket);
                   });
 }
@@ -183,8 +182,7 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
     return create_queue(ticket);
   }
   if (outcome.error != Error::kOk) {
-    tell_joined(contender, file_error_of(outcome.error));
-    answer(contender, file_error_of(outcome.error));
+    turn_away(contender, file_error_of(outcome.error));
     return forget(ticket);
   }
   contender.path = outcome.path;
@@ -192,8 +190,7 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
   contender.session = tree::SessionId{outcome.stat.ephemeral_owner};
   if (contender.session != session_.id()) {  // lost while the answer was on its way
     contender.state = State::kLost;
-    tell_joined(contender, FileError::kStale);
-    answer(contender, FileError::kStale);
+    turn_away(contender, FileError::kStale);
     if (leaving) forget(ticket);
     return;
   }
@@ -288,8 +285,10 @@ void LockTable::lose(LockTicket ticket) {
   Contender& contender = found->second;
   if (contender.state == State::kHeld) note_end(contender);
   contender.state = State::kLost;
-  answer(contender, FileError::kStale);
+  // Who is told may leave at once, and the contender goes with him.
+  Granted granted = std::exchange(contender.granted, nullptr);
   std::function<void()> lost = std::exchange(contender.ask.lost, nullptr);
+  if (granted) granted(FileError::kStale);
   if (lost) lost();
 }
 
@@ -314,9 +313,10 @@ void LockTable::release(LockTicket ticket, FileError error, std::function<void()
   State state = std::exchange(contender.state, State::kLeaving);
   if (state == State::kHeld) note_end(contender);
   contender.on_left.push_back(std::move(done));
-  answer(contender, error);
-  if (state == State::kLost) return forget(ticket);
+  Granted granted = std::exchange(contender.granted, nullptr);
+  if (state == State::kLost) forget(ticket);
   if (state == State::kWaiting || state == State::kHeld) remove_znode(ticket);
+  if (granted) granted(error);  // last: it may find that the session is lost
 }
 
 void LockTable::remove_znode(LockTicket ticket) {
@@ -328,6 +328,13 @@ void LockTable::remove_znode(LockTicket ticket) {
                          if (session == session_.id()) session_.let_go();
                          forget(ticket);
                        });
+}
+
+// As in `lose`, the contender may go with the first that is told.
+void LockTable::turn_away(Contender& contender, FileError error) {
+  Granted granted = std::exchange(contender.granted, nullptr);
+  tell_joined(contender, error);
+  if (granted) granted(error);
 }
 
 void LockTable::tell_joined(Contender& contender, FileError error) {

@@ -108,6 +108,7 @@ class LockTable {
   void evaluate_all();
   void refuse(LockTicket ticket);
   void remove_znode(LockTicket ticket);
+  void turn_away(Contender& contender, FileError error);
   void tell_joined(Contender& contender, FileError error);
   void answer(Contender& contender, FileError error);
   void grant(Contender& contender);
