@@ -9,6 +9,8 @@ namespace zabfs::fsd {
 void FileLocks::take(const Key& key, uint64_t handle, LockTable::Ask ask,
                      std::function<bool(FileError error)> answer) {
   if (key.kind == Owner::kProcess) expect_process_locks();
+  // Another thread's conversion may have begun while this one's old lock was being given up.
+  unlock(key, [] {});
   auto is_answered = std::make_shared<bool>(false);
   ask.lost = [this, handle] { events_.lost(handle); };
   LockTicket ticket = table_.acquire(std::move(ask), [this, key, handle, is_answered,
