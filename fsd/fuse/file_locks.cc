@@ -17,7 +17,9 @@ void FileLocks::take(const Key& key, uint64_t handle, LockTable::Ask ask,
                                                       answer = std::move(answer)](FileError error) {
     *is_answered = true;
     if (error != FileError::kOk) {
-      held_.erase(key);
+      // One that was lost is a contender until its owner leaves.
+      auto waited = held_.extract(key);
+      if (!waited.empty()) table_.release(waited.mapped().ticket, error, [] {});
       answer(error);
       return;
     }

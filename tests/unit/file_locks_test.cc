@@ -145,5 +145,16 @@ TEST_F(FileLocksTest, OfTwoConversionsTheLastOneHasTheLock) {
   EXPECT_EQ(one_, std::vector<FileError>{FileError::kOk});
 }
 
+TEST_F(FileLocksTest, AWaiterThatLosesTheSessionIsNoContenderAnyMore) {
+  take(of_handle(1), 1, one_);
+  take(of_handle(2), 2, two_);
+  now_ms_ += kTimeoutMs;
+  on_strand([this] { session_.check_deadline(); });
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kStale});
+  EXPECT_FALSE(file_locks_.has(of_handle(2)));
+  unlock(of_handle(1));
+  EXPECT_EQ(locks_.handles(0), "");
+}
+
 }  // namespace
 }  // namespace zabfs::fsd
