@@ -122,11 +122,24 @@ LockTicket LockTable::acquire(Ask ask, Granted granted) {
   LockTicket ticket = next_++;
   Contender& contender = contenders_[ticket];
   contender.queue = queue_path(ask.queue, ask.directory, ask.file);
+  contender.granted = ask.wait ? std::move(granted) : answered_in_time(ticket, std::move(granted));
   contender.ask = std::move(ask);
-  contender.granted = std::move(granted);
   contender.asked_ms = service_.now_ms();
   create(ticket);
   return ticket;
+}
+
+// It waits for its contender to be made, and to be gone again. A leader that goes meanwhile is not
+// waited for. What is made in the end is removed.
+LockTable::Granted LockTable::answered_in_time(LockTicket ticket, Granted granted) {
+  uint64_t number = writer_.expect_while_writable([this, ticket] {
+    bool read_only = writer_.is_read_only();
+    release(ticket, read_only ? FileError::kReadOnly : FileError::kFailed, [] {});
+  });
+  return [this, number, granted = std::move(granted)](FileError error) {
+    writer_.settled(number);
+    granted(error);
+  };
 }
 
 void LockTable::create(LockTicket ticket) {

@@ -239,6 +239,40 @@ TEST_F(LockTest, AWaiterThatIsCalledBackLeavesTheQueue) {
   EXPECT_EQ(three_, std::vector<FileError>{FileError::kOk});
 }
 
+// What nobody else holds can still not be had: the leader goes while the contender is made.
+TEST_F(LockTest, WhoDoesNotWaitIsAnsweredInTimeAndLeavesNothingBehind) {
+  on_strand([&] { writer_.start(); });
+  LockTable::Ask ask;
+  ask.queue = Queue::kFile;
+  ask.directory = "/d";
+  ask.file = "f";
+  LockTable::Ask waiting = ask;
+  ask.wait = false;
+  on_strand([&] {
+    locks_.acquire(std::move(ask), [this](FileError error) { one_.push_back(error); });
+    locks_.acquire(std::move(waiting), [this](FileError error) { two_.push_back(error); });
+  });
+  wait(kCommitMs - 200);
+  EXPECT_TRUE(one_.empty());
+  wait(400);
+  EXPECT_EQ(one_, std::vector<FileError>{FileError::kFailed});
+  EXPECT_TRUE(two_.empty());
+  work();
+  EXPECT_EQ(one_.size(), 1u);
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
+  EXPECT_EQ(replica_->tree().find(kQueue)->children.size(), 1u);
+}
+
+TEST_F(LockTest, WhoDoesNotWaitIsAnsweredOnce) {
+  on_strand([&] { writer_.start(); });
+  LockTicket holder = ask(LockMode::kExclusive, one_, false);
+  ask(LockMode::kExclusive, two_, false);
+  live(2 * kCommitMs);
+  EXPECT_EQ(one_, std::vector<FileError>{FileError::kOk});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kTryAgain});
+  EXPECT_TRUE(locks_.is_held(holder));
+}
+
 TEST_F(LockTest, IsLostWithItsSession) {
   LockTicket holder = ask(LockMode::kExclusive, one_);
   now_ms_ += kTimeoutMs;
