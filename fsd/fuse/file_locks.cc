@@ -9,13 +9,17 @@ namespace zabfs::fsd {
 void FileLocks::take(const Key& key, uint64_t handle, LockTable::Ask ask,
                      std::function<bool(FileError error)> answer) {
   if (key.kind == Owner::kProcess) expect_process_locks();
+  // Another thread's conversion may have begun while this one's old lock was being given up.
+  unlock(key, [] {});
   auto is_answered = std::make_shared<bool>(false);
   ask.lost = [this, handle] { events_.lost(handle); };
   LockTicket ticket = table_.acquire(std::move(ask), [this, key, handle, is_answered,
                                                       answer = std::move(answer)](FileError error) {
     *is_answered = true;
     if (error != FileError::kOk) {
-      held_.erase(key);
+      // One that was lost is a contender until its owner leaves.
+      auto waited = held_.extract(key);
+      if (!waited.empty()) table_.release(waited.mapped().ticket, error, [] {});
       answer(error);
       return;
     }

@@ -48,8 +48,9 @@ class FileLocks {
   void expect_process_locks() { has_process_locks_ = true; }
   bool has_process_locks() const { return has_process_locks_; }
 
-  // `answer` runs once; it says whether whoever asked was there to hear it. The owner has no other
-  // lock of that node: a conversion gives up the old one first, as flock(2) says it may.
+  // `answer` runs once; it says whether whoever asked was there to hear it. An owner has one lock
+  // of a node: a conversion gives up the old one first, as flock(2) says it may. If threads convert
+  // it at once, the last one has it; one that still waited gets kInterrupted.
   void take(const Key& key, uint64_t handle, LockTable::Ask ask,
             std::function<bool(FileError error)> answer);
   // A signal came while it waits: its answer is kInterrupted.

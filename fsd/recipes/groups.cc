@@ -134,9 +134,18 @@ class SemaphoreHandle : public Handle {
     if (!opened_) return;  // interrupted
     if (FileError error = may_queue(); error != FileError::kOk) return finish(error);
     if (!opener().wait && all_taken()) return finish(FileError::kTryAgain);
-    if (!opener().wait) room_.listen(this);
-    LockTable::Ask ask = ask_of(*this, Queue::kSemaphoreMutex);
     auto weak = weak_from_this();
+    if (!opener().wait) {
+      room_.listen(this);
+      // Nor does it wait for a leader, if that goes while it queues.
+      expected_ = room_.writer().expect_while_writable([weak, this] {
+        HandlePtr handle = weak.lock();
+        if (handle) {
+          finish(room_.writer().is_read_only() ? FileError::kReadOnly : FileError::kTryAgain);
+        }
+      });
+    }
+    LockTable::Ask ask = ask_of(*this, Queue::kSemaphoreMutex);
     mutex_ = room_.locks().acquire(std::move(ask), [weak, this](FileError error) {
       HandlePtr handle = weak.lock();
       if (!handle || !opened_) return;
@@ -163,6 +172,7 @@ class SemaphoreHandle : public Handle {
   void finish(FileError error) {
     Done opened = std::exchange(opened_, nullptr);
     if (!opened) return;
+    room_.writer().settled(expected_);
     if (error != FileError::kOk) {
       close();
     } else {
@@ -173,6 +183,7 @@ class SemaphoreHandle : public Handle {
 
   int32_t leases_;
   Done opened_;
+  uint64_t expected_ = 0;  // by the writer: the end of an open that does not wait
   LockTicket mutex_ = 0, lease_ = 0;
 };
 

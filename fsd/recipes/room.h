@@ -35,7 +35,7 @@ class Room {
         session_(session),
         writer_(writer),
         view_options_(view_options),
-        locks_(service, session) {}
+        locks_(service, session, writer) {}
 
   // The handle of a file of the room; nullptr for directories and for what is made by create.
   // `name` is that of a file in one of the room's directories.

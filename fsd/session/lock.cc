@@ -122,11 +122,24 @@ LockTicket LockTable::acquire(Ask ask, Granted granted) {
   LockTicket ticket = next_++;
   Contender& contender = contenders_[ticket];
   contender.queue = queue_path(ask.queue, ask.directory, ask.file);
+  contender.granted = ask.wait ? std::move(granted) : answered_in_time(ticket, std::move(granted));
   contender.ask = std::move(ask);
-  contender.granted = std::move(granted);
   contender.asked_ms = service_.now_ms();
   create(ticket);
   return ticket;
+}
+
+// It waits for its contender to be made, and to be gone again. A leader that goes meanwhile is not
+// waited for. What is made in the end is removed.
+LockTable::Granted LockTable::answered_in_time(LockTicket ticket, Granted granted) {
+  uint64_t number = writer_.expect_while_writable([this, ticket] {
+    bool read_only = writer_.is_read_only();
+    release(ticket, read_only ? FileError::kReadOnly : FileError::kFailed, [] {});
+  });
+  return [this, number, granted = std::move(granted)](FileError error) {
+    writer_.settled(number);
+    granted(error);
+  };
 }
 
 void LockTable::create(LockTicket ticket) {
@@ -167,8 +180,7 @@ void LockTable::create_queue(LockTicket ticket) {
                     if (outcome.error == Error::kOk || outcome.error == Error::kNodeExists) {
                       return create(ticket);
                     }
-                    tell_joined(contenders_.at(ticket), file_error_of(outcome.error));
-                    answer(contenders_.at(ticket), file_error_of(outcome.error));
+                    turn_away(contenders_.at(ticket), file_error_of(outcome.error));
                     forget(ticket);
                   });
 }
@@ -183,8 +195,7 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
     return create_queue(ticket);
   }
   if (outcome.error != Error::kOk) {
-    tell_joined(contender, file_error_of(outcome.error));
-    answer(contender, file_error_of(outcome.error));
+    turn_away(contender, file_error_of(outcome.error));
     return forget(ticket);
   }
   contender.path = outcome.path;
@@ -192,8 +203,7 @@ void LockTable::created(LockTicket ticket, const Outcome& outcome) {
   contender.session = tree::SessionId{outcome.stat.ephemeral_owner};
   if (contender.session != session_.id()) {  // lost while the answer was on its way
     contender.state = State::kLost;
-    tell_joined(contender, FileError::kStale);
-    answer(contender, FileError::kStale);
+    turn_away(contender, FileError::kStale);
     if (leaving) forget(ticket);
     return;
   }
@@ -288,8 +298,10 @@ void LockTable::lose(LockTicket ticket) {
   Contender& contender = found->second;
   if (contender.state == State::kHeld) note_end(contender);
   contender.state = State::kLost;
-  answer(contender, FileError::kStale);
+  // Who is told may leave at once, and the contender goes with him.
+  Granted granted = std::exchange(contender.granted, nullptr);
   std::function<void()> lost = std::exchange(contender.ask.lost, nullptr);
+  if (granted) granted(FileError::kStale);
   if (lost) lost();
 }
 
@@ -314,9 +326,10 @@ void LockTable::release(LockTicket ticket, FileError error, std::function<void()
   State state = std::exchange(contender.state, State::kLeaving);
   if (state == State::kHeld) note_end(contender);
   contender.on_left.push_back(std::move(done));
-  answer(contender, error);
-  if (state == State::kLost) return forget(ticket);
+  Granted granted = std::exchange(contender.granted, nullptr);
+  if (state == State::kLost) forget(ticket);
   if (state == State::kWaiting || state == State::kHeld) remove_znode(ticket);
+  if (granted) granted(error);  // last: it may find that the session is lost
 }
 
 void LockTable::remove_znode(LockTicket ticket) {
@@ -328,6 +341,13 @@ void LockTable::remove_znode(LockTicket ticket) {
                          if (session == session_.id()) session_.let_go();
                          forget(ticket);
                        });
+}
+
+// As in `lose`, the contender may go with the first that is told.
+void LockTable::turn_away(Contender& contender, FileError error) {
+  Granted granted = std::exchange(contender.granted, nullptr);
+  tell_joined(contender, error);
+  if (granted) granted(error);
 }
 
 void LockTable::tell_joined(Contender& contender, FileError error) {

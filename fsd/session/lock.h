@@ -21,6 +21,7 @@
 
 #include "consensus/histogram.h"
 #include "fsd/session/session.h"
+#include "fsd/session/writer.h"
 #include "fsd/view/file_error.h"
 #include "fsd/view/view.h"
 
@@ -34,11 +35,12 @@ using LockTicket = uint64_t;  // one contender of this node
 class LockTable {
  public:
   // kOk: granted; kTryAgain: it would have to wait, and has left the queue; kInterrupted:
-  // cancelled; kStale: the session was lost; any other: it could not queue.
+  // cancelled; kStale: the session was lost; any other: it could not queue. Who does not wait for
+  // others has an answer as soon as a write has one: kReadOnly or kFailed if that takes too long.
   using Granted = std::function<void(FileError error)>;
 
-  LockTable(consensus::Service& service, ClientSession& session)
-      : service_(service), session_(session) {}
+  LockTable(consensus::Service& service, ClientSession& session, Writer& writer)
+      : service_(service), session_(session), writer_(writer) {}
 
   struct Ask {
     Queue queue = Queue::kMutex;
@@ -100,6 +102,7 @@ class LockTable {
     int64_t asked_ms = 0, granted_ms = 0;
     std::vector<std::function<void()>> on_left;
   };
+  Granted answered_in_time(LockTicket ticket, Granted granted);
   void create(LockTicket ticket);
   void create_queue(LockTicket ticket);
   void lose(LockTicket ticket);
@@ -108,6 +111,7 @@ class LockTable {
   void evaluate_all();
   void refuse(LockTicket ticket);
   void remove_znode(LockTicket ticket);
+  void turn_away(Contender& contender, FileError error);
   void tell_joined(Contender& contender, FileError error);
   void answer(Contender& contender, FileError error);
   void grant(Contender& contender);
@@ -116,6 +120,7 @@ class LockTable {
 
   consensus::Service& service_;
   ClientSession& session_;
+  Writer& writer_;
   std::map<LockTicket, Contender> contenders_;
   LockTicket next_ = 1;
   consensus::Histogram wait_times_, hold_times_;

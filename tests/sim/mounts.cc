@@ -37,7 +37,7 @@ bool exclude_each_other(const Mount::Lock& a, const Mount::Lock& b) {
 Mount::Process::Process(SimNode& node, int32_t timeout_ms)
     : session(node, timeout_ms),
       writer(node, session, kQuorumGraceMs, kCommitTimeoutMs),
-      locks(node, session) {
+      locks(node, session, writer) {
   session.set_on_lost([this](tree::SessionId lost) { locks.session_lost(lost); });
 }
 

@@ -123,5 +123,38 @@ TEST_F(FileLocksTest, IsLostWithTheSession) {
   EXPECT_EQ(lost_handles_, std::vector<uint64_t>{1});
 }
 
+// Two threads convert the lock of one descriptor. The second finds it given up already.
+TEST_F(FileLocksTest, OfTwoConversionsTheLastOneHasTheLock) {
+  take(of_handle(1), 1, one_);
+  on_strand([this] {
+    for (std::vector<FileError>* answers : {&two_, &three_}) {
+      file_locks_.unlock(of_handle(1), [this, answers] {
+        file_locks_.take(of_handle(1), 1, wanted(), [answers](FileError error) {
+          answers->push_back(error);
+          return true;
+        });
+      });
+    }
+  });
+  work();
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
+  EXPECT_EQ(three_, std::vector<FileError>{FileError::kInterrupted});
+  unlock(of_handle(1));
+  one_.clear();
+  take(of_handle(2), 2, one_);
+  EXPECT_EQ(one_, std::vector<FileError>{FileError::kOk});
+}
+
+TEST_F(FileLocksTest, AWaiterThatLosesTheSessionIsNoContenderAnyMore) {
+  take(of_handle(1), 1, one_);
+  take(of_handle(2), 2, two_);
+  now_ms_ += kTimeoutMs;
+  on_strand([this] { session_.check_deadline(); });
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kStale});
+  EXPECT_FALSE(file_locks_.has(of_handle(2)));
+  unlock(of_handle(1));
+  EXPECT_EQ(locks_.handles(0), "");
+}
+
 }  // namespace
 }  // namespace zabfs::fsd

@@ -83,7 +83,7 @@ class SessionTest : public consensus::LoneReplica, public consensus::Service, pu
   std::multimap<int64_t, std::function<void()>> timers_;
   ClientSession session_{*this, kTimeoutMs};
   Writer writer_{*this, session_, kGraceMs, kCommitMs};
-  LockTable locks_{*this, session_};
+  LockTable locks_{*this, session_, writer_};
   std::vector<SessionId> lost_;
   std::vector<Error> errors_;
 };

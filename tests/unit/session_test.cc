@@ -1,4 +1,6 @@
 // The mount's session, writer and locks.
+#include <memory>
+
 #include "unit/session_fixture.h"
 
 namespace zabfs::fsd {
@@ -237,6 +239,40 @@ TEST_F(LockTest, AWaiterThatIsCalledBackLeavesTheQueue) {
   EXPECT_EQ(three_, std::vector<FileError>{FileError::kOk});
 }
 
+// What nobody else holds can still not be had: the leader goes while the contender is made.
+TEST_F(LockTest, WhoDoesNotWaitIsAnsweredInTimeAndLeavesNothingBehind) {
+  on_strand([&] { writer_.start(); });
+  LockTable::Ask ask;
+  ask.queue = Queue::kFile;
+  ask.directory = "/d";
+  ask.file = "f";
+  LockTable::Ask waiting = ask;
+  ask.wait = false;
+  on_strand([&] {
+    locks_.acquire(std::move(ask), [this](FileError error) { one_.push_back(error); });
+    locks_.acquire(std::move(waiting), [this](FileError error) { two_.push_back(error); });
+  });
+  wait(kCommitMs - 200);
+  EXPECT_TRUE(one_.empty());
+  wait(400);
+  EXPECT_EQ(one_, std::vector<FileError>{FileError::kFailed});
+  EXPECT_TRUE(two_.empty());
+  work();
+  EXPECT_EQ(one_.size(), 1u);
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
+  EXPECT_EQ(replica_->tree().find(kQueue)->children.size(), 1u);
+}
+
+TEST_F(LockTest, WhoDoesNotWaitIsAnsweredOnce) {
+  on_strand([&] { writer_.start(); });
+  LockTicket holder = ask(LockMode::kExclusive, one_, false);
+  ask(LockMode::kExclusive, two_, false);
+  live(2 * kCommitMs);
+  EXPECT_EQ(one_, std::vector<FileError>{FileError::kOk});
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kTryAgain});
+  EXPECT_TRUE(locks_.is_held(holder));
+}
+
 TEST_F(LockTest, IsLostWithItsSession) {
   LockTicket holder = ask(LockMode::kExclusive, one_);
   now_ms_ += kTimeoutMs;
@@ -246,6 +282,81 @@ TEST_F(LockTest, IsLostWithItsSession) {
   work();
   ask(LockMode::kExclusive, two_);
   EXPECT_EQ(two_, std::vector<FileError>{FileError::kOk});
+}
+
+// A contender goes when its owner leaves, and he may do so as soon as he is told anything.
+class LeavesWhenTold : public LockTest {
+ protected:
+  LockTable::Ask wanted() {
+    LockTable::Ask ask;
+    ask.queue = Queue::kFile;
+    ask.directory = "/d";
+    ask.file = "f";
+    return ask;
+  }
+  void leave() {
+    locks_.release(ticket_, FileError::kInterrupted, [this] { ++left_; });
+  }
+  LockTicket ticket_ = 0;
+  int left_ = 0;
+};
+
+TEST_F(LeavesWhenTold, AWaiterIsToldThatItsSessionIsLost) {
+  ask(LockMode::kExclusive, one_);
+  auto losses = std::make_shared<int>(0);
+  LockTable::Ask waiter = wanted();
+  waiter.lost = [losses] { ++*losses; };
+  on_strand([&] {
+    ticket_ = locks_.acquire(std::move(waiter), [this](FileError error) {
+      two_.push_back(error);
+      leave();
+    });
+  });
+  work();
+  now_ms_ += kTimeoutMs;
+  on_strand([this] { session_.check_deadline(); });
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kStale});
+  EXPECT_EQ(left_, 1);
+  EXPECT_EQ(*losses, 1);
+  EXPECT_EQ(losses.use_count(), 1);
+  EXPECT_FALSE(locks_.is_lost(ticket_));
+}
+
+TEST_F(LeavesWhenTold, WhoseSessionIsLostWhileItJoinsIsToldThatToo) {
+  ask(LockMode::kExclusive, one_);
+  auto answers = std::make_shared<std::vector<FileError>>();
+  LockTable::Ask joining = wanted();
+  joining.joined = [this](FileError error) {
+    two_.push_back(error);
+    leave();
+  };
+  on_strand([&] {
+    ticket_ = locks_.acquire(std::move(joining),
+                             [answers](FileError error) { answers->push_back(error); });
+    now_ms_ += kTimeoutMs;
+    session_.check_deadline();
+  });
+  work();
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kStale});
+  EXPECT_EQ(*answers, std::vector<FileError>{FileError::kStale});
+  EXPECT_EQ(answers.use_count(), 1);
+  EXPECT_EQ(left_, 1);
+}
+
+TEST_F(LeavesWhenTold, AnInterruptMayFindThatTheSessionIsLost) {
+  ask(LockMode::kExclusive, one_);
+  on_strand([&] {
+    ticket_ = locks_.acquire(wanted(), [this](FileError error) {
+      two_.push_back(error);
+      now_ms_ += kTimeoutMs;
+      session_.check_deadline();
+    });
+  });
+  work();
+  on_strand([this] { leave(); });
+  work();
+  EXPECT_EQ(two_, std::vector<FileError>{FileError::kInterrupted});
+  EXPECT_EQ(left_, 1);
 }
 
 }  // namespace
