@@ -20,7 +20,8 @@ namespace {
 
 constexpr auto kHelloLimit = std::chrono::seconds(2);
 constexpr auto kProbeEvery = std::chrono::seconds(5);
-constexpr int64_t kAgeMs = 5'000;  // no peer that closes each connection is dialled more often
+// Who closes each connection is not dialled more often than who has none.
+constexpr int64_t kAgeMs = std::chrono::milliseconds(kProbeEvery).count();
 constexpr int kVoteTimeoutMs = 2'000;
 constexpr size_t kMaxHelloAddress = 2'048;
 constexpr size_t kHelloHeadBytes = 12;  // behind its version

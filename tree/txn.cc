@@ -118,6 +118,11 @@ std::optional<MultiTxn> read_multi(jute::Reader& in) {
   return multi;
 }
 
+// A digest alone: a list of two paths would be longer.
+bool is_digest(std::string_view bytes) {
+  return bytes.size() == kDigestBytes && jute::Reader(bytes).i32() == kDigestVersion;
+}
+
 TxnHeader read_header(jute::Reader& in) {
   TxnHeader header;
   header.session.value = in.i64();
@@ -170,15 +175,6 @@ void encode_txn(const Txn& txn, std::string& bytes) {
     out.raw(txn.origin);
   }
 }
-
-namespace {
-
-// A digest alone: a list of two paths would be longer.
-bool is_digest(std::string_view bytes) {
-  return bytes.size() == kDigestBytes && jute::Reader(bytes).i32() == kDigestVersion;
-}
-
-}  // namespace
 
 std::optional<TxnHeader> decode_txn_header(std::string_view bytes) {
   jute::Reader in(bytes);

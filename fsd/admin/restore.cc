@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "consensus/replica.h"
+#include "fsd/session/bulk.h"
 #include "tree/jute.h"
 #include "tree/plain_requests.h"
 
@@ -19,13 +20,6 @@ namespace {
 
 constexpr int32_t kTimeoutMs = 60'000;  // of its session
 constexpr size_t kLooks = 1'000;        // at znodes, before others have their turn
-constexpr size_t kCommitBytes = 128u << 10;
-constexpr size_t kCommitOps = 2'000;
-constexpr size_t kOpBytes = 64;            // about what an operation takes beside its body
-constexpr size_t kMaxOnTheWay = 1u << 20;  // what others write comes behind it
-constexpr size_t kMaxRequests = 2'000;
-
-size_t bytes_of(const tree::MultiOp& op) { return op.body.size() + kOpBytes; }
 
 // Each of these requests begins with its path.
 std::string path_of(const tree::MultiOp& op) {
@@ -66,7 +60,7 @@ void Restore::step() {
     if (requests_ == 0) finish();
     return;
   }
-  if (on_the_way_ >= kMaxOnTheWay || requests_ >= kMaxRequests) return;
+  if (bulk::is_full(on_the_way_, requests_)) return;
   if (is_more_) {
     std::vector<tree::MultiOp> ops;
     is_more_ = difference_.next(service_.replica().tree(), kLooks, ops);
@@ -103,16 +97,16 @@ void Restore::put(tree::MultiOp op) {
   if (op.type == OpCode::kSetAcl) {  // which no multi can have
     auto single = std::make_shared<Commit>();
     single->is_single = true;
-    single->bytes = bytes_of(op);
+    single->bytes = bulk::bytes_of(op);
     single->ops.push_back(std::move(op));
     submit(std::exchange(commit_, nullptr));  // it may make this znode
     return submit(std::move(single));
   }
-  bool is_full = commit_ && (commit_->bytes + bytes_of(op) > kCommitBytes ||
-                             commit_->ops.size() == kCommitOps);
+  bool is_full =
+      commit_ && !bulk::fits(commit_->bytes + bulk::bytes_of(op), commit_->ops.size() + 1);
   if (is_full) submit(std::exchange(commit_, nullptr));
   if (!commit_) commit_ = std::make_shared<Commit>();
-  commit_->bytes += bytes_of(op);
+  commit_->bytes += bulk::bytes_of(op);
   commit_->ops.push_back(std::move(op));
 }
 

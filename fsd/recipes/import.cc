@@ -18,6 +18,7 @@
 #include "consensus/replica.h"
 #include "fsd/recipes/handles.h"
 #include "fsd/recipes/import_plan.h"
+#include "fsd/session/bulk.h"
 #include "tree/path.h"
 
 namespace zabfs::fsd {
@@ -28,11 +29,6 @@ using tree::Outcome;
 
 namespace {
 
-constexpr size_t kCommitBytes = 128u << 10;  // of one commit, or one file that is larger
-constexpr size_t kCommitOps = 2'000;
-constexpr size_t kImportOpBytes = 64;      // about what an operation takes beside its body
-constexpr size_t kMaxOnTheWay = 1u << 20;  // what others write comes behind it
-constexpr size_t kMaxRequests = 2'000;
 constexpr size_t kMaxToldBytes = 64u << 20;  // of the paths that a dry run tells
 constexpr int kMaxConflicts = 100;           // of commits that others were faster than
 
@@ -168,7 +164,7 @@ class ImportHandle : public Handle {
   bool step() {
     if (state_ == State::kFailed || state_ == State::kDone) return false;
     if (is_orphan()) return fail(FileError::kStale, "", "the directory is gone"), false;
-    bool is_full = on_the_way_ >= kMaxOnTheWay || requests_ >= kMaxRequests;
+    bool is_full = bulk::is_full(on_the_way_, requests_);
     if (is_full || (is_held_up_ && requests_ > 0)) return false;
     if (is_held_up_) look_again();
     if (!again_.empty()) {
@@ -275,7 +271,7 @@ class ImportHandle : public Handle {
     if (step.first) {
       auto single = std::make_shared<Commit>();
       single->is_single = true;
-      single->bytes = bytes_of(*step.first);
+      single->bytes = bulk::bytes_of(*step.first);
       single->ops.push_back(std::move(*step.first));
       single->items.push_back(item);
       single->items.back().counts = item.counts && step.ops.empty();
@@ -283,23 +279,21 @@ class ImportHandle : public Handle {
     }
     bool is_first = true;
     size_t together = 0;
-    for (const tree::MultiOp& op : step.ops) together += bytes_of(op);
+    for (const tree::MultiOp& op : step.ops) together += bulk::bytes_of(op);
     for (tree::MultiOp& op : step.ops) {
       // What is removed may have more in it than one commit takes.
       bool is_apart = state_ == State::kRemoves;
       if (is_first || is_apart) {
         bool is_another =
-            begin_commit(is_apart ? bytes_of(op) : together, is_apart ? 1 : step.ops.size());
+            begin_commit(is_apart ? bulk::bytes_of(op) : together, is_apart ? 1 : step.ops.size());
         if (is_first || is_another) add_item(item, is_first);
       }
       is_first = false;
-      commit_->bytes += bytes_of(op);
+      commit_->bytes += bulk::bytes_of(op);
       commit_->ops.push_back(std::move(op));
     }
     return true;
   }
-
-  static size_t bytes_of(const tree::MultiOp& op) { return op.body.size() + kImportOpBytes; }
 
   void add_item(Item& item, bool is_first) {
     commit_->paths.insert(item.entry.path);
@@ -312,8 +306,7 @@ class ImportHandle : public Handle {
 
   // Room for so much in the commit that is being filled; whether it is a new one.
   bool begin_commit(size_t bytes, size_t ops) {
-    bool is_full = commit_ && (commit_->bytes + bytes > kCommitBytes ||
-                               commit_->ops.size() + ops > kCommitOps);
+    bool is_full = commit_ && !bulk::fits(commit_->bytes + bytes, commit_->ops.size() + ops);
     if (is_full) submit(std::exchange(commit_, nullptr));
     if (commit_) return false;
     commit_ = std::make_shared<Commit>();

@@ -72,7 +72,8 @@ class WorkHandle : public Handle {
                                                                std::string_view bytes) {
       is_claiming_ = false;
       answer(error, bytes);
-      item_ ? wake() : room_.serve(Control::kWork, directory());
+      if (item_) return wake();
+      room_.serve(Control::kWork, directory());
     };
     room_.writer().when_writable([self = shared_from_this(), this, claimed] { claim(claimed); },
                                  [claimed](FileError error) { claimed(error, {}); });

@@ -26,16 +26,13 @@ constexpr int kGoneMs = 2'000;  // without a leader it does not go at all
 class Member {
  public:
   explicit Member(const MemberOptions& options)
-      : directory_(options.directory),
-        child_(options.name),
-        name_(join("@/ephemeral", options.name)),
-        data_(options.data) {}
+      : directory_(options.directory), name_(options.name), data_(options.data) {}
   ~Member() { leave(); }
 
   // Whoever runs zabfs next finds it gone: the daemon hears of a closed handle after `close`
   // returns.
   void leave_and_wait() {
-    std::string file = join(directory_, child_);
+    std::string file = join(directory_, name_);
     struct stat own = {}, now = {};
     bool is_there = is_in() && !is_lost() && ::lstat(file.c_str(), &own) == 0;
     leave();
@@ -51,7 +48,7 @@ class Member {
     // After every loss it is looked for again: somebody may have led its path elsewhere by then.
     fsd::Descriptor directory(::open(directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!directory) return false;
-    fd_ = fsd::open_beneath(directory.get(), name_, O_RDWR | O_CREAT, 0644).release();
+    fd_ = fsd::open_beneath(directory.get(), control_file(), O_RDWR | O_CREAT, 0644).release();
     if (fd_ < 0) return false;
     if (!data_.empty() && (!write_all(fd_, data_) || ::fsync(fd_) != 0)) {
       leave();
@@ -69,10 +66,12 @@ class Member {
     char byte;
     return is_in() && ::pread(fd_, &byte, 1, 0) < 0 && errno != EINTR;
   }
-  std::string file() const { return join(directory_, name_); }
+  std::string file() const { return join(directory_, control_file()); }
 
  private:
-  std::string directory_, child_, name_, data_;
+  std::string control_file() const { return join("@/ephemeral", name_); }
+
+  std::string directory_, name_, data_;
   int fd_ = -1;
 };
 
